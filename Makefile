@@ -1,0 +1,43 @@
+# Two commands do everything on a fresh machine: `make run` (the page) and `make test` (the whole suite).
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+
+.PHONY: run demo test check format clean
+.DEFAULT_GOAL := run
+
+run: $(VENV)/application  ## start the page
+	$(BIN)/python app.py
+
+demo: $(VENV)/application  ## look, prepare, train, publish, generate: without a browser, on this machine's own files
+	$(BIN)/python -m pipeline demo
+
+test: $(VENV)/development  ## everything, browser included
+	$(BIN)/python tests/chromium.py
+	$(BIN)/python -m pytest
+
+check: $(VENV)/development  ## the quick gate: format, lint, types, tests that start nothing heavy
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q -m "not slow and not browser"
+
+format: $(VENV)/development
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:  ## the virtual environment and caches; never the home folder
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# The stamps are files inside the environment, so that a changed requirements file installs again.
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/application: requirements.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+$(VENV)/development: tests/requirements.txt $(VENV)/application
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	touch $@

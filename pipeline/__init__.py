@@ -1,0 +1,21 @@
+"""CodeParrot Studio's engine: look at code, train a GPT-2 on it, use the model. No browser needed.
+
+Read it in the order the data flows:
+
+    settings, config   where this instance lives; what a run is (presets and recipes: one table)
+    files, folders     how anything reaches the disk; where every file lies and who writes it
+    data/              sources -> keyword match -> report -> kept files -> tokens
+    plan               what a run will take, before it is started
+    training/          model, loss, optimizer, evaluation, checkpoints, the loop
+    jobs/              requests, the queue, the worker that starts and watches processes
+    hub/               the registry of pushed revisions and the publisher that fills it
+    generation/        load a revision, sample from it, stream text; its own process
+    gallery/           shared examples and their permalinks
+    cli                all of it as commands: `python -m pipeline --help`
+    ui/                all of it as a page; the only code here that imports gradio
+
+Left may import right, never back: ui -> jobs, gallery, generation, hub, data, plan -> folders, files, config,
+settings, errors. `tests/test_architecture.py` holds that, and that torch stays inside training and generation.
+"""
+
+__version__ = "0.1.0"

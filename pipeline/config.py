@@ -1,0 +1,441 @@
+"""What a corpus, a model and a training run are: frozen values, checked at birth, and one table of presets and recipes.
+
+The page, the command line and the tests build the same objects; defaults live here and nowhere else.
+Figures of the recipes: Hugging Face LLM course, chapter 7, section 6.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import types
+import typing
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.errors import InputError, require
+
+COURSE_KEYWORDS = ("pandas", "sklearn", "matplotlib", "seaborn")
+COURSE_KEPT_RATE = 0.0326
+"""Share of the course's 20 million GitHub files that mention one of its keywords."""
+COURSE_KEY_TOKENS = ("plt", "pd", "sk", "fit", "predict")
+"""Words whose presence raises a window's weight; each also counts with a leading space. `testtest` is the control."""
+KEY_TOKEN_CONTROL = "testtest"
+SMALLEST_VOCABULARY = 257
+"""256 bytes and the end-of-text token: what a byte-level BPE cannot do without."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """One corpus: where its files come from, which are kept, how they become tokens."""
+
+    source: str = "installed"
+    """`installed`, `files:PATH` or `hub:REPO`."""
+    keywords: tuple[str, ...] = COURSE_KEYWORDS
+    """A file is kept when its text contains one of them: plain substrings, case-sensitive."""
+    max_files: int | None = None
+    """Stop after this many kept files; None reads the source to its end."""
+    validation_share: float = 0.05
+    """Share of the kept files, chosen by a hash of repository and path, that training never sees."""
+    windows: str = "join"
+    """`join`: files joined by end-of-text, nothing lost. `drop`: the course's windows, shorter tails dropped."""
+    window: int = 128
+    """Tokens per window when `windows` is `drop`."""
+    tokenizer: str | None = None
+    """A tokenizer on the Hub or in a folder; None trains a byte-level BPE on the kept files."""
+    vocab_size: int = 4_096
+    """Size of the vocabulary that is trained; ignored when `tokenizer` is given."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "keywords", tuple(dict.fromkeys(self.keywords)))
+        require(bool(self.source), "source", self.source, "use installed, files:PATH or hub:REPO")
+        require(bool(self.keywords), "keywords", list(self.keywords), "give at least one")
+        for keyword in self.keywords:
+            require(
+                bool(keyword.strip()) and len(keyword) <= 200,
+                "keyword",
+                keyword,
+                "write 1 to 200 characters, not only spaces",
+            )
+        require(len(self.keywords) <= 50, "keywords", len(self.keywords), "give at most 50")
+        require(
+            self.max_files is None or self.max_files >= 2,
+            "max_files",
+            self.max_files,
+            "keep 2 files or more: one is held out for validation",
+        )
+        require(
+            0 < self.validation_share <= 0.5,
+            "validation_share",
+            self.validation_share,
+            "set it above 0 and at most 0.5",
+        )
+        require(self.windows in ("join", "drop"), "windows", self.windows, "choose join or drop")
+        require(8 <= self.window <= 8_192, "window", self.window, "set 8 to 8192 tokens")
+        require(
+            SMALLEST_VOCABULARY <= self.vocab_size <= 1_000_000, "vocab_size", self.vocab_size, "set 257 to 1000000"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The shape of one GPT-2."""
+
+    n_layer: int
+    """Transformer blocks."""
+    n_embd: int
+    """Width of the residual stream."""
+    n_head: int
+    """Attention heads; must divide `n_embd`."""
+    n_positions: int
+    """Longest sequence the position embeddings reach, in tokens."""
+    window: int = 128
+    """Tokens per training window."""
+    vocab_size: int
+    """Rows of the token embedding: the tokenizer's length."""
+    dropout: float = 0.1
+    """Dropout on embeddings, attention and residuals, as in GPT-2."""
+
+    def __post_init__(self) -> None:
+        require(1 <= self.n_layer <= 200, "n_layer", self.n_layer, "set 1 to 200")
+        require(1 <= self.n_head <= 256, "n_head", self.n_head, "set 1 to 256")
+        require(
+            8 <= self.n_embd <= 16_384 and self.n_embd % self.n_head == 0,
+            "n_embd",
+            self.n_embd,
+            f"set a multiple of n_head ({self.n_head}) from 8 to 16384",
+        )
+        require(2 <= self.n_positions <= 65_536, "n_positions", self.n_positions, "set 2 to 65536")
+        require(
+            2 <= self.window <= self.n_positions, "window", self.window, f"set 2 to n_positions ({self.n_positions})"
+        )
+        require(2 <= self.vocab_size <= 1_000_000, "vocab_size", self.vocab_size, "set 2 to 1000000")
+        require(0 <= self.dropout < 1, "dropout", self.dropout, "set it from 0 to below 1")
+
+    @property
+    def num_parameters(self) -> int:
+        """Trainable parameters; the output layer shares the token embedding."""
+        width = self.n_embd
+        block = 12 * width * width + 13 * width  # attention 4w^2+4w, MLP 8w^2+5w, two layer norms 4w
+        return self.vocab_size * width + self.n_positions * width + self.n_layer * block + 2 * width
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How one model is trained. Steps are optimizer steps everywhere, never micro-batches."""
+
+    max_steps: int
+    """Optimizer steps of the whole run."""
+    batch_size: int
+    """Windows per optimizer step, over all processes and accumulated micro-batches."""
+    micro_batch_size: int
+    """Windows per forward pass of one process; must divide `batch_size`."""
+    learning_rate: float
+    """Peak learning rate."""
+    schedule: str
+    """`linear` or `cosine`: how the rate falls to 0 after the warm-up."""
+    warmup_steps: int
+    """Optimizer steps over which the rate rises from 0."""
+    weight_decay: float
+    """AdamW's decay, on matrices and embeddings only; biases and layer norms have none."""
+    loss: str
+    """`plain` cross-entropy, or `weighted`: windows with key tokens count more."""
+    max_grad_norm: float
+    """Gradients are clipped to this norm; 0 leaves them as they are."""
+    alpha: float = 1.0
+    """Weight of a window in the weighted loss is alpha * (1 + its number of key tokens)."""
+    key_tokens: tuple[str, ...] = COURSE_KEY_TOKENS
+    """Words that the weighted loss looks for, each also with a leading space."""
+    seed: int = 0
+    """Of the weights, the order of the windows and dropout."""
+    eval_every_steps: int
+    """Validation loss is measured this often, and at step 0 and the last step."""
+    eval_windows: int | None = None
+    """Evaluate on this many validation windows, evenly spread; None takes all."""
+    checkpoint_every_steps: int
+    """A checkpoint is written and published this often, and at the last step."""
+    keep_checkpoints: int = 2
+    """Newest checkpoints kept with their optimizer state, to resume from; at least 2."""
+    log_every_steps: int = 10
+    """A row of metrics is written this often."""
+    precision: str = "auto"
+    """`auto`, `fp32`, `bf16` or `fp16`; auto measures what this machine does well."""
+    device: str = "auto"
+    """`auto` takes CUDA if there is one; `cpu` never does."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key_tokens", tuple(self.key_tokens))
+        for name in (
+            "max_steps",
+            "batch_size",
+            "micro_batch_size",
+            "eval_every_steps",
+            "checkpoint_every_steps",
+            "log_every_steps",
+        ):
+            require(1 <= getattr(self, name) <= 1_000_000_000, name, getattr(self, name), "set it to 1 or more")
+        require(
+            self.batch_size % self.micro_batch_size == 0,
+            "micro_batch_size",
+            self.micro_batch_size,
+            f"set a divisor of batch_size ({self.batch_size})",
+        )
+        # AdamW itself accepts an infinite rate, and the run is then lost at its first step.
+        require(0 < self.learning_rate <= 10, "learning_rate", self.learning_rate, "set it above 0 and at most 10")
+        require(self.schedule in ("linear", "cosine"), "schedule", self.schedule, "choose linear or cosine")
+        require(
+            0 <= self.warmup_steps <= self.max_steps,
+            "warmup_steps",
+            self.warmup_steps,
+            f"set 0 to max_steps ({self.max_steps})",
+        )
+        require(0 <= self.weight_decay <= 10, "weight_decay", self.weight_decay, "set 0 to 10")
+        require(self.loss in ("plain", "weighted"), "loss", self.loss, "choose plain or weighted")
+        require(0 <= self.max_grad_norm < math.inf, "max_grad_norm", self.max_grad_norm, "set 0 (no clipping) or more")
+        require(0 < self.alpha < math.inf, "alpha", self.alpha, "set it above 0")
+        require(0 <= self.seed < 2**32, "seed", self.seed, "set 0 to 4294967295")
+        require(
+            self.eval_windows is None or self.eval_windows >= 1,
+            "eval_windows",
+            self.eval_windows,
+            "set it to 1 or more",
+        )
+        require(
+            self.keep_checkpoints >= 2, "keep_checkpoints", self.keep_checkpoints, "keep at least 2: one may be damaged"
+        )
+        require(
+            self.precision in ("auto", "fp32", "bf16", "fp16"),
+            "precision",
+            self.precision,
+            "choose auto, fp32, bf16 or fp16",
+        )
+        require(self.device in ("auto", "cpu"), "device", self.device, "choose auto or cpu")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """One training run: everything that decides its losses, beside the tokens themselves."""
+
+    corpus: str
+    """Id of the corpus it trains on."""
+    preset: str
+    recipe: str
+    model: ModelConfig
+    training: TrainingConfig
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> RunConfig:
+        """Inverse of `to_dict`; unknown keys are left out, so that an older run can be read by newer code."""
+        model = ModelConfig(**_known(ModelConfig, value["model"]))
+        training = TrainingConfig(**_known(TrainingConfig, value["training"]))
+        return cls(
+            corpus=value["corpus"], preset=value["preset"], recipe=value["recipe"], model=model, training=training
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """The figures of one of the course's three training recipes, at the course's scale."""
+
+    title: str
+    learning_rate: float
+    schedule: str
+    weight_decay: float
+    batch_size: int
+    loss: str
+    max_grad_norm: float
+    warmup_steps: int = 1_000
+    micro_batch_size: int = 32
+    every_steps: int | None = 5_000
+    """Evaluate, save and push this often; None: once an epoch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """What a short run takes instead of the course's batch, warm-up, rate and intervals."""
+
+    max_steps: int
+    batch_size: int
+    learning_rate_factor: float
+    """Times the recipe's own rate: a small model on few steps bears, and needs, a higher one."""
+    warmup_share: float
+    """Share of the run's steps."""
+    evaluations: int
+    """Evaluations and checkpoints after step 0, evenly spread."""
+    eval_windows: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """A model size and the length of run that fits it."""
+
+    title: str
+    n_layer: int
+    n_embd: int
+    n_head: int
+    n_positions: int
+    vocab_size: int
+    """Vocabulary a corpus for this preset is prepared with; the model takes the corpus's own."""
+    scale: Scale | None
+    """None: every figure is the course's, for one epoch."""
+
+
+RECIPES: dict[str, Recipe] = {
+    "accelerate": Recipe(
+        title="Accelerate loop, key-token weighted loss",
+        learning_rate=5e-4,
+        schedule="linear",
+        weight_decay=0.1,
+        batch_size=256,
+        loss="weighted",
+        max_grad_norm=1.0,
+    ),
+    "trainer": Recipe(
+        title="Trainer, plain loss, cosine",
+        learning_rate=5e-4,
+        schedule="cosine",
+        weight_decay=0.1,
+        batch_size=256,
+        loss="plain",
+        max_grad_norm=1.0,
+    ),
+    "keras": Recipe(
+        title="Keras, plain loss, low rate",
+        learning_rate=5e-5,
+        schedule="linear",
+        weight_decay=0.01,
+        batch_size=32,
+        loss="plain",
+        max_grad_norm=0.0,
+        every_steps=None,
+    ),
+}
+
+PRESETS: dict[str, Preset] = {
+    "tiny": Preset(
+        title="Tiny",
+        n_layer=4,
+        n_embd=256,
+        n_head=4,
+        n_positions=256,
+        vocab_size=4_096,
+        scale=Scale(
+            max_steps=600, batch_size=32, learning_rate_factor=4, warmup_share=0.1, evaluations=4, eval_windows=256
+        ),
+    ),
+    "small": Preset(
+        title="Small",
+        n_layer=6,
+        n_embd=384,
+        n_head=6,
+        n_positions=512,
+        vocab_size=16_384,
+        scale=Scale(
+            max_steps=2_000, batch_size=32, learning_rate_factor=2, warmup_share=0.1, evaluations=8, eval_windows=512
+        ),
+    ),
+    "course": Preset(
+        title="Course GPT-2", n_layer=12, n_embd=768, n_head=12, n_positions=1_024, vocab_size=50_000, scale=None
+    ),
+}
+
+
+def run_config(
+    *, corpus: str, preset: str, recipe: str, vocab_size: int, train_tokens: int, changes: dict[str, Any] | None = None
+) -> RunConfig:
+    """The run that `preset` and `recipe` make of a corpus with `vocab_size` and `train_tokens`.
+
+    `changes` are fields of ModelConfig or TrainingConfig, as values or as text; they win over the table, and what the
+    table derives (warm-up, intervals) follows them. Raises InputError for an unknown name or a value out of range.
+    """
+    require(preset in PRESETS, "preset", preset, f"choose one of {', '.join(PRESETS)}")
+    require(recipe in RECIPES, "recipe", recipe, f"choose one of {', '.join(RECIPES)}")
+    model_changes, training_changes = _split_changes(changes or {})
+    size = PRESETS[preset]
+    shape = {name: getattr(size, name) for name in ("n_layer", "n_embd", "n_head", "n_positions")}
+    model = ModelConfig(**{**shape, "vocab_size": vocab_size, **model_changes})
+    num_windows = train_tokens // model.window
+    require(
+        num_windows >= 1,
+        "corpus",
+        corpus,
+        f"choose a larger one: its {train_tokens} training tokens fill no window of {model.window}",
+    )
+    training = TrainingConfig(
+        **{**_training_defaults(size, RECIPES[recipe], num_windows, training_changes), **training_changes}
+    )
+    return RunConfig(corpus=corpus, preset=preset, recipe=recipe, model=model, training=training)
+
+
+def _training_defaults(size: Preset, recipe: Recipe, num_windows: int, changes: dict[str, Any]) -> dict[str, Any]:
+    """Every figure of the run that `changes` does not give."""
+    scale = size.scale
+    batch_size = changes.get("batch_size", scale.batch_size if scale else recipe.batch_size)
+    epoch = max(1, num_windows // max(1, batch_size))
+    max_steps = changes.get("max_steps", scale.max_steps if scale else epoch)
+    every = max(1, math.ceil(max_steps / scale.evaluations)) if scale else recipe.every_steps or epoch
+    warmup = math.ceil(scale.warmup_share * max_steps) if scale else recipe.warmup_steps
+    return {
+        "max_steps": max_steps,
+        "batch_size": batch_size,
+        "micro_batch_size": math.gcd(batch_size, recipe.micro_batch_size),
+        "learning_rate": recipe.learning_rate * (scale.learning_rate_factor if scale else 1),
+        "schedule": recipe.schedule,
+        "warmup_steps": min(warmup, max_steps),
+        "weight_decay": recipe.weight_decay,
+        "loss": recipe.loss,
+        "max_grad_norm": recipe.max_grad_norm,
+        "eval_every_steps": every,
+        "eval_windows": scale.eval_windows if scale else None,
+        "checkpoint_every_steps": every,
+    }
+
+
+def _split_changes(changes: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """`changes` sorted into the fields of ModelConfig and of TrainingConfig, texts turned into values."""
+    model = typing.get_type_hints(ModelConfig)
+    training = typing.get_type_hints(TrainingConfig)
+    for name in changes:
+        if name not in model and name not in training:
+            near = difflib.get_close_matches(name, [*model, *training], n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted({*model, *training}))}."
+            raise InputError(f"There is no setting {name!r}; {hint}")
+    parsed = {name: parse_value(name, value, model.get(name) or training[name]) for name, value in changes.items()}
+    return ({n: v for n, v in parsed.items() if n in model}, {n: v for n, v in parsed.items() if n in training})
+
+
+def parse_value(name: str, value: Any, kind: Any) -> Any:
+    """`value` as the type of the field `name`. Raises InputError when it cannot be read as one."""
+    options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    if type(None) in options and value in (None, "", "none", "None"):
+        return None
+    kind = next(option for option in options if option is not type(None))
+    try:
+        if kind is int:
+            return _as_int(value)
+        if kind is float:
+            number = float(value)
+            require(math.isfinite(number), name, value, "give a finite number")
+            return number
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name} is {value!r}; give a {'whole number' if kind is int else 'number'}.") from error
+    if typing.get_origin(kind) is tuple:
+        return tuple(word for word in value.split(",") if word) if isinstance(value, str) else tuple(value)
+    return value.strip() if isinstance(value, str) else value
+
+
+def _as_int(value: Any) -> int:
+    if isinstance(value, str):
+        return int(value.replace("_", "").replace(",", ""))
+    if isinstance(value, bool) or int(value) != value:
+        raise ValueError("not a whole number")
+    return int(value)
+
+
+def _known(kind: type, value: dict[str, Any]) -> dict[str, Any]:
+    names = {item.name for item in dataclasses.fields(kind)}
+    return {name: item for name, item in value.items() if name in names}

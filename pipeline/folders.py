@@ -1,0 +1,184 @@
+"""Where every file lies below the home folder, and who writes it. One writer per file.
+
+    corpora/<id>/     request.json stop.json (whoever asks)  process.json prepare.log (worker)
+                      status.json manifest.json report.json files-*.parquet tokenizer/ tokens-*.bin lock (the job)
+    runs/<id>/        request.json stop.json (whoever asks)  label.json (page)  process.json train.log (worker)
+                      config.json status.json metrics.jsonl samples.jsonl checkpoints/ lock (trainer)
+                      pushes.jsonl (publisher)
+    registry/<repo>/  <revision>/ history.jsonl (publisher)
+    gallery/<id>.json (page)
+    worker.lock publisher-<repo>.lock requests.lock worker.log publisher.log
+
+Knows nothing of torch or Gradio.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.errors import InputError
+
+ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+
+
+def check_id(value: str, what: str = "id") -> str:
+    """`value`, if it may name a folder. Raises InputError otherwise; nothing else in the project builds such a path."""
+    if not isinstance(value, str) or not ID.fullmatch(value):
+        raise InputError(
+            f"{what} is {value!r}; use 1 to 64 lower-case letters, digits and hyphens, beginning with a letter or digit."
+        )
+    return value
+
+
+@dataclass(frozen=True)
+class JobFolder:
+    """What a prepare job and a training run have in common."""
+
+    path: Path
+    log_name = "job.log"
+
+    @property
+    def id(self) -> str:
+        return self.path.name
+
+    @property
+    def request(self) -> Path:
+        return self.path / "request.json"
+
+    @property
+    def stop(self) -> Path:
+        return self.path / "stop.json"
+
+    @property
+    def status(self) -> Path:
+        return self.path / "status.json"
+
+    @property
+    def process(self) -> Path:
+        return self.path / "process.json"
+
+    @property
+    def lock(self) -> Path:
+        return self.path / "lock"
+
+    @property
+    def log(self) -> Path:
+        return self.path / self.log_name
+
+
+@dataclass(frozen=True)
+class RunFolder(JobFolder):
+    """One training run."""
+
+    log_name = "train.log"
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.json"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def samples(self) -> Path:
+        return self.path / "samples.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def pushes(self) -> Path:
+        return self.path / "pushes.jsonl"
+
+    @property
+    def label(self) -> Path:
+        return self.path / "label.json"
+
+    def checkpoint(self, step: int) -> Path:
+        return self.checkpoints / f"step-{step:08d}"
+
+
+@dataclass(frozen=True)
+class CorpusFolder(JobFolder):
+    """One filtered, tokenized corpus. It is ready when its manifest is there: that file is written last."""
+
+    log_name = "prepare.log"
+
+    @property
+    def manifest(self) -> Path:
+        return self.path / "manifest.json"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.json"
+
+    @property
+    def tokenizer(self) -> Path:
+        return self.path / "tokenizer"
+
+    def tokens(self, split: str) -> Path:
+        """`split` is train or validation."""
+        return self.path / f"tokens-{split}.bin"
+
+    @property
+    def is_ready(self) -> bool:
+        return self.manifest.exists()
+
+
+@dataclass(frozen=True)
+class Home:
+    """The home folder. Making one creates nothing."""
+
+    path: Path
+
+    def run(self, run_id: str) -> RunFolder:
+        return RunFolder(self.path / "runs" / check_id(run_id, "run id"))
+
+    def corpus(self, corpus_id: str) -> CorpusFolder:
+        return CorpusFolder(self.path / "corpora" / check_id(corpus_id, "corpus id"))
+
+    def runs(self) -> list[RunFolder]:
+        """Every run that was ever asked for, by id."""
+        return [RunFolder(path) for path in _folders(self.path / "runs")]
+
+    def corpora(self) -> list[CorpusFolder]:
+        return [CorpusFolder(path) for path in _folders(self.path / "corpora")]
+
+    @property
+    def gallery(self) -> Path:
+        return self.path / "gallery"
+
+    def registry(self, repo: str) -> Path:
+        """`repo` is `owner/name` or `local`."""
+        return self.path / "registry" / repo.replace("/", "--")
+
+    @property
+    def requests_lock(self) -> Path:
+        """Held while a request is decided and written, so that two starters cannot both be first."""
+        return self.path / "requests.lock"
+
+    @property
+    def worker_lock(self) -> Path:
+        return self.path / "worker.lock"
+
+    @property
+    def worker_log(self) -> Path:
+        return self.path / "worker.log"
+
+    def publisher_lock(self, repo: str) -> Path:
+        return self.path / f"publisher-{repo.replace('/', '--')}.lock"
+
+    @property
+    def publisher_log(self) -> Path:
+        return self.path / "publisher.log"
+
+
+def _folders(parent: Path) -> list[Path]:
+    try:
+        return sorted(path for path in parent.iterdir() if ID.fullmatch(path.name) and path.is_dir())
+    except FileNotFoundError:
+        return []

@@ -1,0 +1,86 @@
+"""A job's own side of its folder: it holds the lock, writes status.json, and sees when it is asked to stop.
+
+Used by the processes that do the work (prepare, train). Who asks for the work is `pipeline.jobs`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from contextlib import ExitStack
+from types import FrameType, TracebackType
+from typing import Any
+
+from pipeline.errors import BusyError, PipelineError
+from pipeline.files import locked, read_json, write_json
+from pipeline.folders import JobFolder
+
+
+class Job:
+    """Runs one request: `with Job(folder) as job: ...`. Entering raises BusyError while another process runs it.
+
+    Leaving with a PipelineError writes the state `failed` with its sentence; any other exception names its type and is
+    raised on, so that its traceback reaches the log. SIGTERM and SIGINT count as a request to stop.
+    """
+
+    def __init__(self, folder: JobFolder) -> None:
+        self.folder = folder
+        self.facts: dict[str, Any] = {}
+        self._signalled = threading.Event()
+        self._stack = ExitStack()
+        self._request: dict[str, Any] = {}
+
+    def __enter__(self) -> Job:
+        if not self._stack.enter_context(locked(self.folder.lock, wait=False)):
+            self._stack.close()
+            raise BusyError(f"{self.folder.id} is already running; stop it first or choose another id.")
+        self._request = read_json(self.folder.request) or {}
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        self.facts = {"request_id": self.request_id, "pid": os.getpid(), "started_at": time.time()}
+        self.write(state="running", error=None)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._stack:
+            if isinstance(error, PipelineError):
+                self.write(state="failed", error=str(error))
+            elif error is not None:
+                self.write(
+                    state="failed", error=f"{type(error).__name__}: {error} (traceback in {self.folder.log.name})"
+                )
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """What was asked for; empty when the job was started by hand."""
+        return self._request
+
+    @property
+    def request_id(self) -> str:
+        return self._request.get("request_id", "")
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether to save and leave: a signal came, or stop.json names this request. Costs one stat when it does not."""
+        if self._signalled.is_set():
+            return True
+        if not self.folder.stop.exists():
+            return False
+        return (read_json(self.folder.stop) or {}).get("request_id", "") == self.request_id
+
+    @property
+    def signalled(self) -> bool:
+        """Whether a signal came: then there may be only seconds left."""
+        return self._signalled.is_set()
+
+    def write(self, **facts: Any) -> None:
+        """Merge `facts` into status.json; `state` is one of running, stopped, finished, failed."""
+        self.facts.update(facts, updated_at=time.time())
+        write_json(self.folder.status, self.facts)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._signalled.set()

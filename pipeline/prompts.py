@@ -1,0 +1,23 @@
+"""The four prompts of the course (chapter 7, section 6), read from assets/prompts.json."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+ASSETS = Path(__file__).resolve().parent.parent / "assets"
+
+
+@dataclass(frozen=True)
+class Prompt:
+    name: str
+    text: str
+    """What the model is given, with the newline it ends in."""
+
+
+@cache
+def course_prompts() -> tuple[Prompt, ...]:
+    rows = json.loads((ASSETS / "prompts.json").read_text(encoding="utf-8"))
+    return tuple(Prompt(row["name"], row["prompt"]) for row in rows)

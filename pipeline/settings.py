@@ -1,0 +1,83 @@
+"""Where this instance lives: read once from the environment, handed to everything that needs it.
+
+The Hub token is not here: only `pipeline.hub` reads it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.errors import require
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one visitor may ask of this instance."""
+
+    preview_rows: int = 20_000
+    """Rows one look at the data may scan."""
+    prompt_characters: int = 8_000
+    """Longest prompt that is accepted, before it is cut into tokens."""
+    new_tokens: int = 512
+    """Most tokens one completion may add."""
+    samples: int = 4
+    """Most completions of one prompt in one request."""
+    stop_grace_seconds: float = 120.0
+    """How long a job that was asked to stop may take to save before it is sent SIGTERM, and then SIGKILL."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One instance: its home folder, who owns it, what it pushes to."""
+
+    home: Path = Path("home")
+    """Every file the application writes lies below it. Local disk: locks and renames must work."""
+    hub_repo: str | None = None
+    """Model repo on the Hub that checkpoints are pushed to, `owner/name`; None keeps them in the local registry."""
+    owner_key: str | None = field(default=None, repr=False)
+    """Whoever knows it may start, stop and delete when the page is not bound to loopback."""
+    server_name: str = "127.0.0.1"
+    """Address the page binds to."""
+    server_port: int | None = None
+    """Port the page binds to; None takes the first free one from 7860."""
+    space_id: str | None = None
+    """`owner/name` when this runs as a Hugging Face Space."""
+    space_host: str | None = None
+    """Public host name of the Space."""
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "home", Path(self.home).expanduser().absolute())
+        repo = self.hub_repo
+        require(
+            repo is None or (repo.count("/") == 1 and all(repo.split("/"))),
+            "PIPELINE_HUB_REPO",
+            repo,
+            "write it as owner/name",
+        )
+        port = self.server_port
+        require(port is None or 0 <= port <= 65_535, "GRADIO_SERVER_PORT", port, "set a port from 1 to 65535")
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
+        """Raises InputError when a variable is set to something that cannot be."""
+        on_space = environ.get("SYSTEM") == "spaces"
+        port = environ.get("GRADIO_SERVER_PORT") or ""
+        require(not port or port.isdigit(), "GRADIO_SERVER_PORT", port, "set a port from 1 to 65535")
+        return cls(
+            home=Path(environ.get("PIPELINE_HOME") or "home"),
+            hub_repo=environ.get("PIPELINE_HUB_REPO") or None,
+            owner_key=environ.get("PIPELINE_OWNER_KEY") or None,
+            server_name=environ.get("GRADIO_SERVER_NAME") or ("0.0.0.0" if on_space else "127.0.0.1"),
+            server_port=int(port) if port else None,
+            space_id=environ.get("SPACE_ID") if on_space else None,
+            space_host=environ.get("SPACE_HOST") if on_space else None,
+        )
+
+    @property
+    def repo(self) -> str:
+        """Name of the registry's repo: the Hub repo, or `local` when nothing leaves this machine."""
+        return self.hub_repo or "local"
