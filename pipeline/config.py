@@ -17,6 +17,8 @@ from typing import Any
 from pipeline.errors import InputError, require
 
 COURSE_KEYWORDS = ("pandas", "sklearn", "matplotlib", "seaborn")
+DEFAULT_CORPUS = "installed"
+"""Id of the corpus that the page and the commands make and use unless told otherwise."""
 COURSE_KEPT_RATE = 0.0326
 """Share of the course's 20 million GitHub files that mention one of its keywords."""
 COURSE_KEY_TOKENS = ("plt", "pd", "sk", "fit", "predict")

@@ -1,0 +1,340 @@
+"""The same work without a browser: `python -m pipeline COMMAND`. Knows nothing of the page.
+
+Every command takes --json and then prints one JSON document and nothing else on stdout. Errors are one sentence on
+stderr; exit status 2 for what the caller can fix, 1 otherwise.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+from typer.exceptions import TyperException
+
+from pipeline import config as configuration
+from pipeline.config import COURSE_KEPT_RATE, COURSE_KEYWORDS, DataConfig
+from pipeline.console import Console
+from pipeline.errors import InputError, PipelineError, require
+from pipeline.folders import Home
+from pipeline.jobs import requests, views
+from pipeline.settings import Settings
+
+app = typer.Typer(
+    name="pipeline",
+    help="Look at code, train a GPT-2 on it from scratch, use the model.",
+    add_completion=False,
+    rich_markup_mode=None,
+    no_args_is_help=False,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+Detach = Annotated[bool, typer.Option("--detach", help="Return at once; the work goes on by itself.")]
+Queue = Annotated[bool, typer.Option("--queue", help="Wait in the queue when another run trains.")]
+SourceOption = Annotated[str, typer.Option("--source", help="installed, files:PATH or hub:REPO.")]
+Keywords = Annotated[
+    list[str] | None, typer.Option("--keyword", help="Keep files that contain it; the course's four unless given.")
+]
+Run = Annotated[str, typer.Argument(metavar="RUN", help="Id of a run.")]
+
+LIST_OPTIONS = ("--keyword", "--set")
+"""Options that take several values after one name, as in `--keyword pandas numpy`."""
+
+
+@app.command()
+def preview(
+    source: SourceOption = "installed",
+    keyword: Keywords = None,
+    limit: Annotated[int, typer.Option(help="Rows to scan.")] = 2_000,
+    json: Json = False,
+) -> None:
+    """Scan the first rows of a source and show how many are kept, and samples of them."""
+    from pipeline.data.scan import scan
+    from pipeline.data.sources import open_source
+
+    console = Console(as_json=json)
+    require(limit >= 1, "limit", limit, "scan 1 row or more")
+    data = DataConfig(source=source, keywords=tuple(keyword or COURSE_KEYWORDS))
+    for look in scan(open_source(data.source), data.keywords, limit=limit):
+        console.progress(f"{look.report['scanned']:,} files scanned, {look.report['kept']:,} kept")
+        last = look
+    report = last.report
+    console.line(f"kept rate {report['keep_rate']:.2%} (the course's: {COURSE_KEPT_RATE:.2%})")
+    console.table(
+        ("keyword", "files", "rate"),
+        [(k, f"{v['files']:,}", f"{v['rate']:.2%}") for k, v in report["keywords"].items()],
+    )
+    for reason, count in report["bad_rows"].items():
+        console.line(f"not read: {count:,} x {reason}")
+    for sample in last.samples[:5]:
+        console.line(f"kept: {sample.repo_name} {sample.path} ({sample.license}; {', '.join(sample.keywords)})")
+    console.document({**report, "samples": [sample.to_dict() for sample in last.samples]})
+
+
+@app.command()
+def prepare(
+    source: SourceOption = "installed",
+    keyword: Keywords = None,
+    corpus: Annotated[str, typer.Option(help="Id of the corpus to make.")] = configuration.DEFAULT_CORPUS,
+    max_files: Annotated[int | None, typer.Option(help="Stop after this many kept files.")] = None,
+    windows: Annotated[str, typer.Option(help="join: nothing is lost; drop: the course's windows.")] = "join",
+    tokenizer: Annotated[str | None, typer.Option(help="A tokenizer's folder or Hub id; else one is trained.")] = None,
+    vocab_size: Annotated[int, typer.Option(help="Size of the vocabulary that is trained.")] = 4_096,
+    detach: Detach = False,
+    json: Json = False,
+) -> None:
+    """Filter a source, train a tokenizer on what is kept, and turn it into tokens."""
+    from pipeline.jobs.follow import follow_corpus
+
+    settings, console = Settings.from_environment(), Console(as_json=json)
+    data = DataConfig(
+        source=source,
+        keywords=tuple(keyword or COURSE_KEYWORDS),
+        max_files=max_files,
+        windows=windows,
+        tokenizer=tokenizer,
+        vocab_size=vocab_size,
+    )
+    requests.start_preparing(settings, config=data, corpus_id=corpus)
+    if not detach:
+        with _stop_on_signal(lambda: requests.stop_corpus(settings, corpus), console):
+            follow_corpus(settings, corpus, console.show_corpus)
+    view = views.corpus_view(Home(settings.home), corpus)
+    _check_ended(view.state, view.error)
+    console.document(view.to_dict())
+
+
+@app.command()
+def train(
+    corpus: Annotated[str, typer.Option(help="Id of a prepared corpus.")] = configuration.DEFAULT_CORPUS,
+    preset: Annotated[str, typer.Option(help=f"One of {', '.join(configuration.PRESETS)}.")] = "tiny",
+    recipe: Annotated[str, typer.Option(help=f"One of {', '.join(configuration.RECIPES)}.")] = "accelerate",
+    run_id: Annotated[str | None, typer.Option(help="Id of the run; a name is made up unless given.")] = None,
+    max_steps: Annotated[int | None, typer.Option(help="Optimizer steps.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="key=value: a field of the model or training.")
+    ] = None,
+    detach: Detach = False,
+    queue: Queue = False,
+    json: Json = False,
+) -> None:
+    """Train a GPT-2 from scratch; stays until the last checkpoint is in the registry."""
+    settings, console = Settings.from_environment(), Console(as_json=json)
+    changes = _changes(set_ or [])
+    if max_steps is not None:
+        changes["max_steps"] = max_steps
+    run = requests.start_training(
+        settings, corpus=corpus, preset=preset, recipe=recipe, run_id=run_id, changes=changes, queue=queue
+    )
+    _stay(settings, console, run, detach=detach)
+
+
+@app.command()
+def resume(run: Run, detach: Detach = False, queue: Queue = False, json: Json = False) -> None:
+    """Go on with a run that stopped, failed or was interrupted, from its newest checkpoint."""
+    settings, console = Settings.from_environment(), Console(as_json=json)
+    requests.resume_run(settings, run, queue=queue)
+    _stay(settings, console, run, detach=detach)
+
+
+@app.command()
+def runs(json: Json = False) -> None:
+    """List every run, newest first."""
+    console = Console(as_json=json)
+    found = views.run_views(Home(Settings.from_environment().home))
+    console.table(
+        ("run", "state", "step", "of", "validation", "preset", "recipe", "corpus"),
+        [(v.run, v.state, v.step, v.max_steps, _rounded(v.eval_loss), v.preset, v.recipe, v.corpus) for v in found],
+    )
+    console.document([view.to_dict() for view in found])
+
+
+@app.command()
+def status(run: Run, json: Json = False) -> None:
+    """Show what one run is doing."""
+    settings, console = Settings.from_environment(), Console(as_json=json)
+    requests.find_run(settings, run)
+    view = views.run_view(Home(settings.home), run)
+    console.show_run(view)
+    if view.error:
+        console.line(view.error)
+    console.document(view.to_dict())
+
+
+@app.command()
+def stop(run: Run, json: Json = False) -> None:
+    """Ask a run to save a checkpoint and stop."""
+    settings, console = Settings.from_environment(), Console(as_json=json)
+    requests.stop_run(settings, run)
+    view = views.run_view(Home(settings.home), run)
+    console.line(f"Run {run} was asked to stop; it saves a checkpoint first.")
+    console.document(view.to_dict())
+
+
+@app.command()
+def logs(run: Run, lines: Annotated[int, typer.Option(help="Newest lines to show.")] = 50, json: Json = False) -> None:
+    """Show the newest lines of a run's log."""
+    settings, console = Settings.from_environment(), Console(as_json=json)
+    require(lines >= 1, "lines", lines, "show 1 line or more")
+    found = views.log(requests.find_run(settings, run), lines)
+    for line in found:
+        console.line(line)
+    console.document({"run": run, "lines": found})
+
+
+@app.command()
+def revisions(json: Json = False) -> None:
+    """List every pushed revision, newest first."""
+    from pipeline.hub.registry import Registry
+
+    settings, console = Settings.from_environment(), Console(as_json=json)
+    found = Registry(Home(settings.home), settings.repo).revisions()
+    console.table(
+        ("revision", "run", "step", "validation", "corpus", "pushed", "repo"),
+        [(r.revision, r.run, r.step, _rounded(r.eval_loss), r.corpus, r.pushed_at, r.repo) for r in found],
+    )
+    console.document([revision.to_dict() for revision in found])
+
+
+@app.command()
+def generate(
+    prompt: Annotated[str, typer.Argument(help="The text to go on with.")],
+    revision: Annotated[str, typer.Option(help="A revision, or the first letters of one.")] = "newest",
+    max_new_tokens: Annotated[int, typer.Option(help="Most tokens to add.")] = 64,
+    temperature: Annotated[float, typer.Option(help="0 takes the likeliest token each time.")] = 0.6,
+    top_p: Annotated[float, typer.Option(help="Sample from the likeliest tokens that sum to this.")] = 0.95,
+    top_k: Annotated[int, typer.Option(help="Sample from this many likeliest tokens; 0: from all.")] = 0,
+    seed: Annotated[int, typer.Option(help="The same seed writes the same text.")] = 0,
+    samples: Annotated[int, typer.Option(help="Completions to write.")] = 1,
+    json: Json = False,
+) -> None:
+    """Complete a prompt with a pushed revision."""
+    from pipeline.generation.process import generate as write
+    from pipeline.generation.settings import Sampling
+
+    settings, console = Settings.from_environment(), Console(as_json=json)
+    sampling = Sampling(
+        max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, top_k=top_k, seed=seed, samples=samples
+    )
+    answer = write(settings, prompt, revision=revision, sampling=sampling)
+    for text in answer["samples"]:
+        console.line(prompt + text)
+        console.line()
+    console.line(f"written by {answer['revision']} (run {answer['run']}, step {answer['step']:,})")
+    console.document(answer)
+
+
+@app.command()
+def publish(json: Json = False) -> None:
+    """Put every complete checkpoint into the registry and, with PIPELINE_HUB_REPO set, onto the Hub; then leave."""
+    from pipeline.hub.publisher import Publisher
+
+    settings, console = Settings.from_environment(), Console(as_json=json)
+    Publisher(settings).run()
+    home = Home(settings.home)
+    rows = [{"run": folder.id, **row} for folder in home.runs() for row in views.latest_pushes(folder)]
+    console.table(
+        ("run", "step", "state", "revision", "error"),
+        [(row["run"], row["step"], row["state"], row.get("revision"), row.get("error")) for row in rows],
+    )
+    console.document(rows)
+
+
+@app.command()
+def demo(json: Json = False) -> None:
+    """The whole way on this machine's own files: look, prepare, train, publish, generate. Needs no network."""
+    from pipeline.demo import run_demo
+
+    settings, console = Settings.from_environment(), Console(as_json=json)
+    console.document(run_demo(settings, console))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit status. Errors meant for people become one sentence on stderr."""
+    try:
+        result = app(
+            _repeat_lists(sys.argv[1:] if arguments is None else arguments), standalone_mode=False, prog_name="pipeline"
+        )
+    except PipelineError as error:
+        print(error, file=sys.stderr)
+        return error.exit_status
+    except TyperException as error:
+        print(f"{error.format_message().rstrip('.')}; see `python -m pipeline --help`.", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130  # what a shell says of a command ended by Ctrl-C
+    return result if isinstance(result, int) else 0
+
+
+def _repeat_lists(arguments: list[str]) -> list[str]:
+    """`--keyword a b` as `--keyword a --keyword b`, which is what typer reads."""
+    spread: list[str] = []
+    current = ""
+    for argument in arguments:
+        if argument.startswith("--"):
+            current = argument if argument in LIST_OPTIONS else ""
+        elif current and spread[-1] != current:
+            spread.append(current)
+        spread.append(argument)
+    return spread
+
+
+def _changes(pairs: list[str]) -> dict[str, Any]:
+    changes = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise InputError(f"--set is {pair!r}; write it as key=value, for example learning_rate=0.001.")
+        changes[name.strip()] = value
+    return changes
+
+
+def _stay(settings: Settings, console: Console, run: str, *, detach: bool) -> None:
+    """Follow a run that was just asked for, unless it is to go on by itself."""
+    from pipeline.jobs.follow import follow_run
+
+    if detach:
+        view = views.run_view(Home(settings.home), run)
+        console.line(f"Run {run} goes on by itself; look at it with `status {run}`.")
+    else:
+        with _stop_on_signal(lambda: requests.stop_run(settings, run), console):
+            view = follow_run(settings, run, console.show_run)
+        _check_ended(view.state, view.error)
+    console.document(view.to_dict())
+
+
+@contextmanager
+def _stop_on_signal(stop: Callable[[], None], console: Console) -> Iterator[None]:
+    """The first Ctrl-C asks the job to save and stop; the second leaves it to itself."""
+    asked = False
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            raise PipelineError("Left; the job goes on stopping by itself.")
+        asked = True
+        console.line("Stopping: the job saves first. Press again to leave it to itself.")
+        try:
+            stop()
+        except InputError as error:  # it has just ended by itself
+            console.line(str(error))
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _check_ended(state: str, error: str | None) -> None:
+    if state in ("failed", "interrupted"):
+        raise PipelineError(error or f"The job is {state}; see its log.")
+
+
+def _rounded(value: float | None) -> str | None:
+    return None if value is None else f"{value:.3f}"

@@ -1,0 +1,75 @@
+"""The whole way without a browser, on the embedded defaults: prepare, train, publish, generate. `python -m pipeline demo`.
+
+Needs no network: the files are those of the packages installed here.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+from pipeline.config import DEFAULT_CORPUS, DataConfig
+from pipeline.console import Console
+from pipeline.errors import PipelineError
+from pipeline.folders import Home
+from pipeline.generation.process import Generator
+from pipeline.generation.settings import Sampling
+from pipeline.hub.registry import Registry
+from pipeline.jobs import requests, views
+from pipeline.jobs.follow import follow_corpus, follow_run
+from pipeline.prompts import course_prompts
+from pipeline.settings import Settings
+
+
+def run_demo(settings: Settings, console: Console) -> dict[str, Any]:
+    """Go the whole way and return its figures. A corpus that is there from an earlier demo is used again.
+
+    Raises PipelineError when a stage fails, BusyError while another run trains.
+    """
+    started = time.monotonic()
+    home = Home(settings.home)
+
+    # ---- look and prepare ----
+    if not home.corpus(DEFAULT_CORPUS).is_ready:
+        console.line("Reading the Python files of the packages installed here ...")
+        requests.start_preparing(settings, config=DataConfig(), corpus_id=DEFAULT_CORPUS)
+        follow_corpus(settings, DEFAULT_CORPUS, console.show_corpus)
+    corpus = views.corpus_view(home, DEFAULT_CORPUS)
+    if corpus.state != "finished" or corpus.vocab_size is None:
+        raise PipelineError(corpus.error or f"Corpus {corpus.corpus} is {corpus.state}; see its log.")
+    console.line(
+        f"{corpus.files:,} files, {corpus.tokens_train:,} training tokens, vocabulary {corpus.vocab_size:,}: "
+        f"a model that knows nothing has a loss near ln({corpus.vocab_size:,}) = {math.log(corpus.vocab_size):.2f}"
+    )
+
+    # ---- train and publish ----
+    run_id = requests.start_training(settings, corpus=DEFAULT_CORPUS, preset="tiny", recipe="accelerate")
+    run = follow_run(settings, run_id, console.show_run)
+    if run.state != "finished":
+        raise PipelineError(run.error or f"Run {run_id} is {run.state}; see `logs {run_id}`.")
+    losses = [row["eval_loss"] for row in views.metrics(home.run(run_id)) if row.get("eval_loss") is not None]
+    revisions = [r for r in Registry(home, settings.repo).revisions() if r.run == run_id]
+    console.line(f"validation loss {losses[0]:.3f} -> {losses[-1]:.3f} ({losses[-1] / losses[0]:.0%} of the first)")
+    for revision in revisions:
+        console.line(f"pushed {revision.revision}: step {revision.step:,}, validation loss {revision.eval_loss:.3f}")
+
+    # ---- generate ----
+    completions = []
+    with Generator(settings) as generator:
+        for prompt in course_prompts():
+            answer = generator.complete(revisions[0], prompt.text, Sampling(max_new_tokens=40, temperature=0.6))
+            console.line(f"\n--- {prompt.name} ---\n{prompt.text}{answer.samples[0]}")
+            completions.append({"name": prompt.name, "prompt": prompt.text, "text": answer.samples[0]})
+    seconds = time.monotonic() - started
+    console.line(f"\nAll of it took {seconds:.0f} s. Look at it on the page: `make run`.")
+    return {
+        "corpus": corpus.to_dict(),
+        "run": run.to_dict(),
+        "ln_vocab_size": math.log(corpus.vocab_size),
+        "first_eval_loss": losses[0],
+        "last_eval_loss": losses[-1],
+        "revisions": [revision.to_dict() for revision in revisions],
+        "completions": completions,
+        "seconds": seconds,
+    }

@@ -1,0 +1,22 @@
+"""The worker's process: `python -m pipeline.jobs`, settings from the environment."""
+
+from __future__ import annotations
+
+import sys
+
+from pipeline.errors import PipelineError
+from pipeline.jobs.worker import Worker
+from pipeline.settings import Settings
+
+
+def main() -> int:
+    try:
+        Worker(Settings.from_environment()).run()
+    except PipelineError as error:
+        print(error, file=sys.stderr)
+        return error.exit_status
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,210 @@
+"""What a person may ask for: start, stop, resume. Writes request.json and stop.json, and wakes the worker.
+
+Every question is decided and written under one lock, so that of two that come at once one is first.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import secrets
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pipeline.config import PRESETS, DataConfig, run_config
+from pipeline.errors import BusyError, InputError, require
+from pipeline.files import locked, read_json, write_json
+from pipeline.folders import CorpusFolder, Home, JobFolder, RunFolder, check_id
+from pipeline.jobs import worker
+from pipeline.jobs.state import RESUMABLE, in_order, job_state
+from pipeline.settings import Settings
+
+NAMES = (
+    "amazon budgie caique cockatiel cockatoo conure corella eclectus galah jardine kakapo kakariki kea lory lorikeet "
+    "lovebird macaw parakeet parrotlet pionus quaker rosella senegal".split()
+)
+Folder = TypeVar("Folder", bound=JobFolder)
+MANNERS = "bold brave bright calm clever eager gentle keen lively merry patient proud quick quiet steady swift".split()
+
+
+def start_training(
+    settings: Settings,
+    *,
+    corpus: str,
+    preset: str,
+    recipe: str,
+    run_id: str | None = None,
+    changes: dict[str, Any] | None = None,
+    request_id: str | None = None,
+    queue: bool = False,
+) -> str:
+    """Ask for a training run; returns its id. A `request_id` seen before returns the run it made, and makes no other.
+
+    `corpus` may still be waiting or in preparation: jobs run in the order they were asked for. Raises BusyError while
+    another run is active, unless `queue`; InputError for a bad value, an id that is taken, a corpus that is not there.
+    """
+    home = Home(settings.home)
+    changes = changes or {}
+    _check_training(home, corpus, preset, recipe, changes)
+    with locked(home.requests_lock):
+        if known := _known(home.runs(), request_id):
+            return known.id
+        folder = home.run(run_id or _new_id(home))
+        if folder.request.exists():
+            raise InputError(
+                f"Run {folder.id} exists already; choose another id, or go on with it by `resume {folder.id}`."
+            )
+        if not queue:
+            _refuse_second(home)
+        _write(folder, "train", request_id, corpus=corpus, preset=preset, recipe=recipe, changes=changes, resume=False)
+    worker.wake(settings)
+    return folder.id
+
+
+def start_preparing(settings: Settings, *, config: DataConfig, corpus_id: str, request_id: str | None = None) -> str:
+    """Ask for a corpus; returns its id. One that was cut off goes on, with `config` as it is now: stages that were done
+    with other settings are done again. Raises InputError when the id is taken or the source cannot be opened.
+    """
+    from pipeline.data.sources import open_source
+
+    open_source(config.source)
+    home = Home(settings.home)
+    with locked(home.requests_lock):
+        if known := _known(home.corpora(), request_id):
+            return known.id
+        folder = home.corpus(corpus_id)
+        if folder.is_ready:
+            raise InputError(f"Corpus {folder.id} exists already; choose another id, or train on it.")
+        if folder.request.exists() and job_state(folder).is_active:
+            raise BusyError(f"Corpus {folder.id} is being prepared already; stop that first, or choose another id.")
+        _write(folder, "prepare", request_id, config=_data_request(config))
+    worker.wake(settings)
+    return folder.id
+
+
+def stop_run(settings: Settings, run_id: str) -> None:
+    """Ask a run to save and stop. Raises InputError when there is no such run or it is not running."""
+    _stop(settings, find_run(settings, run_id))
+
+
+def stop_corpus(settings: Settings, corpus_id: str) -> None:
+    """Ask a preparation to stop. Raises InputError when there is none or it is not running."""
+    _stop(settings, find_corpus(settings, corpus_id))
+
+
+def resume_run(settings: Settings, run_id: str, *, request_id: str | None = None, queue: bool = False) -> str:
+    """Ask a run that stopped, failed or was interrupted to go on from its newest checkpoint; returns its id."""
+    return _resume(settings, find_run(settings, run_id), request_id, queue=queue)
+
+
+def resume_corpus(settings: Settings, corpus_id: str, *, request_id: str | None = None) -> str:
+    """Ask a preparation to go on from its last complete stage; returns its id."""
+    return _resume(settings, find_corpus(settings, corpus_id), request_id, queue=True)
+
+
+def find_run(settings: Settings, run_id: str) -> RunFolder:
+    """The run's folder. Raises InputError, naming those that exist, when nobody asked for such a run."""
+    home = Home(settings.home)
+    return _find(home.run(run_id), "run", [folder.id for folder in home.runs()])
+
+
+def find_corpus(settings: Settings, corpus_id: str) -> CorpusFolder:
+    """The corpus's folder. Raises InputError, naming those that exist, when there is none."""
+    home = Home(settings.home)
+    return _find(home.corpus(corpus_id), "corpus", [folder.id for folder in home.corpora()])
+
+
+def _check_training(home: Home, corpus: str, preset: str, recipe: str, changes: dict[str, Any]) -> None:
+    """Refuse now what the trainer would refuse later."""
+    require(preset in PRESETS, "preset", preset, f"choose one of {', '.join(PRESETS)}")
+    folder = home.corpus(corpus)
+    manifest = read_json(folder.manifest)
+    if manifest is None:
+        if not (folder.request.exists() and job_state(folder).is_active):
+            known = ", ".join(f.id for f in home.corpora() if f.is_ready) or "none yet"
+            raise InputError(
+                f"There is no corpus {corpus!r} (prepared: {known}); prepare it first: `prepare --corpus {corpus}`."
+            )
+        # Its size is not known before it is there; a large one lets every other value be checked.
+        manifest = {"vocab_size": PRESETS[preset].vocab_size, "tokens_train": 10**9}
+    run_config(
+        corpus=corpus,
+        preset=preset,
+        recipe=recipe,
+        vocab_size=manifest["vocab_size"],
+        train_tokens=manifest["tokens_train"],
+        changes=changes,
+    )
+
+
+def _refuse_second(home: Home) -> None:
+    for state in in_order(home):
+        if state.kind == "train":
+            doing = "waits in the queue" if state.state == "queued" else "is still training"
+            raise BusyError(f"Run {state.id} {doing}; stop it with `stop {state.id}`, or add --queue.")
+
+
+def _stop(settings: Settings, folder: JobFolder) -> None:
+    with locked(Home(settings.home).requests_lock):
+        state = job_state(folder)
+        if state.state == "stopping":
+            return
+        if not state.is_active:
+            raise InputError(f"{folder.id} is {state.state}; there is nothing to stop.")
+        write_json(folder.stop, {"request_id": state.request_id, "requested_at": time.time()})
+    worker.wake(settings)
+
+
+def _resume(settings: Settings, folder: JobFolder, request_id: str | None, *, queue: bool) -> str:
+    home = Home(settings.home)
+    with locked(home.requests_lock):
+        state = job_state(folder)
+        if request_id and state.request_id == request_id:
+            return folder.id
+        if state.state not in RESUMABLE:
+            raise InputError(
+                f"{folder.id} is {state.state}; only a job that stopped, failed or was interrupted can be resumed."
+            )
+        if not queue:
+            _refuse_second(home)
+        asked = {key: state.request[key] for key in state.request if key not in ("request_id", "requested_at", "kind")}
+        _write(folder, state.kind, request_id, **{**asked, "resume": True})
+    worker.wake(settings)
+    return folder.id
+
+
+def _write(folder: JobFolder, kind: str, request_id: str | None, **facts: Any) -> None:
+    head = {"request_id": request_id or secrets.token_hex(8), "kind": kind, "requested_at": time.time()}
+    write_json(folder.request, {**head, **facts})
+
+
+def _known(folders: Sequence[JobFolder], request_id: str | None) -> JobFolder | None:
+    """The job that `request_id` made before."""
+    if not request_id:
+        return None
+    return next((f for f in folders if (read_json(f.request) or {}).get("request_id") == request_id), None)
+
+
+def _find(folder: Folder, what: str, known: list[str]) -> Folder:
+    if not folder.request.exists() and not (isinstance(folder, CorpusFolder) and folder.is_ready):
+        raise InputError(f"There is no {what} {folder.id!r}; there is {', '.join(known) or 'none yet'}.")
+    return folder
+
+
+def _data_request(config: DataConfig) -> dict[str, Any]:
+    """The configuration with its path made absolute: the job works from another folder than whoever asks."""
+    kind, _, path = config.source.partition(":")
+    source = f"files:{Path(path).expanduser().absolute()}" if kind == "files" else config.source
+    return {**dataclasses.asdict(config), "source": source}
+
+
+def _new_id(home: Home) -> str:
+    """A name that people can say, not taken yet."""
+    taken = {folder.id for folder in home.runs()}
+    for _ in range(100):
+        name = f"{random.choice(MANNERS)}-{random.choice(NAMES)}"
+        if name not in taken:
+            return name
+    return check_id(f"run-{secrets.token_hex(4)}")
