@@ -423,7 +423,7 @@ def parse_value(name: str, value: Any, kind: Any) -> Any:
             number = float(value)
             require(math.isfinite(number), name, value, "give a finite number")
             return number
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{name} is {value!r}; give a {'whole number' if kind is int else 'number'}.") from error
     if typing.get_origin(kind) is tuple:
         return tuple(word for word in value.split(",") if word) if isinstance(value, str) else tuple(value)

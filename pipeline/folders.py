@@ -7,7 +7,7 @@
                       pushes.jsonl (publisher)
     registry/<repo>/  <revision>/ history.jsonl (publisher)
     gallery/<id>.json (page)
-    worker.lock publisher-<repo>.lock requests.lock worker.log publisher.log
+    worker.lock publisher-<repo>.lock requests.lock worker.log publisher.log generator.log
 
 Knows nothing of torch or Gradio.
 """
@@ -175,6 +175,10 @@ class Home:
     @property
     def publisher_log(self) -> Path:
         return self.path / "publisher.log"
+
+    @property
+    def generator_log(self) -> Path:
+        return self.path / "generator.log"
 
 
 def _folders(parent: Path) -> list[Path]:

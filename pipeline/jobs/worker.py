@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Mapping
 
 from pipeline.files import is_locked, locked, read_json, write_json
 from pipeline.folders import Home, JobFolder
@@ -40,8 +41,9 @@ def own_environment(settings: Settings) -> dict[str, str]:
 class Worker:
     """Runs until nothing is queued, running or waiting to be published."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, modules: Mapping[str, str] = MODULES) -> None:
         self.settings = settings
+        self.modules = modules
         self.home = Home(settings.home)
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         """Jobs started by this very process, by request id: only their exit status can be known."""
@@ -81,7 +83,7 @@ class Worker:
         """Start a queued job and write down which process it is."""
         folder = self._folder(state)
         environment = {**job_environment(), "PIPELINE_HOME": str(self.settings.home)}
-        child = spawn(MODULES[state.kind], [str(folder.path)], log=folder.log, environment=environment)
+        child = spawn(self.modules[state.kind], [str(folder.path)], log=folder.log, environment=environment)
         created = identify(child.pid).created
         self._children[state.request_id] = child
         write_json(

@@ -1,0 +1,170 @@
+"""One generator process and the pipe to it. Knows nothing of revisions, prompts or pages, and nothing of torch."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from pipeline.errors import BusyError, PipelineError
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULE = "pipeline.generation"
+MAX_REQUESTS = 5
+"""One that is answered and a few that wait."""
+GRACE_SECONDS = 5.0
+"""How long the process may take to end by itself once its stdin is closed."""
+AGAIN = "Press Complete again: it is started afresh."
+
+VARIABLES = frozenset("PATH HOME USER LANG TZ TMPDIR VIRTUAL_ENV LD_LIBRARY_PATH PYTHONPATH XDG_CACHE_HOME".split())
+PREFIXES = ("LC_", "CUDA_", "NVIDIA_", "OMP_", "MKL_", "TORCH", "PYTORCH_")
+
+
+def environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What the generator may see of `environ`: an allow-list without tokens and keys. It needs no network either."""
+    kept = {name: value for name, value in environ.items() if name in VARIABLES or name.startswith(PREFIXES)}
+    return {
+        **kept,
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), kept.get("PYTHONPATH", "")])),
+        "HF_HUB_OFFLINE": "1",
+        "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "TRANSFORMERS_VERBOSITY": "error",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+
+
+class Request:
+    """One question to the process and the answers that came back so far."""
+
+    def __init__(self, request_id: int, asked_by: str) -> None:
+        self.id = request_id
+        self.asked_by = asked_by
+        self.answers: SimpleQueue[dict[str, Any]] = SimpleQueue()
+
+
+class Child:
+    """A running generator. A thread reads its answers and hands each to the request it belongs to.
+
+    The process ends when this one does, however that happens: its stdin ends.
+    """
+
+    def __init__(self, log: Path, silence_seconds: float) -> None:
+        self._silence_seconds = silence_seconds
+        self._ids = itertools.count(1)
+        self._lock = threading.Lock()
+        self._requests: dict[int, Request] = {}
+        self._ended_because = ""
+        self._heard_at = time.monotonic()
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as errors:
+            self._process = subprocess.Popen(
+                # -P: a folder named `pipeline` where the page was started must not be taken for ours.
+                [sys.executable, "-P", "-m", MODULE],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env=environment(),
+                start_new_session=True,  # Ctrl-C in the terminal is the page's; this process ends with it
+            )
+        threading.Thread(target=self._read, name="generator-reader", daemon=True).start()
+
+    @property
+    def has_ended(self) -> bool:
+        return bool(self._ended_because)
+
+    def ask(self, question: Mapping[str, Any], asked_by: str) -> Request:
+        """Send one request. Raises BusyError when too many wait, PipelineError when the process has ended."""
+        with self._lock:
+            if len(self._requests) >= MAX_REQUESTS:
+                raise BusyError(
+                    f"The generator has {MAX_REQUESTS} requests already; wait for one of them to end and press Complete again."
+                )
+            if not self._requests:
+                self._heard_at = time.monotonic()  # it had nothing to say until now
+            request = Request(next(self._ids), asked_by)
+            self._requests[request.id] = request
+            if self.has_ended:
+                request.answers.put(self._obituary())
+            else:
+                self._write({"id": request.id, **question})
+            return request
+
+    def answer(self, request: Request) -> dict[str, Any]:
+        """The next answer to `request`; waits for it. Raises PipelineError when the process says nothing for too long."""
+        while True:
+            patience = self._heard_at + self._silence_seconds - time.monotonic()
+            try:
+                return request.answers.get(timeout=max(0.0, patience))
+            except Empty:
+                if time.monotonic() - self._heard_at >= self._silence_seconds:
+                    self.end(f"it said nothing for {self._silence_seconds:g} seconds", grace_seconds=0)
+                    return self._obituary()
+
+    def stop(self, asked_by: str | None) -> None:
+        """Stop the requests of `asked_by`, or all. Their readers learn it at once, the process within a token."""
+        with self._lock:
+            for request in self._requests.values():
+                if asked_by in (None, request.asked_by):
+                    self._write({"stop": request.id})
+                    request.answers.put({"stopped": True})
+
+    def forget(self, request: Request, *, is_answered: bool) -> None:
+        """Nobody reads the answers to `request` any more: what is left of it is stopped."""
+        with self._lock:
+            del self._requests[request.id]
+            if not is_answered:
+                self._write({"stop": request.id})
+
+    def end(self, reason: str, *, grace_seconds: float = GRACE_SECONDS) -> None:
+        """End the process and wait until it is gone. Requests that are open fail and say `reason`."""
+        with self._lock:
+            self._ended_because = self._ended_because or reason
+            with contextlib.suppress(OSError):  # it has gone by itself, a write still in the buffer
+                assert self._process.stdin is not None
+                self._process.stdin.close()
+        try:
+            self._process.wait(grace_seconds)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as lines:
+            for line in lines:
+                self._heard_at = time.monotonic()
+                message = json.loads(line)
+                with self._lock:
+                    request = self._requests.get(message["id"])
+                if request is not None:
+                    request.answers.put(message)
+        code = self._process.wait()
+        with self._lock:
+            self._ended_because = self._ended_because or _cause(code)
+            for request in self._requests.values():
+                request.answers.put(self._obituary())
+
+    def _write(self, message: Mapping[str, Any]) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError, ValueError):  # it has ended: the reader thread sees that too and says so
+            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+            self._process.stdin.flush()
+
+    def _obituary(self) -> dict[str, Any]:
+        sentence = f"The generator ended ({self._ended_because}). {AGAIN}"
+        return {"error": sentence, "exit_status": PipelineError.exit_status}
+
+
+def _cause(code: int) -> str:
+    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"

@@ -1,0 +1,25 @@
+"""Which pushed revision writes. Knows nothing of torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline.errors import InputError
+from pipeline.folders import Home
+from pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from pipeline.hub.registry import Revision
+
+
+def choose(settings: Settings, text: str = "newest") -> Revision:
+    """The revision that `text` names: an id, the beginning of one, or `newest`.
+
+    Raises InputError when nothing was pushed yet, or when no revision or several are meant.
+    """
+    from pipeline.hub.registry import Registry
+
+    registry = Registry(Home(settings.home), settings.repo)
+    if not registry.revisions():
+        raise InputError("No checkpoint has been pushed yet; train a model first: python -m pipeline demo.")
+    return registry.get(text)

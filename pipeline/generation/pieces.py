@@ -1,0 +1,36 @@
+"""What streams back from the generator: text as it is written. Knows nothing of torch."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """A stretch of one completion. All texts of a sample, joined, are its completion; its last piece is `done`."""
+
+    sample: int
+    """Which completion of the prompt, from 0."""
+    text: str = ""
+    """What was written since the piece before."""
+    done: bool = False
+    tokens: int = 0
+    """New tokens of this sample so far, the end-of-text token included."""
+    seconds: float = 0.0
+    """Since this sample was begun, loading the model not included."""
+    finish: str | None = None
+    """Why the sample is done: `end-of-text`, `length` or `stopped`."""
+    note: str = ""
+    """Something to tell whoever asked, for example that fewer tokens fit than were asked for."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+def joined(first: Piece, later: Piece) -> Piece | None:
+    """Two pieces that follow each other as one, or None when they belong to different samples."""
+    if first.sample != later.sample:
+        return None
+    return dataclasses.replace(later, text=first.text + later.text)

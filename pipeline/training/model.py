@@ -1,0 +1,37 @@
+"""GPT-2 with fresh weights. Knows nothing of data or training."""
+
+from __future__ import annotations
+
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from pipeline.config import ModelConfig
+
+
+def build_model(config: ModelConfig, *, eos_id: int, seed: int) -> GPT2LMHeadModel:
+    """A plain GPT2LMHeadModel on the CPU; `seed` alone decides its weights, and no global generator is touched.
+
+    `eos_id` is end-of-text: it begins and ends every document, and a model that does not know it never stops.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = GPT2LMHeadModel(_gpt2_config(config, eos_id))
+    assert model.num_parameters() == config.num_parameters
+    return model
+
+
+def _gpt2_config(config: ModelConfig, eos_id: int) -> GPT2Config:
+    # No pad token: windows are full, and with one set GPT-2 looks for it in every batch, which waits for the GPU.
+    return GPT2Config(
+        vocab_size=config.vocab_size,
+        n_positions=config.n_positions,
+        n_embd=config.n_embd,
+        n_layer=config.n_layer,
+        n_head=config.n_head,
+        resid_pdrop=config.dropout,
+        embd_pdrop=config.dropout,
+        attn_pdrop=config.dropout,
+        bos_token_id=eos_id,
+        eos_token_id=eos_id,
+        attn_implementation="sdpa",
+    )

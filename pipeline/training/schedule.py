@@ -1,0 +1,30 @@
+"""The learning rate as a pure function of the optimizer step: up in a line, then down to 0 at the last step.
+
+Counted in optimizer steps. Never handed to Accelerate, which would step it once per process.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from pipeline.config import TrainingConfig
+
+
+def rate_factor(config: TrainingConfig, step: int) -> float:
+    """Share of the peak rate after `step` optimizer steps: 0 at step 0 (with a warm-up) and at `max_steps`.
+
+    The same curve as transformers' `get_linear_schedule_with_warmup` and `get_cosine_schedule_with_warmup`.
+    """
+    if step < config.warmup_steps:
+        return step / config.warmup_steps
+    left = (config.max_steps - step) / max(1, config.max_steps - config.warmup_steps)
+    return left if config.schedule == "linear" else 0.5 * (1.0 - math.cos(math.pi * left))
+
+
+def build_schedule(optimizer: Optimizer, config: TrainingConfig) -> LambdaLR:
+    """Step it once per optimizer step."""
+    return LambdaLR(optimizer, partial(rate_factor, config))

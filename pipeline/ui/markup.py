@@ -1,0 +1,61 @@
+"""HTML from the Jinja2 templates of assets/templates. Autoescape is always on: every value is text unless made here."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from pipeline.ui import formats, highlight
+from pipeline.ui.texts import ASSETS, t
+
+GLYPHS = {
+    "queued": "…",
+    "starting": "◔",
+    "running": "●",
+    "stopping": "◑",
+    "stopped": "■",
+    "finished": "✓",
+    "failed": "!",
+    "interrupted": "!",
+    "registered": "✓",
+    "uploading": "↑",
+    "pushed": "✓",
+    "superseded": "–",
+    "retrying": "↻",
+    "refused": "!",
+    "idle": "○",
+    "kept": "★",
+}
+"""Beside its colour, every state has a sign and a word."""
+
+
+@cache
+def environment() -> Environment:
+    env = Environment(
+        loader=FileSystemLoader(ASSETS / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    env.globals.update(t=t, glyphs=GLYPHS, python_html=highlight.python_html, numbered=highlight.numbered)
+    for name in ("whole", "loss", "perplexity", "rate", "percent", "compact", "size", "duration", "ago"):
+        env.filters[name] = getattr(formats, name)
+    return env
+
+
+def render(template: str, **values: Any) -> str:
+    """The template `assets/templates/<template>.html.j2` filled with `values`. A missing value is our own mistake."""
+    return environment().get_template(f"{template}.html.j2").render(**values)
+
+
+def notice(message: str, *, title: str | None = None, kind: str = "bad") -> str:
+    """What went wrong (`bad`), what to think of (`warn`) or what was done (`good`)."""
+    return render("notice", kind=kind, title=title, message=message)
+
+
+def blank(title: str, message: str) -> str:
+    """What stands where there is nothing yet: what it is, then what to do."""
+    return render("blank", title=title, message=message)

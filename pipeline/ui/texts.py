@@ -1,0 +1,20 @@
+"""Every text that a person reads on the page, from one catalogue: assets/texts.json."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+
+ASSETS = Path(__file__).resolve().parents[2] / "assets"
+
+
+@cache
+def catalogue() -> dict[str, str]:
+    """Every text by its key; `{name}` in a text is filled by the caller."""
+    return json.loads((ASSETS / "texts.json").read_text(encoding="utf-8"))
+
+
+def t(key: str, **values: object) -> str:
+    """The text of `key`. A key that is not in the catalogue is our own mistake: KeyError."""
+    return catalogue()[key].format(**values)

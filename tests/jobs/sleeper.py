@@ -1,0 +1,46 @@
+"""A job that only counts, for tests of whatever starts and watches jobs: `python -m tests.jobs.sleeper FOLDER`.
+
+Its request's `changes` say how it behaves: `seed` is how many twentieths of a second it counts, and its corpus decides
+the end: `fails` raises an error for people, `dies` ends without a word, `deaf` ignores every stop.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from pipeline.errors import InputError
+from pipeline.folders import RunFolder
+from pipeline.job import Job
+
+
+def main(folder: RunFolder) -> int:
+    try:
+        with Job(folder) as job:
+            kind = job.request["corpus"]
+            if kind == "deaf":
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            max_steps = int(job.request["changes"].get("seed", 10))
+            for step in range(1, max_steps + 1):
+                if kind != "deaf" and job.stop_requested:
+                    job.write(state="stopped", step=step)
+                    return 0
+                if kind == "dies" and step == 3:
+                    os._exit(7)
+                if kind == "fails" and step == 3:
+                    raise InputError("The bird is 3; give it 4.")
+                time.sleep(0.05)
+                job.write(step=step, max_steps=max_steps)
+            print("counted", max_steps, "token" if "HF_TOKEN" in os.environ else "no token")
+            job.write(state="finished")
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return error.exit_status
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(RunFolder(Path(sys.argv[1]))))

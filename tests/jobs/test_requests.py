@@ -1,0 +1,175 @@
+"""Start, stop, resume: what is written, what is refused, and that of two at once one is first."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import DataConfig
+from pipeline.errors import BusyError, InputError, PipelineError
+from pipeline.files import locked, read_json, write_json
+from pipeline.folders import Home
+from pipeline.jobs import requests, worker
+from pipeline.jobs.state import job_state
+from pipeline.jobs.views import corpus_view, run_view, run_views
+from pipeline.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These tests look at what is written before any worker comes."""
+    monkeypatch.setattr(worker, "wake", lambda settings: None)
+
+
+def start(settings: Settings, **asked: object) -> str:
+    return requests.start_training(settings, **{"corpus": "ready", "preset": "tiny", "recipe": "accelerate", **asked})  # type: ignore[arg-type]
+
+
+def test_a_run_gets_a_name_people_can_say(settings: Settings, home: Home) -> None:
+    run_id = start(settings)
+    assert run_id.count("-") == 1
+    view = run_view(home, run_id)
+    assert (view.state, view.corpus, view.preset, view.recipe, view.place) == (
+        "queued",
+        "ready",
+        "tiny",
+        "accelerate",
+        1,
+    )
+
+
+def test_a_second_start_is_refused_while_one_trains_and_names_it(settings: Settings) -> None:
+    start(settings, run_id="first")
+    with pytest.raises(BusyError, match=r"Run first .*--queue"):
+        start(settings, run_id="second")
+    assert start(settings, run_id="second", queue=True) == "second"
+
+
+def test_of_many_starts_at_once_one_wins(settings: Settings, home: Home) -> None:
+    barrier, outcomes = threading.Barrier(8), []
+
+    def ask(number: int) -> None:
+        barrier.wait()
+        try:
+            outcomes.append(start(settings, run_id=f"r{number}"))
+        except BusyError as error:
+            outcomes.append(error)
+
+    threads = [threading.Thread(target=ask, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    winners = [outcome for outcome in outcomes if isinstance(outcome, str)]
+    assert len(winners) == 1
+    assert len(run_views(home)) == 1
+    assert all(winners[0] in str(outcome) for outcome in outcomes if isinstance(outcome, BusyError))
+
+
+def test_a_repeated_request_id_returns_the_first_answer(settings: Settings, home: Home) -> None:
+    first = start(settings, request_id="press-1")
+    assert start(settings, request_id="press-1") == first
+    assert len(run_views(home)) == 1
+    assert start(settings, request_id="press-2", queue=True) != first
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"corpus": "none"}, ["'none'", "ready", "prepare"]),
+        ({"preset": "huge"}, ["preset", "'huge'", "tiny"]),
+        ({"recipe": "sgd"}, ["recipe", "'sgd'", "accelerate"]),
+        ({"run_id": "../etc"}, ["run id", "'../etc'"]),
+        ({"changes": {"learning_rate": 0}}, ["learning_rate", "0.0", "above 0"]),
+        ({"changes": {"n_emb": 8}}, ["n_emb", "n_embd"]),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_written(
+    settings: Settings, home: Home, asked: dict, words: list[str]
+) -> None:
+    with pytest.raises(InputError) as caught:
+        start(settings, **asked)
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+    assert run_views(home) == []
+
+
+def test_an_id_that_is_taken_is_refused(settings: Settings) -> None:
+    start(settings, run_id="a")
+    requests.stop_run(settings, "a")
+    with pytest.raises(InputError, match=r"Run a exists already.*resume a"):
+        start(settings, run_id="a")
+
+
+def test_a_run_may_wait_for_a_corpus_that_is_being_prepared(settings: Settings, home: Home) -> None:
+    requests.start_preparing(settings, config=DataConfig(), corpus_id="new")
+    start(settings, corpus="new", run_id="a")
+    assert (corpus_view(home, "new").place, run_view(home, "a").place) == (1, 2)
+
+
+def test_a_relative_path_is_kept_as_the_one_it_meant(
+    settings: Settings, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "code.py").write_text("import pandas")
+    monkeypatch.chdir(tmp_path)
+    requests.start_preparing(settings, config=DataConfig(source="files:code.py"), corpus_id="new")
+    assert (read_json(home.corpus("new").request) or {})["config"]["source"] == f"files:{tmp_path / 'code.py'}"
+
+
+def test_a_source_that_is_not_there_is_refused_at_once(settings: Settings, home: Home) -> None:
+    for source in ("files:/not/there", "nonsense"):
+        with pytest.raises(PipelineError, match=source.removeprefix("files:")):
+            requests.start_preparing(settings, config=DataConfig(source=source), corpus_id="new")
+    assert not home.corpus("new").path.exists()
+
+
+def test_a_stopped_preparation_goes_on_with_what_is_asked_now(settings: Settings, home: Home) -> None:
+    requests.start_preparing(settings, config=DataConfig(), corpus_id="new")
+    with pytest.raises(BusyError, match="new is being prepared already"):
+        requests.start_preparing(settings, config=DataConfig(), corpus_id="new")
+    requests.stop_corpus(settings, "new")
+    assert corpus_view(home, "new").state == "stopped"
+    requests.start_preparing(settings, config=DataConfig(vocab_size=300), corpus_id="new")
+    assert corpus_view(home, "new").state == "queued"
+    assert (read_json(home.corpus("new").request) or {})["config"]["vocab_size"] == 300
+
+
+def test_a_ready_corpus_is_not_made_again(settings: Settings) -> None:
+    with pytest.raises(InputError, match="ready exists already"):
+        requests.start_preparing(settings, config=DataConfig(), corpus_id="ready")
+
+
+def test_only_what_ended_can_be_resumed_and_only_what_runs_can_be_stopped(settings: Settings, home: Home) -> None:
+    start(settings, run_id="a")
+    with pytest.raises(InputError, match="a is queued"):
+        requests.resume_run(settings, "a")
+    requests.stop_run(settings, "a")
+    with pytest.raises(InputError, match="a is stopped; there is nothing to stop"):
+        requests.stop_run(settings, "a")
+    requests.resume_run(settings, "a", request_id="again")
+    requests.resume_run(settings, "a", request_id="again")
+    assert job_state(home.run("a")).state == "queued"
+    with pytest.raises(InputError, match="There is no run 'b'; there is a"):
+        requests.stop_run(settings, "b")
+
+
+def test_a_status_that_says_running_without_its_lock_is_interrupted(settings: Settings, home: Home) -> None:
+    start(settings, run_id="a")
+    folder = home.run("a")
+    request_id = (read_json(folder.request) or {})["request_id"]
+    write_json(folder.status, {"state": "running", "request_id": request_id, "step": 7})
+    assert job_state(folder).state == "interrupted"
+    with locked(folder.lock):
+        assert job_state(folder).state == "running"
+        requests.stop_run(settings, "a")
+        assert job_state(folder).state == "stopping"
+
+
+def test_a_file_damaged_by_hand_fails_its_own_job_only(settings: Settings, home: Home) -> None:
+    start(settings, run_id="a")
+    home.run("b").path.mkdir()
+    home.run("b").request.write_text("{")
+    assert job_state(home.run("b")).state == "failed"
+    assert "request.json" in str(job_state(home.run("b")).error)
+    assert {view.run: view.state for view in run_views(home)}["a"] == "queued"

@@ -1,0 +1,150 @@
+"""The worker with real processes: order, ends of every kind, and kills of the worker itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+
+import pytest
+
+from pipeline.files import is_locked, read_json
+from pipeline.folders import Home
+from pipeline.jobs.requests import resume_run, start_training, stop_run
+from pipeline.jobs.state import job_state
+from pipeline.jobs.views import active_run, log, run_view, run_views
+from pipeline.settings import Settings
+from tests.jobs.conftest import wait_for_state
+
+pytestmark = pytest.mark.slow
+
+StartWorker = Callable[[], "subprocess.Popen[bytes]"]
+
+
+def start(settings: Settings, run_id: str, corpus: str = "ready", count: int = 5) -> str:
+    return start_training(
+        settings, corpus=corpus, preset="tiny", recipe="accelerate", run_id=run_id, changes={"seed": count}, queue=True
+    )
+
+
+def test_jobs_run_one_after_another_in_the_order_they_were_asked_for(
+    settings: Settings, home: Home, start_worker: StartWorker
+) -> None:
+    for run_id in ("c", "a", "b"):
+        start(settings, run_id)
+    assert [run_view(home, run_id).place for run_id in ("c", "a", "b")] == [1, 2, 3]
+    worker = start_worker()
+    for run_id in ("c", "a", "b"):
+        wait_for_state(home, run_id, "finished")
+    times = [(read_json(home.run(r).status) or {})["started_at"] for r in ("c", "a", "b")]
+    assert times == sorted(times)
+    assert worker.wait(timeout=20) == 0, "with nothing left to do, the worker leaves"
+    assert [view.run for view in run_views(home)] == ["b", "a", "c"]
+
+
+def test_a_job_never_sees_the_token(settings: Settings, home: Home, start_worker: StartWorker) -> None:
+    start(settings, "a")
+    start_worker()
+    wait_for_state(home, "a", "finished")
+    assert log(home.run("a")) == ["counted 5 no token"]
+
+
+def test_a_second_worker_leaves_at_once(settings: Settings, home: Home, start_worker: StartWorker) -> None:
+    start(settings, "a", count=100)
+    first = start_worker()
+    wait_for_state(home, "a", "running")
+    assert start_worker().wait(timeout=20) == 0
+    assert first.poll() is None
+
+
+def test_stop_saves_and_a_queued_run_that_is_stopped_never_starts(
+    settings: Settings, home: Home, start_worker: StartWorker
+) -> None:
+    start(settings, "a", count=1000)
+    start(settings, "b")
+    start_worker()
+    wait_for_state(home, "a", "running")
+    stop_run(settings, "b")
+    assert job_state(home.run("b")).state == "stopped"
+    stop_run(settings, "a")
+    wait_for_state(home, "a", "stopped")
+    assert not home.run("b").log.exists()
+
+
+def test_a_job_that_ignores_every_stop_is_ended(settings: Settings, home: Home, start_worker: StartWorker) -> None:
+    start(settings, "a", corpus="deaf", count=10_000)
+    start_worker()
+    wait_for_state(home, "a", "running")
+    stop_run(settings, "a")
+    assert job_state(home.run("a")).state == "stopping"
+    wait_for_state(home, "a", "interrupted")
+    pid = (read_json(home.run("a").process) or {})["pid"]
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_a_failure_is_told_in_its_own_words(settings: Settings, home: Home, start_worker: StartWorker) -> None:
+    start(settings, "a", corpus="fails")
+    start_worker()
+    wait_for_state(home, "a", "failed")
+    assert run_view(home, "a").error == "The bird is 3; give it 4."
+
+
+def test_a_job_that_dies_without_a_word_is_interrupted_and_can_be_resumed(
+    settings: Settings, home: Home, start_worker: StartWorker
+) -> None:
+    start(settings, "a", corpus="dies")
+    worker = start_worker()
+    wait_for_state(home, "a", "interrupted")
+    assert worker.wait(timeout=20) == 0
+    assert "exit status 7" in str(run_view(home, "a").error)
+    resume_run(settings, "a")
+    assert job_state(home.run("a")).state == "queued"
+    assert (read_json(home.run("a").request) or {})["resume"] is True
+    start_worker()
+    wait_for_state(home, "a", "interrupted")
+
+
+def test_killing_the_worker_leaves_its_job_running_and_the_next_worker_finds_it(
+    settings: Settings, home: Home, start_worker: StartWorker
+) -> None:
+    start(settings, "a", count=60)
+    start(settings, "b")
+    worker = start_worker()
+    wait_for_state(home, "a", "running")
+    os.kill(worker.pid, signal.SIGKILL)
+    worker.wait()
+    assert not is_locked(home.worker_lock)
+    assert job_state(home.run("a")).state == "running"
+    second = start_worker()
+    wait_for_state(home, "b", "finished")
+    assert job_state(home.run("a")).state == "finished"
+    assert len(log(home.run("a"))) == 1, "it was not started twice"
+    assert second.wait(timeout=20) == 0
+
+
+def test_a_killed_job_is_interrupted_and_the_next_one_starts(
+    settings: Settings, home: Home, start_worker: StartWorker
+) -> None:
+    start(settings, "a", count=10_000)
+    start(settings, "b")
+    start_worker()
+    wait_for_state(home, "a", "running")
+    os.kill((read_json(home.run("a").process) or {})["pid"], signal.SIGKILL)
+    wait_for_state(home, "b", "finished")
+    assert job_state(home.run("a")).state == "interrupted"
+    assert "signal 9" in str(run_view(home, "a").error)
+
+
+def test_a_request_that_comes_while_the_worker_leaves_is_not_forgotten(
+    settings: Settings, home: Home, start_worker: StartWorker
+) -> None:
+    """Each request starts its own worker; whichever of the two is left must see it."""
+    for number in range(6):
+        start(settings, f"r{number}", count=1)
+        start_worker()
+        wait_for_state(home, f"r{number}", "finished")
+        time.sleep(0.1 * number)  # ever later in the first worker's last half second
+    assert active_run(home) is None

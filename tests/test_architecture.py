@@ -1,0 +1,140 @@
+"""The rooms and their doors: who imports whom, where torch may be, and that the engine lives without the page."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "pipeline"
+
+BASE = {"errors", "files", "folders", "settings", "config", "job", "prompts"}
+MAY_IMPORT = {
+    **dict.fromkeys(BASE, BASE),
+    "plan": BASE,
+    "data": BASE,
+    "hub": BASE,
+    "training": BASE | {"data", "generation.sampling", "generation.settings", "generation.loading"},
+    "generation": BASE | {"hub", "data"},
+    "gallery": BASE | {"hub"},
+    "jobs": BASE | {"hub", "data"},
+    "ui": BASE | {"jobs", "gallery", "generation", "hub", "data", "plan"},
+    "console": BASE | {"jobs"},
+    "demo": BASE | {"console", "jobs", "hub", "generation"},
+    "cli": BASE | {"console", "demo", "jobs", "hub", "generation", "gallery", "data", "plan"},
+    "__main__": {"cli"},
+    "__init__": set(),
+}
+TORCH = ("torch", "transformers", "accelerate")
+
+
+def imports(path: Path) -> list[tuple[str, bool]]:
+    """Every module that a file imports, by its full name, and whether at import time (not inside a function)."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    inner = {
+        id(node)
+        for outer in ast.walk(tree)
+        if isinstance(outer, (ast.FunctionDef, ast.AsyncFunctionDef))
+        for node in ast.walk(outer)
+    }
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [(alias.name, id(node) not in inner) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = (
+                [f"{node.module}.{alias.name}" for alias in node.names]
+                if node.module.count(".") <= 1
+                else [node.module]
+            )
+            found += [(name, id(node) not in inner) for name in names]
+    return found
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_room_imports_only_what_lies_to_its_right(path: Path) -> None:
+    allowed = MAY_IMPORT[room(path)]
+    for name, _ in imports(path):
+        if not name.startswith("pipeline."):
+            continue
+        parts = name.split(".")[1:]
+        if parts[0] == room(path):
+            continue
+        assert parts[0] in allowed or ".".join(parts[:2]) in allowed, f"{path.name} imports {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_torch_and_gradio_stay_in_their_rooms(path: Path) -> None:
+    for name, _ in imports(path):
+        top = name.split(".")[0]
+        if top in TORCH:
+            assert room(path) in ("training", "generation"), f"{path.name} imports {name}"
+        if top == "gradio":
+            assert room(path) == "ui", f"{path.name} imports {name}"
+
+
+def test_the_check_sees_a_wrong_import(tmp_path: Path) -> None:
+    """The control: an import inside a function, of a room to the left, is found."""
+    path = tmp_path / "x.py"
+    path.write_text("def f():\n    from pipeline.ui import theme\n    import torch.nn\n")
+    assert imports(path) == [("pipeline.ui.theme", False), ("torch.nn", False)]
+
+
+def test_only_the_hub_room_reads_the_token() -> None:
+    readers = [path for path in FILES if "HF_TOKEN" in path.read_text(encoding="utf-8")]
+    assert {room(path) for path in readers} <= {"hub"}
+
+
+LOADED = """
+import sys
+{imports}
+loaded = sorted(name for name in ("torch", "transformers", "accelerate", "gradio", "datasets") if name in sys.modules)
+print(",".join(loaded))
+"""
+
+
+def loaded_by(statements: str, root: Path = ROOT) -> set[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED.format(imports=statements)], cwd=root, capture_output=True, text=True, check=True
+    )
+    return set(filter(None, done.stdout.strip().split(",")))
+
+
+def test_the_command_line_starts_without_torch_or_gradio() -> None:
+    assert loaded_by("import pipeline.cli, pipeline.demo, pipeline.jobs.worker, pipeline.jobs.follow") == set()
+
+
+@pytest.mark.slow
+def test_the_engine_lives_without_the_page(tmp_path: Path) -> None:
+    """Deleting app.py and pipeline/ui leaves a working command line and a green engine."""
+    shutil.copytree(PACKAGE, tmp_path / "pipeline", ignore=shutil.ignore_patterns("ui", "__pycache__"))
+    for name in ("assets", "tests"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("ui", "browser", "__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    assert loaded_by("import pipeline.cli, pipeline.demo", tmp_path) == set()
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-m",
+        "not slow and not browser",
+        "-p",
+        "no:cacheprovider",
+        "--ignore",
+        "tests/test_architecture.py",
+    ]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:]

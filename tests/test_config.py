@@ -1,0 +1,147 @@
+"""The table of presets and recipes says what the course says; bad values are refused by name."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.config import PRESETS, RECIPES, DataConfig, ModelConfig, RunConfig, run_config
+from pipeline.errors import InputError
+
+COURSE_WINDOWS = 16_702_061
+"""Training windows of 128 tokens in the course's data set."""
+
+
+def course(recipe: str, windows: int = COURSE_WINDOWS, **changes: object) -> RunConfig:
+    return run_config(
+        corpus="c", preset="course", recipe=recipe, vocab_size=50_000, train_tokens=windows * 128, changes=changes
+    )
+
+
+def test_the_course_preset_has_exactly_the_parameters_of_the_course() -> None:
+    assert course("accelerate").model.num_parameters == 124_242_432
+
+
+@pytest.mark.parametrize(
+    ("recipe", "rate", "schedule", "decay", "batch", "loss", "clip", "steps", "every"),
+    [
+        ("trainer", 5e-4, "cosine", 0.1, 256, "plain", 1.0, 65_242, 5_000),
+        ("keras", 5e-5, "linear", 0.01, 32, "plain", 0.0, 521_939, 521_939),
+        ("accelerate", 5e-4, "linear", 0.1, 256, "weighted", 1.0, 65_242, 5_000),
+    ],
+)
+def test_the_recipes_are_those_of_the_course(
+    recipe: str, rate: float, schedule: str, decay: float, batch: int, loss: str, clip: float, steps: int, every: int
+) -> None:
+    training = course(recipe).training
+    assert (training.learning_rate, training.schedule, training.weight_decay) == (rate, schedule, decay)
+    assert (training.batch_size, training.micro_batch_size, training.warmup_steps) == (batch, 32, 1_000)
+    assert (training.loss, training.max_grad_norm) == (loss, clip)
+    assert (training.max_steps, training.eval_every_steps, training.checkpoint_every_steps) == (steps, every, every)
+    assert training.eval_windows is None
+
+
+def test_one_epoch_of_the_subset_is_the_updates_the_course_implies() -> None:
+    assert course("accelerate", windows=43_016 * 32).training.max_steps == 5_377
+
+
+@pytest.mark.parametrize(("preset", "parameters"), [("tiny", 4_273_664), ("small", 17_135_616)])
+def test_the_small_presets_have_the_size_their_table_says(preset: str, parameters: int) -> None:
+    config = run_config(
+        corpus="c", preset=preset, recipe="accelerate", vocab_size=PRESETS[preset].vocab_size, train_tokens=10**7
+    )
+    assert config.model.num_parameters == parameters
+
+
+def test_what_the_table_derives_follows_what_is_changed() -> None:
+    training = run_config(
+        corpus="c", preset="tiny", recipe="accelerate", vocab_size=4096, train_tokens=10**6, changes={"max_steps": "40"}
+    ).training
+    assert (training.max_steps, training.warmup_steps) == (40, 4)
+    assert training.eval_every_steps == 10
+
+
+def test_a_config_survives_the_disk() -> None:
+    config = course("accelerate", key_tokens="plt,pd", dropout="0")
+    assert RunConfig.from_dict(config.to_dict()) == config
+    assert config.training.key_tokens == ("plt", "pd")
+
+
+def test_fields_of_newer_versions_are_left_out_when_read() -> None:
+    value = course("trainer").to_dict()
+    value["training"]["of_the_future"] = 1
+    assert RunConfig.from_dict(value) == course("trainer")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"max_steps": "0"}, ["max_steps", "0", "1 or more"]),
+        ({"max_steps": "ten"}, ["max_steps", "ten", "whole number"]),
+        ({"max_steps": "1.5"}, ["max_steps", "1.5", "whole number"]),
+        ({"learning_rate": "inf"}, ["learning_rate", "inf"]),
+        ({"learning_rate": "nan"}, ["learning_rate", "nan"]),
+        ({"learning_rate": -1}, ["learning_rate", "-1", "above 0"]),
+        ({"learning_rte": 1}, ["learning_rte", "learning_rate"]),
+        ({"batch_size": 48, "micro_batch_size": 32}, ["micro_batch_size", "32", "48"]),
+        ({"warmup_steps": 99_999_999}, ["warmup_steps", "99999999", "max_steps"]),
+        ({"n_head": 7}, ["n_embd", "768", "n_head (7)"]),
+        ({"window": 4096}, ["window", "4096", "1024"]),
+        ({"dropout": 1}, ["dropout", "1.0"]),
+        ({"keep_checkpoints": 1}, ["keep_checkpoints", "1", "at least 2"]),
+        ({"precision": "int8"}, ["precision", "int8", "bf16"]),
+        ({"seed": 2**32}, ["seed", str(2**32)]),
+    ],
+)
+def test_a_value_out_of_range_is_refused_with_name_value_and_remedy(changes: dict, words: list[str]) -> None:
+    with pytest.raises(InputError) as caught:
+        course("accelerate", **changes)
+    message = str(caught.value)
+    assert all(word in message for word in words), message
+    assert message.endswith((".", "?")), "one sentence"
+
+
+def test_unknown_presets_and_recipes_name_the_known_ones() -> None:
+    with pytest.raises(InputError, match=r"huge.*tiny, small, course"):
+        run_config(corpus="c", preset="huge", recipe="trainer", vocab_size=10, train_tokens=1000)
+    with pytest.raises(InputError, match=r"nope.*accelerate, trainer, keras"):
+        run_config(corpus="c", preset="tiny", recipe="nope", vocab_size=10, train_tokens=1000)
+
+
+def test_a_corpus_without_one_window_is_refused() -> None:
+    with pytest.raises(InputError, match="127 training tokens"):
+        run_config(corpus="c", preset="tiny", recipe="trainer", vocab_size=300, train_tokens=127)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"keywords": ()},
+        {"keywords": ("  ",)},
+        {"source": ""},
+        {"max_files": 1},
+        {"windows": "slide"},
+        {"vocab_size": 256},
+        {"validation_share": 0.0},
+    ],
+)
+def test_a_bad_data_config_is_refused(bad: dict) -> None:
+    with pytest.raises(InputError, match=next(iter(bad)).removesuffix("s")):
+        DataConfig(**bad)
+
+
+def test_repeated_keywords_count_once() -> None:
+    assert DataConfig(keywords=("pandas", "numpy", "pandas")).keywords == ("pandas", "numpy")
+
+
+def test_every_recipe_works_with_every_preset() -> None:
+    for recipe in RECIPES:
+        for preset in PRESETS:
+            assert run_config(corpus="c", preset=preset, recipe=recipe, vocab_size=4096, train_tokens=10**7)
+
+
+def test_model_parameters_are_counted_by_hand() -> None:
+    model = ModelConfig(n_layer=1, n_embd=8, n_head=2, n_positions=16, window=16, vocab_size=10)
+    attention = 8 * 24 + 24 + 8 * 8 + 8
+    mlp = 8 * 32 + 32 + 32 * 8 + 8
+    norms = 2 * 16
+    assert model.num_parameters == 10 * 8 + 16 * 8 + attention + mlp + norms + 16

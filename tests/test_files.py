@@ -1,0 +1,130 @@
+"""What reaches the disk is whole, and what a killed writer left behind harms nobody."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline import files
+from pipeline.errors import DamagedError
+
+
+def test_a_replaced_file_leaves_no_staged_copy_behind(tmp_path: Path) -> None:
+    files.write_json(tmp_path / "a.json", {"n": 1})
+    files.write_json(tmp_path / "a.json", {"n": 2})
+    assert files.read_json(tmp_path / "a.json") == {"n": 2}
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_nan_and_infinity_become_null_at_any_depth(tmp_path: Path) -> None:
+    files.write_json(tmp_path / "a.json", {"loss": float("nan"), "rows": [{"x": float("inf")}, 1.5]})
+    assert files.read_json(tmp_path / "a.json") == {"loss": None, "rows": [{"x": None}, 1.5]}
+
+
+def test_a_missing_file_reads_as_none_and_a_broken_one_is_named(tmp_path: Path) -> None:
+    assert files.read_json(tmp_path / "none.json") is None
+    for text in ("{", "[1]", "\xff"):
+        (tmp_path / "bad.json").write_bytes(text.encode("latin-1"))
+        with pytest.raises(DamagedError, match=r"bad\.json"):
+            files.read_json(tmp_path / "bad.json")
+
+
+def test_reader_waits_for_the_rest_of_a_torn_line(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    files.append_line(path, {"step": 1})
+    with path.open("ab") as file:
+        file.write(b'{"step": 2')
+    assert files.read_lines(path) == [{"step": 1}]
+    with path.open("ab") as file:
+        file.write(b"}\n")
+    assert files.read_lines(path) == [{"step": 1}, {"step": 2}]
+
+
+def test_a_row_appended_after_a_torn_line_is_not_lost(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b'{"step": 1}\n{"step": 2, "lo')
+    files.append_line(path, {"step": 3})
+    assert files.read_lines(path) == [{"step": 1}, {"step": 3}]
+
+
+def test_rows_with_line_separators_in_their_text_stay_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    row = {"text": "a\nb\rc\u2028d\x0be"}
+    files.append_line(path, row)
+    assert files.read_lines(path) == [row]
+
+
+def test_tail_reads_the_end_of_a_long_file_and_drops_the_cut_line(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text("".join(f"line {n}\n" for n in range(10_000)))
+    assert files.tail(path, max_lines=3) == ["line 9997", "line 9998", "line 9999"]
+    assert files.tail(path, max_lines=100, max_bytes=25) == ["line 9998", "line 9999"]
+    assert files.tail(tmp_path / "none") == []
+
+
+def test_a_lock_is_held_once_and_seen_by_others(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    assert not files.is_locked(path)
+    assert not path.exists(), "looking must not create the lock"
+    with files.locked(path, wait=False) as first, files.locked(path, wait=False) as second:
+        assert (first, second) == (True, False)
+        assert files.is_locked(path)
+    assert not files.is_locked(path)
+
+
+HOLDER = "import sys, time; from pipeline.files import locked; from pathlib import Path\nwith locked(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+
+
+def test_the_kernel_frees_the_lock_of_a_killed_holder(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(path)], stdout=subprocess.PIPE)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"held\n"
+    assert files.is_locked(path)
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.wait()
+    assert not files.is_locked(path)
+
+
+def _write_for_ever(path: Path) -> None:
+    n = 0
+    while True:
+        n += 1
+        files.write_json(path, {"n": n, "filler": "x" * 20_000})
+
+
+def test_a_writer_killed_at_any_instant_leaves_a_whole_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    files.write_json(path, {"n": 0})
+    for trial in range(20):
+        writer = multiprocessing.get_context("fork").Process(target=_write_for_ever, args=(path,))
+        writer.start()
+        time.sleep(0.002 + 0.0007 * trial)
+        assert writer.pid is not None
+        os.kill(writer.pid, signal.SIGKILL)
+        writer.join()
+        assert isinstance((files.read_json(path) or {})["n"], int)
+
+
+def test_a_plain_write_in_place_would_not_survive_the_same_kills(tmp_path: Path) -> None:
+    """The control: without staging and rename, a reader does see half a file."""
+    path = tmp_path / "a.json"
+    text = json.dumps({"filler": "x" * 1_000_000})
+    torn = 0
+    for _ in range(50):
+        with path.open("w") as file:
+            file.write(text[: len(text) // 2])
+            file.flush()
+            try:
+                files.read_json(path)
+            except DamagedError:
+                torn += 1
+    assert torn == 50

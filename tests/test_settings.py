@@ -1,0 +1,53 @@
+"""Settings are read once from the environment, and what cannot be is refused by its variable's name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.folders import Home, check_id
+from pipeline.settings import Settings
+
+
+def test_a_bare_environment_means_this_machine_only() -> None:
+    settings = Settings.from_environment({})
+    assert settings.home == Path("home").absolute()
+    assert (settings.server_name, settings.hub_repo, settings.repo) == ("127.0.0.1", None, "local")
+
+
+def test_a_space_binds_to_every_address() -> None:
+    settings = Settings.from_environment({"SYSTEM": "spaces", "SPACE_ID": "a/b", "SPACE_HOST": "a-b.hf.space"})
+    assert (settings.server_name, settings.space_id, settings.space_host) == ("0.0.0.0", "a/b", "a-b.hf.space")
+
+
+def test_the_owner_key_is_not_in_its_printed_form() -> None:
+    assert "sesame" not in repr(Settings.from_environment({"PIPELINE_OWNER_KEY": "sesame"}))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PIPELINE_HUB_REPO", "no-slash"),
+        ("PIPELINE_HUB_REPO", "a/b/c"),
+        ("GRADIO_SERVER_PORT", "http"),
+        ("GRADIO_SERVER_PORT", "99999"),
+    ],
+)
+def test_a_bad_variable_is_named_with_its_value(name: str, value: str) -> None:
+    with pytest.raises(InputError) as caught:
+        Settings.from_environment({name: value})
+    assert name in str(caught.value)
+    assert value in str(caught.value)
+
+
+@pytest.mark.parametrize("bad", ["", "A", "../x", "a/b", "-a", "a" * 65, "a\n", "a.b", None])
+def test_an_id_that_could_leave_its_folder_is_refused(bad: str) -> None:
+    with pytest.raises(InputError, match="run id"):
+        Home(Path("home")).run(bad)
+
+
+def test_ids_of_the_allowed_form_are_kept_as_they_are() -> None:
+    for good in ("a", "0", "brave-macaw", "a" * 64):
+        assert check_id(good) == good
