@@ -229,6 +229,29 @@ def generate(
 
 
 @app.command()
+def score(
+    text: Annotated[str, typer.Argument(help="The text to score; - reads it from standard input.")],
+    revision: Annotated[str, typer.Option(help="A revision, or the first letters of one.")] = "newest",
+    json: Json = False,
+) -> None:
+    """Say how well a pushed revision foresees a text: loss per token and perplexity."""
+    from pipeline.generation.choose import choose
+
+    settings, console = Settings.from_environment(), Console(as_json=json)
+    chosen = choose(settings, revision)
+    text = sys.stdin.read() if text == "-" else text
+    from pipeline.generation.loading import load
+    from pipeline.generation.scoring import score as score_text
+
+    figures = score_text(*load(chosen.path), text)
+    console.line(
+        f"loss {figures['loss']:.3f} per token, perplexity {figures['perplexity']:.2f}, {figures['tokens']:,} tokens"
+    )
+    console.line(f"scored by {chosen.revision} (run {chosen.run}, step {chosen.step:,})")
+    console.document({**figures, "revision": chosen.revision, "run": chosen.run, "step": chosen.step})
+
+
+@app.command()
 def publish(json: Json = False) -> None:
     """Put every complete checkpoint into the registry and, with PIPELINE_HUB_REPO set, onto the Hub; then leave."""
     from pipeline.hub.publisher import Publisher

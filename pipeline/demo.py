@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import closing
 from typing import Any
 
 from pipeline.config import DEFAULT_CORPUS, DataConfig
@@ -56,11 +57,12 @@ def run_demo(settings: Settings, console: Console) -> dict[str, Any]:
 
     # ---- generate ----
     completions = []
-    with Generator(settings) as generator:
+    with closing(Generator(settings)) as generator:
         for prompt in course_prompts():
-            answer = generator.complete(revisions[0], prompt.text, Sampling(max_new_tokens=40, temperature=0.6))
-            console.line(f"\n--- {prompt.name} ---\n{prompt.text}{answer.samples[0]}")
-            completions.append({"name": prompt.name, "prompt": prompt.text, "text": answer.samples[0]})
+            answer = generator.generate(revisions[0], prompt.text, Sampling(max_new_tokens=40))
+            text = answer["samples"][0]
+            console.line(f"\n--- {prompt.name} ---\n{prompt.text}{text}")
+            completions.append({"name": prompt.name, "prompt": prompt.text, "text": text})
     seconds = time.monotonic() - started
     console.line(f"\nAll of it took {seconds:.0f} s. Look at it on the page: `make run`.")
     return {

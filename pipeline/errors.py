@@ -27,6 +27,10 @@ class DamagedError(PipelineError):
     """A file of ours is not what its manifest says; the message says which and what to use instead."""
 
 
+class DivergedError(PipelineError):
+    """A run's loss or weights are no longer numbers."""
+
+
 class HubError(PipelineError):
     """The Hugging Face Hub refused or could not be reached."""
 

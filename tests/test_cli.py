@@ -15,7 +15,7 @@ from pipeline.cli import _repeat_lists, main
 from pipeline.folders import Home
 from pipeline.jobs.processes import ROOT
 
-COMMANDS = "preview prepare train runs status stop resume logs revisions generate publish demo".split()
+COMMANDS = "preview prepare train runs status stop resume logs revisions generate score publish demo".split()
 
 
 @pytest.fixture(autouse=True)
@@ -81,6 +81,7 @@ def test_every_command_takes_json(command: str, capsys: pytest.CaptureFixture[st
         (["status"], ["RUN"]),
         (["generate", "x = "], ["checkpoint"]),
         (["generate", "   "], ["prompt"]),
+        (["score", "x = 1"], ["checkpoint"]),
         (["generate", "x" * 100_000], ["prompt", "100,000"]),
         (["generate", "x", "--temperature", "-1"], ["temperature", "-1"]),
         (["generate", "x", "--samples", "0"], ["samples", "0"]),
@@ -183,6 +184,10 @@ def test_the_whole_way_on_the_command_line(tmp_path: Path, code: Path) -> None:
         12,
     )
     assert json.loads(run(home, *asked).stdout)["samples"] == written["samples"], "the same seed writes the same text"
+
+    scored = json.loads(run(home, "score", "import pandas as pd", "--json").stdout)
+    assert (scored["revision"], scored["tokens_scored"]) == (pushed[0]["revision"], scored["tokens"] - 1)
+    assert 0 < scored["loss"] < 6
 
     finished = run(home, "resume", "a")
     assert (finished.returncode, "a is finished" in finished.stderr) == (2, True)

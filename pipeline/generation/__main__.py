@@ -108,7 +108,8 @@ class Desk:
 
         self._path = self._model = self._tokenizer = None  # make room first: two models need not fit
         model, self._tokenizer = load(path)
-        self._model = model.to("cuda" if torch.cuda.is_available() else "cpu")
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._model = model.to(device)  # type: ignore[arg-type]  # its wrapper hides the type
         self._path = path
 
 
@@ -129,7 +130,7 @@ def main() -> None:
             reason = str(error).partition("\n")[0]
             sentence = f"The generator failed ({type(error).__name__}: {reason}); ask again, it is started afresh."
             outbox.send({"id": request["id"], "error": sentence, "exit_status": 1})
-            sys.exit(1)
+            os._exit(1)  # a plain exit would wait for the thread that reads stdin, and abort
 
 
 if __name__ == "__main__":

@@ -22,9 +22,6 @@ ROOT = Path(__file__).resolve().parents[2]
 MODULE = "pipeline.generation"
 MAX_REQUESTS = 5
 """One that is answered and a few that wait."""
-GRACE_SECONDS = 5.0
-"""How long the process may take to end by itself once its stdin is closed."""
-AGAIN = "Press Complete again: it is started afresh."
 
 VARIABLES = frozenset("PATH HOME USER LANG TZ TMPDIR VIRTUAL_ENV LD_LIBRARY_PATH PYTHONPATH XDG_CACHE_HOME".split())
 PREFIXES = ("LC_", "CUDA_", "NVIDIA_", "OMP_", "MKL_", "TORCH", "PYTORCH_")
@@ -45,12 +42,14 @@ def environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
 
 
 class Request:
-    """One question to the process and the answers that came back so far."""
+    """One question to the process and the answers that came back and were not read yet."""
 
     def __init__(self, request_id: int, asked_by: str) -> None:
         self.id = request_id
         self.asked_by = asked_by
         self.answers: SimpleQueue[dict[str, Any]] = SimpleQueue()
+        self.is_answered = False
+        """Whether the process has said its last word on it."""
 
 
 class Child:
@@ -68,7 +67,7 @@ class Child:
         self._heard_at = time.monotonic()
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as errors:
-            self._process = subprocess.Popen(
+            process = subprocess.Popen(
                 # -P: a folder named `pipeline` where the page was started must not be taken for ours.
                 [sys.executable, "-P", "-m", MODULE],
                 stdin=subprocess.PIPE,
@@ -77,6 +76,8 @@ class Child:
                 env=environment(),
                 start_new_session=True,  # Ctrl-C in the terminal is the page's; this process ends with it
             )
+        assert process.stdin is not None and process.stdout is not None
+        self._process, self._stdin, self._stdout = process, process.stdin, process.stdout
         threading.Thread(target=self._read, name="generator-reader", daemon=True).start()
 
     @property
@@ -84,11 +85,11 @@ class Child:
         return bool(self._ended_because)
 
     def ask(self, question: Mapping[str, Any], asked_by: str) -> Request:
-        """Send one request. Raises BusyError when too many wait, PipelineError when the process has ended."""
+        """Send one request. Raises BusyError when too many wait."""
         with self._lock:
             if len(self._requests) >= MAX_REQUESTS:
                 raise BusyError(
-                    f"The generator has {MAX_REQUESTS} requests already; wait for one of them to end and press Complete again."
+                    f"The generator has {MAX_REQUESTS} requests already; try again when one of them is done."
                 )
             if not self._requests:
                 self._heard_at = time.monotonic()  # it had nothing to say until now
@@ -100,16 +101,23 @@ class Child:
                 self._write({"id": request.id, **question})
             return request
 
-    def answer(self, request: Request) -> dict[str, Any]:
-        """The next answer to `request`; waits for it. Raises PipelineError when the process says nothing for too long."""
+    def answers(self, request: Request) -> list[dict[str, Any]]:
+        """Every answer to `request` that has come since the last call; waits for at least one.
+
+        A process that says nothing to anybody for too long is ended, and that is the answer.
+        """
         while True:
             patience = self._heard_at + self._silence_seconds - time.monotonic()
             try:
-                return request.answers.get(timeout=max(0.0, patience))
+                found = [request.answers.get(timeout=max(0.0, patience))]
             except Empty:
-                if time.monotonic() - self._heard_at >= self._silence_seconds:
-                    self.end(f"it said nothing for {self._silence_seconds:g} seconds", grace_seconds=0)
-                    return self._obituary()
+                if time.monotonic() >= self._heard_at + self._silence_seconds:
+                    self.end(f"it said nothing for {self._silence_seconds:g} seconds")
+                    return [self._obituary()]
+            else:
+                while not request.answers.empty():  # this thread alone takes from it
+                    found.append(request.answers.get())
+                return found
 
     def stop(self, asked_by: str | None) -> None:
         """Stop the requests of `asked_by`, or all. Their readers learn it at once, the process within a token."""
@@ -119,50 +127,46 @@ class Child:
                     self._write({"stop": request.id})
                     request.answers.put({"stopped": True})
 
-    def forget(self, request: Request, *, is_answered: bool) -> None:
-        """Nobody reads the answers to `request` any more: what is left of it is stopped."""
+    def forget(self, request: Request) -> None:
+        """Nobody reads the answers to `request` any more: what is left of it need not be written."""
         with self._lock:
             del self._requests[request.id]
-            if not is_answered:
+            if not request.is_answered:
                 self._write({"stop": request.id})
 
-    def end(self, reason: str, *, grace_seconds: float = GRACE_SECONDS) -> None:
-        """End the process and wait until it is gone. Requests that are open fail and say `reason`."""
-        with self._lock:
-            self._ended_because = self._ended_because or reason
-            with contextlib.suppress(OSError):  # it has gone by itself, a write still in the buffer
-                assert self._process.stdin is not None
-                self._process.stdin.close()
-        try:
-            self._process.wait(grace_seconds)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+    def end(self, reason: str) -> None:
+        """Kill the process, which has nothing to save, and wait until it is gone. Open requests fail with `reason`.
+
+        Takes no lock: whoever holds it may be waiting for the process to read.
+        """
+        self._ended_because = self._ended_because or reason
+        self._process.kill()
+        self._process.wait()
 
     def _read(self) -> None:
-        assert self._process.stdout is not None
-        with self._process.stdout as lines:
+        with self._stdout as lines:
             for line in lines:
                 self._heard_at = time.monotonic()
                 message = json.loads(line)
                 with self._lock:
                     request = self._requests.get(message["id"])
                 if request is not None:
+                    request.is_answered = "piece" not in message
                     request.answers.put(message)
-        code = self._process.wait()
+        self._ended_because = self._ended_because or _cause(self._process.wait())
         with self._lock:
-            self._ended_because = self._ended_because or _cause(code)
             for request in self._requests.values():
                 request.answers.put(self._obituary())
+            with contextlib.suppress(OSError):  # what could not be sent
+                self._stdin.close()
 
     def _write(self, message: Mapping[str, Any]) -> None:
-        assert self._process.stdin is not None
         with contextlib.suppress(OSError, ValueError):  # it has ended: the reader thread sees that too and says so
-            self._process.stdin.write(json.dumps(message).encode() + b"\n")
-            self._process.stdin.flush()
+            self._stdin.write(json.dumps(message).encode() + b"\n")
+            self._stdin.flush()
 
     def _obituary(self) -> dict[str, Any]:
-        sentence = f"The generator ended ({self._ended_because}). {AGAIN}"
+        sentence = f"The generator ended ({self._ended_because}). Press Complete again: it is started afresh."
         return {"error": sentence, "exit_status": PipelineError.exit_status}
 
 

@@ -16,7 +16,6 @@ from pipeline.errors import DamagedError, InputError
 from pipeline.files import read_json, sha256
 
 NEEDED = ("config.json", "model.safetensors", "tokenizer.json")
-LOCAL_ONLY: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 REMEDY = "choose another revision, or delete this one and publish it again"
 
 
@@ -26,10 +25,17 @@ def load(path: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     Raises InputError when `path` is not a revision, DamagedError when it is not what its manifest says or cannot write.
     """
     check_files(path)
+    reading: Any = AutoModelForCausalLM  # typed as if it could only return a model
+    model: PreTrainedModel
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path, **LOCAL_ONLY)
-        model, report = AutoModelForCausalLM.from_pretrained(
-            path, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **LOCAL_ONLY
+        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+        model, report = reading.from_pretrained(
+            path,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
         )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).partition("\n")[0]
@@ -49,20 +55,21 @@ def check_files(path: Path) -> None:
         raise InputError(
             f"{path} is not a revision: it has no manifest.json; choose one from `python -m pipeline revisions`."
         )
-    files = manifest.get("files") or {}
+    try:
+        expected = {name: (facts["size"], facts["sha256"]) for name, facts in manifest["files"].items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DamagedError(f"{path / 'manifest.json'} lists no files with size and SHA-256; {REMEDY}.") from error
     for name in NEEDED:
-        if name not in files:
+        if name not in expected:
             raise DamagedError(f"{path / 'manifest.json'} names no {name}; {REMEDY}.")
-    for name, facts in files.items():
+    for name, (size, _) in expected.items():
         file = path / name
         if not file.is_file():
             raise DamagedError(f"{file} is missing; {REMEDY}.")
-        if file.stat().st_size != facts["size"]:
-            raise DamagedError(
-                f"{file} has {file.stat().st_size:,} bytes, its manifest says {facts['size']:,}; {REMEDY}."
-            )
-    for name, facts in files.items():
-        if sha256(path / name) != facts["sha256"]:
+        if file.stat().st_size != size:
+            raise DamagedError(f"{file} has {file.stat().st_size:,} bytes, its manifest says {size:,}; {REMEDY}.")
+    for name, (_, digest) in expected.items():
+        if sha256(path / name) != digest:
             raise DamagedError(f"{path / name} is not what its manifest says (SHA-256); {REMEDY}.")
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,8 +31,8 @@ class Piece:
         return dataclasses.asdict(self)
 
 
-def joined(first: Piece, later: Piece) -> Piece | None:
-    """Two pieces that follow each other as one, or None when they belong to different samples."""
-    if first.sample != later.sample:
-        return None
-    return dataclasses.replace(later, text=first.text + later.text)
+def joined(pieces: Iterable[Piece]) -> Iterator[Piece]:
+    """Pieces of the same sample that follow each other, as one."""
+    for _, group in itertools.groupby(pieces, key=lambda piece: piece.sample):
+        together = list(group)
+        yield dataclasses.replace(together[-1], text="".join(piece.text for piece in together))

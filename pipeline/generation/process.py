@@ -10,7 +10,7 @@ import atexit
 import threading
 from collections.abc import Iterator
 from contextlib import closing
-from queue import Empty
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import InputError, PipelineError
@@ -48,16 +48,13 @@ class Generator:
         """
         check_prompt(prompt, self._limits)
         check_sampling(sampling, self._limits)
-        question = {"revision_path": str(revision.path), "prompt": prompt, "sampling": sampling.to_dict()}
         child = self._running_child()
+        question = {"revision_path": str(revision.path), "prompt": prompt, "sampling": sampling.to_dict()}
         request = child.ask(question, asked_by)
-        samples = _Samples(sampling.samples)
         try:
-            for answer in _answers(child, request):
-                pieces = samples.read(answer)
-                yield from pieces
+            yield from _pieces(child, request, sampling.samples)
         finally:
-            child.forget(request, is_answered=samples.are_done)
+            child.forget(request)
 
     def generate(self, revision: Revision, prompt: str, sampling: Sampling) -> dict[str, Any]:
         """`stream`, waited for: the samples and how they were written."""
@@ -111,3 +108,19 @@ def generate(
         return generator.generate(choose(settings, revision), prompt, sampling or Sampling())
 
 
+def _pieces(child: Child, request: Request, num_samples: int) -> Iterator[Piece]:
+    """The answers to `request` as pieces. A reader that is slower than the writer gets fewer, longer ones."""
+    last = [Piece(sample=sample) for sample in range(num_samples)]
+    while True:
+        answers = child.answers(request)
+        for piece in joined(Piece(**answer["piece"]) for answer in answers if "piece" in answer):
+            last[piece.sample] = piece
+            yield piece
+        for answer in answers:
+            if "error" in answer:
+                kind = InputError if answer["exit_status"] == InputError.exit_status else PipelineError
+                raise kind(answer["error"])
+            if "stopped" in answer:
+                yield from (replace(piece, text="", done=True, finish="stopped") for piece in last if not piece.done)
+            if "stopped" in answer or "done" in answer:
+                return

@@ -34,7 +34,7 @@ def complete(
     """The new text of each of `sampling.samples` completions, without the prompt.
 
     `on_text` is called with every piece as it is written; the last of each sample says why it ended. `should_stop` is
-    asked before every token. Raises InputError when the prompt fills all positions of the model.
+    asked at every token. Raises InputError when the prompt fills all positions of the model.
     """
     token_ids = encode(tokenizer, prompt)
     positions = model.config.max_position_embeddings
@@ -47,14 +47,14 @@ def complete(
             writer = _Writer(tokenizer, sample, on_text)
             if not should_stop():
                 _set_seed(model.device, sampling.seed + sample)
-                model.generate(
+                model.generate(  # type: ignore[operator]  # its own type is a mixin's
                     prompt_ids,
                     attention_mask=torch.ones_like(prompt_ids),
                     generation_config=config,
                     streamer=writer,
                     stopping_criteria=StoppingCriteriaList([_StopWhen(should_stop)]),
                 )
-            writer.finish(config, note)
+            writer.finish(max_new_tokens, config.eos_token_id, note)
             texts.append(writer.text)
     return texts
 
@@ -85,9 +85,7 @@ def _fitting(num_prompt: int, wanted: int, positions: int) -> tuple[int, str]:
     )
 
 
-def _generation_config(
-    tokenizer: PreTrainedTokenizerBase, sampling: Sampling, max_new_tokens: int
-) -> GenerationConfig:
+def _generation_config(tokenizer: PreTrainedTokenizerBase, sampling: Sampling, max_new_tokens: int) -> GenerationConfig:
     eos_id = tokenizer.eos_token_id
     shared: dict[str, Any] = {
         "max_new_tokens": max_new_tokens,
@@ -149,13 +147,13 @@ class _Writer(BaseStreamer):
     def end(self) -> None:
         """Nothing to do: `finish` also serves a sample that was stopped before it began."""
 
-    def finish(self, config: GenerationConfig, note: str) -> None:
+    def finish(self, max_new_tokens: int, eos_id: int | None, note: str) -> None:
         """Send what was held back and why the sample ended."""
         token_ids = self._token_ids or []
-        if token_ids and token_ids[-1] == config.eos_token_id:
+        if token_ids and token_ids[-1] == eos_id:
             reason = "end-of-text"
         else:
-            reason = "length" if len(token_ids) == config.max_new_tokens else "stopped"
+            reason = "length" if len(token_ids) == max_new_tokens else "stopped"
         self._send(self._decoded(), done=True, finish=reason, note=note)
 
     def _decoded(self) -> str:

@@ -33,5 +33,4 @@ def _gpt2_config(config: ModelConfig, eos_id: int) -> GPT2Config:
         attn_pdrop=config.dropout,
         bos_token_id=eos_id,
         eos_token_id=eos_id,
-        attn_implementation="sdpa",
     )

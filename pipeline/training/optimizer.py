@@ -22,7 +22,8 @@ def build_optimizer(model: nn.Module, config: TrainingConfig, device: torch.devi
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Two groups: what decays, and biases and layer norms, which do not. Shared weights appear once."""
-    decayed, spared = [], []
+    decayed: list[nn.Parameter] = []
+    spared: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         (spared if name.endswith((".bias", *LAYER_NORMS)) else decayed).append(parameter)
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": spared, "weight_decay": 0.0}]

@@ -6,7 +6,6 @@ Counted in optimizer steps. Never handed to Accelerate, which would step it once
 from __future__ import annotations
 
 import math
-from functools import partial
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -27,4 +26,4 @@ def rate_factor(config: TrainingConfig, step: int) -> float:
 
 def build_schedule(optimizer: Optimizer, config: TrainingConfig) -> LambdaLR:
     """Step it once per optimizer step."""
-    return LambdaLR(optimizer, partial(rate_factor, config))
+    return LambdaLR(optimizer, lambda step: rate_factor(config, step))

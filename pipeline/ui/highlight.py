@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
+from itertools import groupby
 
 from markupsafe import Markup, escape
 from pygments.lexers.python import PythonLexer
@@ -57,14 +58,17 @@ def _clean(code: str) -> str:
 
 @lru_cache(maxsize=256)
 def _lines(code: str, marks: tuple[str, ...]) -> tuple[Markup, ...]:
-    borders = _mark_borders(code, marks)
+    marked = _marked(code, marks)
     lines: list[list[Markup]] = [[]]
     for start, kind, text in _tokens(code):
-        for at, piece, marked in _cut(start, text, borders):
-            if at and piece == "\n":
-                lines.append([])
+        for (is_break, is_marked), group in groupby(
+            range(start, start + len(text)), lambda at: (code[at] == "\n", marked[at])
+        ):
+            places = list(group)
+            if is_break:
+                lines.extend([] for _ in places)
             else:
-                lines[-1].append(_span(piece, kind, marked))
+                lines[-1].append(_span(code[places[0] : places[-1] + 1], kind, bool(is_marked)))
     return tuple(Markup("").join(line) for line in lines)
 
 
@@ -74,22 +78,14 @@ def _tokens(code: str) -> Iterator[tuple[int, str, str]]:
         yield start, next((kind for parent, kind in KINDS if token in parent), ""), text
 
 
-def _mark_borders(code: str, marks: tuple[str, ...]) -> list[tuple[int, int]]:
-    if not marks:
-        return []
-    pattern = "|".join(re.escape(mark) for mark in sorted(marks, key=len, reverse=True))
-    return [match.span() for match in re.finditer(pattern, code)]
-
-
-def _cut(start: int, text: str, borders: list[tuple[int, int]]) -> Iterator[tuple[bool, str, bool]]:
-    """Pieces of a token: whether it is a line break, its text, whether it lies inside a mark."""
-    end = start + len(text)
-    cuts = sorted({start, end, *(at for span in borders for at in span if start < at < end)})
-    for left, right in zip(cuts, cuts[1:], strict=False):
-        marked = any(a <= left and right <= b for a, b in borders)
-        for piece in re.split(r"(\n)", text[left - start : right - start]):
-            if piece:
-                yield piece == "\n", piece, marked
+def _marked(code: str, marks: tuple[str, ...]) -> bytearray:
+    """1 for every character of `code` that lies inside one of `marks`, 0 for the others."""
+    inside = bytearray(len(code))
+    if marks:
+        pattern = "|".join(re.escape(mark) for mark in sorted(marks, key=len, reverse=True))
+        for match in re.finditer(pattern, code):
+            inside[match.start() : match.end()] = b"\1" * len(match.group())
+    return inside
 
 
 def _span(text: str, kind: str, marked: bool) -> Markup:

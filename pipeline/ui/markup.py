@@ -6,7 +6,9 @@ from functools import cache
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import escape
 
+from pipeline.jobs.state import ACTIVE, RESUMABLE
 from pipeline.ui import formats, highlight
 from pipeline.ui.texts import ASSETS, t
 
@@ -40,7 +42,8 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    env.globals.update(t=t, glyphs=GLYPHS, python_html=highlight.python_html, numbered=highlight.numbered)
+    env.globals.update(t=t, glyphs=GLYPHS, ACTIVE=ACTIVE, RESUMABLE=RESUMABLE)
+    env.globals.update(python_html=highlight.python_html, numbered=highlight.numbered)
     for name in ("whole", "loss", "perplexity", "rate", "percent", "compact", "size", "duration", "ago"):
         env.filters[name] = getattr(formats, name)
     return env
@@ -59,3 +62,8 @@ def notice(message: str, *, title: str | None = None, kind: str = "bad") -> str:
 def blank(title: str, message: str) -> str:
     """What stands where there is nothing yet: what it is, then what to do."""
     return render("blank", title=title, message=message)
+
+
+def escape_text(text: str) -> str:
+    """`text` for the few places of Gradio that take text for HTML: its errors, warnings and notes."""
+    return str(escape(text))

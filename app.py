@@ -1,0 +1,64 @@
+"""The page: `python app.py`. Composes the tabs and serves them; everything else is in pipeline/."""
+
+from __future__ import annotations
+
+import sys
+
+import gradio as gr
+
+from pipeline.errors import PipelineError
+from pipeline.settings import Settings
+from pipeline.ui.api import Api
+from pipeline.ui.data_tab import DataTab
+from pipeline.ui.engine import Engine
+from pipeline.ui.gallery_tab import GalleryTab
+from pipeline.ui.generate_tab import GenerateTab
+from pipeline.ui.launch import serve
+from pipeline.ui.prepare_card import PrepareCard
+from pipeline.ui.texts import t
+from pipeline.ui.top_bar import TopBar
+from pipeline.ui.train_tab import TrainTab
+
+
+def build(engine: Engine) -> gr.Blocks:
+    """The whole page over one engine."""
+    bar, data, train, generate = TopBar(engine), DataTab(engine), TrainTab(engine), GenerateTab(engine)
+    prepare, gallery = PrepareCard(engine, data), GalleryTab(engine, generate)
+    with gr.Blocks(title=t("brand"), fill_width=True, analytics_enabled=False) as page:
+        bar.build()
+        with gr.Tabs(elem_id="tabs") as tabs:
+            with gr.Tab(t("tab.data"), id="data"), gr.Row(elem_classes=["split", "data-split"]):
+                with gr.Column(elem_classes="side", min_width=0):
+                    data.build()
+                    prepare.build()
+                with gr.Column(elem_classes="main", min_width=0):
+                    data.build_main()
+                    prepare.build_list()
+            with gr.Tab(t("tab.train"), id="train"):
+                train.build()
+            with gr.Tab(t("tab.generate"), id="generate") as generate_tab:
+                generate.build()
+            with gr.Tab(t("tab.gallery"), id="gallery") as gallery_tab:
+                gallery.build()
+        bar.connect(page)
+        train.connect(page)
+        data.connect(page)
+        prepare.connect(page)
+        generate.connect(page, tabs, generate_tab)
+        gallery.connect(page, gallery_tab)
+        Api(engine).connect()
+    return page
+
+
+def main() -> int:
+    try:
+        settings = Settings.from_environment()
+    except PipelineError as error:
+        print(error, file=sys.stderr)
+        return error.exit_status
+    serve(build(Engine(settings)), settings)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

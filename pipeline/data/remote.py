@@ -1,0 +1,56 @@
+"""The Hugging Face Hub as the data room sees it: public, read-only, without a token, never waited for without end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+from pipeline.errors import HubError, InputError, PipelineError
+
+ANSWER_SECONDS = 30.0
+"""How long one answer of the Hub may take; the client's own default is for ever."""
+REPO = re.compile(r"[\w.-]+(?:/[\w.-]+)?", re.ASCII)
+
+
+@contextmanager
+def hub_faults(what: str) -> Iterator[None]:
+    """Turn what the Hub's client raises inside into one sentence about `what`: InputError when there is no such thing
+    for everyone to read, else HubError.
+    """
+    from huggingface_hub.errors import EntryNotFoundError, HTTPError, RepositoryNotFoundError, RevisionNotFoundError
+
+    _limit_waiting()
+    try:
+        yield
+    except PipelineError:
+        raise
+    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
+        missing = "revision" if isinstance(error, RevisionNotFoundError) else "public repository"
+        raise InputError(f"{what}: the Hub has no such {missing}; check the name.") from error
+    except EntryNotFoundError as error:
+        if error.__cause__ is None or not isinstance(error, OSError):
+            raise InputError(f"{what}: the Hub has no such file ({_reason(error)}); check the name.") from error
+        raise HubError(f"{what}: the Hub could not be reached; try again when there is a network.") from error
+    except (HTTPError, OSError, EOFError, ValueError, RuntimeError) as error:
+        raise HubError(
+            f"{what} could not be read from the Hub ({_reason(error)}); try again later, or use another source."
+        ) from error
+
+
+@cache
+def _limit_waiting() -> None:
+    from huggingface_hub import set_client_factory
+    from huggingface_hub.utils import _http
+
+    def client():  # type: ignore[no-untyped-def]
+        made = _http.default_client_factory()  # the library's own, with its request ids and its offline switch
+        made.timeout = ANSWER_SECONDS
+        return made
+
+    set_client_factory(client)
+
+
+def _reason(error: BaseException) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]

@@ -1,0 +1,82 @@
+"""A look at a source while it goes on: every fraction of a second what was found so far.
+
+Nothing is written. The same rows in the same order as `prepare` sees them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipeline.data.matching import Matcher, kept
+from pipeline.data.report import Report
+from pipeline.data.samples import Sample, Samples
+from pipeline.data.sources import Batch, Source
+
+if TYPE_CHECKING:
+    import polars as pl
+
+SHOW_EVERY_SECONDS = 0.3
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What a scan has found by now."""
+
+    report: dict[str, Any]
+    """As Report.to_dict."""
+    samples: list[Sample]
+    done: bool
+    """Whether the source, or what was asked of it, has been read to its end."""
+
+
+def scan(
+    source: Source,
+    keywords: Iterable[str],
+    *,
+    limit: int | None = None,
+    max_samples: int = 50,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Scan]:
+    """Look through `source` for `keywords`, at most `limit` readable rows (exactly so many if it has them).
+
+    Yields at the first kept file, then several times a second, and once at the end; there is always an end, also when
+    `should_stop` says so, which then is not `done`.
+    """
+    report, samples = Report(keywords), Samples(max_samples)
+    started = shown_at = time.perf_counter()
+    has_shown_kept = stopped = False
+    for batch, hits in matched(source, Matcher(report.keywords), limit=limit):
+        report.add(batch, hits)
+        samples.add(batch, hits)
+        now = time.perf_counter()
+        report.seconds += now - started
+        if stopped := should_stop():
+            break
+        if now - shown_at >= SHOW_EVERY_SECONDS or (report.kept and not has_shown_kept):
+            shown_at, has_shown_kept = now, report.kept > 0
+            yield Scan(report.to_dict(), samples.to_list(), done=False)
+        started = time.perf_counter()  # what the viewer took is not the scan's
+    yield Scan(report.to_dict(), samples.to_list(), done=not stopped)
+
+
+def matched(
+    source: Source, matcher: Matcher, *, limit: int | None = None, max_kept: int | None = None
+) -> Iterator[tuple[Batch, pl.DataFrame]]:
+    """The source's batches with what `matcher` says of them, cut after exactly `limit` rows or `max_kept` kept ones."""
+    num_rows = num_kept = 0
+    for batch in source.batches():
+        if limit is not None and num_rows + len(batch.rows) > limit:
+            batch = batch.head(limit - num_rows)
+        hits = matcher.hits(batch.rows["content"])
+        chosen = kept(hits)
+        if max_kept is not None and num_kept + chosen.sum() > max_kept:
+            last = chosen.arg_true()[max_kept - num_kept - 1]
+            batch, hits, chosen = batch.head(last + 1), hits.head(last + 1), chosen.head(last + 1)
+        num_rows += len(batch.rows)
+        num_kept += int(chosen.sum())
+        yield batch, hits
+        if num_rows == limit or num_kept == max_kept:
+            return

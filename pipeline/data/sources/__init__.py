@@ -1,0 +1,26 @@
+"""Where code comes from: `installed`, `files:PATH` or `hub:REPO`, all as batches of the same six columns."""
+
+from __future__ import annotations
+
+from pipeline.data.sources.batch import COLUMNS, BadRow, Batch, Source
+from pipeline.errors import InputError
+
+__all__ = ["COLUMNS", "BadRow", "Batch", "Source", "open_source"]
+
+
+def open_source(spec: str) -> Source:
+    """The source that `spec` names. Reads nothing yet; raises InputError when it names none or its path is missing."""
+    kind, _, rest = spec.partition(":")
+    if spec == "installed":
+        from pipeline.data.sources.installed import InstalledSource
+
+        return InstalledSource()
+    if kind == "files":
+        from pipeline.data.sources.files import FilesSource
+
+        return FilesSource(rest)
+    if kind == "hub":
+        from pipeline.data.sources.hub import HubSource
+
+        return HubSource(rest)
+    raise InputError(f"There is no source {spec!r}; use installed, files:PATH or hub:REPO.")

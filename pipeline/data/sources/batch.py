@@ -1,0 +1,122 @@
+"""What every source delivers: batches of rows with the course's columns, and the rows that could not be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import polars as pl
+
+COLUMNS = ("repo_name", "path", "copies", "size", "content", "license")
+"""The course's dataset, in its order; all strings."""
+TEXT_COLUMNS = ("content", "text", "code")
+"""A dataset's text is in the first of these that it has."""
+
+Row = tuple[str, str, str, str, str, str]
+"""One value for each of COLUMNS."""
+
+UNREADABLE = "cannot be opened"
+NOT_UTF8 = "not UTF-8"
+NOT_JSON = "not JSON"
+NOT_AN_OBJECT = "not a JSON object"
+NO_TEXT = "no text column"
+NULL_TEXT = "text is null"
+NOT_A_STRING = "text is not a string"
+TRUNCATED = "file ends too early"
+DAMAGED = "file is damaged"
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A row, or a whole file, that could not be read."""
+
+    reason: str
+    where: str
+    """`file`, or `file:line` counted from 1."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows that were read together."""
+
+    rows: pl.DataFrame
+    """COLUMNS, all of polars' String, no nulls."""
+    num_bytes: int
+    """Size of `content` over all rows, in UTF-8."""
+    bad: tuple[BadRow, ...] = ()
+    num_skipped: int = 0
+    """Files left out because of their ending."""
+    progress: float | None = None
+    """Share of the source that is read when this batch is, 0 to 1; None when nobody knows."""
+
+    def head(self, num_rows: int) -> Batch:
+        """The first rows of it only."""
+        rows = self.rows.head(num_rows)
+        return replace(self, rows=rows, num_bytes=content_bytes(rows))
+
+
+class Source(Protocol):
+    """Somewhere that code comes from. `batches` may be called again and then delivers the same rows in the same order."""
+
+    spec: str
+    note: str
+    """What its numbers do not show, for people; empty when there is nothing to say."""
+
+    def batches(self) -> Iterator[Batch]: ...
+
+
+class BatchBuilder:
+    """Collects rows until there are enough for a batch. Its limits keep batches small, so that a scan shows early."""
+
+    def __init__(self, max_rows: int = 256, max_bytes: int = 4_000_000) -> None:
+        self.max_rows = max_rows
+        self.max_bytes = max_bytes
+        self._clear()
+
+    def add(self, row: Row | BadRow) -> None:
+        if isinstance(row, BadRow):
+            self._bad.append(row)
+        else:
+            self._rows.append(row)
+            self._size += len(row[4])
+
+    def skip(self) -> None:
+        self._num_skipped += 1
+
+    @property
+    def is_full(self) -> bool:
+        return self._size >= self.max_bytes or len(self._rows) + len(self._bad) >= self.max_rows
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self._rows or self._bad or self._num_skipped)
+
+    def take(self, progress: float | None = None) -> Batch:
+        """What was collected, as a batch; the builder is empty afterwards."""
+        import polars as pl
+
+        rows = pl.DataFrame(self._rows, schema=dict.fromkeys(COLUMNS, pl.String), orient="row")
+        batch = Batch(rows, content_bytes(rows), tuple(self._bad), self._num_skipped, progress)
+        self._clear()
+        return batch
+
+    def _clear(self) -> None:
+        self._rows: list[Row] = []
+        self._bad: list[BadRow] = []
+        self._num_skipped = 0
+        self._size = 0
+
+
+def decoded(data: bytes, place: str) -> str | BadRow:
+    """A file's text, or the line of its first byte that is not UTF-8."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return BadRow(NOT_UTF8, f"{place}:{data.count(10, 0, error.start) + 1}")
+
+
+def content_bytes(rows: pl.DataFrame) -> int:
+    """Size of the column `content` in UTF-8."""
+    return int(rows["content"].str.len_bytes().sum())

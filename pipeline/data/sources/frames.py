@@ -1,0 +1,79 @@
+"""Tables with columns of any kind, as rows of the course's columns. Columns at a time; single values only where one is bad."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from pipeline.data.sources.batch import (
+    COLUMNS,
+    NOT_A_STRING,
+    NULL_TEXT,
+    TEXT_COLUMNS,
+    BadRow,
+    Batch,
+    content_bytes,
+)
+from pipeline.data.sources.lines import as_text, text_fault
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def text_column(names: list[str]) -> str | None:
+    """Which of a table's columns holds the files' text."""
+    return next((name for name in TEXT_COLUMNS if name in names), None)
+
+
+def batch_of(frame: pl.DataFrame, text: str, *, place: str, first: int, progress: float | None) -> Batch:
+    """`frame` as a batch; `text` is its text column, `first` the number of its first row."""
+    import polars as pl
+
+    content, reasons = _texts(frame[text])
+    others = {name: _strings(frame[name]) for name in COLUMNS if name != "content" and name in frame.columns}
+    empty = pl.repeat("", len(frame), dtype=pl.String, eager=True)
+    rows = pl.DataFrame({name: content if name == "content" else others.get(name, empty) for name in COLUMNS})
+    rows = rows.filter(content.is_not_null())
+    bad = tuple(BadRow(reason, f"{place}:{first + row}") for row, reason in sorted(reasons.items()))
+    return Batch(rows, content_bytes(rows), bad, progress=progress)
+
+
+def _texts(column: pl.Series) -> tuple[pl.Series, dict[int, str]]:
+    """The text of every row, null where it is bad, and why those are: {row: reason}."""
+    import polars as pl
+
+    kind = column.dtype
+    if kind == pl.Binary:
+        return _each(column, _from_bytes)
+    if isinstance(kind, pl.BaseExtension):  # a JSON column of mixed values: datasets keeps each as its JSON text
+        return _each(column.ext.storage(), json.loads)
+    nulls = dict.fromkeys(column.is_null().arg_true().to_list(), NULL_TEXT)
+    if kind == pl.String:
+        return column, nulls
+    reasons = {row: nulls.get(row, NOT_A_STRING) for row in range(len(column))}
+    return pl.Series(column.name, [None] * len(column), dtype=pl.String), reasons
+
+
+def _each(column: pl.Series, decode: Callable[[Any], Any]) -> tuple[pl.Series, dict[int, str]]:
+    """Row by row, for the rare columns whose values are not all text."""
+    import polars as pl
+
+    values = [None if value is None else decode(value) for value in column.to_list()]
+    faults = {row: fault for row, value in enumerate(values) if (fault := text_fault(value))}
+    texts = [None if row in faults else value for row, value in enumerate(values)]
+    return pl.Series(column.name, texts, dtype=pl.String), faults
+
+
+def _from_bytes(value: bytes) -> str:
+    # A byte that is not UTF-8 becomes half a character, which text_fault then finds.
+    return value.decode("utf-8", "surrogateescape")
+
+
+def _strings(column: pl.Series) -> pl.Series:
+    """A column other than the text: strings without nulls."""
+    import polars as pl
+
+    if column.dtype == pl.String:
+        return column.fill_null("")
+    return pl.Series(column.name, [as_text(value) for value in column.to_list()], dtype=pl.String)

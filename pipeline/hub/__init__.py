@@ -1,0 +1,16 @@
+"""The registry of pushed revisions, its mirror on the Hugging Face Hub, and the publisher that fills both.
+
+checkpoints  a complete checkpoint, as training leaves it
+registry     immutable revisions on this disk, made from checkpoints
+ledger       what became of each checkpoint: one run's pushes.jsonl
+publisher    one process per home and repo: registers, then mirrors
+mirror       which revision goes to the Hub next, and when to try again
+remote       the Hub's model repo: looks at its commits, adds one
+archive      the Hub's revisions behind the registry's calls, for a disk that was wiped
+commits      the title of a push's commit, written and read
+cards        the model card of a commit
+client       huggingface_hub with time limits; its errors as sentences
+token        the only reader of the Hub token
+
+Only the last six know of a Hub. huggingface_hub is imported inside functions, so nothing of it loads without a repo.
+"""

@@ -1,0 +1,115 @@
+"""huggingface_hub with time limits, and its errors as sentences for people: a passing fault, or a refusal.
+
+Measured with 2.4: it has no time limit of its own, and list_repo_commits and model_info ask for none explicitly, which
+overrides the client's. So every request that comes without a limit is given ours on its way out. Its client is an
+`httpx2.Client`; those of `httpx` do not fit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import HubError, PipelineError
+from pipeline.hub.token import VARIABLE, read_token, redact
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+CONNECT_SECONDS = 10.0
+PASSING_STATUS = (408, 409, 412, 425, 429)
+"""Time-out, somebody else's commit came first (409, 412), too early, too often; and everything from 500 on."""
+
+
+class PassingFault(HubError):
+    """The Hub cannot be reached or is not well; the same request may work later."""
+
+
+class Refusal(HubError):
+    """The Hub, or its client, says no; the same request gets the same answer until somebody changes something."""
+
+
+def connect(*, answer_seconds: float, anonymous: bool = False) -> HfApi:
+    """The Hub, with a limit on each wait for an answer. Raises Refusal without a token, unless `anonymous` will do."""
+    from huggingface_hub import HfApi, set_client_factory
+    from huggingface_hub.utils import disable_progress_bars
+
+    token = read_token()
+    if token is None and not anonymous:
+        raise Refusal(f"{VARIABLE} is not set; set it to a token that may write to the repo, then publish again.")
+    set_client_factory(lambda: _bounded_client(answer_seconds))
+    disable_progress_bars()  # standard error is a log
+    return HfApi(token=token or False)
+
+
+@contextlib.contextmanager
+def hub_errors(repo: str) -> Iterator[None]:
+    """Turn what the client raises into PassingFault or Refusal; our own mistakes keep their traceback."""
+    try:
+        yield
+    except (PipelineError, TypeError, AttributeError, LookupError, AssertionError):
+        raise
+    except Exception as error:
+        raise _translated(error, repo) from error
+
+
+def _bounded_client(answer_seconds: float) -> Any:
+    import httpx2
+    from huggingface_hub.utils import _http
+
+    limit = httpx2.Timeout(answer_seconds, connect=min(CONNECT_SECONDS, answer_seconds))
+
+    def bound(request: httpx2.Request) -> None:
+        if not any(request.extensions.get("timeout", {}).values()):
+            request.extensions["timeout"] = limit.as_dict()
+
+    client = _http.default_client_factory()  # the library's own, with its request ids and its offline switch
+    client.timeout = limit
+    client.event_hooks = {**client.event_hooks, "request": [*client.event_hooks["request"], bound]}
+    return client
+
+
+def _translated(error: Exception, repo: str) -> HubError:
+    """Sort by the first cause that says something: the client wraps what happened in an upload once or twice."""
+    import httpx2
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, HfHubHTTPError):
+            return _of_status(cause.response.status_code, cause.server_message or str(cause), repo)
+        # An error page instead of JSON is a Hub that is not well, although it comes as a ValueError.
+        if isinstance(cause, (httpx2.TransportError, OfflineModeIsEnabled, json.JSONDecodeError)):
+            break
+        if isinstance(cause, ValueError) and not isinstance(cause, LocalEntryNotFoundError):
+            return Refusal(
+                _one_line(f"The push to {repo} is not accepted ({cause}); correct that, then publish again.")
+            )
+        cause = cause.__cause__
+    told = cause or error
+    return PassingFault(
+        _one_line(f"The Hub cannot be reached ({type(told).__name__}: {told}); {repo} is tried again by itself.")
+    )
+
+
+def _of_status(status: int, told: str, repo: str) -> HubError:
+    if status in PASSING_STATUS or status >= 500:
+        return PassingFault(
+            _one_line(f"The Hub cannot take it now ({status}: {told}); {repo} is tried again by itself.")
+        )
+    if status == 401:
+        remedy = f"The Hub does not accept the token for {repo}; set {VARIABLE} to one that may write to it"
+    elif status == 403:
+        remedy = f"The token may not write to {repo}; give it write access, or set {VARIABLE} to one that may"
+    elif status == 404:
+        remedy = f"The Hub has no repo {repo} that this token may see; check PIPELINE_HUB_REPO and {VARIABLE}"
+    else:
+        remedy = f"The Hub refused the push to {repo}; correct what it says"
+    return Refusal(_one_line(f"{remedy}, then publish again ({status}: {told})."))
+
+
+def _one_line(text: str, most: int = 500) -> str:
+    text = redact(" ".join(text.split()))
+    return text if len(text) <= most else text[: most - 1] + "…"

@@ -1,0 +1,56 @@
+"""What became of each checkpoint of one run: pushes.jsonl, written by the publisher alone; the newest row of a step counts.
+
+registered   in the registry on this disk; with a Hub repo it still waits
+uploading    on its way to the Hub
+retrying     the Hub could not take it yet; tried again by itself
+pushed       on the Hub
+superseded   left out on the Hub: a later step of the run went instead
+refused      cannot be pushed, for the reason given; not tried again by itself
+"""
+
+from __future__ import annotations
+
+import time
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pipeline import files
+from pipeline.folders import RunFolder
+from pipeline.hub.token import redact
+
+REGISTERED, UPLOADING, RETRYING = "registered", "uploading", "retrying"
+PUSHED, SUPERSEDED, REFUSED = "pushed", "superseded", "refused"
+WAITING = (REGISTERED, UPLOADING, RETRYING)
+"""States of what has still to go to the Hub, when there is one."""
+
+
+class Ledger:
+    """One run's pushes to one repo. Rows of other repos stay in the file and count for nothing here."""
+
+    def __init__(self, run: RunFolder, repo: str) -> None:
+        self.run = run
+        self.repo = repo
+
+    def rows(self) -> dict[int, dict[str, Any]]:
+        """The newest row of each step. Reads the file only when it has changed."""
+        try:
+            stat = self.run.pushes.stat()
+        except FileNotFoundError:
+            return {}
+        return _newest_rows(self.run.pushes, self.repo, stat.st_mtime_ns, stat.st_size)
+
+    def write(self, step: int, state: str, *, error: str | None = None, **facts: Any) -> None:
+        """Append a row, unless it would only repeat the newest one: a Hub that is away for days fills no disk.
+
+        `facts`: revision and commit, as far as they are known, and which damaged manifest was `seen`.
+        """
+        facts = {"state": state, "error": redact(error) if error else None, "commit": None, **facts}
+        newest = self.rows().get(step, {})
+        if any(newest.get(name, "") != value for name, value in facts.items()):
+            files.append_line(self.run.pushes, {"time": time.time(), "repo": self.repo, "step": step, **facts})
+
+
+@lru_cache(maxsize=256)
+def _newest_rows(path: Path, repo: str, mtime_ns: int, size: int) -> dict[int, dict[str, Any]]:
+    return {row["step"]: row for row in files.iterate_lines(path) if row.get("repo") == repo}

@@ -1,0 +1,129 @@
+"""Publishes every complete checkpoint of every run: into the registry on this disk, and from there to the Hub.
+
+One process per home and repo, `python -m pipeline.hub`, kept alive by the worker. It holds no truth: killed at any
+instant and started again, it goes on from the checkpoints, the registry, the ledgers and the commits on the Hub. Without
+a Hub repo it only fills the registry, and huggingface_hub is never imported.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.errors import DamagedError
+from pipeline.files import is_locked, locked
+from pipeline.folders import Home, RunFolder
+from pipeline.hub import ledger
+from pipeline.hub.checkpoints import MANIFEST, complete_checkpoints, revision_of, saved_at, step_of
+from pipeline.hub.ledger import Ledger
+from pipeline.hub.mirror import Mirror, Patience
+from pipeline.hub.registry import Registry
+from pipeline.hub.remote import Remote
+from pipeline.hub.token import redact
+from pipeline.settings import Settings
+
+
+def pending(settings: Settings) -> bool:
+    """Whether a publisher has something to do: a checkpoint to register, or a revision to bring to the Hub.
+
+    What was refused does not count: it waits for a person. Cheap enough for twice a second.
+    """
+    home = Home(settings.home)
+    registry = Registry(home, settings.repo)
+    runs = [(run, Ledger(run, settings.repo)) for run in home.runs()]
+    if any(True for run, book in runs for _ in _unregistered(run, book, registry)):
+        return True
+    if settings.hub_repo is None:
+        return False
+    return any(row["state"] in ledger.WAITING for _, book in runs for row in book.rows().values())
+
+
+class Publisher:
+    """The one that writes the registry and the ledgers of one repo."""
+
+    def __init__(self, settings: Settings, *, again: bool = False, patience: Patience | None = None) -> None:
+        """`again`: also try once more what the Hub refused before."""
+        self.settings = settings
+        self.again = again
+        self.patience = patience or Patience()
+        self.home = Home(settings.home)
+        self.registry = Registry(self.home, settings.repo)
+        self.mirror = self._mirror(settings.hub_repo)
+
+    def run(self) -> None:
+        """Publish until nothing waits and no run is running. Returns at once while another process does it."""
+        with locked(self.home.publisher_lock(self.settings.repo), wait=False) as got:
+            if not got:
+                return
+            self.registry.repair()
+            if self.again:
+                self._reopen()
+            self._until_idle()
+
+    def publish_once(self) -> None:
+        """Register every complete checkpoint that is not, and take the mirror one step further. Never waits for the Hub."""
+        for run in self.home.runs():
+            book = Ledger(run, self.settings.repo)
+            for checkpoint in list(_unregistered(run, book, self.registry)):
+                self._register(checkpoint, book)
+        if self.mirror is not None:
+            self.mirror.advance()
+
+    def _until_idle(self) -> None:
+        busy_at, failures = time.monotonic(), 0
+        while time.monotonic() - busy_at < self.patience.idle_seconds:
+            try:
+                self.publish_once()
+                failures = 0
+            except OSError as error:
+                # A full disk, say. What is written is whole, so the next look can go on from it.
+                failures += 1
+                print(
+                    redact(f"{error}; looking again in {self.patience.retry_seconds(failures):g} s."), file=sys.stderr
+                )
+            if failures or pending(self.settings) or any(is_locked(run.lock) for run in self.home.runs()):
+                busy_at = time.monotonic()
+            time.sleep(self.patience.retry_seconds(failures) if failures else self.patience.poll_seconds)
+
+    def _register(self, checkpoint: Path, book: Ledger) -> None:
+        seen = saved_at(checkpoint)
+        try:
+            revision = self.registry.add(checkpoint)
+        except DamagedError as error:
+            if not (checkpoint / MANIFEST).exists():
+                return  # training took it away meanwhile: not damaged, gone
+            identity = revision_of(checkpoint)
+            book.write(step_of(checkpoint), ledger.REFUSED, revision=identity, seen=seen, error=str(error))
+            print(error, file=sys.stderr)
+        else:
+            book.write(revision.step, ledger.REGISTERED, revision=revision.revision)
+
+    def _reopen(self) -> None:
+        """Let everything that the Hub refused wait again."""
+        known = {revision.revision for revision in self.registry.revisions()}
+        for run in self.home.runs():
+            book = Ledger(run, self.settings.repo)
+            for step, row in book.rows().items():
+                if row["state"] == ledger.REFUSED and row["revision"] in known:
+                    book.write(step, ledger.REGISTERED, revision=row["revision"])
+
+    def _mirror(self, repo: str | None) -> Mirror | None:
+        if repo is None:
+            return None
+        remote = Remote(repo, answer_seconds=self.patience.answer_seconds)
+        return Mirror(self.home, self.registry, remote, self.patience)
+
+
+def _unregistered(run: RunFolder, book: Ledger, registry: Registry) -> Iterator[Path]:
+    """The complete checkpoints, oldest first, that are not in the registry and its ledger, and were not found damaged."""
+    checkpoints = complete_checkpoints(run)
+    rows = book.rows() if checkpoints else {}
+    known = {revision.revision for revision in registry.revisions()} if checkpoints else set()
+    for checkpoint in checkpoints:
+        row, revision = rows.get(step_of(checkpoint), {}), revision_of(checkpoint)
+        registered = revision in known and row.get("revision") == revision
+        found_damaged = row.get("seen") == saved_at(checkpoint)
+        if not registered and not found_damaged:
+            yield checkpoint

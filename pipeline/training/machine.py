@@ -1,0 +1,94 @@
+"""What this machine offers a run: cores, a device, a precision. Measured, not assumed."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from pipeline.config import ModelConfig, TrainingConfig
+from pipeline.errors import require
+
+CLEARLY_FASTER = 1.2
+"""Times as fast as float32 that bfloat16 has to be on a CPU before it is taken."""
+CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
+"""Where a container's share of the cores stands (cgroup v2): microseconds of work per microseconds of time."""
+
+
+@dataclass(frozen=True)
+class Precision:
+    """The type matrices are multiplied in; weights and optimizer state are float32 always."""
+
+    name: str
+    """fp32, bf16 or fp16."""
+    reason: str
+
+    @property
+    def for_accelerate(self) -> str:
+        return "no" if self.name == "fp32" else self.name
+
+
+def choose_device(config: TrainingConfig) -> torch.device:
+    """CUDA if there is one and the run may have it, else the CPU."""
+    return torch.device("cuda" if config.device == "auto" and torch.cuda.is_available() else "cpu")
+
+
+def choose_precision(asked: str, device: torch.device, model: ModelConfig) -> Precision:
+    """What was asked for; for `auto`, what this machine does well. Raises InputError for fp16 on a CPU."""
+    require(
+        asked != "fp16" or device.type == "cuda", "precision", asked, "choose auto, bf16 or fp32: there is no CUDA GPU"
+    )
+    if asked != "auto":
+        return Precision(asked, "as set")
+    if device.type == "cuda":
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return Precision("bf16", "this GPU has it")
+        return Precision("fp16", "this GPU has no bf16")
+    speedup = measure_bf16_speedup(width=model.n_embd)
+    faster = speedup >= CLEARLY_FASTER
+    return Precision("bf16" if faster else "fp32", f"bf16 measured at {speedup:.1f} times the speed of fp32")
+
+
+def measure_bf16_speedup(*, width: int, rows: int = 1_024, rounds: int = 5) -> float:
+    """How many times as fast one MLP of a block runs, forward and backward, under bf16 autocast as in float32.
+
+    Both in turn, the best of `rounds` each, so that a busy moment does not decide. Takes well under a second.
+    """
+    width = min(width, 768)
+    with torch.random.fork_rng(devices=[]):
+        block = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        inputs = torch.randn(rows, width)
+    fp32: list[float] = []
+    bf16: list[float] = []
+    for _ in range(rounds):
+        for is_bf16, seconds in ((False, fp32), (True, bf16)):
+            started = time.perf_counter()
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=is_bf16):
+                block(inputs).float().square().mean().backward()
+            seconds.append(time.perf_counter() - started)
+    return min(fp32) / min(bf16)
+
+
+def use_all_cores() -> int:
+    """Let torch use every core this process may have, shared with its sister ranks; returns how many it uses.
+
+    OMP_NUM_THREADS, where it is set, wins. torch by itself takes every core of the host, also in a container that was
+    given two of them, and is then many times slower.
+    """
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, num_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+    return torch.get_num_threads()
+
+
+def num_cores() -> int:
+    """Cores this process is bound to, or fewer if its container's share is smaller."""
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = CPU_LIMIT.read_text(encoding="ascii").split()
+        return bound if quota == "max" else max(1, min(bound, int(quota) // int(period)))
+    except (OSError, ValueError):  # no such limit here
+        return bound

@@ -1,0 +1,55 @@
+"""One process or several: rank 0 decides and writes, the others follow. One process needs no launcher.
+
+Several are started by `torchrun ... -m pipeline.training RUN_FOLDER`, which sets RANK and WORLD_SIZE.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
+
+from pipeline.config import TrainingConfig
+from pipeline.errors import require
+from pipeline.job import Job
+
+
+def join_processes(device: torch.device, config: TrainingConfig) -> None:
+    """Meet the other ranks, if there are any. Raises InputError when the batch cannot be divided among them."""
+    num_processes = PartialState(cpu=device.type == "cpu").num_processes
+    # Started the wrong way, Accelerate silently runs as many independent trainings as there are processes.
+    assert num_processes == int(os.environ.get("WORLD_SIZE", "1")), "the processes did not find each other"
+    share = config.micro_batch_size * num_processes
+    require(
+        config.batch_size % share == 0,
+        "batch_size",
+        config.batch_size,
+        f"set a multiple of micro_batch_size x processes ({config.micro_batch_size} x {num_processes})",
+    )
+
+
+def from_rank_0(value: Any) -> Any:
+    """Rank 0's `value`, on every rank. All of them must call it."""
+    if PartialState().num_processes == 1:
+        return value
+    return broadcast_object_list([value])[0]
+
+
+def leave_signals_to_rank_0() -> None:
+    """A signal to the process group reaches every rank; only rank 0 heeds it, and the others stop when it does."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+
+
+class StopSign:
+    """Whether to save and leave: rank 0 asks its job, and all ranks get the same answer at the same step."""
+
+    def __init__(self, job: Job | None) -> None:
+        self._job = job
+
+    def __call__(self) -> bool:
+        return from_rank_0(self._job is not None and self._job.stop_requested)

@@ -1,0 +1,137 @@
+"""What a run says of itself: metrics.jsonl, samples.jsonl, status.json, and one line per row in its log.
+
+Only rank 0 has a job to speak for; on the others nothing is written.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import RunConfig
+from pipeline.files import append_line, read_lines, write_text
+from pipeline.folders import RunFolder
+from pipeline.job import Job
+from pipeline.prompts import Prompt
+
+STATUS_EVERY_SECONDS = 2.0
+SHOWN = ("train_loss", "eval_loss", "perplexity", "tokens_per_second", "eta_seconds")
+"""What of a metrics row goes into status.json as well."""
+
+
+class Record:
+    """The written record of one run, from the step it starts at."""
+
+    def __init__(self, folder: RunFolder, job: Job | None, config: RunConfig) -> None:
+        self._folder = folder
+        self._job = job
+        self._max_steps = config.training.max_steps
+        self._tokens_per_step = config.training.batch_size * config.model.window
+        self._pace = Pace()
+        self._started = time.monotonic()
+        self._status_due = 0.0
+
+    def start_at(self, step: int) -> set[int]:
+        """Drop what a later, unsaved part of the run had written; returns the steps that are evaluated already."""
+        if self._job is None:
+            return set()
+        rows = cut_back(self._folder.metrics, step)
+        cut_back(self._folder.samples, step)
+        self._started = time.monotonic() - (rows[-1]["seconds"] if rows else 0.0)
+        known = {name: row[name] for row in rows for name in SHOWN if name in row}
+        self._job.write(step=step, max_steps=self._max_steps, tokens=step * self._tokens_per_step, **known)
+        return {row["step"] for row in rows if row.get("eval_loss") is not None}
+
+    def say(self, line: str, **facts: Any) -> None:
+        """One line in the log, and `facts` in the status."""
+        if self._job is None:
+            return
+        print(line, flush=True)
+        self._job.write(**facts)
+
+    def progress(self, step: int) -> None:
+        """Called at every step: keeps the status fresh between two rows, but writes only every few seconds."""
+        if self._job is not None and time.monotonic() >= self._status_due:
+            self._write_status(step)
+
+    def row(self, step: int, *, training_seconds: float, **measured: float) -> None:
+        """One row of metrics: what was measured at `step`.
+
+        `training_seconds`: time spent in optimizer steps by this process so far, without evaluations and checkpoints.
+        """
+        if self._job is None:
+            return
+        self._pace.add(step * self._tokens_per_step, training_seconds)
+        if self._pace.tokens_per_second is not None and "train_loss" in measured:
+            measured["tokens_per_second"] = self._pace.tokens_per_second
+        seconds = time.monotonic() - self._started
+        append_line(
+            self._folder.metrics,
+            {"step": step, "tokens": step * self._tokens_per_step, "seconds": round(seconds, 3), **measured},
+        )
+        print(self._line(step, measured), flush=True)
+        self._write_status(step, **{name: measured[name] for name in SHOWN if name in measured})
+
+    def sample(self, step: int, prompt: Prompt, text: str) -> None:
+        """What the model makes of `prompt` at this step."""
+        if self._job is None:
+            return
+        row = {"step": step, "prompt_name": prompt.name, "prompt": prompt.text, "text": text, "time": time.time()}
+        append_line(self._folder.samples, row)
+        print(f"{prompt.name} -> {text!r}", flush=True)
+
+    def _write_status(self, step: int, **facts: Any) -> None:
+        assert self._job is not None
+        self._job.write(
+            step=step, tokens=step * self._tokens_per_step, eta_seconds=self._eta_seconds(step), message=None, **facts
+        )
+        self._status_due = time.monotonic() + STATUS_EVERY_SECONDS
+
+    def _eta_seconds(self, step: int) -> float | None:
+        pace = self._pace.tokens_per_second
+        return None if pace is None else (self._max_steps - step) * self._tokens_per_step / pace
+
+    def _line(self, step: int, measured: dict[str, float]) -> str:
+        eta = self._eta_seconds(step)
+        parts = {
+            "train_loss": "train {:.4f}",
+            "weighted_loss": "weighted {:.4f}",
+            "eval_loss": "validation {:.4f}",
+            "perplexity": "perplexity {:.1f}",
+            "learning_rate": "rate {:.2e}",
+            "grad_norm": "norm {:.2f}",
+            "tokens_per_second": "{:,.0f} tokens/s",
+        }
+        words = [text.format(measured[name]) for name, text in parts.items() if name in measured]
+        left = [] if eta is None else [f"{eta:.0f} s left"]
+        return "  ".join([f"step {step}/{self._max_steps}", *words, *left])
+
+
+class Pace:
+    """Tokens per second over the last rows."""
+
+    def __init__(self, rows: int = 10) -> None:
+        self._rows: deque[tuple[int, float]] = deque(maxlen=rows + 1)
+
+    def add(self, tokens: int, seconds: float) -> None:
+        """`tokens` were done after `seconds` of training."""
+        self._rows.append((tokens, seconds))
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """None until two rows are known."""
+        if len(self._rows) < 2:
+            return None
+        (first_tokens, first_seconds), (tokens, seconds) = self._rows[0], self._rows[-1]
+        return (tokens - first_tokens) / (seconds - first_seconds) if seconds > first_seconds else None
+
+
+def cut_back(path: Path, step: int) -> list[dict[str, Any]]:
+    """Replace a line file by its rows up to `step`, in one rename; returns them."""
+    rows = [row for row in read_lines(path) if row["step"] <= step]
+    if path.exists():
+        write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    return rows

@@ -1,0 +1,25 @@
+"""A short completion at each evaluation, so that a person sees the model learn to write."""
+
+from __future__ import annotations
+
+from pipeline.errors import PipelineError
+from pipeline.prompts import course_prompts
+from pipeline.training.record import Record
+from pipeline.training.session import Session
+
+NEW_TOKENS = 24
+
+
+def write_sample(session: Session, record: Record, step: int) -> None:
+    """Let the model complete the course's first prompt. A prompt it has no room for is said so, and costs no run."""
+    from pipeline.generation.sampling import complete
+    from pipeline.generation.settings import Sampling
+
+    prompt = course_prompts()[0]
+    sampling = Sampling(max_new_tokens=NEW_TOKENS, temperature=0.6, seed=session.run.config.training.seed)
+    try:
+        text = complete(session.plain_model, session.tokenizer, prompt.text, sampling)[0]
+    except PipelineError as error:
+        record.say(f"no sample at step {step}: {error}")
+    else:
+        record.sample(step, prompt, text)

@@ -1,0 +1,141 @@
+"""Everything a run has in memory: model, optimizer, schedule, windows; and how that goes into a checkpoint and back."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from safetensors.torch import load_model
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+from transformers import AutoTokenizer
+
+from pipeline.data.windows import Windows
+from pipeline.files import write_json
+from pipeline.training.loss import KeyTokens
+from pipeline.training.machine import Precision, choose_device, choose_precision, use_all_cores
+from pipeline.training.model import build_model
+from pipeline.training.optimizer import build_optimizer
+from pipeline.training.processes import from_rank_0, join_processes
+from pipeline.training.run import Run
+from pipeline.training.schedule import build_schedule
+from pipeline.training.state import TrainingState, restore_random_state
+
+
+@dataclass(frozen=True)
+class Session:
+    """One process's part of a run."""
+
+    run: Run
+    accelerator: Accelerator
+    precision: Precision
+    model: nn.Module
+    """Prepared by Accelerate: its forward pass runs in `precision` and its gradients are averaged over processes."""
+    optimizer: Any
+    schedule: LambdaLR
+    """Not prepared: Accelerate would step it once per process."""
+    state: TrainingState
+    tokenizer: Any
+    key_tokens: KeyTokens
+    train_windows: Windows
+    validation_windows: Windows
+
+    @property
+    def num_micro_batches(self) -> int:
+        """Forward passes of one process per optimizer step: all of them together see `batch_size` windows."""
+        training = self.run.config.training
+        return training.batch_size // (training.micro_batch_size * self.accelerator.num_processes)
+
+    def micro_batch(self, step: int, index: int) -> Tensor:
+        """int64[micro_batch_size, window]: this process's share of optimizer step `step` (from 1), pass `index`.
+
+        Together, all passes of all processes are the windows `(step - 1) * batch_size` to `step * batch_size` of the
+        endless shuffled sequence, however they are divided.
+        """
+        training, accelerator = self.run.config.training, self.accelerator
+        place = index * accelerator.num_processes + accelerator.process_index
+        start = (step - 1) * training.batch_size + place * training.micro_batch_size
+        windows = self.train_windows.batch(training.seed, start, training.micro_batch_size)
+        return torch.from_numpy(windows).to(accelerator.device)
+
+    def resume(self, checkpoint: Path | None) -> None:
+        """Set everything to `checkpoint`, or to the beginning. The very last thing before training goes on: whatever
+        is set up later may draw from the random generators.
+        """
+        if checkpoint is None:
+            set_seed(self.run.config.training.seed, device_specific=True)
+            return
+        load_model(self.plain_model, checkpoint / "model.safetensors")
+        self.state.load(checkpoint / "training")
+        restore_random_state(checkpoint / "training", self.accelerator)
+
+    def writer(self, step: int, row: Mapping[str, float]) -> Callable[[Path], None]:
+        """What fills the folder of a checkpoint: the model as transformers reads it, and `training/` to go on from.
+        `row`: what was measured at this step.
+
+        All ranks must call it; rank 0 alone uses what it returns.
+        """
+        random_states = self.state.gather_random_states()
+
+        def write(folder: Path) -> None:
+            self.plain_model.save_pretrained(folder)
+            shutil.copytree(self.run.corpus.tokenizer_path, folder, dirs_exist_ok=True)
+            write_json(folder / "provenance.json", self.run.provenance(step, row))
+            self.state.save(folder / "training", random_states)
+
+        return write
+
+    @property
+    def plain_model(self) -> Any:
+        """The GPT2LMHeadModel itself."""
+        return self.accelerator.unwrap_model(self.model)
+
+    def weights_are_finite(self) -> bool:
+        """Waits for the device."""
+        return bool(torch.stack([torch.isfinite(weights).all() for weights in self.model.parameters()]).all())
+
+    def __str__(self) -> str:
+        config, accelerator = self.run.config, self.accelerator
+        return (
+            f"{config.model.num_parameters:,} parameters, {config.training.max_steps:,} steps of "
+            f"{config.training.batch_size} windows of {config.model.window} tokens; {accelerator.num_processes} process(es) "
+            f"on {accelerator.device}, {torch.get_num_threads()} threads, {self.precision.name}: {self.precision.reason}"
+        )
+
+
+def open_session(run: Run) -> Session:
+    """Meet the other processes and build everything afresh, weights included.
+
+    Raises InputError for a precision that the device does not have, or a batch that its processes cannot share.
+    """
+    config, training = run.config, run.config.training
+    use_all_cores()
+    device = choose_device(training)
+    join_processes(device, training)
+    precision = from_rank_0(choose_precision(run.precision_asked(device.type), device, config.model))
+    accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision=precision.for_accelerate)
+
+    tokenizer = AutoTokenizer.from_pretrained(run.corpus.tokenizer_path)
+    model = build_model(config.model, eos_id=run.corpus.eos_id, seed=training.seed)
+    plain_optimizer = build_optimizer(model, training, device)
+    schedule = build_schedule(plain_optimizer, training)
+    prepared, optimizer = accelerator.prepare(model, plain_optimizer)
+    return Session(
+        run=run,
+        accelerator=accelerator,
+        precision=precision,
+        model=prepared.train(),
+        optimizer=optimizer,
+        schedule=schedule,
+        state=TrainingState(accelerator, optimizer=optimizer, schedule=schedule),
+        tokenizer=tokenizer,
+        key_tokens=KeyTokens.find(tokenizer, training.key_tokens),
+        train_windows=run.corpus.windows("train", config.model.window),
+        validation_windows=run.corpus.windows("validation", config.model.window),
+    )

@@ -1,0 +1,128 @@
+"""The same calls for programs: preview, start, stop, status, generate, revisions, examples.
+
+Every one goes through the same access function as the page. `gradio_client.Client(URL).predict(..., api_name="/status")`;
+where the page needs its owner, the key goes in the header `X-Owner-Key`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import gradio as gr
+
+from pipeline.config import COURSE_KEYWORDS
+from pipeline.errors import PipelineError
+from pipeline.generation.choose import choose
+from pipeline.generation.settings import Sampling
+from pipeline.jobs import requests
+from pipeline.jobs.views import run_view
+from pipeline.ui.engine import Engine
+from pipeline.ui.markup import escape_text
+
+MOST_AT_ONCE = 4
+
+
+class Api:
+    """One method per endpoint. A PipelineError becomes Gradio's own error, whose text is shown as HTML: so escaped."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    def connect(self) -> None:
+        for name in ("preview", "start", "stop", "status", "generate", "revisions", "examples"):
+            gr.api(_for_people(getattr(self, name)), api_name=name, concurrency_limit=MOST_AT_ONCE)
+
+    def preview(
+        self,
+        request: gr.Request,
+        source: str = "installed",
+        keywords: list[str] = list(COURSE_KEYWORDS),  # noqa: B006 - Gradio reads defaults, nobody changes it
+        limit: int = 2_000,
+    ) -> dict[str, Any]:
+        """Scan `limit` rows of a source: how many files are kept, which keyword keeps how many, and some of them."""
+        if not (source == "installed" or source.startswith("hub:")):
+            self.engine.access.require(request)
+        limit = max(1, min(limit, self.engine.settings.limits.preview_rows))
+        *_, last = self.engine.scans.watch(source, tuple(keywords), limit)
+        return {**last.report, "samples": [dataclasses.asdict(sample) for sample in last.samples]}
+
+    def start(
+        self,
+        request: gr.Request,
+        corpus: str,
+        preset: str = "tiny",
+        recipe: str = "accelerate",
+        changes: dict[str, Any] = {},  # noqa: B006 - as above
+        run: str = "",
+        request_id: str = "",
+    ) -> dict[str, Any]:
+        """Start a run, or queue it behind the one that trains; a repeated `request_id` returns the first answer."""
+        self.engine.access.require(request)
+        run_id = requests.start_training(
+            self.engine.settings,
+            corpus=corpus,
+            preset=preset,
+            recipe=recipe,
+            changes=changes,
+            run_id=run or None,
+            request_id=request_id or None,
+            queue=True,
+        )
+        return run_view(self.engine.home, run_id).to_dict()
+
+    def stop(self, request: gr.Request, run: str) -> dict[str, Any]:
+        """Ask a run to save a checkpoint and stop."""
+        self.engine.access.require(request)
+        requests.stop_run(self.engine.settings, run)
+        return run_view(self.engine.home, run).to_dict()
+
+    def status(self, run: str) -> dict[str, Any]:
+        """Where a run is: state, step, losses, speed, time left."""
+        requests.find_run(self.engine.settings, run)
+        return run_view(self.engine.home, run).to_dict()
+
+    def generate(
+        self,
+        prompt: str,
+        revision: str = "newest",
+        max_new_tokens: int = 64,
+        temperature: float = 0.6,
+        top_p: float = 0.95,
+        top_k: int = 0,
+        seed: int = 0,
+        samples: int = 1,
+    ) -> dict[str, Any]:
+        """Complete a prompt with a pushed revision."""
+        sampling = Sampling(
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            top_p=top_p,
+            top_k=top_k,
+            seed=seed,
+            samples=samples,
+        )
+        return self.engine.generator.generate(choose(self.engine.settings, revision), prompt, sampling)
+
+    def revisions(self) -> list[dict[str, Any]]:
+        """Every pushed revision, newest first."""
+        return [revision.to_dict() for revision in self.engine.registry.revisions()]
+
+    def examples(self) -> list[dict[str, Any]]:
+        """Every kept example, newest first."""
+        return [dataclasses.asdict(example) for example in self.engine.examples.list()]
+
+
+def _for_people(call: Callable[..., Any]) -> Callable[..., Any]:
+    """`call`, whose errors meant for people reach the caller as they are."""
+
+    @wraps(call)
+    def told(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return call(*args, **kwargs)
+        except PipelineError as error:
+            raise gr.Error(escape_text(str(error)), print_exception=False) from error
+
+    return told

@@ -1,0 +1,197 @@
+"""The Data tab: a look at a source, filtered by keywords, and the files that were kept."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import gradio as gr
+
+from pipeline.config import COURSE_KEPT_RATE, COURSE_KEYWORDS
+from pipeline.errors import PipelineError
+from pipeline.ui import setups
+from pipeline.ui.engine import Engine
+from pipeline.ui.highlight import shortened
+from pipeline.ui.markup import blank, notice, render
+from pipeline.ui.parts import QUIET, ask, card, head, html
+from pipeline.ui.texts import t
+
+SOURCES = ("installed", "files", "hub")
+MOST_LOOKS_AT_ONCE = 16
+
+Updates = dict[Any, Any]
+
+
+class DataTab:
+    """Layout and handlers. What is shown comes from `engine.scans`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    # ---- layout ----
+
+    def build(self) -> None:
+        """The source card; inside the side column."""
+        limits = self.engine.settings.limits
+        with card("form-card", "fold"):
+            head(t("data.source"), fold=True)
+            self.kind = ask(
+                gr.Radio,
+                [(t(f"data.source.{kind}"), kind) for kind in SOURCES],
+                value="installed",
+                label=t("data.source"),
+                show_label=False,
+                elem_classes="segments",
+            )
+            self.path = ask(gr.Textbox, label=t("data.path"), info=t("data.path.info"), visible=False, max_lines=1)
+            self.repo = ask(
+                gr.Dropdown,
+                [t("data.repo.course"), t("data.repo.all")],
+                value=t("data.repo.course"),
+                label=t("data.repo"),
+                allow_custom_value=True,
+                visible=False,
+            )
+            self.keywords = ask(
+                gr.CheckboxGroup,
+                list(COURSE_KEYWORDS),
+                value=list(COURSE_KEYWORDS),
+                label=t("data.keywords"),
+                elem_classes="chips",
+            )
+            self.own = ask(
+                gr.Textbox, label=t("data.own"), placeholder=t("data.own.example"), max_lines=1, elem_id="own-keywords"
+            )
+            self.rows = ask(
+                gr.Slider,
+                min(1_000, limits.preview_rows),
+                limits.preview_rows,
+                value=limits.preview_rows,
+                step=1_000,
+                label=t("data.rows"),
+                buttons=[],
+            )
+            with gr.Row(elem_classes="actions"):
+                self.scan_button = gr.Button(t("data.scan"), variant="primary", elem_id="scan")
+                self.cancel_button = gr.Button(t("data.cancel"), elem_id="cancel-scan")
+
+    def build_main(self) -> None:
+        """What was found; inside the main column."""
+        self.scan = gr.State(None)
+        self.index = gr.State(0)
+        with card("flush"):
+            self.progress = html(elem_id="scan-progress")
+            self.figures = html(blank(t("data.blank"), t("data.blank.more")), elem_id="scan-figures")
+        with gr.Row(elem_classes="pair"):
+            with card():
+                self.hits = html(elem_id="hits")
+            with card():
+                self.overlap = html()
+        with gr.Row(elem_classes="pair"):
+            with card():
+                self.largest = html()
+            with card():
+                self.bad = html()
+        with card("flush", elem_id="samples"):
+            with gr.Row(elem_classes="toolbar"):
+                html(render("section", title=t("data.kept_files")))
+                self.previous = gr.Button(t("data.previous"), size="sm")
+                self.random = gr.Button(t("data.random"), size="sm")
+                self.next = gr.Button(t("data.next"), size="sm")
+            self.sample = html(blank(t("data.no_sample"), t("data.no_sample.more")), elem_id="sample")
+
+    def connect(self, page: gr.Blocks) -> None:
+        inputs = [self.kind, self.path, self.repo, self.keywords, self.own, self.rows]
+        shown = [
+            self.scan,
+            self.index,
+            self.progress,
+            self.figures,
+            self.hits,
+            self.overlap,
+            self.largest,
+            self.bad,
+            self.sample,
+        ]
+        looks = {**QUIET, "concurrency_limit": MOST_LOOKS_AT_ONCE, "concurrency_id": "looks"}
+        first = page.load(self.look, inputs, shown, **looks)
+        again = gr.on([self.scan_button.click, self.own.submit], self.look, inputs, shown, **looks)
+        self.cancel_button.click(self.cancelled, self.scan, self.progress, cancels=[first, again], queue=False, **QUIET)
+        self.kind.change(self.show_source, self.kind, [self.path, self.repo], queue=False, **QUIET)
+        for button, move in ((self.previous, -1), (self.next, 1), (self.random, 0)):
+            turn = partial(self.turn, move=move)
+            button.click(turn, [self.scan, self.index], [self.index, self.sample], queue=False, **QUIET)
+
+    # ---- handlers ----
+
+    def look(
+        self,
+        kind: str,
+        path: str,
+        repo: str,
+        keywords: list[str],
+        own: str,
+        rows: float,
+        request: gr.Request,
+    ) -> Iterator[Updates]:
+        """Scan, showing what is found as it goes on."""
+        yield {self.progress: render("scan_progress", scan=None)}
+        words = setups.keyword_list(keywords, own)
+        try:
+            if kind == "files":
+                self.engine.access.require(request)
+            setups.DataConfig(source=setups.source_spec(kind, path, repo), keywords=words)
+            limit = min(int(rows), self.engine.settings.limits.preview_rows)
+            has_sample = False
+            for scan in self.engine.scans.watch(setups.source_spec(kind, path, repo), words, limit):
+                updates = self.found(scan, limit)
+                if not has_sample:
+                    updates |= {self.index: 0, self.sample: self.sample_view(scan, 0)}
+                    has_sample = bool(scan.samples)
+                yield updates
+        except PipelineError as error:
+            yield {self.progress: notice(str(error))}
+
+    def found(self, scan: Any, limit: int) -> Updates:
+        """Everything but the sample, of one state of a scan."""
+        report = scan.report
+        return {
+            self.scan: scan,
+            self.progress: render("scan_progress", scan=scan, limit=limit),
+            self.figures: render("scan_figures", report=report, course_rate=COURSE_KEPT_RATE),
+            self.hits: render("keyword_hits", report=report),
+            self.overlap: render("overlap", report=report),
+            self.largest: render("largest", report=report),
+            self.bad: render("bad_rows", report=report, note=scan.report.get("note", "")),
+        }
+
+    def sample_view(self, scan: Any, index: int) -> str:
+        if scan is None or not scan.samples:
+            return blank(t("data.no_sample"), t("data.no_sample.more"))
+        sample = scan.samples[index % len(scan.samples)]
+        code, num_hidden = shortened(sample.content)
+        return render(
+            "sample",
+            sample=sample,
+            code=code,
+            num_hidden=num_hidden,
+            place=index % len(scan.samples) + 1,
+            num_samples=len(scan.samples),
+        )
+
+    def turn(self, scan: Any, index: int, move: int) -> Updates:
+        """The sample before, after, or at random (`move` 0)."""
+        if scan is None or not scan.samples:
+            return {self.index: 0}
+        index = (index + move if move else random.randrange(len(scan.samples))) % len(scan.samples)
+        return {self.index: index, self.sample: self.sample_view(scan, index)}
+
+    def cancelled(self, scan: Any) -> str:
+        if scan is not None and scan.done:
+            return render("scan_progress", scan=scan, limit=0)
+        return render("scan_cancelled", scan=scan)
+
+    def show_source(self, kind: str) -> tuple[gr.Textbox, gr.Dropdown]:
+        return gr.Textbox(visible=kind == "files"), gr.Dropdown(visible=kind == "hub")

@@ -1,0 +1,44 @@
+"""The rooms behind the page, each opened when it is first used, so that the page itself starts at once."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from pipeline.folders import Home
+from pipeline.settings import Settings
+from pipeline.ui.access import Access
+from pipeline.ui.scans import Scans
+
+if TYPE_CHECKING:
+    from pipeline.gallery.examples import Examples
+    from pipeline.generation.process import Generator
+    from pipeline.hub.registry import Registry
+
+
+class Engine:
+    """What every tab is given."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.home = Home(settings.home)
+        self.access = Access(settings)
+        self.scans = Scans()
+
+    @cached_property
+    def registry(self) -> Registry:
+        from pipeline.hub.registry import Registry
+
+        return Registry(self.home, self.settings.repo)
+
+    @cached_property
+    def examples(self) -> Examples:
+        from pipeline.gallery.examples import Examples
+
+        return Examples(self.home.gallery)
+
+    @cached_property
+    def generator(self) -> Generator:
+        from pipeline.generation.process import Generator
+
+        return Generator(self.settings)

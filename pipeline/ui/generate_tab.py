@@ -1,0 +1,289 @@
+"""The Generate tab: a prompt, a pushed revision and a seed become text; a result can be kept as an example."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import gradio as gr
+
+from pipeline.errors import PipelineError
+from pipeline.generation.choose import choose
+from pipeline.generation.settings import Sampling
+from pipeline.prompts import course_prompts
+from pipeline.ui.engine import Engine
+from pipeline.ui.formats import loss, whole
+from pipeline.ui.links import permalink
+from pipeline.ui.markup import notice, render
+from pipeline.ui.parts import QUIET, ask, card, head, html, picks
+from pipeline.ui.texts import t
+
+NEWEST = "newest"
+NOTHING = ""
+FRAME_SECONDS = 0.08
+"""Text is sent to the browser at most this often."""
+MOST_AT_ONCE = 8
+"""Completions that may be watched at once; the generator writes them one after the other."""
+LONGEST_TITLE = 80
+
+Updates = dict[Any, Any]
+
+
+@dataclass
+class Answer:
+    """What one revision wrote, so far."""
+
+    revision: dict[str, Any]
+    texts: list[str]
+    is_live: bool = True
+    num_tokens: int = 0
+    seconds: float = 0.0
+    note: str = ""
+    done: dict[int, tuple[int, float]] = field(default_factory=dict)
+    """Tokens and seconds of each sample."""
+
+    def add(self, piece: Any) -> None:
+        self.texts[piece.sample] += piece.text
+        self.done[piece.sample] = (piece.tokens, piece.seconds)
+        self.note = piece.note or self.note
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        seconds = sum(s for _, s in self.done.values())
+        return sum(n for n, _ in self.done.values()) / seconds if seconds else None
+
+
+@dataclass(frozen=True)
+class Result:
+    """A completion that can be kept: everything needed to show it again as it was."""
+
+    prompt: str
+    sampling: dict[str, Any]
+    answer: Answer
+
+
+class GenerateTab:
+    """Layout and handlers."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    # ---- layout ----
+
+    def build(self) -> None:
+        self.result = gr.State(None)
+        first = course_prompts()[0]
+        with gr.Row(elem_classes=["split", "right"]):
+            with gr.Column(elem_classes="main", min_width=0):
+                self.cards = picks(self._cards(first.text), attribute="prompt", elem_id="prompts")
+                with card("flush", "editor"):
+                    self.prompt = ask(
+                        gr.Code,
+                        first.text,
+                        language="python",
+                        lines=6,
+                        max_lines=14,
+                        show_label=False,
+                        container=False,
+                        buttons=[],
+                        label=t("generate.prompt"),
+                        elem_id="prompt",
+                    )
+                    with gr.Row(elem_classes="toolbar"):
+                        html(render("hint", text=t("generate.hint")))
+                        self.stop = gr.Button(t("generate.stop"), variant="stop", visible=False, elem_id="stop-writing")
+                        self.complete = gr.Button(t("generate.complete"), variant="primary", elem_id="complete")
+                self.written = html(render("completion_blank"), elem_classes=["card", "flush"], elem_id="completion")
+            with gr.Column(elem_classes="side", min_width=0):
+                self._build_settings()
+                self._build_keep()
+
+    def _build_settings(self) -> None:
+        limits, usual = self.engine.settings.limits, Sampling()
+        with card("form-card", "fold"):
+            head(t("generate.settings"), fold=True)
+            self.revision = ask(
+                gr.Dropdown, [], label=t("generate.revision"), filterable=False, elem_id="revision", allow_custom_value=True
+            )
+            self.other = ask(
+                gr.Dropdown, [], label=t("generate.other"), filterable=False, elem_id="other", allow_custom_value=True
+            )
+            self.temperature = ask(
+                gr.Slider, 0, 1.5, usual.temperature, step=0.05, label=t("generate.temperature"), buttons=[]
+            )
+            self.top_p = ask(gr.Slider, 0.05, 1, usual.top_p, step=0.05, label=t("generate.top_p"), buttons=[])
+            self.top_k = ask(gr.Slider, 0, 100, usual.top_k, step=1, label=t("generate.top_k"), buttons=[])
+            self.length = ask(
+                gr.Slider, 8, limits.new_tokens, usual.max_new_tokens, step=8, label=t("generate.length"), buttons=[]
+            )
+            self.samples = ask(
+                gr.Slider, 1, limits.samples, usual.samples, step=1, label=t("generate.samples"), buttons=[]
+            )
+            self.seed = ask(gr.Number, usual.seed, label=t("generate.seed"), precision=0, elem_id="completion-seed")
+
+    def _build_keep(self) -> None:
+        with card("form-card", elem_id="keep-card"):
+            head(t("keep.title"))
+            html(render("aside", text=t("keep.what")))
+            self.title = ask(
+                gr.Textbox, label=t("keep.name"), max_lines=1, max_length=LONGEST_TITLE, elem_id="example-title"
+            )
+            self.keep = gr.Button(t("keep.button"), elem_id="keep")
+            self.link = html(elem_id="permalink")
+
+    def connect(self, page: gr.Blocks, tabs: gr.Tabs, tab: gr.Tab) -> None:
+        sampling = [self.temperature, self.top_p, self.top_k, self.length, self.samples, self.seed]
+        inputs = [self.prompt, self.revision, self.other, *sampling]
+        writes: dict[str, Any] = {**QUIET, "concurrency_limit": MOST_AT_ONCE}
+        self.complete.click(
+            self.write, inputs, [self.written, self.result, self.link, self.stop, self.complete], **writes
+        ).then(self.rest, None, [self.stop, self.complete], queue=False, **QUIET)
+        self.stop.click(self.halt, None, None, queue=False, **QUIET)
+        self.cards.click(self.pick, None, self.prompt, queue=False, **QUIET)
+        self.prompt.change(self._cards, self.prompt, self.cards, queue=False, trigger_mode="always_last", **QUIET)
+        self.keep.click(self.keep_example, [self.result, self.title], self.link, **QUIET)
+        choices = [self.revision, self.other]
+        self.shows = [tabs, self.prompt, self.written, self.result, self.link, *choices, *sampling]
+        page.load(self.open_page, None, self.shows, queue=False, **QUIET)
+        tab.select(self.list_revisions, choices, choices, queue=False, **QUIET)
+
+    # ---- handlers: writing ----
+
+    def write(
+        self,
+        request: gr.Request,
+        prompt: str,
+        revision: str,
+        other: str,
+        temperature: float,
+        top_p: float,
+        top_k: int,
+        length: int,
+        samples: int,
+        seed: int,
+    ) -> Iterator[Updates]:
+        """Stream the completions of one revision, or of two one after the other."""
+        answers: list[Answer] = []
+        try:
+            sampling = Sampling(
+                max_new_tokens=length, temperature=temperature, top_p=top_p, top_k=top_k, seed=seed, samples=samples
+            )
+            names = [revision or NEWEST, *([other] if other else [])]
+            revisions = [choose(self.engine.settings, name) for name in names]
+            busy = {self.stop: gr.Button(visible=True), self.complete: gr.Button(visible=False), self.link: ""}
+            yield {self.written: self.completion(prompt, sampling.to_dict(), []), **busy}
+            for chosen in revisions:
+                answers.append(Answer(chosen.to_dict(), [""] * sampling.samples))
+                asked_by = request.session_hash or ""
+                due = 0.0
+                for piece in self.engine.generator.stream(chosen, prompt, sampling, asked_by=asked_by):
+                    answers[-1].add(piece)
+                    if time.monotonic() >= due:
+                        yield {self.written: self.completion(prompt, sampling.to_dict(), answers)}
+                        due = time.monotonic() + FRAME_SECONDS
+                answers[-1].is_live = False
+        except PipelineError as error:
+            yield {self.written: render("completion_failed", message=str(error))}
+            return
+        result = Result(prompt, sampling.to_dict(), answers[0])
+        yield {self.written: self.completion(prompt, sampling.to_dict(), answers), self.result: result}
+
+    def rest(self) -> tuple[gr.Button, gr.Button]:
+        """The buttons as they are while nothing is written."""
+        return gr.Button(visible=False), gr.Button(visible=True)
+
+    def halt(self, request: gr.Request) -> None:
+        self.engine.generator.stop(request.session_hash or "")
+
+    def completion(
+        self, prompt: str, sampling: dict[str, Any], answers: list[Answer], example: Any | None = None
+    ) -> str:
+        return render("completion", prompt=prompt, sampling=sampling, answers=answers, example=example)
+
+    # ---- handlers: prompts, revisions, examples ----
+
+    def pick(self, event: gr.EventData) -> str:
+        return next(prompt.text for prompt in course_prompts() if prompt.name == event.value)
+
+    def _cards(self, prompt: str) -> str:
+        return render("prompts", prompts=course_prompts(), current=prompt)
+
+    def list_revisions(self, revision: str | None, other: str | None) -> tuple[gr.Dropdown, gr.Dropdown]:
+        """The choices as the registry has them; what was chosen stays chosen."""
+        revisions = self.engine.registry.revisions()
+        named = [
+            (
+                t("generate.revision.choice", step=whole(r.step), loss=loss(r.eval_loss), run=r.run, revision=r.revision),
+                r.revision,
+            )
+            for r in revisions
+        ]
+        newest = t("generate.newest", step=whole(revisions[0].step)) if revisions else t("generate.none")
+        known = {value for _, value in named}
+        return (
+            gr.Dropdown([(newest, NEWEST), *named], value=revision if revision in known else NEWEST),
+            gr.Dropdown([(t("generate.no_other"), NOTHING), *named], value=other if other in known else NOTHING),
+        )
+
+    def keep_example(self, result: Result | None, title: str, request: gr.Request) -> str:
+        """Keep what was written last on this page; the texts come from the server's own memory, not from the browser."""
+        try:
+            if result is None:
+                return notice(t("keep.nothing"), kind="warn")
+            revision = result.answer.revision
+            example = self.engine.examples.keep(
+                prompt=result.prompt,
+                settings=result.sampling,
+                seed=result.sampling["seed"],
+                revision=revision["revision"],
+                repo=revision["repo"],
+                run=revision["run"],
+                step=revision["step"],
+                eval_loss=revision["eval_loss"],
+                texts=result.answer.texts,
+                title=(title or "").strip()[:LONGEST_TITLE],
+            )
+        except PipelineError as error:
+            return notice(str(error))
+        return render("permalink", link=permalink(self.engine.settings, request, example.id), example=example)
+
+    def open_page(self, request: gr.Request) -> Updates:
+        """The kept example that the address asks for, or an empty page."""
+        revision, other = self.list_revisions(None, None)
+        updates: Updates = {self.revision: revision, self.other: other}
+        if wanted := request.query_params.get("example"):
+            updates |= self.open_example(wanted, request)
+        return updates
+
+    def open_example(self, example_id: str, request: gr.Request) -> Updates:
+        """Prompt, settings, seed, revision and text as they were."""
+        try:
+            example = self.engine.examples.get(example_id)
+        except PipelineError as error:
+            return {self.shows[0]: gr.Tabs(selected="generate"), self.written: render("completion_failed", message=str(error))}
+        revision = {name: getattr(example, name) for name in ("revision", "repo", "run", "step", "eval_loss")}
+        answer = Answer(revision, list(example.texts), is_live=False)
+        return {
+            **self.fill(example),
+            self.written: self.completion(example.prompt, example.settings, [answer], example),
+            self.result: None,
+            self.link: render("permalink", link=permalink(self.engine.settings, request, example.id), example=example),
+        }
+
+    def fill(self, example: Any) -> Updates:
+        """The inputs of an example, with the Generate tab in front."""
+        values = example.settings
+        known = {revision.revision for revision in self.engine.registry.revisions()}
+        return {
+            self.shows[0]: gr.Tabs(selected="generate"),
+            self.prompt: example.prompt,
+            self.revision: example.revision if example.revision in known else NEWEST,
+            self.temperature: values["temperature"],
+            self.top_p: values["top_p"],
+            self.top_k: values["top_k"],
+            self.length: values["max_new_tokens"],
+            self.samples: values["samples"],
+            self.seed: values["seed"],
+        }

@@ -1,0 +1,54 @@
+"""How the page is served, and what starts once it answers."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from starlette.middleware import Middleware
+
+from pipeline.jobs import worker
+from pipeline.settings import Settings
+from pipeline.ui.guards import Guards
+from pipeline.ui.texts import ASSETS
+from pipeline.ui.theme import Studio
+
+MOST_WAITING = 64
+"""Events that may wait in the queue, over all visitors."""
+MOST_SESSIONS = 256
+"""Visitors whose state is kept."""
+
+
+def launch_arguments(settings: Settings) -> dict[str, Any]:
+    """Arguments of `Blocks.launch`. No uploads, no proxies, no telemetry, no stack traces to strangers."""
+    return {
+        "server_name": settings.server_name,
+        "server_port": settings.server_port,
+        "theme": Studio(),
+        "css_paths": ASSETS / "studio.css",
+        "favicon_path": ASSETS / "parrot.svg",
+        "app_kwargs": {"middleware": [Middleware(Guards, settings=settings)], "docs_url": None, "redoc_url": None},
+        "footer_links": [],
+        "share": False,
+        "show_error": False,
+        "strict_cors": True,
+        "ssr_mode": False,
+        "enable_monitoring": False,
+        "run_history": False,
+        "max_file_size": 0,
+        "allowed_paths": [],
+        "blocked_paths": [str(Path(settings.home))],
+        "state_session_capacity": MOST_SESSIONS,
+        "pwa": False,
+        "mcp_server": False,
+    }
+
+
+def serve(page: gr.Blocks, settings: Settings) -> None:
+    """Serve `page` until it is ended. Jobs go on without it; the worker looks after those that wait."""
+    page.queue(api_open=False, max_size=MOST_WAITING)
+    page.launch(**launch_arguments(settings), prevent_thread_lock=True)
+    threading.Thread(target=worker.wake, args=(settings,), name="wake-worker", daemon=True).start()
+    page.block_thread()

@@ -1,0 +1,49 @@
+"""The few ways this page makes components, so that each looks and behaves the same everywhere."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import gradio as gr
+
+from pipeline.ui.markup import render
+from pipeline.ui.texts import ASSETS
+
+Input = TypeVar("Input")
+
+QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+"""Of every event: Gradio's own progress overlay would cover the live cards, and programs have `api`."""
+
+
+def html(value: str = "", **settings: Any) -> gr.HTML:
+    """HTML of our own, made by `markup.render`; without Gradio's rules for prose."""
+    return gr.HTML(value, apply_default_css=False, **{"js_on_load": None, **settings})
+
+
+def picks(value: str = "", *, attribute: str, **settings: Any) -> gr.HTML:
+    """HTML whose elements with `data-<attribute>` can be clicked; the event's `value` is what the attribute says."""
+    js = (
+        "element.addEventListener('click', (event) => {"
+        f" const picked = event.target.closest('[data-{attribute}]');"
+        f" if (picked) trigger('click', {{ value: picked.dataset.{attribute} }}); }});"
+    )
+    return html(value, js_on_load=js, **settings)
+
+
+def page_script() -> str:
+    """The listeners of the whole page: theme, folds, pickers, copying."""
+    return (ASSETS / "page.js").read_text(encoding="utf-8")
+
+
+def ask(kind: type[Input], *args: Any, **settings: Any) -> Input:
+    """An input. Without interactive=True, Gradio greys out inputs that no event reads."""
+    return kind(*args, interactive=True, **settings)  # type: ignore[call-arg]
+
+
+def card(*classes: str, **settings: Any) -> gr.Column:
+    return gr.Column(elem_classes=["card", *classes], min_width=0, **settings)
+
+
+def head(title: str, note: str = "", *, fold: bool = False) -> gr.HTML:
+    """The first line of a card; with `fold`, the rest of the card is folded away on a phone until asked for."""
+    return html(render("card_head", title=title, note=note, fold=fold))

@@ -1,0 +1,119 @@
+"""Looks at data, in threads of the page, shared by everybody who asks for the same one. Finished looks are kept.
+
+A look ends when nobody watches it any more. Knows nothing of Gradio.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pipeline.errors import BusyError
+from pipeline.ui.texts import t
+
+if TYPE_CHECKING:
+    from pipeline.data.scan import Scan
+
+MOST_RUNNING = 4
+MOST_KEPT = 8
+KEPT_SOURCE = "installed"
+"""The only source that cannot change while the page runs."""
+
+Key = tuple[str, tuple[str, ...], int]
+
+
+class Scans:
+    """What is being looked at, and what was."""
+
+    def __init__(self) -> None:
+        self._looks: OrderedDict[Key, _Look] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def watch(self, source: str, keywords: tuple[str, ...], limit: int) -> Iterator[Scan]:
+        """The look as it goes on, each state that is new; the last one is `done`. Closing the iterator stops watching.
+
+        Raises what the scan raises: InputError for an unknown or missing source; BusyError when too many run.
+        """
+        look = self._join((source, keywords, limit))
+        try:
+            yield from look.states()
+        finally:
+            self._leave(look)
+
+    def _join(self, key: Key) -> _Look:
+        with self._lock:
+            look = self._looks.get(key)
+            if look is None or look.is_abandoned:
+                running = sum(not look.is_over for look in self._looks.values())
+                if running >= MOST_RUNNING:
+                    raise BusyError(t("data.busy", running=running))
+                look = self._looks[key] = _Look(key)
+                look.start()
+            look.watchers += 1
+            return look
+
+    def _leave(self, look: _Look) -> None:
+        with self._lock:
+            look.watchers -= 1
+            if not look.watchers and not look.is_kept:
+                look.is_abandoned = True
+                if self._looks.get(look.key) is look:
+                    del self._looks[look.key]
+            kept = [key for key, other in self._looks.items() if other.is_over and not other.watchers]
+            for key in kept[:-MOST_KEPT]:
+                del self._looks[key]
+
+
+class _Look:
+    """One scan and the thread it runs in."""
+
+    def __init__(self, key: Key) -> None:
+        self.key = key
+        self.watchers = 0
+        self.is_abandoned = False
+        self.is_over = False
+        self._newest: Scan | None = None
+        self._error: BaseException | None = None
+        self._changed = threading.Condition()
+
+    @property
+    def is_kept(self) -> bool:
+        return self.is_over and self._error is None and self.key[0] == KEPT_SOURCE
+
+    def start(self) -> None:
+        threading.Thread(target=self._run, name="look", daemon=True).start()
+
+    def states(self) -> Iterator[Scan]:
+        seen: Scan | None = None
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda seen=seen: self.is_over or self._newest is not seen)
+                newest, is_over, error = self._newest, self.is_over, self._error
+            if newest is not None and newest is not seen:
+                seen = newest
+                yield newest
+            if error is not None:
+                raise error
+            if is_over:
+                return
+
+    def _run(self) -> None:
+        from pipeline.data.scan import scan
+        from pipeline.data.sources import open_source
+
+        source, keywords, limit = self.key
+        try:
+            for state in scan(open_source(source), keywords, limit=limit, should_stop=lambda: self.is_abandoned):
+                self._tell(state)
+        except BaseException as error:  # it belongs to those who watch, not to this thread
+            self._error = error
+        with self._changed:
+            self.is_over = True
+            self._changed.notify_all()
+
+    def _tell(self, state: Scan) -> None:
+        with self._changed:
+            self._newest = state
+            self._changed.notify_all()

@@ -1,0 +1,260 @@
+"""The Train tab: set up a run, start, stop and resume it, watch it learn.
+
+Load and timer call the same `refresh`, which reads the disk and sends what this browser does not show yet.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from pipeline.config import PRESETS, RECIPES
+from pipeline.errors import PipelineError
+from pipeline.jobs import requests
+from pipeline.jobs.state import ACTIVE, RESUMABLE
+from pipeline.ui import charts, run_view, setups
+from pipeline.ui.engine import Engine
+from pipeline.ui.formats import compact, rate, whole
+from pipeline.ui.markup import notice, render
+from pipeline.ui.parts import QUIET, ask, card, head, html, picks
+from pipeline.ui.run_view import Watched
+from pipeline.ui.setups import Setup
+from pipeline.ui.texts import t
+from pipeline.ui.unlock import Unlock
+
+TICK_SECONDS = 1.0
+CHART_TICKS = 5
+"""Charts are drawn every fifth tick: they cost the browser a hundred times what the strip does."""
+STOPPABLE = ("queued", "starting", "running")
+
+Updates = dict[Any, Any]
+
+
+class TrainTab:
+    """Layout and handlers."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.unlock = Unlock(engine)
+
+    # ---- layout ----
+
+    def build(self) -> None:
+        self.chosen = gr.State(None)
+        self.shown = gr.State(None)
+        self.unlock.build()
+        with gr.Column(elem_classes=["card", "run-card"]):
+            with gr.Row(elem_classes="run-row"):
+                self.strip = html(elem_id="strip")
+                with gr.Row(elem_classes="actions"):
+                    self.stop = gr.Button(t("train.stop"), variant="stop", visible=False, elem_id="stop")
+                    self.resume = gr.Button(t("train.resume"), variant="primary", visible=False, elem_id="resume")
+            self.problem = html(elem_id="problem")
+            self.answer = html(elem_id="train-answer")
+        with gr.Row(elem_classes=["split", "train-split"]):
+            with gr.Column(elem_classes="side", min_width=0):
+                self._build_setup()
+                with card("fold"):
+                    head(t("plan.title"), fold=True)
+                    self.plan = html(elem_id="plan")
+            with gr.Column(elem_classes="main", min_width=0):
+                self._build_charts()
+                with card("flush"):
+                    self.story = html(elem_id="story")
+                self._build_tables()
+
+    def _build_setup(self) -> None:
+        with card("form-card", "fold", elem_id="setup"):
+            head(t("train.setup"), fold=True)
+            self.corpus = ask(gr.Dropdown, [], label=t("train.corpus"), filterable=False, elem_id="corpus")
+            presets = [(t("train.preset.choice", title=p.title, layers=p.n_layer, width=p.n_embd), name) for name, p in PRESETS.items()]
+            self.preset = ask(gr.Dropdown, presets, value="tiny", label=t("train.preset"), filterable=False)
+            self.recipe = ask(
+                gr.Radio, list(RECIPES), value="accelerate", label=t("train.recipe"), elem_classes="segments"
+            )
+            self.recipe_note = html(elem_classes="under")
+            self.numbers = [self._number("max_steps")]
+            with gr.Accordion(t("advanced"), open=False, elem_id="advanced"):
+                self.numbers += [self._number(name) for name in setups.CHANGES[1:]]
+            with gr.Row(elem_classes="actions"):
+                self.start = gr.Button(t("train.start"), variant="primary", elem_id="start")
+
+    def _number(self, name: str) -> gr.Number:
+        """Empty means: the figure of the recipe's table, which is shown as its placeholder."""
+        return ask(gr.Number, None, label=t(f"train.{name}"), elem_id=name.replace("_", "-"))
+
+    def _build_charts(self) -> None:
+        self.heads: dict[str, gr.HTML] = {}
+        self.plots: dict[str, gr.LinePlot] = {}
+        with gr.Column(elem_classes="picked"):
+            html(render("picker", group="charts", names=[chart.name for chart in charts.CHARTS]))
+            html(render("charts_blank"), elem_classes="charts-blank")
+            with gr.Row(elem_classes=["pair", "charts"]):
+                for chart in charts.CHARTS:
+                    with card("chart", f"pick-{chart.name}"):
+                        self.heads[chart.name] = html()
+                        self.plots[chart.name] = charts.line_plot(chart)
+
+    def _build_tables(self) -> None:
+        with gr.Column(elem_classes="picked"):
+            html(render("picker", group="tables", names=["runs", "pushes", "log"]))
+            with gr.Row(elem_classes=["pair", "tables"]):
+                with card("flush", "pick-runs"):
+                    self.runs = picks(attribute="run", elem_id="runs")
+                with card("flush", "pick-pushes"):
+                    self.pushes = html(elem_id="pushes")
+                with card("flush", "wide-card", "pick-log"):
+                    self.log = html(elem_id="log")
+
+    def connect(self, page: gr.Blocks) -> None:
+        setup = [self.corpus, self.preset, self.recipe, *self.numbers]
+        live: dict[str, Any] = {**QUIET, "queue": False, "concurrency_limit": None}
+        seen = [self.chosen, self.shown, self.corpus]
+        views = [
+            self.chosen, self.shown, self.corpus, self.strip, self.problem, self.stop, self.resume, self.start,
+            *self.heads.values(), *self.plots.values(), self.story, self.runs, self.pushes, self.log,
+        ]  # fmt: skip
+        foreseen = [self.plan, self.recipe_note, *self.numbers]
+        page.load(self.refresh, seen, views, **live).then(self.foresee, setup, foreseen, **live)
+        gr.Timer(TICK_SECONDS).tick(self.refresh, seen, views, **live)
+        gr.on([item.change for item in setup], self.foresee, setup, foreseen, trigger_mode="always_last", **live)
+
+        after: dict[str, Any] = {"fn": self.refresh, "inputs": seen, "outputs": views, **live}
+        self.start.click(self.begin, setup, [self.answer, self.chosen], **QUIET).then(**after)
+        self.stop.click(self.end, self.shown, self.answer, **QUIET).then(**after)
+        self.resume.click(self.go_on, self.shown, [self.answer, self.chosen], **QUIET).then(**after)
+        self.runs.click(self.choose, None, [self.chosen, self.answer], queue=False, **QUIET).then(**after)
+        self.unlock.connect(page)
+
+    # ---- handlers: what a person presses ----
+
+    def begin(
+        self, corpus: str, preset: str, recipe: str, *numbers: Any, request: gr.Request
+    ) -> tuple[str, Any]:
+        """Start, or queue, the run that is set up. Pressed twice, one run."""
+        try:
+            self.engine.access.require(request)
+            setup = Setup.of_inputs(corpus, preset, recipe, *numbers)
+            run = setups.start(self.engine.settings, setup, request.session_hash or "")
+        except PipelineError as error:
+            return notice(str(error)), gr.skip()
+        return "", run
+
+    def end(self, shown: dict[str, Any] | None, request: gr.Request) -> str:
+        """Ask the run that this browser shows to save and stop."""
+        try:
+            self.engine.access.require(request)
+            requests.stop_run(self.engine.settings, _run_of(shown))
+        except PipelineError as error:
+            return notice(str(error))
+        return ""
+
+    def go_on(self, shown: dict[str, Any] | None, request: gr.Request) -> tuple[str, Any]:
+        """Resume the run that this browser shows."""
+        try:
+            self.engine.access.require(request)
+            run = requests.resume_run(self.engine.settings, _run_of(shown), queue=True)
+        except PipelineError as error:
+            return notice(str(error)), gr.skip()
+        return "", run
+
+    def choose(self, event: gr.EventData) -> tuple[str, str]:
+        """Show another run."""
+        return str(event.value), ""
+
+    # ---- what is shown ----
+
+    def refresh(self, chosen: str | None, shown: dict[str, Any] | None, corpus: str | None) -> Any:
+        """What has changed since this browser was sent something last."""
+        shown = shown or {"ticks": 0, "sent": {}}
+        watched = Watched.of(self.engine.home, chosen)
+        run = watched.view.run if watched.view else None
+        fresh = {
+            **self._pieces(watched),
+            **self._buttons(watched),
+            **self._corpora(watched, corpus),
+        }
+        is_chart_tick = shown["ticks"] % CHART_TICKS == 0 or shown.get("run") != run
+        if is_chart_tick or not shown.get("has_metrics"):
+            fresh |= self._charts(watched)
+        sent = shown["sent"]
+        updates = {part: value() if callable(value) else value for part, (key, value) in fresh.items() if sent.get(part._id) != key}
+        keys = {part._id: key for part, (key, _) in fresh.items()}
+        now = {
+            "ticks": shown["ticks"] + 1,
+            "run": run,
+            "has_metrics": bool(watched.metrics),
+            "sent": {**sent, **keys},
+        }
+        return {self.shown: now, **updates}
+
+    def _pieces(self, watched: Watched) -> dict[Any, tuple[Any, Any]]:
+        """The HTML, each with a key that changes when it does."""
+        texts = {
+            self.strip: run_view.strip(watched),
+            self.problem: run_view.problem(watched),
+            self.story: run_view.story(watched),
+            self.runs: run_view.runs_table(watched),
+            self.pushes: run_view.pushes_table(watched, self.engine.settings.hub_repo),
+            self.log: run_view.log(watched),
+        }
+        return {part: (hash(text), text) for part, text in texts.items()}
+
+    def _buttons(self, watched: Watched) -> dict[Any, tuple[Any, Any]]:
+        state = watched.view.state if watched.view else "idle"
+        is_busy = any(run.state in ACTIVE for run in watched.runs)
+        label = t("train.queue") if is_busy else t("train.start")
+        return {
+            self.stop: (state, lambda: gr.Button(visible=state in STOPPABLE)),
+            self.resume: (state, lambda: gr.Button(visible=state in RESUMABLE)),
+            self.start: (label, lambda: gr.Button(label, variant="secondary" if is_busy else "primary")),
+        }
+
+    def _charts(self, watched: Watched) -> dict[Any, tuple[Any, Any]]:
+        last = watched.metrics[-1] if watched.metrics else None
+        key = (watched.view.run if watched.view else None, len(watched.metrics), str(last))
+        heads = run_view.chart_heads(watched)
+        parts: dict[Any, tuple[Any, Any]] = {self.heads[name]: (hash(text), text) for name, text in heads.items()}
+        for chart in charts.CHARTS:
+            parts[self.plots[chart.name]] = (key, lambda chart=chart: charts.frame(chart, watched.metrics))
+        return parts
+
+    def _corpora(self, watched: Watched, value: str | None) -> dict[Any, tuple[Any, Any]]:
+        """Corpora to train on, ready or on their way; first the offer to prepare one, where there is none."""
+        choices = [
+            (
+                t("train.corpus.ready", corpus=view.corpus, tokens=compact(view.tokens_train))
+                if view.state == "finished"
+                else t("train.corpus.coming", corpus=view.corpus, state=t(f"state.{view.state}").lower()),
+                view.corpus,
+            )
+            for view in watched.corpora
+            if view.state == "finished" or view.state in ACTIVE
+        ]
+        if not any(view.corpus == setups.FIRST_CORPUS for view in watched.corpora):
+            choices.append((t("train.corpus.new", corpus=setups.FIRST_CORPUS), ""))
+        values = [choice for _, choice in choices]
+        best = value if value in values else next(iter(values), None)
+        return {self.corpus: (tuple(choices), lambda: gr.Dropdown(choices, value=best))}
+
+    def foresee(self, corpus: str, preset: str, recipe: str, *numbers: Any) -> Updates:
+        """The plan of the set-up, and the figures that the recipe's table puts where a field is empty."""
+        note = render("aside", text=RECIPES[recipe].title)
+        try:
+            foresight = setups.foresee(self.engine.home, Setup.of_inputs(corpus, preset, recipe, *numbers))
+        except PipelineError as error:
+            return {self.plan: notice(str(error)), self.recipe_note: note}
+        training = foresight.config.training
+        updates: Updates = {
+            self.plan: render("plan", foresight=foresight, course=setups.course_figures(recipe)),
+            self.recipe_note: note,
+        }
+        for name, field in zip(setups.CHANGES, self.numbers, strict=True):
+            value = getattr(training, name)
+            updates[field] = gr.Number(placeholder=rate(value) if isinstance(value, float) else whole(value))
+        return updates
+
+
+def _run_of(shown: dict[str, Any] | None) -> str:
+    return (shown or {}).get("run") or ""

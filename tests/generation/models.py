@@ -1,0 +1,74 @@
+"""Small real models, tokenizers and revisions: two layers, never trained, a byte-level BPE of our own source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+from pipeline.files import sha256, write_json
+from pipeline.hub.registry import Revision
+
+END = "<|endoftext|>"
+SOURCE = Path(__file__).resolve().parents[2] / "pipeline"
+
+
+def tiny_tokenizer(vocab_size: int = 512) -> PreTrainedTokenizerFast:
+    """Trained on the base modules of this project; id 0 ends a text."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[END],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([path.read_text() for path in sorted(SOURCE.glob("*.py"))], trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=END, eos_token=END)
+
+
+def tiny_model(*, seed: int = 0, n_positions: int = 64, vocab_size: int = 512) -> GPT2LMHeadModel:
+    """Random weights: it writes random tokens, broken characters among them."""
+    shape = {"n_layer": 2, "n_embd": 32, "n_head": 2, "n_positions": n_positions, "vocab_size": vocab_size}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return GPT2LMHeadModel(GPT2Config(**shape, bos_token_id=0, eos_token_id=0)).eval()
+
+
+def insist_on(model: GPT2LMHeadModel, token_id: int) -> GPT2LMHeadModel:
+    """Make the model write `token_id` whatever it read: its last layer norm always says that token's own direction."""
+    with torch.no_grad():
+        norm = model.transformer.ln_f
+        norm.weight.zero_()
+        norm.bias.copy_(1_000 * model.transformer.wte.weight[token_id])
+    return model
+
+
+def seal(folder: Path, **provenance: Any) -> Revision:
+    """Write provenance and manifest of what lies in `folder`, as a publisher does, and describe it."""
+    facts = {"repo": "local", "run": "small-otter", "step": 20, "corpus": "installed", "eval_loss": 6.5, **provenance}
+    write_json(folder / "provenance.json", facts)
+    files = {
+        path.relative_to(folder).as_posix(): {"sha256": sha256(path), "size": path.stat().st_size}
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != "manifest.json"
+    }
+    write_json(folder / "manifest.json", {"format": 1, "step": facts["step"], "files": files})
+    return Revision(
+        **facts,
+        revision=sha256(folder / "manifest.json")[:12],
+        pushed_at="2026-01-01T00:00:00Z",
+        commit=None,
+        path=folder,
+    )
+
+
+def write_revision(folder: Path, model: GPT2LMHeadModel | None = None, **provenance: Any) -> Revision:
+    """A complete revision in `folder`."""
+    (model or tiny_model()).save_pretrained(folder)
+    tiny_tokenizer().save_pretrained(folder)
+    return seal(folder, **provenance)

@@ -1,0 +1,184 @@
+"""The generator process spoken to directly, line by line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.generation.child import environment
+from pipeline.generation.settings import Sampling
+from pipeline.hub.registry import Revision
+from tests.generation.conftest import LONG
+from tests.generation.models import tiny_model, write_revision
+
+pytestmark = pytest.mark.slow
+
+ENDLESS = Sampling(max_new_tokens=LONG - 64, temperature=1.5, top_p=1)
+
+
+class Conversation:
+    def __init__(self, log: Path) -> None:
+        self.log = log
+        with log.open("wb") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "pipeline.generation"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env=environment(),
+                cwd=log.parent,
+                text=True,
+            )
+
+    def say(self, message: Any) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write((message if isinstance(message, str) else json.dumps(message)) + "\n")
+        self.process.stdin.flush()
+
+    def ask(self, request_id: int, path: Path, prompt: str = "import pandas", sampling: Sampling | None = None) -> None:
+        values = (sampling or Sampling(max_new_tokens=4)).to_dict()
+        self.say({"id": request_id, "revision_path": str(path), "prompt": prompt, "sampling": values})
+
+    def hear(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        return json.loads(self.process.stdout.readline())
+
+    def hear_until(self, is_last: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
+        heard = [self.hear()]
+        while not is_last(heard[-1]):
+            heard.append(self.hear())
+        return heard
+
+
+def is_final(message: dict[str, Any]) -> bool:
+    return "piece" not in message
+
+
+@pytest.fixture
+def talk(tmp_path: Path) -> Iterator[Conversation]:
+    conversation = Conversation(tmp_path / "log")
+    yield conversation
+    with conversation.process as process:
+        process.kill()
+
+
+def test_it_answers_requests_in_order_and_stays_after_an_error(
+    talk: Conversation, revision: Revision, tmp_path: Path
+) -> None:
+    talk.ask(1, revision.path)
+    talk.ask(2, tmp_path / "nowhere")
+    talk.ask(3, revision.path, prompt="")
+    talk.ask(4, revision.path)
+    first, second, third, fourth = (talk.hear_until(is_final) for _ in range(4))
+    assert [{answer["id"] for answer in answers} for answers in (first, second, third, fourth)] == [{1}, {2}, {3}, {4}]
+    assert first[-1] == {"id": 1, "done": True}
+    assert second[0]["exit_status"] == 2 and "nowhere is not a revision" in second[0]["error"]
+    assert third[0]["exit_status"] == 2 and "prompt" in third[0]["error"]
+    texts = ["".join(answer["piece"]["text"] for answer in answers[:-1]) for answers in (first, fourth)]
+    assert texts[0] == texts[1]
+
+
+def test_a_revision_that_was_refused_does_not_stay_loaded(talk: Conversation, revision: Revision, copy: Path) -> None:
+    (copy / "model.safetensors").write_bytes(b"")
+    for request_id, path in enumerate((revision.path, copy, copy, revision.path), start=1):
+        talk.ask(request_id, path)
+    ends = [talk.hear_until(is_final)[-1] for _ in range(4)]
+    assert ["error" in end for end in ends] == [False, True, True, False]
+    assert ends[1]["exit_status"] == 1
+
+
+def test_it_loads_the_revision_that_is_asked_for(talk: Conversation, revision: Revision, tmp_path: Path) -> None:
+    other = write_revision(tmp_path / "other", tiny_model(seed=1))
+    greedy = Sampling(max_new_tokens=8, temperature=0)
+    texts = []
+    for request_id, path in enumerate((revision.path, other.path, revision.path), start=1):
+        talk.ask(request_id, path, sampling=greedy)
+        texts.append("".join(answer["piece"]["text"] for answer in talk.hear_until(is_final)[:-1]))
+    assert texts[0] == texts[2] != texts[1]
+
+
+def test_a_stop_ends_the_request_it_names_in_mid_stream(talk: Conversation, revision: Revision) -> None:
+    talk.ask(1, revision.path, sampling=ENDLESS)
+    assert talk.hear()["piece"]["tokens"] == 1
+    talk.say({"stop": 1})
+    pieces = [answer["piece"] for answer in talk.hear_until(is_final) if "piece" in answer]
+    assert pieces[-1]["finish"] == "stopped"
+    assert pieces[-1]["tokens"] < ENDLESS.max_new_tokens
+
+
+def test_a_stop_of_another_request_does_not(talk: Conversation, revision: Revision) -> None:
+    """The control of the test above."""
+    talk.ask(1, revision.path, sampling=Sampling(max_new_tokens=200, temperature=1.5, top_p=1))
+    talk.say({"stop": 2})
+    ends = [a["piece"] for a in talk.hear_until(is_final) if "piece" in a and a["piece"]["done"]]
+    assert ends[0]["finish"] in ("length", "end-of-text")
+
+
+def test_a_request_that_was_stopped_while_it_waited_writes_nothing(talk: Conversation, revision: Revision) -> None:
+    talk.ask(1, revision.path, sampling=ENDLESS)
+    talk.ask(2, revision.path, sampling=ENDLESS)
+    talk.say({"stop": 2})
+    talk.say({"stop": 1})
+    talk.hear_until(is_final)
+    (piece, _) = talk.hear_until(is_final)
+    assert (piece["piece"]["finish"], piece["piece"]["tokens"]) == ("stopped", 0)
+
+
+def test_it_ends_with_its_stdin_even_while_it_writes(talk: Conversation, revision: Revision) -> None:
+    talk.ask(1, revision.path, sampling=ENDLESS)
+    talk.hear()
+    assert talk.process.poll() is None
+    assert talk.process.stdin is not None
+    talk.process.stdin.close()
+    assert talk.process.wait(60) == 0
+
+
+def test_an_unexpected_error_is_one_sentence_and_ends_it_with_the_traceback_in_the_log(
+    talk: Conversation, revision: Revision
+) -> None:
+    """Such an error may have left the GPU unusable; whoever started the process starts it again."""
+    talk.say({"id": 1, "revision_path": str(revision.path), "prompt": "x", "sampling": {"warmth": 1}})
+    answer = talk.hear()
+    assert answer["exit_status"] == 1
+    assert answer["error"].startswith("The generator failed (TypeError: ") and "\n" not in answer["error"]
+    assert talk.process.wait(60) == 1
+    assert "Traceback" in talk.log.read_text()
+
+
+def test_what_libraries_print_does_not_reach_the_answers(revision: Revision, tmp_path: Path) -> None:
+    """From Python and from below it."""
+    code = (
+        "import os, sys, runpy\n"
+        "from pipeline.generation import loading\n"
+        "load = loading.load\n"
+        "def loud(path):\n"
+        "    print('from Python', flush=True); os.write(1, b'from below\\n')\n"
+        "    return load(path)\n"
+        "loading.load = loud\n"
+        "from pipeline.generation.__main__ import main\n"
+        "main()\n"
+    )
+    question = {"id": 1, "revision_path": str(revision.path), "prompt": "x", "sampling": {"max_new_tokens": 1}}
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+        text=True,
+    )
+    assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+    with process:
+        process.stdin.write(json.dumps(question) + "\n")
+        process.stdin.flush()
+        answers = [json.loads(process.stdout.readline()) for _ in range(3)]
+        process.stdin.close()
+        noise = process.stderr.read()
+    assert answers[-1] == {"id": 1, "done": True}
+    assert "from Python" in noise and "from below" in noise
