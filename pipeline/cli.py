@@ -253,11 +253,11 @@ def score(
 
 @app.command()
 def publish(json: Json = False) -> None:
-    """Put every complete checkpoint into the registry and, with PIPELINE_HUB_REPO set, onto the Hub; then leave."""
+    """Put every complete checkpoint into the registry and, with PIPELINE_HUB_REPO set, onto the Hub, what it refused before too."""
     from pipeline.hub.publisher import Publisher
 
     settings, console = Settings.from_environment(), Console(as_json=json)
-    Publisher(settings).run()
+    Publisher(settings, again=True).run()
     home = Home(settings.home)
     rows = [{"run": folder.id, **row} for folder in home.runs() for row in views.latest_pushes(folder)]
     console.table(

@@ -19,20 +19,24 @@ def hub_faults(what: str) -> Iterator[None]:
     """Turn what the Hub's client raises inside into one sentence about `what`: InputError when there is no such thing
     for everyone to read, else HubError.
     """
-    from huggingface_hub.errors import EntryNotFoundError, HTTPError, RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.errors import (
+        HTTPError,
+        RemoteEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     _limit_waiting()
     try:
         yield
     except PipelineError:
         raise
-    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
-        missing = "revision" if isinstance(error, RevisionNotFoundError) else "public repository"
-        raise InputError(f"{what}: the Hub has no such {missing}; check the name.") from error
-    except EntryNotFoundError as error:
-        if error.__cause__ is None or not isinstance(error, OSError):
-            raise InputError(f"{what}: the Hub has no such file ({_reason(error)}); check the name.") from error
-        raise HubError(f"{what}: the Hub could not be reached; try again when there is a network.") from error
+    except RepositoryNotFoundError as error:
+        raise InputError(f"{what}: the Hub has no such public repository; check the name.") from error
+    except RevisionNotFoundError as error:
+        raise InputError(f"{what}: the Hub has no such revision; check what stands after @.") from error
+    except RemoteEntryNotFoundError as error:
+        raise InputError(f"{what}: the repository lacks a file it needs ({_reason(error)}); choose another.") from error
     except (HTTPError, OSError, EOFError, ValueError, RuntimeError) as error:
         raise HubError(
             f"{what} could not be read from the Hub ({_reason(error)}); try again later, or use another source."

@@ -78,7 +78,7 @@ class Examples:
     ) -> Example:
         """Keep a result; without a title it gets the last line of its prompt. Raises InputError for what is too large."""
         self._check(prompt, settings, texts, title)
-        facts = {
+        facts: dict[str, Any] = {
             "prompt": prompt,
             "settings": settings,
             "seed": seed,
@@ -141,7 +141,7 @@ class Examples:
     def _path(self, example_id: str) -> Path:
         return self.folder / f"{example_id}.json"
 
-    def _paths(self) -> list[Path]:  # type: ignore[valid-type]  # `list` is a method here
+    def _paths(self) -> Sequence[Path]:
         return [path for path in self.folder.glob("*.json") if ID.fullmatch(path.stem)]
 
 
@@ -171,7 +171,7 @@ def _read_file(path: Path) -> Example | None:
 def _read(path: Path, mtime_ns: int, size: int) -> Example | None:
     try:
         value = files.read_json(path) or {}
-    except PipelineError:
+    except (PipelineError, OSError):
         return None
     names = {field.name for field in fields(Example)}
     if names - value.keys() or value["id"] != path.stem or not _is_sound(value):

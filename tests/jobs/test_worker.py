@@ -13,7 +13,7 @@ import pytest
 from pipeline.files import is_locked, read_json
 from pipeline.folders import Home
 from pipeline.jobs.requests import resume_run, start_training, stop_run
-from pipeline.jobs.state import job_state
+from pipeline.jobs.state import job_state, process_of
 from pipeline.jobs.views import active_run, log, run_view, run_views
 from pipeline.settings import Settings
 from tests.jobs.conftest import wait_for_state
@@ -80,9 +80,9 @@ def test_a_job_that_ignores_every_stop_is_ended(settings: Settings, home: Home, 
     stop_run(settings, "a")
     assert job_state(home.run("a")).state == "stopping"
     wait_for_state(home, "a", "interrupted")
-    pid = (read_json(home.run("a").process) or {})["pid"]
-    with pytest.raises(ProcessLookupError):
-        os.kill(pid, 0)
+    process = process_of(job_state(home.run("a")))
+    assert process is not None
+    assert not process.is_alive()
 
 
 def test_a_failure_is_told_in_its_own_words(settings: Settings, home: Home, start_worker: StartWorker) -> None:
