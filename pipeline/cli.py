@@ -6,11 +6,7 @@ stderr; exit status 2 for what the caller can fix, 1 otherwise.
 
 from __future__ import annotations
 
-import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -101,7 +97,7 @@ def prepare(
     )
     requests.start_preparing(settings, config=data, corpus_id=corpus)
     if not detach:
-        with _stop_on_signal(lambda: requests.stop_corpus(settings, corpus), console):
+        with console.stop_on_signal(lambda: requests.stop_corpus(settings, corpus)):
             follow_corpus(settings, corpus, console.show_corpus)
     view = views.corpus_view(Home(settings.home), corpus)
     _check_ended(view.state, view.error)
@@ -324,34 +320,10 @@ def _stay(settings: Settings, console: Console, run: str, *, detach: bool) -> No
         view = views.run_view(Home(settings.home), run)
         console.line(f"Run {run} goes on by itself; look at it with `status {run}`.")
     else:
-        with _stop_on_signal(lambda: requests.stop_run(settings, run), console):
+        with console.stop_on_signal(lambda: requests.stop_run(settings, run)):
             view = follow_run(settings, run, console.show_run)
         _check_ended(view.state, view.error)
     console.document(view.to_dict())
-
-
-@contextmanager
-def _stop_on_signal(stop: Callable[[], None], console: Console) -> Iterator[None]:
-    """The first Ctrl-C asks the job to save and stop; the second leaves it to itself."""
-    asked = False
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
-            raise PipelineError("Left; the job goes on stopping by itself.")
-        asked = True
-        console.line("Stopping: the job saves first. Press again to leave it to itself.")
-        try:
-            stop()
-        except InputError as error:  # it has just ended by itself
-            console.line(str(error))
-
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _check_ended(state: str, error: str | None) -> None:

@@ -1,12 +1,16 @@
-"""What a command prints: one JSON document, or lines for people."""
+"""A command's side of the terminal: what it prints (one JSON document, or lines for people), and Ctrl-C."""
 
 from __future__ import annotations
 
 import json
+import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
+from pipeline.errors import InputError, PipelineError
 from pipeline.jobs.views import CorpusView, RunView
 
 
@@ -15,17 +19,18 @@ class Console:
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
-        self._last = ""
+        self._last: object = None
 
     def line(self, text: str = "") -> None:
         """A line for people."""
         if not self.as_json:
             print(text, flush=True)
 
-    def progress(self, text: str) -> None:
-        """A line for people, unless it says what the one before said."""
-        if text != self._last:
-            self._last = text
+    def progress(self, text: str, news: object = None) -> None:
+        """A line for people, unless `news` (or else the text) is what it was the time before."""
+        news = text if news is None else news
+        if news != self._last:
+            self._last = news
             self.line(text)
 
     def table(self, head: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> None:
@@ -42,7 +47,7 @@ class Console:
             sys.stdout.write("\n")
 
     def show_run(self, view: RunView) -> None:
-        """One line per state, evaluation or logged step."""
+        """A line for each new state, logged row, evaluation or place in the queue; not for every step."""
         where = f"step {view.step:,}" + (f" of {view.max_steps:,}" if view.max_steps else "")
         figures = [
             f"loss {view.train_loss:.3f}" if view.train_loss is not None else "",
@@ -51,13 +56,40 @@ class Console:
             f"{view.eta_seconds:.0f} s left" if view.eta_seconds else "",
             f"place {view.place} in the queue" if view.place else "",
         ]
-        self.progress("  ".join(filter(None, [view.run, view.state, where, *figures])))
+        news = (view.state, view.train_loss, view.eval_loss, view.place)
+        self.progress("  ".join(filter(None, [view.run, view.state, where, *figures])), news)
 
     def show_corpus(self, view: CorpusView) -> None:
+        """A line for each new state, stage or tenth of a stage."""
+        is_running = view.state == "running"
         figures = [
-            view.stage or "",
+            view.stage or "" if is_running else "",
             f"{view.files:,} files kept" if view.files else "",
-            f"{view.progress:.0%}" if view.progress is not None and view.state == "running" else "",
+            f"{view.progress:.0%}" if view.progress is not None and is_running else "",
             f"place {view.place} in the queue" if view.place else "",
         ]
-        self.progress("  ".join(filter(None, [view.corpus, view.state, *figures])))
+        news = (view.state, view.stage, int(10 * (view.progress or 0)), view.place)
+        self.progress("  ".join(filter(None, [view.corpus, view.state, *figures])), news)
+
+    @contextmanager
+    def stop_on_signal(self, stop: Callable[[], object]) -> Iterator[None]:
+        """The first Ctrl-C (or SIGTERM) calls `stop`, so that the job saves; the second leaves it to itself."""
+        asked = False
+
+        def on_signal(number: int, frame: FrameType | None) -> None:
+            nonlocal asked
+            if asked:
+                raise PipelineError("Left; the job goes on stopping by itself.")
+            asked = True
+            self.line("Stopping: the job saves first. Press again to leave it to itself.")
+            try:
+                stop()
+            except InputError as error:  # it has just ended by itself
+                self.line(str(error))
+
+        before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -35,7 +35,8 @@ def run_demo(settings: Settings, console: Console) -> dict[str, Any]:
     if not home.corpus(DEFAULT_CORPUS).is_ready:
         console.line("Reading the Python files of the packages installed here ...")
         requests.start_preparing(settings, config=DataConfig(), corpus_id=DEFAULT_CORPUS)
-        follow_corpus(settings, DEFAULT_CORPUS, console.show_corpus)
+        with console.stop_on_signal(lambda: requests.stop_corpus(settings, DEFAULT_CORPUS)):
+            follow_corpus(settings, DEFAULT_CORPUS, console.show_corpus)
     corpus = views.corpus_view(home, DEFAULT_CORPUS)
     if corpus.state != "finished" or corpus.vocab_size is None:
         raise PipelineError(corpus.error or f"Corpus {corpus.corpus} is {corpus.state}; see its log.")
@@ -46,7 +47,8 @@ def run_demo(settings: Settings, console: Console) -> dict[str, Any]:
 
     # ---- train and publish ----
     run_id = requests.start_training(settings, corpus=DEFAULT_CORPUS, preset="tiny", recipe="accelerate")
-    run = follow_run(settings, run_id, console.show_run)
+    with console.stop_on_signal(lambda: requests.stop_run(settings, run_id)):
+        run = follow_run(settings, run_id, console.show_run)
     if run.state != "finished":
         raise PipelineError(run.error or f"Run {run_id} is {run.state}; see `logs {run_id}`.")
     losses = [row["eval_loss"] for row in views.metrics(home.run(run_id)) if row.get("eval_loss") is not None]

@@ -34,9 +34,9 @@ def hub_faults(what: str) -> Iterator[None]:
     except RepositoryNotFoundError as error:
         raise InputError(f"{what}: the Hub has no such public repository; check the name.") from error
     except RevisionNotFoundError as error:
-        raise InputError(f"{what}: the Hub has no such revision; check what stands after @.") from error
+        raise InputError(f"{what}: the Hub has no such revision of it; check what stands after @.") from error
     except RemoteEntryNotFoundError as error:
-        raise InputError(f"{what}: the repository lacks a file it needs ({_reason(error)}); choose another.") from error
+        raise InputError(f"{what}: its repository lacks that file; choose another.") from error
     except (HTTPError, OSError, EOFError, ValueError, RuntimeError) as error:
         raise HubError(
             f"{what} could not be read from the Hub ({_reason(error)}); try again later, or use another source."

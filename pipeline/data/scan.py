@@ -67,14 +67,14 @@ def matched(
 ) -> Iterator[tuple[Batch, pl.DataFrame]]:
     """The source's batches with what `matcher` says of them, cut after exactly `limit` rows or `max_kept` kept ones."""
     num_rows = num_kept = 0
-    for batch in source.batches():
-        if limit is not None and num_rows + len(batch.rows) > limit:
-            batch = batch.head(limit - num_rows)
+    for read in source.batches():
+        batch = read if limit is None else read.head(limit - num_rows)
         hits = matcher.hits(batch.rows["content"])
         chosen = kept(hits)
         if max_kept is not None and num_kept + chosen.sum() > max_kept:
-            last = chosen.arg_true()[max_kept - num_kept - 1]
-            batch, hits, chosen = batch.head(last + 1), hits.head(last + 1), chosen.head(last + 1)
+            num_wanted = chosen.arg_true()[max_kept - num_kept - 1] + 1
+            batch = read.head(num_wanted)
+            hits, chosen = hits.head(num_wanted), chosen.head(num_wanted)
         num_rows += len(batch.rows)
         num_kept += int(chosen.sum())
         yield batch, hits

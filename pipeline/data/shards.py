@@ -11,29 +11,29 @@ from pipeline.data.sources.batch import content_bytes
 if TYPE_CHECKING:
     import polars as pl
 
-MAX_ROWS = 4_096
-MAX_BYTES = 64_000_000
-"""Text in one shard, so that reading one whole fits in memory anywhere."""
-
 
 class ShardWriter:
-    """Writes `files-<split>-00000.parquet` and so on into `folder`; each becomes visible when it is complete."""
+    """Writes `files-<split>-00000.parquet` and so on into `folder`; each becomes visible when it is complete.
 
-    def __init__(self, folder: Path, split: str) -> None:
+    A shard is full at `max_rows`, or at `max_bytes` of text, so that reading one whole fits in memory anywhere.
+    """
+
+    def __init__(self, folder: Path, split: str, *, max_rows: int = 4_096, max_bytes: int = 64_000_000) -> None:
         self.names: list[str] = []
-        self.num_rows = 0
+        self.num_rows = self.num_bytes = 0
         self._folder = folder
         self._split = split
+        self._max_rows = max_rows
+        self._max_bytes = max_bytes
         self._pending: list[pl.DataFrame] = []
-        self._pending_rows = self._pending_bytes = 0
+        self._pending_bytes = 0
 
     def add(self, rows: pl.DataFrame) -> None:
         if not len(rows):
             return
         self._pending.append(rows)
-        self._pending_rows += len(rows)
         self._pending_bytes += content_bytes(rows)
-        if self._pending_rows >= MAX_ROWS or self._pending_bytes >= MAX_BYTES:
+        if sum(map(len, self._pending)) >= self._max_rows or self._pending_bytes >= self._max_bytes:
             self._write()
 
     def close(self) -> None:
@@ -44,31 +44,29 @@ class ShardWriter:
     def _write(self) -> None:
         import polars as pl
 
+        rows = pl.concat(self._pending)
         path = self._folder / f"files-{self._split}-{len(self.names):05}.parquet"
         staged = path.with_name(f".{path.name}.tmp")
-        pl.concat(self._pending).write_parquet(staged, compression="zstd", compression_level=3, row_group_size=1_024)
+        rows.write_parquet(staged, compression="zstd", compression_level=3, row_group_size=1_024)
         staged.replace(path)
         self.names.append(path.name)
-        self.num_rows += self._pending_rows
-        self._pending, self._pending_rows, self._pending_bytes = [], 0, 0
+        self.num_rows += len(rows)
+        self.num_bytes += self._pending_bytes
+        self._pending, self._pending_bytes = [], 0
 
 
-def texts(folder: Path, split: str) -> Iterator[list[str]]:
-    """The texts of one split's files, a few megabytes at a time, in the order they were written."""
+def texts(folder: Path, split: str, *, group_characters: int = 2_000_000) -> Iterator[list[str]]:
+    """The texts of one split's files in groups of about `group_characters`, in the order they were written."""
     import polars as pl
 
+    group: list[str] = []
+    size = 0
     for path in sorted(folder.glob(f"files-{split}-*.parquet")):
-        content = pl.read_parquet(path, columns=["content"])["content"]
-        group: list[str] = []
-        size = 0
-        for text in content:
+        for text in pl.read_parquet(path, columns=["content"], glob=False)["content"]:
             group.append(text)
             size += len(text)
-            if size >= GROUP_CHARACTERS:
+            if size >= group_characters:
                 yield group
                 group, size = [], 0
-        if group:
-            yield group
-
-
-GROUP_CHARACTERS = 2_000_000
+    if group:
+        yield group

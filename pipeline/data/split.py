@@ -15,10 +15,10 @@ SPLITS = ("train", "validation")
 
 
 class Splitter:
-    """Divides batches of kept files. Both splits end up with a file when there are at least two.
+    """Divides batches of kept files so that both splits have a file in the end, if there are at least two files.
 
-    For that the files with the lowest and the highest hash are held back to the end: the one belongs to validation and
-    the other to training if either split has anything by its hash, and when one has nothing they are still the nearest.
+    For that the files with the lowest and the highest hash are held back: the lowest is validation's and the highest
+    training's. By their hash they are so anyway, unless a split would have been empty.
     """
 
     def __init__(self, validation_share: float) -> None:
@@ -26,27 +26,32 @@ class Splitter:
         self._held: pl.DataFrame | None = None
 
     def divide(self, rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
-        """`rows`, and those held back before, by split; one or two of them are held back now."""
+        """`rows` (at least one) and those held back before, by split, without the two that are held back now."""
+        import numpy as np
         import polars as pl
 
         if self._held is not None:
             rows = pl.concat([self._held, rows])
-        places = pl.Series([place_of(*names) for names in rows.select("repo_name", "path", "content").iter_rows()])
-        order = places.arg_sort()
-        ends = sorted({order[0], order[-1]}, key=lambda row: places[row])
-        self._held = rows[ends]
-        is_free = ~pl.int_range(len(rows), eager=True).is_in(ends)
+        places = np.array([place_of(*names) for names in rows.select("repo_name", "path", "content").iter_rows()])
+        order = np.argsort(places, kind="stable")
+        held = order[[0, -1]] if len(order) > 1 else order
+        self._held = rows[held]
+        is_free = np.ones(len(rows), bool)
+        is_free[held] = False
         is_validation = places < self._share
-        return {"train": rows.filter(is_free & ~is_validation), "validation": rows.filter(is_free & is_validation)}
+        return {
+            "train": rows.filter(pl.Series(is_free & ~is_validation)),
+            "validation": rows.filter(pl.Series(is_free & is_validation)),
+        }
 
     def rest(self) -> dict[str, pl.DataFrame]:
-        """The files held back: the last ones of each split. Call it once, after two files or more."""
-        assert self._held is not None and len(self._held) == 2
-        return {"validation": self._held[:1], "train": self._held[1:]}
+        """The two files that are still held back."""
+        assert self._held is not None and len(self._held) == 2, "divide at least two files first"
+        return {"train": self._held[1:], "validation": self._held[:1]}
 
 
 def place_of(repo_name: str, path: str, content: str) -> float:
-    """Where a file lies between 0 and 1, evenly spread. Files without a path are told apart by their text."""
+    """Where a file lies from 0 to 1, evenly spread. Files without a path are told apart by their text."""
     names = f"{repo_name}\0{path}" if path else f"{repo_name}\0\0{content}"
     digest = hashlib.blake2b(names.encode(), digest_size=8, person=b"split").digest()
     return int.from_bytes(digest, "big") / 2**64

@@ -6,7 +6,6 @@ Works on tokenizer.json alone, through `tokenizers`: transformers would bring to
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,10 +68,14 @@ def save_given(name: str, folder: Path) -> None:
     try:
         tokenizer = _parsed(text)
     except ValueError as error:
-        raise InputError(f"Tokenizer {name!r} has a tokenizer.json that cannot be read ({error}); use another.") from error
+        raise InputError(
+            f"Tokenizer {name!r} has a tokenizer.json that cannot be read ({error}); use another."
+        ) from error
     end = _token(config.get("eos_token")) or END_OF_TEXT
     if tokenizer.token_to_id(end) is None:
-        raise InputError(f"Tokenizer {name!r} has no end-of-text token; name one as eos_token in tokenizer_config.json.")
+        raise InputError(
+            f"Tokenizer {name!r} has no end-of-text token; name one as eos_token in tokenizer_config.json."
+        )
     config.pop("auto_map", None)  # code from the Hub is never run
     write_text(folder / "tokenizer.json", text)
     write_json(folder / "tokenizer_config.json", {"bos_token": end, **config, "eos_token": end})
@@ -84,8 +87,9 @@ def load(folder: Path) -> tuple[Tokenizer, int]:
     Its special tokens are plain text to it: a file that spells `<|endoftext|>` does not end there.
     """
     tokenizer = _parsed((folder / "tokenizer.json").read_text(encoding="utf-8"))
-    end = _token((read_json(folder / "tokenizer_config.json") or {})["eos_token"])
-    return tokenizer, tokenizer.token_to_id(end)
+    end_id = tokenizer.token_to_id((read_json(folder / "tokenizer_config.json") or {})["eos_token"])
+    assert end_id is not None, "whatever was saved here has an end-of-text token"
+    return tokenizer, end_id
 
 
 def vocabulary_size(tokenizer: Tokenizer) -> int:
@@ -111,18 +115,22 @@ def _from_folder(name: str) -> tuple[str, dict[str, Any]]:
     try:
         text = (folder / "tokenizer.json").read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"Tokenizer folder {name!r} has no readable tokenizer.json; save a fast tokenizer there.") from error
+        raise InputError(
+            f"Tokenizer folder {name!r} has no readable tokenizer.json; save a fast tokenizer there."
+        ) from error
     configs = [read_json(folder / part) or {} for part in ("special_tokens_map.json", "tokenizer_config.json")]
     return text, {**configs[0], **configs[1]}
 
 
 def _from_hub(name: str) -> tuple[str, dict[str, Any]]:
     if not REPO.fullmatch(name):
-        raise InputError(f"There is no tokenizer {name!r}; name a folder with a tokenizer.json, or owner/name on the Hub.")
+        raise InputError(
+            f"There is no tokenizer {name!r}; name a folder with a tokenizer.json, or owner/name on the Hub."
+        )
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import RemoteEntryNotFoundError
 
-    with hub_faults(f"Tokenizer {name!r}"):
+    with hub_faults(f"Tokenizer {name!r} (tokenizer.json)"):
         text = Path(hf_hub_download(name, "tokenizer.json", token=False)).read_text(encoding="utf-8")
         config: dict[str, Any] = {}
         for part in ("special_tokens_map.json", "tokenizer_config.json"):

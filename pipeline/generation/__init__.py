@@ -5,9 +5,11 @@
     choose     which revision writes
     process    the page's and the command line's side: starts the generator, streams, stops it
     child      one generator process and the pipe to it
-    __main__   the generator process itself
+    __main__   the generator process itself (torch)
     loading    a revision's folder as a checked model and tokenizer (torch)
     sampling   a prompt's completions, seed by seed (torch); the trainer uses it too
+    writer     tokens as exact text, piece by piece (torch)
+    scoring    how well a model foresees a text (torch)
 
-Only `loading`, `sampling` and `__main__` import torch: whoever asks for text pays nothing for it.
+Only the five marked so and what they start import torch: whoever asks for text pays nothing for it.
 """

@@ -23,8 +23,9 @@ from typing import Any, BinaryIO
 from pipeline.errors import PipelineError
 from pipeline.generation.settings import Sampling
 
-MAX_THREADS = 8
-"""One token at a time leaves little to share: more threads wait for each other."""
+THREADS = 1
+"""On the CPU. The last bits of a sum depend on their number, so with a fixed one a seed decides the text; and threads
+that wait for each other stand still while a run trains on the same cores (benchmarks/generator_threads.py)."""
 
 
 class Inbox:
@@ -118,7 +119,7 @@ def main() -> None:
     inbox = Inbox(sys.stdin.buffer)  # before torch is imported: the parent may die while that takes its time
     import torch
 
-    torch.set_num_threads(min(torch.get_num_threads(), MAX_THREADS))
+    torch.set_num_threads(THREADS)
     desk = Desk(inbox, outbox)
     while True:
         request = inbox.requests.get()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.errors import InputError
-from pipeline.folders import Home
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -15,11 +14,12 @@ if TYPE_CHECKING:
 def choose(settings: Settings, text: str = "newest") -> Revision:
     """The revision that `text` names: an id, the beginning of one, or `newest`.
 
-    Raises InputError when nothing was pushed yet, or when no revision or several are meant.
+    While this disk has none, the model repo on the Hub is asked. Raises InputError when nothing was pushed yet, or when
+    no revision or several are meant.
     """
-    from pipeline.hub.registry import Registry
+    from pipeline.hub.archive import open_registry
 
-    registry = Registry(Home(settings.home), settings.repo)
-    if not registry.revisions():
+    registry = open_registry(settings)
+    if registry.newest() is None:
         raise InputError("No checkpoint has been pushed yet; train a model first: python -m pipeline demo.")
-    return registry.get(text)
+    return registry.fetch(registry.get(text))

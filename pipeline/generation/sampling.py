@@ -5,21 +5,18 @@ The trainer calls it between two steps: it leaves the model's mode and every ran
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.generation.logits_process import LogitsProcessor, LogitsProcessorList
 from transformers.generation.stopping_criteria import StoppingCriteria, StoppingCriteriaList
-from transformers.generation.streamers import BaseStreamer
 
-from pipeline.errors import InputError, require
-from pipeline.generation.pieces import Piece
+from pipeline.errors import InputError, PipelineError, require
 from pipeline.generation.settings import Sampling
-
-OnText = Callable[[Piece], None]
+from pipeline.generation.writer import OnText, Writer
 
 
 def complete(
@@ -34,7 +31,8 @@ def complete(
     """The new text of each of `sampling.samples` completions, without the prompt.
 
     `on_text` is called with every piece as it is written; the last of each sample says why it ended. `should_stop` is
-    asked at every token. Raises InputError when the prompt fills all positions of the model.
+    asked at every token. Raises InputError when the prompt fills all positions of the model, and
+    PipelineError when the model's predictions are not numbers.
     """
     token_ids = encode(tokenizer, prompt)
     positions = model.config.max_position_embeddings
@@ -44,7 +42,7 @@ def complete(
     texts = []
     with _undisturbed(model):
         for sample in range(sampling.samples):
-            writer = _Writer(tokenizer, sample, on_text)
+            writer = Writer(tokenizer, sample, on_text)
             if not should_stop():
                 _set_seed(model.device, sampling.seed + sample)
                 model.generate(  # type: ignore[operator]  # its own type is a mixin's
@@ -52,6 +50,7 @@ def complete(
                     attention_mask=torch.ones_like(prompt_ids),
                     generation_config=config,
                     streamer=writer,
+                    logits_processor=LogitsProcessorList([_OnlyNumbers()]),
                     stopping_criteria=StoppingCriteriaList([_StopWhen(should_stop)]),
                 )
             writer.finish(max_new_tokens, config.eos_token_id, note)
@@ -122,54 +121,15 @@ def _set_seed(device: torch.device, seed: int) -> None:
             torch.cuda.manual_seed(seed)
 
 
-class _Writer(BaseStreamer):
-    """Turns one sample's tokens into pieces of exact text.
+class _OnlyNumbers(LogitsProcessor):
+    """Refuses predictions that are not numbers: drawing from them fails on the CPU and is the end of a CUDA process."""
 
-    A character may span several tokens, and decoding tokens one by one would tear it. So everything is decoded each
-    time, and a replacement mark at the end, which the next token may still turn into a character, is held back.
-    """
-
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, sample: int, on_text: OnText | None) -> None:
-        self._tokenizer = tokenizer
-        self._sample = sample
-        self._on_text = on_text
-        self._token_ids: list[int] | None = None  # None until the prompt, which comes first, has passed
-        self._started = time.perf_counter()
-        self.text = ""
-
-    def put(self, value: torch.Tensor) -> None:
-        if self._token_ids is None:
-            self._token_ids = []
-            return
-        self._token_ids += value.tolist()
-        self._send(self._decoded().rstrip("\N{REPLACEMENT CHARACTER}"))
-
-    def end(self) -> None:
-        """Nothing to do: `finish` also serves a sample that was stopped before it began."""
-
-    def finish(self, max_new_tokens: int, eos_id: int | None, note: str) -> None:
-        """Send what was held back and why the sample ended."""
-        token_ids = self._token_ids or []
-        if token_ids and token_ids[-1] == eos_id:
-            reason = "end-of-text"
-        else:
-            reason = "length" if len(token_ids) == max_new_tokens else "stopped"
-        self._send(self._decoded(), done=True, finish=reason, note=note)
-
-    def _decoded(self) -> str:
-        text = self._tokenizer.decode(
-            self._token_ids or [], skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
-        assert isinstance(text, str)
-        return text
-
-    def _send(self, text: str, **facts: Any) -> None:
-        new = text[len(self.text) :]
-        self.text = text
-        if self._on_text is not None:
-            seconds = time.perf_counter() - self._started
-            tokens = len(self._token_ids or [])
-            self._on_text(Piece(sample=self._sample, text=new, tokens=tokens, seconds=seconds, **facts))
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        if not torch.isfinite(scores).all():
+            raise PipelineError(
+                "The model predicts NaN or infinity; choose an earlier revision, or train with a lower learning rate."
+            )
+        return scores
 
 
 class _StopWhen(StoppingCriteria):

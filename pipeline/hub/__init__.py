@@ -12,5 +12,6 @@ cards        the model card of a commit
 client       huggingface_hub with time limits; its errors as sentences
 token        the only reader of the Hub token
 
-Only the last six know of a Hub. huggingface_hub is imported inside functions, so nothing of it loads without a repo.
+What stands below the publisher knows of a Hub. huggingface_hub is imported inside functions: without a repo none of it
+is loaded.
 """

@@ -44,8 +44,11 @@ class Checkpoint:
             sound = all(isinstance(e["size"], int) and isinstance(e["sha256"], str) for e in kept.values())
         except (KeyError, TypeError, AttributeError) as error:
             raise damaged(path, f"{MANIFEST} or {PROVENANCE} lacks what it should name ({error!r})") from error
-        if not sound or not all(_stays_inside(name) for name in kept) or provenance.get("step") != checkpoint.step:
-            raise damaged(path, f"{MANIFEST} and {PROVENANCE} do not name the files of one step")
+        if not sound or not all(_stays_inside(name) for name in kept):
+            raise damaged(path, f"{MANIFEST} names no files that could be its own")
+        named = FOLDER.fullmatch(path.name)
+        if provenance.get("step") != checkpoint.step or (named and int(named[1]) != checkpoint.step):
+            raise damaged(path, f"{MANIFEST} is that of step {checkpoint.step}")
         return checkpoint
 
     @property

@@ -12,8 +12,8 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import HubError, PipelineError
-from pipeline.hub.token import VARIABLE, read_token, redact
+from pipeline.errors import HubError
+from pipeline.hub.token import VARIABLE, is_sendable, read_token, redact
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -39,6 +39,10 @@ def connect(*, answer_seconds: float, anonymous: bool = False) -> HfApi:
     token = read_token()
     if token is None and not anonymous:
         raise Refusal(f"{VARIABLE} is not set; set it to a token that may write to the repo, then publish again.")
+    if token is not None and not is_sendable(token):
+        raise Refusal(
+            f"{VARIABLE} holds what no token does, a space or a line break say; set it anew, then publish again."
+        )
     set_client_factory(lambda: _bounded_client(answer_seconds))
     disable_progress_bars()  # standard error is a log
     return HfApi(token=token or False)
@@ -46,12 +50,13 @@ def connect(*, answer_seconds: float, anonymous: bool = False) -> HfApi:
 
 @contextlib.contextmanager
 def hub_errors(repo: str) -> Iterator[None]:
-    """Turn what the client raises into PassingFault or Refusal; our own mistakes keep their traceback."""
+    """Turn what the client raises into PassingFault or Refusal; mistakes of ours pass, and keep their traceback."""
+    from httpx2 import TransportError
+    from huggingface_hub.errors import HfHubHTTPError
+
     try:
         yield
-    except (PipelineError, TypeError, AttributeError, LookupError, AssertionError):
-        raise
-    except Exception as error:
+    except (HfHubHTTPError, TransportError, OSError, RuntimeError, ValueError) as error:
         raise _translated(error, repo) from error
 
 
@@ -72,7 +77,10 @@ def _bounded_client(answer_seconds: float) -> Any:
 
 
 def _translated(error: Exception, repo: str) -> HubError:
-    """Sort by the first cause that says something: the client wraps what happened in an upload once or twice."""
+    """Sort by the first cause that says something: the client wraps what happened in an upload in RuntimeErrors.
+
+    What says nothing (hf_xet raises bare RuntimeErrors) passes: trying too often beats stopping for good.
+    """
     import httpx2
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
@@ -111,5 +119,5 @@ def _of_status(status: int, told: str, repo: str) -> HubError:
 
 
 def _one_line(text: str, most: int = 500) -> str:
-    text = redact(" ".join(text.split()))
+    text = " ".join(redact(text).split())
     return text if len(text) <= most else text[: most - 1] + "…"

@@ -31,9 +31,9 @@ def pending(settings: Settings) -> bool:
     What was refused does not count: it waits for a person. Cheap enough for twice a second.
     """
     home = Home(settings.home)
-    registry = Registry(home, settings.repo)
+    known = _ids(Registry(home, settings.repo))
     runs = [(run, Ledger(run, settings.repo)) for run in home.runs()]
-    if any(True for run, book in runs for _ in _unregistered(run, book, registry)):
+    if any(True for run, book in runs for _ in _unregistered(run, book, known)):
         return True
     if settings.hub_repo is None:
         return False
@@ -64,9 +64,10 @@ class Publisher:
 
     def publish_once(self) -> None:
         """Register every complete checkpoint that is not, and take the mirror one step further. Never waits for the Hub."""
+        known = _ids(self.registry)
         for run in self.home.runs():
             book = Ledger(run, self.settings.repo)
-            for checkpoint in list(_unregistered(run, book, self.registry)):
+            for checkpoint in list(_unregistered(run, book, known)):
                 self._register(checkpoint, book)
         if self.mirror is not None:
             self.mirror.advance()
@@ -102,7 +103,7 @@ class Publisher:
 
     def _reopen(self) -> None:
         """Let everything that the Hub refused wait again."""
-        known = {revision.revision for revision in self.registry.revisions()}
+        known = _ids(self.registry)
         for run in self.home.runs():
             book = Ledger(run, self.settings.repo)
             for step, row in book.rows().items():
@@ -116,14 +117,17 @@ class Publisher:
         return Mirror(self.home, self.registry, remote, self.patience)
 
 
-def _unregistered(run: RunFolder, book: Ledger, registry: Registry) -> Iterator[Path]:
+def _ids(registry: Registry) -> set[str]:
+    return {revision.revision for revision in registry.revisions()}
+
+
+def _unregistered(run: RunFolder, book: Ledger, known: set[str]) -> Iterator[Path]:
     """The complete checkpoints, oldest first, that are not in the registry and its ledger, and were not found damaged."""
     checkpoints = complete_checkpoints(run)
     rows = book.rows() if checkpoints else {}
-    known = {revision.revision for revision in registry.revisions()} if checkpoints else set()
     for checkpoint in checkpoints:
         row, revision = rows.get(step_of(checkpoint), {}), revision_of(checkpoint)
         registered = revision in known and row.get("revision") == revision
-        found_damaged = row.get("seen") == saved_at(checkpoint)
+        found_damaged = "seen" in row and row["seen"] == saved_at(checkpoint)
         if not registered and not found_damaged:
             yield checkpoint

@@ -7,12 +7,19 @@ import re
 
 VARIABLE = "HF_TOKEN"
 LOOKS_LIKE_A_TOKEN = re.compile(r"\b(hf|api_org)_[A-Za-z0-9]{20,}")
+BEARER = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+"""What may follow `Bearer` in a header (RFC 6750)."""
 HIDDEN = "[token]"
 
 
 def read_token() -> str | None:
     """The token of this process's environment; None when there is none."""
     return os.environ.get(VARIABLE, "").strip() or None
+
+
+def is_sendable(token: str) -> bool:
+    """Whether it fits into a header. One that does not would be quoted, escaped past recognition, in an error."""
+    return bool(BEARER.fullmatch(token))
 
 
 def redact(text: str) -> str:

@@ -20,6 +20,8 @@ from pipeline.folders import RunFolder
 
 FORMAT = 1
 NAME = re.compile(r"step-(\d{8,})")
+Writer = Callable[[Path], None]
+"""Fills an empty folder with the files of a checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Newest:
     damaged: tuple[DamagedError, ...]
 
 
-def save(run: RunFolder, step: int, write: Callable[[Path], None], *, keep: int) -> Path:
+def save(run: RunFolder, step: int, write: Writer, *, keep: int) -> Path:
     """Let `write` fill an empty folder, then make it the checkpoint of `step` in one rename.
 
     A kill at any instant leaves the checkpoints that were there, and this one either complete or not at all. One that
@@ -60,15 +62,15 @@ def verify(checkpoint: Path) -> None:
         raise _damaged(checkpoint, "it has no manifest.json")
     if manifest.get("format") != FORMAT or manifest.get("step") != _step(checkpoint):
         raise _damaged(checkpoint, "its manifest.json is of another format or another step")
-    for name, expected in manifest["files"].items():
+    files = manifest.get("files")
+    if not isinstance(files, dict) or not files:
+        raise _damaged(checkpoint, "its manifest.json names no files")
+    for name, expected in files.items():
         path = checkpoint / name
         if not path.is_file():
             raise _damaged(checkpoint, f"{name} is missing")
-        size = path.stat().st_size
-        if size != expected["size"]:
-            raise _damaged(checkpoint, f"{name} has {size} bytes instead of {expected['size']}")
-        if sha256(path) != expected["sha256"]:
-            raise _damaged(checkpoint, f"{name} does not have the SHA-256 that its manifest says")
+        if {"size": path.stat().st_size, "sha256": sha256(path)} != expected:
+            raise _damaged(checkpoint, f"{name} is not what manifest.json says ({_difference(path, expected)})")
 
 
 def newest_valid(run: RunFolder) -> Newest:

@@ -140,7 +140,7 @@ def train(folder: RunFolder, request: dict[str, Any], job: Job | None) -> None:
 
 
 def _check_losses(run: Run, step: int, row: dict[str, float]) -> None:
-    for name in ("train_loss", "eval_loss"):
+    for name in ("train_loss", "weighted_loss", "eval_loss"):
         if not math.isfinite(row.get(name, 0.0)):
             raise _diverged(run, step, f"{name} is {row[name]}")
 

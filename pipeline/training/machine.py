@@ -84,11 +84,11 @@ def use_all_cores() -> int:
     return torch.get_num_threads()
 
 
-def num_cores() -> int:
-    """Cores this process is bound to, or fewer if its container's share is smaller."""
+def num_cores(limit: Path = CPU_LIMIT) -> int:
+    """Cores this process is bound to, or fewer if its container's share, which stands in the file `limit`, is smaller."""
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
-        quota, period = CPU_LIMIT.read_text(encoding="ascii").split()
+        quota, period = limit.read_text(encoding="ascii").split()
         return bound if quota == "max" else max(1, min(bound, int(quota) // int(period)))
     except (OSError, ValueError):  # no such limit here
         return bound

@@ -40,6 +40,7 @@ class Record:
             return set()
         rows = cut_back(self._folder.metrics, step)
         cut_back(self._folder.samples, step)
+        self._pace.add(step * self._tokens_per_step, 0.0)
         self._started = time.monotonic() - (rows[-1]["seconds"] if rows else 0.0)
         known = {name: row[name] for row in rows for name in SHOWN if name in row}
         self._job.write(step=step, max_steps=self._max_steps, tokens=step * self._tokens_per_step, **known)

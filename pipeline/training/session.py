@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,11 @@ from safetensors.torch import load_model
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import AutoTokenizer
+from transformers.utils.logging import disable_progress_bar
 
 from pipeline.data.windows import Windows
 from pipeline.files import write_json
+from pipeline.training.checkpoints import Writer
 from pipeline.training.loss import KeyTokens
 from pipeline.training.machine import Precision, choose_device, choose_precision, use_all_cores
 from pipeline.training.model import build_model
@@ -75,7 +77,7 @@ class Session:
         self.state.load(checkpoint / "training")
         restore_random_state(checkpoint / "training", self.accelerator)
 
-    def writer(self, step: int, row: Mapping[str, float]) -> Callable[[Path], None]:
+    def writer(self, step: int, row: Mapping[str, float]) -> Writer:
         """What fills the folder of a checkpoint: the model as transformers reads it, and `training/` to go on from.
         `row`: what was measured at this step.
 
@@ -116,6 +118,7 @@ def open_session(run: Run) -> Session:
     """
     config, training = run.config, run.config.training
     use_all_cores()
+    disable_progress_bar()
     device = choose_device(training)
     join_processes(device, training)
     precision = from_rank_0(choose_precision(run.precision_asked(device.type), device, config.model))

@@ -6,14 +6,13 @@ where the page needs its owner, the key goes in the header `X-Owner-Key`.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
 import gradio as gr
 
-from pipeline.config import COURSE_KEYWORDS
+from pipeline.config import COURSE_KEYWORDS, DataConfig
 from pipeline.errors import PipelineError
 from pipeline.generation.choose import choose
 from pipeline.generation.settings import Sampling
@@ -46,8 +45,11 @@ class Api:
         if not (source == "installed" or source.startswith("hub:")):
             self.engine.access.require(request)
         limit = max(1, min(limit, self.engine.settings.limits.preview_rows))
-        *_, last = self.engine.scans.watch(source, tuple(keywords), limit)
-        return {**last.report, "samples": [dataclasses.asdict(sample) for sample in last.samples]}
+        last = None
+        for state in self.engine.scans.watch(source, DataConfig(source=source, keywords=tuple(keywords)).keywords, limit):
+            last = state
+        assert last is not None  # a scan always has an end
+        return {**last.report, "samples": [sample.to_dict() for sample in last.samples]}
 
     def start(
         self,
@@ -112,7 +114,7 @@ class Api:
 
     def examples(self) -> list[dict[str, Any]]:
         """Every kept example, newest first."""
-        return [dataclasses.asdict(example) for example in self.engine.examples.list()]
+        return [example.to_dict() for example in self.engine.examples.list()]
 
 
 def _for_people(call: Callable[..., Any]) -> Callable[..., Any]:

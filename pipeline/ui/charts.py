@@ -32,10 +32,10 @@ class Chart:
 
 
 CHARTS = (
-    Chart("loss", "~g", (("train", "train_loss"), ("validation", "eval_loss"))),
-    Chart("perplexity", "~s", (("train", "train_loss"), ("validation", "eval_loss"))),
-    Chart("rate", ".0e", (("rate", "learning_rate"),)),
-    Chart("speed", "~s", (("speed", "tokens_per_second"),)),
+    Chart("loss", ".3~r", (("train", "train_loss"), ("validation", "eval_loss"))),
+    Chart("perplexity", ",.3~r", (("train", "train_loss"), ("validation", "eval_loss"))),
+    Chart("rate", ".1e", (("rate", "learning_rate"),)),
+    Chart("speed", ",.3~r", (("speed", "tokens_per_second"),)),
 )
 COLOURS = {"train": "var(--series-train)", "validation": "var(--series-val)"}
 
@@ -54,6 +54,7 @@ def line_plot(chart: Chart) -> gr.LinePlot:
         y_axis_format=chart.axis_format,
         x_title="step",
         y_title=" ",
+        y_lim=None if many else [0, None],
         height=196,
         show_label=False,
         container=False,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
@@ -17,6 +17,9 @@ from pipeline.ui.highlight import shortened
 from pipeline.ui.markup import blank, notice, render
 from pipeline.ui.parts import QUIET, ask, card, head, html
 from pipeline.ui.texts import t
+
+if TYPE_CHECKING:
+    from pipeline.data.scan import Scan
 
 SOURCES = ("installed", "files", "hub")
 MOST_LOOKS_AT_ONCE = 16
@@ -137,16 +140,20 @@ class DataTab:
         request: gr.Request,
     ) -> Iterator[Updates]:
         """Scan, showing what is found as it goes on."""
-        yield {self.progress: render("scan_progress", scan=None)}
+        from pipeline.data.sources import open_source
+
+        yield {self.progress: render("scan_progress", scan=None, limit=0)}
         words = setups.keyword_list(keywords, own)
         try:
             if kind == "files":
                 self.engine.access.require(request)
-            setups.DataConfig(source=setups.source_spec(kind, path, repo), keywords=words)
+            spec = setups.source_spec(kind, path, repo)
+            setups.DataConfig(source=spec, keywords=words)  # refuses keywords that cannot be
+            note = open_source(spec).note
             limit = min(int(rows), self.engine.settings.limits.preview_rows)
             has_sample = False
-            for scan in self.engine.scans.watch(setups.source_spec(kind, path, repo), words, limit):
-                updates = self.found(scan, limit)
+            for scan in self.engine.scans.watch(spec, words, limit):
+                updates = self.found(scan, limit, note)
                 if not has_sample:
                     updates |= {self.index: 0, self.sample: self.sample_view(scan, 0)}
                     has_sample = bool(scan.samples)
@@ -154,7 +161,7 @@ class DataTab:
         except PipelineError as error:
             yield {self.progress: notice(str(error))}
 
-    def found(self, scan: Any, limit: int) -> Updates:
+    def found(self, scan: Scan, limit: int, note: str) -> Updates:
         """Everything but the sample, of one state of a scan."""
         report = scan.report
         return {
@@ -164,10 +171,10 @@ class DataTab:
             self.hits: render("keyword_hits", report=report),
             self.overlap: render("overlap", report=report),
             self.largest: render("largest", report=report),
-            self.bad: render("bad_rows", report=report, note=scan.report.get("note", "")),
+            self.bad: render("bad_rows", report=report, note=note),
         }
 
-    def sample_view(self, scan: Any, index: int) -> str:
+    def sample_view(self, scan: Scan | None, index: int) -> str:
         if scan is None or not scan.samples:
             return blank(t("data.no_sample"), t("data.no_sample.more"))
         sample = scan.samples[index % len(scan.samples)]
@@ -181,14 +188,14 @@ class DataTab:
             num_samples=len(scan.samples),
         )
 
-    def turn(self, scan: Any, index: int, move: int) -> Updates:
+    def turn(self, scan: Scan | None, index: int, move: int) -> Updates:
         """The sample before, after, or at random (`move` 0)."""
         if scan is None or not scan.samples:
             return {self.index: 0}
         index = (index + move if move else random.randrange(len(scan.samples))) % len(scan.samples)
         return {self.index: index, self.sample: self.sample_view(scan, index)}
 
-    def cancelled(self, scan: Any) -> str:
+    def cancelled(self, scan: Scan | None) -> str:
         if scan is not None and scan.done:
             return render("scan_progress", scan=scan, limit=0)
         return render("scan_cancelled", scan=scan)

@@ -35,7 +35,7 @@ class Engine:
     def examples(self) -> Examples:
         from pipeline.gallery.examples import Examples
 
-        return Examples(self.home.gallery)
+        return Examples(self.home.gallery, self.settings.limits)
 
     @cached_property
     def generator(self) -> Generator:

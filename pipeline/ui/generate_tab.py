@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from pipeline.errors import PipelineError
+from pipeline.gallery.examples import TITLE_CHARACTERS, Example
 from pipeline.generation.choose import choose
 from pipeline.generation.settings import Sampling
 from pipeline.prompts import course_prompts
@@ -26,7 +27,6 @@ FRAME_SECONDS = 0.08
 """Text is sent to the browser at most this often."""
 MOST_AT_ONCE = 8
 """Completions that may be watched at once; the generator writes them one after the other."""
-LONGEST_TITLE = 80
 
 Updates = dict[Any, Any]
 
@@ -35,7 +35,8 @@ Updates = dict[Any, Any]
 class Answer:
     """What one revision wrote, so far."""
 
-    revision: dict[str, Any]
+    revision: Any
+    """Revision, or the kept Example: both name revision, run, step and evaluation loss."""
     texts: list[str]
     is_live: bool = True
     num_tokens: int = 0
@@ -95,7 +96,8 @@ class GenerateTab:
                         html(render("hint", text=t("generate.hint")))
                         self.stop = gr.Button(t("generate.stop"), variant="stop", visible=False, elem_id="stop-writing")
                         self.complete = gr.Button(t("generate.complete"), variant="primary", elem_id="complete")
-                self.written = html(render("completion_blank"), elem_classes=["card", "flush"], elem_id="completion")
+                with card("flush"):
+                    self.written = html(render("completion_blank"), elem_id="completion")
             with gr.Column(elem_classes="side", min_width=0):
                 self._build_settings()
                 self._build_keep()
@@ -105,10 +107,10 @@ class GenerateTab:
         with card("form-card", "fold"):
             head(t("generate.settings"), fold=True)
             self.revision = ask(
-                gr.Dropdown, [], label=t("generate.revision"), filterable=False, elem_id="revision", allow_custom_value=True
+                gr.Dropdown, [], label=t("generate.revision"), filterable=False, elem_id="revision"
             )
             self.other = ask(
-                gr.Dropdown, [], label=t("generate.other"), filterable=False, elem_id="other", allow_custom_value=True
+                gr.Dropdown, [], label=t("generate.other"), filterable=False, elem_id="other"
             )
             self.temperature = ask(
                 gr.Slider, 0, 1.5, usual.temperature, step=0.05, label=t("generate.temperature"), buttons=[]
@@ -128,7 +130,7 @@ class GenerateTab:
             head(t("keep.title"))
             html(render("aside", text=t("keep.what")))
             self.title = ask(
-                gr.Textbox, label=t("keep.name"), max_lines=1, max_length=LONGEST_TITLE, elem_id="example-title"
+                gr.Textbox, label=t("keep.name"), max_lines=1, max_length=TITLE_CHARACTERS, elem_id="example-title"
             )
             self.keep = gr.Button(t("keep.button"), elem_id="keep")
             self.link = html(elem_id="permalink")
@@ -175,7 +177,7 @@ class GenerateTab:
             busy = {self.stop: gr.Button(visible=True), self.complete: gr.Button(visible=False), self.link: ""}
             yield {self.written: self.completion(prompt, sampling.to_dict(), []), **busy}
             for chosen in revisions:
-                answers.append(Answer(chosen.to_dict(), [""] * sampling.samples))
+                answers.append(Answer(chosen, [""] * sampling.samples))
                 asked_by = request.session_hash or ""
                 due = 0.0
                 for piece in self.engine.generator.stream(chosen, prompt, sampling, asked_by=asked_by):
@@ -198,7 +200,7 @@ class GenerateTab:
         self.engine.generator.stop(request.session_hash or "")
 
     def completion(
-        self, prompt: str, sampling: dict[str, Any], answers: list[Answer], example: Any | None = None
+        self, prompt: str, sampling: dict[str, Any], answers: list[Answer], example: Example | None = None
     ) -> str:
         return render("completion", prompt=prompt, sampling=sampling, answers=answers, example=example)
 
@@ -232,18 +234,13 @@ class GenerateTab:
         try:
             if result is None:
                 return notice(t("keep.nothing"), kind="warn")
-            revision = result.answer.revision
             example = self.engine.examples.keep(
                 prompt=result.prompt,
                 settings=result.sampling,
                 seed=result.sampling["seed"],
-                revision=revision["revision"],
-                repo=revision["repo"],
-                run=revision["run"],
-                step=revision["step"],
-                eval_loss=revision["eval_loss"],
+                revision=result.answer.revision,
                 texts=result.answer.texts,
-                title=(title or "").strip()[:LONGEST_TITLE],
+                title=(title or "").strip(),
             )
         except PipelineError as error:
             return notice(str(error))
@@ -263,18 +260,17 @@ class GenerateTab:
             example = self.engine.examples.get(example_id)
         except PipelineError as error:
             return {self.shows[0]: gr.Tabs(selected="generate"), self.written: render("completion_failed", message=str(error))}
-        revision = {name: getattr(example, name) for name in ("revision", "repo", "run", "step", "eval_loss")}
-        answer = Answer(revision, list(example.texts), is_live=False)
+        answer = Answer(example, example.texts, is_live=False)
         return {
             **self.fill(example),
-            self.written: self.completion(example.prompt, example.settings, [answer], example),
+            self.written: self.completion(example.prompt, _sampling_of(example), [answer], example),
             self.result: None,
             self.link: render("permalink", link=permalink(self.engine.settings, request, example.id), example=example),
         }
 
-    def fill(self, example: Any) -> Updates:
+    def fill(self, example: Example) -> Updates:
         """The inputs of an example, with the Generate tab in front."""
-        values = example.settings
+        values = _sampling_of(example)
         known = {revision.revision for revision in self.engine.registry.revisions()}
         return {
             self.shows[0]: gr.Tabs(selected="generate"),
@@ -287,3 +283,8 @@ class GenerateTab:
             self.samples: values["samples"],
             self.seed: values["seed"],
         }
+
+
+def _sampling_of(example: Example) -> dict[str, Any]:
+    """How the example was sampled; what an older one does not say is as usual."""
+    return {**Sampling().to_dict(), **example.settings, "seed": example.seed}

@@ -12,7 +12,7 @@ from starlette.middleware import Middleware
 from pipeline.jobs import worker
 from pipeline.settings import Settings
 from pipeline.ui.guards import Guards
-from pipeline.ui.texts import ASSETS
+from pipeline.ui.texts import ASSETS, t
 from pipeline.ui.theme import Studio
 
 MOST_WAITING = 64
@@ -43,12 +43,14 @@ def launch_arguments(settings: Settings) -> dict[str, Any]:
         "state_session_capacity": MOST_SESSIONS,
         "pwa": False,
         "mcp_server": False,
+        "quiet": True,
     }
 
 
 def serve(page: gr.Blocks, settings: Settings) -> None:
     """Serve `page` until it is ended. Jobs go on without it; the worker looks after those that wait."""
     page.queue(api_open=False, max_size=MOST_WAITING)
-    page.launch(**launch_arguments(settings), prevent_thread_lock=True)
+    _, url, _ = page.launch(**launch_arguments(settings), prevent_thread_lock=True)
+    print(t("serving", url=url), flush=True)
     threading.Thread(target=worker.wake, args=(settings,), name="wake-worker", daemon=True).start()
     page.block_thread()

@@ -130,7 +130,7 @@ def pushes_table(watched: Watched, repo: str | None) -> str:
 
 def log(watched: Watched) -> str:
     lines = views.log(watched.folder, MOST_LOG_LINES) if watched.folder else []
-    return render("log", lines=list(reversed(lines)))
+    return render("log", lines=lines)
 
 
 def evenly(rows: list[Any], most: int) -> list[Any]:

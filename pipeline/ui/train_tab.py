@@ -16,7 +16,7 @@ from pipeline.jobs.state import ACTIVE, RESUMABLE
 from pipeline.ui import charts, run_view, setups
 from pipeline.ui.engine import Engine
 from pipeline.ui.formats import compact, rate, whole
-from pipeline.ui.markup import notice, render
+from pipeline.ui.markup import blank, notice, render
 from pipeline.ui.parts import QUIET, ask, card, head, html, picks
 from pipeline.ui.run_view import Watched
 from pipeline.ui.setups import Setup
@@ -80,16 +80,17 @@ class TrainTab:
             with gr.Row(elem_classes="actions"):
                 self.start = gr.Button(t("train.start"), variant="primary", elem_id="start")
 
-    def _number(self, name: str) -> gr.Number:
+    def _number(self, name: str) -> gr.Textbox:
         """Empty means: the figure of the recipe's table, which is shown as its placeholder."""
-        return ask(gr.Number, None, label=t(f"train.{name}"), elem_id=name.replace("_", "-"))
+        return ask(gr.Textbox, label=t(f"train.{name}"), max_lines=1, elem_id=name.replace("_", "-"))
 
     def _build_charts(self) -> None:
         self.heads: dict[str, gr.HTML] = {}
         self.plots: dict[str, gr.LinePlot] = {}
         with gr.Column(elem_classes="picked"):
             html(render("picker", group="charts", names=[chart.name for chart in charts.CHARTS]))
-            html(render("charts_blank"), elem_classes="charts-blank")
+            with card("charts-blank"):
+                html(blank(t("charts.blank"), t("charts.blank.more")))
             with gr.Row(elem_classes=["pair", "charts"]):
                 for chart in charts.CHARTS:
                     with card("chart", f"pick-{chart.name}"):
@@ -105,7 +106,8 @@ class TrainTab:
                 with card("flush", "pick-pushes"):
                     self.pushes = html(elem_id="pushes")
                 with card("flush", "wide-card", "pick-log"):
-                    self.log = html(elem_id="log")
+                    head(t("log.title"))
+                    self.log = html(elem_id="log", autoscroll=True, max_height=264)
 
     def connect(self, page: gr.Blocks) -> None:
         setup = [self.corpus, self.preset, self.recipe, *self.numbers]
@@ -130,7 +132,7 @@ class TrainTab:
     # ---- handlers: what a person presses ----
 
     def begin(
-        self, corpus: str, preset: str, recipe: str, *numbers: Any, request: gr.Request
+        self, request: gr.Request, corpus: str, preset: str, recipe: str, *numbers: Any
     ) -> tuple[str, Any]:
         """Start, or queue, the run that is set up. Pressed twice, one run."""
         try:
@@ -252,7 +254,7 @@ class TrainTab:
         }
         for name, field in zip(setups.CHANGES, self.numbers, strict=True):
             value = getattr(training, name)
-            updates[field] = gr.Number(placeholder=rate(value) if isinstance(value, float) else whole(value))
+            updates[field] = gr.Textbox(placeholder=rate(value) if isinstance(value, float) else whole(value))
         return updates
 
 

@@ -1,6 +1,6 @@
-"""A Hub on loopback that serves datasets to the real `datasets` client: file listings and downloads, nothing to write.
+"""A Hub on loopback that serves datasets and tokenizers to the real client: listings and downloads, nothing to write.
 
-Run it as a child or start it in a thread; clients set HF_ENDPOINT before they import huggingface_hub.
+`with DatasetHub(...) as hub:` serves from a thread. A client runs in a process of its own, with HF_ENDPOINT set.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class _Handler(BaseHTTPRequestHandler):
             (r"/api/datasets/(?P<repo>[^/]+/[^/]+?)(?:/revision/(?P<revision>[^/]+))?", self._info),
             (r"/api/datasets/(?P<repo>[^/]+/[^/]+)/tree/(?P<revision>[^/]+)(?:/(?P<folder>.*))?", self._tree),
             (r"/api/datasets/(?P<repo>[^/]+/[^/]+)/paths-info/(?P<revision>[^/]+)", self._paths_info),
-            (r"/datasets/(?P<repo>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<path>.+)", self._file),
+            (r"(?:/datasets)?/(?P<repo>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<path>.+)", self._file),
         ):
             if match := re.fullmatch(pattern, path):
                 facts = match.groupdict()
@@ -82,7 +82,8 @@ class _Handler(BaseHTTPRequestHandler):
         here = [_entry(folder + name, files[folder + name]) for name in names if "/" not in name]
         below = sorted({name.split("/")[0] for name in names if "/" in name})
         return self._answer(
-            here + [{"type": "directory", "oid": hashlib.sha1(n.encode()).hexdigest(), "path": folder + n} for n in below]
+            here
+            + [{"type": "directory", "oid": hashlib.sha1(n.encode()).hexdigest(), "path": folder + n} for n in below]
         )
 
     def _paths_info(self, files: dict[str, bytes], facts: dict[str, Any], body: dict[str, Any]) -> None:

@@ -12,10 +12,10 @@ from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 from pipeline.generation.process import Generator
 from pipeline.hub.registry import Revision
 from pipeline.settings import Limits, Settings
-from tests.generation.models import tiny_model, tiny_tokenizer, write_revision
+from tests.generation.models import insist_on, tiny_model, tiny_tokenizer, write_revision
 
-LONG = 4_096
-"""Positions of the model that is stopped in mid-stream: it writes for seconds."""
+LONG = 16_384
+"""Positions of the model that is stopped in mid-stream: it writes for half a minute."""
 
 
 @pytest.fixture(scope="session")
@@ -30,8 +30,15 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 @pytest.fixture(scope="session")
 def revision(tmp_path_factory: pytest.TempPathFactory) -> Revision:
-    """Read only."""
-    return write_revision(tmp_path_factory.mktemp("revision"), tiny_model(n_positions=LONG))
+    """Writes at random. Read only."""
+    return write_revision(tmp_path_factory.mktemp("revision"), tiny_model(n_positions=256))
+
+
+@pytest.fixture(scope="session")
+def endless(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerFast) -> Revision:
+    """Writes ` the` and never ends by itself. Read only."""
+    (token_id,) = tokenizer.encode(" the")
+    return write_revision(tmp_path_factory.mktemp("endless"), insist_on(tiny_model(n_positions=LONG), token_id))
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ def insist_on(model: GPT2LMHeadModel, token_id: int) -> GPT2LMHeadModel:
     with torch.no_grad():
         norm = model.transformer.ln_f
         norm.weight.zero_()
-        norm.bias.copy_(1_000 * model.transformer.wte.weight[token_id])
+        norm.bias.copy_(10_000 * model.transformer.wte.weight[token_id])
     return model
 
 

@@ -5,15 +5,13 @@ import random
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, PipelineError
 from pipeline.generation.pieces import Piece
 from pipeline.generation.sampling import complete, encode
 from pipeline.generation.settings import Sampling
-from tests.generation.models import END, insist_on, tiny_model, tiny_tokenizer
+from tests.generation.models import END, insist_on, tiny_model
 
 PROMPT = "import pandas as pd\n"
 NOISE = Sampling(temperature=1.5, top_p=1, max_new_tokens=24)
@@ -96,29 +94,6 @@ def test_the_pieces_joined_are_the_text_though_tokens_tear_characters(
     assert any("\N{REPLACEMENT CHARACTER}" in text for text in texts), "the model should have written broken characters"
 
 
-@settings(deadline=None, max_examples=60)
-@given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=30))
-def test_any_text_streams_exactly_and_never_half_a_character(text: str) -> None:
-    """The tokens of real text, pushed one by one as `generate` does."""
-    from pipeline.generation.sampling import _Writer
-
-    token_ids = encode(TOKENIZER, text)
-    pieces: list[Piece] = []
-    writer = _Writer(TOKENIZER, 0, pieces.append)
-    writer.put(torch.tensor([[0]]))
-    shown = ""
-    for token_id in token_ids:
-        writer.put(torch.tensor([token_id]))
-        shown += pieces[-1].text
-        assert text.startswith(shown)
-    writer.finish(len(token_ids), None, "")
-    assert shown + pieces[-1].text == text
-
-
-TOKENIZER = tiny_tokenizer(257)
-"""Bytes alone: every character beyond ASCII spans tokens."""
-
-
 def test_a_stop_ends_within_a_token(model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast) -> None:
     pieces: list[Piece] = []
     texts = complete(
@@ -176,6 +151,16 @@ def test_a_prompt_that_fills_all_but_one_position_gets_one_token(
 def test_an_empty_prompt_is_refused_here_too(model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast) -> None:
     with pytest.raises(InputError, match="prompt"):
         complete(model, tokenizer, "", NOISE)
+
+
+@pytest.mark.parametrize("temperature", [0, 1])
+def test_a_model_that_fell_apart_is_told_in_a_sentence(tokenizer: PreTrainedTokenizerFast, temperature: float) -> None:
+    """The trainer may ask one: it must not end over a sample."""
+    model = tiny_model()
+    with torch.no_grad():
+        model.transformer.ln_f.bias[0] = float("nan")
+    with pytest.raises(PipelineError, match="predicts NaN"):
+        complete(model, tokenizer, PROMPT, Sampling(temperature=temperature))
 
 
 def test_random_states_and_modes_are_as_before(tokenizer: PreTrainedTokenizerFast) -> None:

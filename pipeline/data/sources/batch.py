@@ -52,7 +52,9 @@ class Batch:
     """Share of the source that is read when this batch is, 0 to 1; None when nobody knows."""
 
     def head(self, num_rows: int) -> Batch:
-        """The first rows of it only."""
+        """The first rows of it only; itself when it has no more."""
+        if len(self.rows) <= num_rows:
+            return self
         rows = self.rows.head(num_rows)
         return replace(self, rows=rows, num_bytes=content_bytes(rows))
 

@@ -29,8 +29,8 @@ class FilesSource:
         self.spec = f"files:{path}"
         if not path:
             raise InputError("source is 'files:'; write a file, folder or glob after it, as in files:~/code.")
-        self._path = os.path.expanduser(path)
-        self._root = Path(self._path) if os.path.isdir(self._path) else None
+        self._path = os.path.expanduser(path)  # noqa: PTH111 - Path's own raises for an unknown ~user
+        self._root = Path(self._path) if Path(self._path).is_dir() else None
         if not self._root:
             self._check()
 
@@ -57,7 +57,7 @@ class FilesSource:
     def _matches(self) -> list[Path]:
         if os.path.lexists(self._path):  # its name may hold a character that a glob would read as a pattern
             return [Path(self._path)]
-        return [Path(match) for match in sorted(glob.glob(self._path, recursive=True))]
+        return [Path(match) for match in sorted(glob.glob(self._path, recursive=True))]  # noqa: PTH207 - may be absolute
 
 
 def is_readable(name: str) -> bool:

@@ -83,7 +83,7 @@ def _python_files(distribution: Distribution) -> Iterator[InstalledFile]:
         if path.suffix == ".py":
             listed = path.as_posix()
             # Not realpath for each: it would ask the disk for every folder above every file.
-            yield InstalledFile(name, listed, license_name, os.path.normpath(os.path.join(root, listed)))
+            yield InstalledFile(name, listed, license_name, os.path.normpath(f"{root}/{listed}"))
 
 
 def _row(file: InstalledFile) -> Row | BadRow:

@@ -33,9 +33,10 @@ CHUNK = 1 << 16
 class Decoder(Protocol):
     """What zlib's and zstandard's decompression objects have in common."""
 
-    eof: bool
-    unused_data: bytes
-
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
     def decompress(self, data: bytes, /) -> bytes: ...
 
 
@@ -62,13 +63,15 @@ def unpacked(stream: BinaryIO, packing: str, on_read: Callable[[int], None]) -> 
         if not packing:
             yield data
             continue
+        if decoder is not None and decoder.eof:
+            data = data.lstrip(b"\0")  # padding; anything else is one more packed part
         while data:
             decoder = new_decoder() if decoder is None or decoder.eof else decoder
             try:
                 yield decoder.decompress(data)
             except fault as error:
                 raise StreamError(DAMAGED) from error
-            data = decoder.unused_data.lstrip(b"\0") if decoder.eof else b""  # zeros may pad what is packed
+            data = decoder.unused_data.lstrip(b"\0") if decoder.eof else b""
     if decoder is not None and not decoder.eof:
         raise StreamError(TRUNCATED)
 
@@ -81,12 +84,9 @@ def rows(chunks: Iterator[bytes], place: str, *, may_be_document: bool = False) 
     number = 0
     try:
         for number, line in enumerate(lines, 1):
-            if number == 1:
-                line = line.removeprefix(BYTE_ORDER_MARK)
-                if may_be_document and _opens_document(line):
-                    yield from _document(line, lines, place)
-                    return
-            if line.strip():
+            if number == 1 and may_be_document and _opens_document(line):
+                yield from _document(line, lines, place)
+            elif line.strip():
                 yield _row(line, f"{place}:{number}")
     except StreamError as error:
         yield BadRow(str(error), f"{place}:{number + 1}")
@@ -108,7 +108,8 @@ def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 def _opens_document(line: bytes) -> bool:
     """Whether this first line begins something that goes on below, or is an array."""
-    return line.strip() == b"{" or line.lstrip().startswith(b"[")
+    line = line.removeprefix(BYTE_ORDER_MARK).strip()
+    return line == b"{" or line.startswith(b"[")
 
 
 def _document(first: bytes, rest: Iterator[bytes], place: str) -> Iterator[Row | BadRow]:

@@ -1,0 +1,41 @@
+"""`python -m pipeline.data CORPUS_FOLDER`: prepares the corpus that the folder's request.json asks for.
+
+Progress goes to standard output, which the worker keeps as the job's log. Ends with 0 also when it was stopped.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+
+from pipeline.config import DataConfig
+from pipeline.data.prepare import prepare
+from pipeline.errors import InputError, PipelineError
+from pipeline.folders import CorpusFolder
+from pipeline.job import Job
+
+
+def main(arguments: list[str]) -> int:
+    try:
+        if len(arguments) != 1:
+            raise InputError(f"arguments are {arguments!r}; give one corpus folder: python -m pipeline.data FOLDER.")
+        with Job(CorpusFolder(Path(arguments[0]).absolute())) as job:
+            prepare(job, _config(job))
+    except PipelineError as error:
+        print(error, file=sys.stderr)
+        return error.exit_status
+    return 0
+
+
+def _config(job: Job) -> DataConfig:
+    """What was asked for; keys of a newer version are left out."""
+    asked = job.request.get("config")
+    if not isinstance(asked, dict):
+        raise InputError(f"{job.folder.request} has no config; ask for a corpus with `python -m pipeline prepare`.")
+    known = {field.name for field in dataclasses.fields(DataConfig)}
+    return DataConfig(**{name: value for name, value in asked.items() if name in known})
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,101 @@
+"""A prepared corpus, opened: its manifest, its tokenizer's folder, its windows. Needs numpy and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import DamagedError, InputError, require
+from pipeline.files import read_json
+from pipeline.folders import CorpusFolder
+
+if TYPE_CHECKING:
+    from pipeline.data.windows import Windows
+
+FORMAT = 1
+"""Of manifest.json and of the files it describes."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Open it with Corpus.open."""
+
+    folder: CorpusFolder
+    manifest: dict[str, Any]
+
+    @classmethod
+    def open(cls, folder: CorpusFolder) -> Corpus:
+        """Raises InputError when there is no such corpus or it is not ready, DamagedError when a file has another size
+        than its manifest says.
+        """
+        manifest = read_json(folder.manifest)
+        if manifest is None:
+            raise InputError(
+                f"Corpus {folder.id} is not prepared; prepare it with `python -m pipeline prepare --corpus {folder.id}`."
+            )
+        if manifest.get("format") != FORMAT:
+            raise DamagedError(f"Corpus {folder.id} has a manifest of another format; {_again(folder)}.")
+        corpus = cls(folder, manifest)
+        for split in ("train", "validation"):
+            corpus._check_size(split)
+        return corpus
+
+    @property
+    def id(self) -> str:
+        return self.folder.id
+
+    @property
+    def vocab_size(self) -> int:
+        return self.manifest["vocab_size"]
+
+    @property
+    def eos_id(self) -> int:
+        """Id of the end-of-text token."""
+        return self.manifest["eos_id"]
+
+    @property
+    def tokenizer_path(self) -> Path:
+        return self.folder.tokenizer
+
+    def num_tokens(self, split: str) -> int:
+        """`split` is train or validation."""
+        return self.manifest[f"tokens_{split}"]
+
+    def windows(self, split: str, window: int) -> Windows:
+        """The windows of `window` tokens of one split. Raises InputError when there is none, or when a corpus of whole
+        windows (`drop`) would be cut across its files.
+        """
+        import numpy as np
+
+        from pipeline.data.windows import Windows
+
+        config = self.manifest["config"]
+        require(
+            config["windows"] == "join" or config["window"] % window == 0,
+            "window",
+            window,
+            f"corpus {self.id} holds windows of {config['window']}: choose that or a divisor of it",
+        )
+        require(
+            self.num_tokens(split) >= window,
+            "window",
+            window,
+            f"the {split} split of corpus {self.id} has only {self.num_tokens(split)} tokens: prepare it with more files",
+        )
+        tokens = np.memmap(
+            self.folder.tokens(split), dtype=np.dtype(self.manifest["dtype"]).newbyteorder("<"), mode="r"
+        )
+        return Windows(tokens, window)
+
+    def _check_size(self, split: str) -> None:
+        path = self.folder.tokens(split)
+        expected = self.num_tokens(split) * {"uint16": 2, "uint32": 4}[self.manifest["dtype"]]
+        size = path.stat().st_size if path.exists() else None
+        if size != expected:
+            found = "is missing" if size is None else f"has {size} bytes instead of {expected}"
+            raise DamagedError(f"{path} {found}; {_again(self.folder)}.")
+
+
+def _again(folder: CorpusFolder) -> str:
+    return f"delete {folder.path} and prepare the corpus again"

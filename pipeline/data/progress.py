@@ -1,0 +1,59 @@
+"""How far a preparation is: status.json a few times a second, a line in the log now and then, and when to stop."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from pipeline.job import Job
+
+WRITE_EVERY_SECONDS = 0.5
+PRINT_EVERY_SECONDS = 5.0
+
+
+class Stopped(Exception):
+    """The job was asked to stop; what is complete stays."""
+
+
+class Progress:
+    """Call it with facts between any two pieces of work."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._stage = ""
+        self._started = time.monotonic()
+        self._written = self._printed = 0.0
+
+    def begin(self, stage: str) -> None:
+        self._stage = stage
+        self._write({"stage": stage, "progress": None})
+        self._print({})
+
+    def end(self, **facts: Any) -> None:
+        """Show `facts`, which are final, whenever something was shown last."""
+        self._write(facts)
+        self._print(facts)
+
+    def __call__(self, **facts: Any) -> None:
+        """Show `facts`, unless others were shown a moment ago. Raises Stopped when the job was asked to."""
+        if self._job.stop_requested:
+            raise Stopped
+        now = time.monotonic()
+        if now - self._written >= WRITE_EVERY_SECONDS:
+            self._write(facts)
+        if now - self._printed >= PRINT_EVERY_SECONDS:
+            self._print(facts)
+
+    def _write(self, facts: dict[str, Any]) -> None:
+        self._written = time.monotonic()
+        self._job.write(**facts, seconds=round(self._written - self._started, 3))
+
+    def _print(self, facts: dict[str, Any]) -> None:
+        self._printed = time.monotonic()
+        shown = [_words(name, value) for name, value in facts.items() if value is not None and name != "stage"]
+        print(f"{datetime.now(UTC):%H:%M:%S} {self._stage}: {', '.join(shown) or 'begins'}", flush=True)
+
+
+def _words(name: str, value: Any) -> str:
+    return f"{value:.0%} done" if name == "progress" else f"{value:,} {name}"

@@ -1,0 +1,47 @@
+"""The training windows of one token file, by number: endless epochs, each a seeded permutation of all windows.
+
+Which windows a step reads is a pure function of the seed and the step, so resuming is a number and not a replay.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+class Windows:
+    """`tokens` cut into windows of `window` tokens, without overlap; the shorter rest at its end is in none.
+
+    tokens: a one-dimensional array of ids, usually a memory map: only the windows that are taken are read.
+    """
+
+    def __init__(self, tokens: np.ndarray, window: int) -> None:
+        num_windows = len(tokens) // window
+        self.window = window
+        self._grid = np.asarray(tokens)[: num_windows * window].reshape(num_windows, window)
+        self._permuted: tuple[tuple[int, int], np.ndarray] | None = None
+
+    def __len__(self) -> int:
+        return len(self._grid)
+
+    def take(self, indices: np.ndarray) -> np.ndarray:
+        """int64[len(indices), window]: the windows with these numbers, in the order of the file."""
+        return self._grid[indices].astype(np.int64)
+
+    def permutation(self, seed: int, epoch: int) -> np.ndarray:
+        """int64[len(self)]: the order of epoch `epoch`, counted from 0. The last one asked for is kept."""
+        key = (seed, epoch)
+        if self._permuted is None or self._permuted[0] != key:
+            # numpy promises that a bit generator's raw numbers never change; its `permutation` may, with any version.
+            numbers = np.random.Philox(np.random.SeedSequence(key)).random_raw(len(self))
+            self._permuted = (key, np.argsort(numbers, kind="stable"))
+        return self._permuted[1]
+
+    def batch(self, seed: int, start: int, count: int) -> np.ndarray:
+        """int64[count, window]: the windows at the places start, start + 1, ... of epoch 0 permuted, epoch 1 permuted, ..."""
+        parts = []
+        while count > 0:
+            epoch, first = divmod(start, len(self))
+            part = self.permutation(seed, epoch)[first : first + count]
+            parts.append(part)
+            start, count = start + len(part), count - len(part)
+        return self.take(np.concatenate(parts) if parts else np.empty(0, np.int64))

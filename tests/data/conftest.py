@@ -1,0 +1,46 @@
+"""A corpus folder with a request in it, and jobs that leave the test's own signal handlers as they were."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.config import DataConfig
+from pipeline.data.prepare import prepare
+from pipeline.files import write_json
+from pipeline.folders import CorpusFolder, Home
+from pipeline.job import Job
+
+Prepare = Callable[[DataConfig], dict[str, Any] | None]
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> CorpusFolder:
+    folder = Home(tmp_path / "home").corpus("code")
+    folder.path.mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture
+def prepared(folder: CorpusFolder, handlers: None) -> Prepare:
+    """Runs one preparation of `folder` in this process."""
+
+    def run(config: DataConfig) -> dict[str, Any] | None:
+        write_json(folder.request, {"request_id": "r1", "config": dataclasses.asdict(config)})
+        with Job(folder) as job:
+            return prepare(job, config)
+
+    return run

@@ -1,0 +1,59 @@
+"""Small real inputs for the tests of the data room."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from pipeline.data.sources import COLUMNS, Batch
+from pipeline.data.sources.batch import content_bytes
+
+CODE = "import pandas as pd\n\n\ndef mean(frame: pd.DataFrame) -> float:\n    return frame['x{number}'].mean()\n"
+
+
+def code(number: int) -> str:
+    """A short Python file that mentions pandas; no two are equal."""
+    return CODE.replace("{number}", str(number))
+
+
+def row(number: int, **changes: Any) -> dict[str, Any]:
+    """One file as the course's dataset has it."""
+    text = code(number)
+    facts = {"repo_name": f"owner/repo{number % 7}", "path": f"src/file{number}.py", "copies": "1"}
+    return {**facts, "size": str(len(text)), "content": text, "license": "mit", **changes}
+
+
+def json_lines(rows: Iterable[dict[str, Any]]) -> bytes:
+    return b"".join(json.dumps(value).encode() + b"\n" for value in rows)
+
+
+def code_folder(folder: Path, num_files: int) -> Path:
+    """`num_files` Python files that mention pandas, and one that does not."""
+    for number in range(num_files):
+        path = folder / f"part{number % 3}" / f"file{number}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(code(number))
+    (folder / "other.py").write_text("import numpy as np\n")
+    return folder
+
+
+def batch(rows: list[dict[str, Any]], **facts: Any) -> Batch:
+    frame = pl.DataFrame(rows, schema=dict.fromkeys(COLUMNS, pl.String))
+    return Batch(frame, content_bytes(frame), **facts)
+
+
+class Rows:
+    """A source of batches that are already there."""
+
+    spec = "rows"
+    note = ""
+
+    def __init__(self, *batches: Batch) -> None:
+        self._batches = batches
+
+    def batches(self) -> Iterator[Batch]:
+        yield from self._batches

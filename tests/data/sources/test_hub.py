@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from tests.data.dataset_hub import COMMIT, DatasetHub
+from tests.data.examples import json_lines, row
+
+ROOT = Path(__file__).resolve().parents[3]
+SCAN = """
+import json, sys
+from pipeline.data.scan import scan
+from pipeline.data.sources import open_source
+from pipeline.errors import PipelineError
+found = {}
+for spec in sys.argv[1:]:
+    try:
+        for look in scan(open_source(spec), ["pandas"]):
+            pass
+        found[spec] = {**look.report, "first": look.samples[0].path if look.samples else None}
+    except PipelineError as error:
+        found[spec] = {"error": str(error), "exit_status": error.exit_status}
+print(json.dumps({"found": found, "torch": "torch" in sys.modules}))
+"""
+
+
+def parquet(rows: list[dict[str, Any]]) -> bytes:
+    target = io.BytesIO()
+    pl.DataFrame(rows).write_parquet(target, row_group_size=100)
+    return target.getvalue()
+
+
+def repos() -> dict[str, dict[str, bytes]]:
+    rows = [row(number) for number in range(600)]
+    lines = json_lines(rows)
+    bad = lines.replace(b'"src/file300.py"', b"src/file300.py")
+    return {
+        "me/lines": {"README.md": b"# data", "data/train-0.jsonl": lines, "data/train-1.jsonl": lines},
+        "me/gz": {"file-000.json.gz": gzip.compress(lines), "file-001.json.gz": gzip.compress(lines)[:-900]},
+        "me/tables": {"data/train-0.parquet": parquet(rows), "data/validation-0.parquet": parquet(rows[:7])},
+        "me/only": {"data/validation-0.parquet": parquet(rows[:7])},
+        "me/bad": {"a.jsonl": bad + b'{"content": null}\n{"content": 7}\n'},
+        "me/numbers": {"a.parquet": parquet([{"x": 1}])},
+        "me/empty": {"README.md": b"# nothing yet"},
+    }
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[DatasetHub]:
+    with DatasetHub(repos()) as server:
+        yield server
+
+
+def ask(endpoint: str, folder: Path, *specs: str) -> dict[str, Any]:
+    """Scan `specs` in a process of its own: the Hub's client reads its address when it is imported."""
+    environment = {
+        **os.environ,
+        "HF_ENDPOINT": endpoint,
+        "HF_HOME": str(folder),
+        "HF_TOKEN": "hf_secret",
+        "HF_HUB_DISABLE_XET": "1",
+        "PYTHONPATH": str(ROOT),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", SCAN, *specs], env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.slow
+def test_datasets_stream_in_every_format_and_keep_their_good_rows(hub: DatasetHub, tmp_path: Path) -> None:
+    answer = ask(
+        hub.endpoint,
+        tmp_path,
+        "hub:me/lines",
+        "hub:me/gz",
+        "hub:me/tables",
+        "hub:me/tables:validation",
+        f"hub:me/tables@{COMMIT}:validation",
+        "hub:me/only",
+        "hub:me/bad",
+    )
+    found = answer["found"]
+    assert found["hub:me/lines"]["kept"] == 1_200
+    assert 600 < found["hub:me/gz"]["kept"] < 1_200
+    assert found["hub:me/gz"]["bad_rows"] == {"file ends too early": 1}
+    assert found["hub:me/tables"]["kept"] == 600
+    assert found["hub:me/tables:validation"]["kept"] == 7
+    assert found[f"hub:me/tables@{COMMIT}:validation"]["kept"] == 7
+    assert found["hub:me/only"]["kept"] == 7
+    assert found["hub:me/tables"]["first"] == "src/file0.py"
+    assert found["hub:me/bad"]["kept"] == 599
+    assert found["hub:me/bad"]["bad_rows"] == {"not JSON": 1, "text is null": 1, "text is not a string": 1}
+    assert found["hub:me/bad"]["bad_examples"][0]["where"] == "a.jsonl:301"
+    assert not answer["torch"], "reading a dataset imports torch unless it is told not to"
+    assert not hub.tokens, "public data is asked for without the token"
+
+
+@pytest.mark.slow
+def test_what_the_hub_does_not_have_is_said_in_one_sentence(hub: DatasetHub, tmp_path: Path) -> None:
+    specs = ["hub:me/missing", "hub:me/tables@nope", "hub:me/tables:test", "hub:me/empty", "hub:me/numbers"]
+    found = ask(hub.endpoint, tmp_path, *specs)["found"]
+    for spec, words in zip(
+        specs,
+        ["no such public repository", "no such revision", "train, validation", "no data files", "text column"],
+        strict=True,
+    ):
+        assert words in found[spec]["error"], spec
+        assert found[spec]["exit_status"] == 2
+        assert "\n" not in found[spec]["error"]
+
+
+@pytest.mark.slow
+def test_without_a_network_it_fails_in_one_sentence(tmp_path: Path) -> None:
+    found = ask("http://127.0.0.1:9", tmp_path, "hub:me/lines")["found"]["hub:me/lines"]
+    assert found["exit_status"] == 1
+    assert "could not be read from the Hub" in found["error"]
+    assert "\n" not in found["error"]

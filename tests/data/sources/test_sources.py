@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.data.sources import open_source
+from pipeline.errors import InputError
+
+
+def test_each_kind_of_source_opens_under_its_own_name(tmp_path: Path) -> None:
+    for spec in ("installed", f"files:{tmp_path}", "hub:owner/name", "hub:name", "hub:owner/name@main:validation"):
+        assert open_source(spec).spec == spec
+
+
+@pytest.mark.parametrize("spec", ["", "github", "installed:x", "hub:", "hub:a/b/c", "hub:a b", "files:", "Files:/tmp"])
+def test_an_unknown_source_is_named_and_the_known_ones_are_said(spec: str) -> None:
+    with pytest.raises(InputError, match=r"files:|hub:owner") as caught:
+        open_source(spec)
+    assert spec in str(caught.value)
+
+
+@pytest.mark.parametrize("path", ["nowhere", "nowhere/*.py", "~nobody-of-that-name/x", "zero\0byte"])
+def test_a_missing_path_is_named(path: str, tmp_path: Path) -> None:
+    path = path if path.startswith("~") else f"{tmp_path}/{path}"
+    with pytest.raises(InputError, match="There is no file or folder"):
+        open_source(f"files:{path}")
+
+
+def test_a_single_file_that_cannot_hold_code_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("pandas")
+    with pytest.raises(InputError, match=r"notes\.txt.*\.parquet"):
+        open_source(f"files:{tmp_path}/notes.txt")
+
+
+def test_only_installed_has_something_to_say_about_its_numbers(tmp_path: Path) -> None:
+    assert "pandas itself" in open_source("installed").note
+    assert open_source(f"files:{tmp_path}").note == ""

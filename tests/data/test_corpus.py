@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.config import DataConfig
+from pipeline.data.corpus import Corpus
+from pipeline.errors import DamagedError, InputError
+from pipeline.files import read_json, write_json
+from pipeline.folders import CorpusFolder
+from tests.data.conftest import Prepare
+from tests.data.examples import code_folder
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> DataConfig:
+    return DataConfig(source=f"files:{code_folder(tmp_path / 'project', 40)}", keywords=("pandas",), vocab_size=300)
+
+
+def test_an_opened_corpus_gives_its_figures_and_its_windows(
+    folder: CorpusFolder, prepared: Prepare, config: DataConfig
+) -> None:
+    manifest = prepared(config)
+    corpus = Corpus.open(folder)
+    assert corpus.manifest == manifest
+    assert (corpus.id, corpus.vocab_size, corpus.eos_id) == ("code", 300, 0)
+    assert (corpus.tokenizer_path / "tokenizer.json").exists()
+    windows = corpus.windows("train", 32)
+    assert len(windows) == corpus.num_tokens("train") // 32
+    tokens = np.fromfile(folder.tokens("train"), dtype="<u2")
+    assert np.array_equal(windows.take(np.arange(len(windows))).ravel(), tokens[: len(windows) * 32])
+
+
+def test_a_corpus_that_is_not_there_or_not_ready_says_how_to_make_it(folder: CorpusFolder) -> None:
+    with pytest.raises(InputError, match="python -m pipeline prepare --corpus code"):
+        Corpus.open(folder)
+
+
+def test_a_token_file_of_another_size_is_damaged(folder: CorpusFolder, prepared: Prepare, config: DataConfig) -> None:
+    prepared(config)
+    path = folder.tokens("validation")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    with pytest.raises(DamagedError, match=r"tokens-validation\.bin has \d+ bytes instead of \d+; delete"):
+        Corpus.open(folder)
+    path.unlink()
+    with pytest.raises(DamagedError, match="is missing"):
+        Corpus.open(folder)
+    path.write_bytes(whole)
+    assert Corpus.open(folder).id == "code", "control"
+
+
+def test_a_manifest_of_another_format_is_not_guessed_at(
+    folder: CorpusFolder, prepared: Prepare, config: DataConfig
+) -> None:
+    prepared(config)
+    write_json(folder.manifest, {**(read_json(folder.manifest) or {}), "format": 2})
+    with pytest.raises(DamagedError, match="another format"):
+        Corpus.open(folder)
+
+
+def test_a_window_longer_than_a_split_is_refused(folder: CorpusFolder, prepared: Prepare, config: DataConfig) -> None:
+    prepared(config)
+    with pytest.raises(InputError, match="validation split of corpus code has only"):
+        Corpus.open(folder).windows("validation", 100_000)
+
+
+def test_dropped_windows_may_be_divided_but_not_joined(
+    folder: CorpusFolder, prepared: Prepare, config: DataConfig
+) -> None:
+    prepared(DataConfig(**{**vars(config), "windows": "drop", "window": 16}))
+    corpus = Corpus.open(folder)
+    assert len(corpus.windows("train", 8)) == 2 * len(corpus.windows("train", 16))
+    with pytest.raises(InputError, match="choose that or a divisor of it"):
+        corpus.windows("train", 32)

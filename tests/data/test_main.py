@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.files import read_json, write_json
+from pipeline.folders import CorpusFolder
+from tests.data.examples import code, code_folder
+
+ROOT = Path(__file__).resolve().parents[2]
+RUN_AND_LIST = """
+import json, sys
+from pipeline.data.__main__ import main
+status = main(sys.argv[1:])
+print(json.dumps([status, sorted({name.partition(".")[0] for name in sys.modules})]))
+"""
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+def test_the_job_prepares_what_its_request_asks_for(folder: CorpusFolder, tmp_path: Path) -> None:
+    source = f"files:{code_folder(tmp_path / 'project', 30)}"
+    request = {"source": source, "keywords": ["pandas"], "vocab_size": 300, "a_key_of_the_future": 1}
+    write_json(folder.request, {"request_id": "r9", "kind": "prepare", "config": request})
+    done = run("-m", "pipeline.data", str(folder.path))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "tokens" in done.stdout
+    status = read_json(folder.status)
+    assert status is not None
+    assert (status["state"], status["request_id"]) == ("finished", "r9")
+    assert folder.is_ready
+
+
+@pytest.mark.slow
+def test_what_cannot_be_done_is_one_sentence_and_a_failed_status(folder: CorpusFolder, tmp_path: Path) -> None:
+    write_json(folder.request, {"request_id": "r1", "config": {"source": f"files:{tmp_path}/nowhere"}})
+    done = run("-m", "pipeline.data", str(folder.path))
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "nowhere" in done.stderr
+    status = read_json(folder.status)
+    assert status is not None
+    assert (status["state"], status["error"]) == ("failed", done.stderr.strip())
+
+
+@pytest.mark.slow
+def test_a_job_without_a_request_or_a_folder_says_what_to_do(folder: CorpusFolder) -> None:
+    done = run("-m", "pipeline.data", str(folder.path))
+    assert (done.returncode, "has no config" in done.stderr) == (2, True)
+    done = run("-m", "pipeline.data")
+    assert (done.returncode, "give one corpus folder" in done.stderr) == (2, True)
+
+
+@pytest.mark.slow
+def test_a_killed_preparation_goes_on_behind_its_last_complete_stage(folder: CorpusFolder, tmp_path: Path) -> None:
+    source = tmp_path / "project"
+    for number in range(400):
+        (source / f"file{number}.py").parent.mkdir(exist_ok=True)
+        (source / f"file{number}.py").write_text("\n".join(code(number * 500 + line) for line in range(150)))
+    request = {"source": f"files:{source}", "keywords": ["pandas"], "vocab_size": 400}
+    write_json(folder.request, {"request_id": "r1", "config": request})
+    command = [sys.executable, "-m", "pipeline.data", str(folder.path)]
+    with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL) as process:
+        while "filter" not in (read_json(folder.path / "stages.json") or {"done": {}})["done"]:
+            assert process.poll() is None, "it ended by itself"
+            time.sleep(0.005)
+        process.kill()
+    assert not folder.is_ready, "control: it was killed before it was done"
+    shards = {path: path.stat().st_ino for path in folder.path.glob("files-*.parquet")}
+    assert run(*command[1:]).returncode == 0
+    assert {path: path.stat().st_ino for path in folder.path.glob("files-*.parquet")} == shards
+    manifest = read_json(folder.manifest)
+    assert manifest is not None
+    assert manifest["files_train"] + manifest["files_validation"] == 400
+
+
+@pytest.mark.slow
+def test_a_scan_and_a_preparation_never_import_torch(folder: CorpusFolder, tmp_path: Path) -> None:
+    source = f"files:{code_folder(tmp_path / 'project', 30)}"
+    write_json(folder.request, {"request_id": "r1", "config": {"source": source, "vocab_size": 300}})
+    done = run("-c", RUN_AND_LIST, str(folder.path))
+    status, modules = json.loads(done.stdout.splitlines()[-1])
+    assert status == 0, done.stderr
+    assert "polars" in modules, "control: it did its work"
+    assert not {"torch", "transformers", "accelerate", "gradio"} & set(modules)
+
+
+def test_opening_a_source_imports_nothing_heavy(tmp_path: Path) -> None:
+    script = "import sys, pipeline.data.sources as s; s.open_source(sys.argv[1]); s.open_source('installed'); print(*sys.modules)"
+    modules = {name.partition(".")[0] for name in run("-c", script, f"files:{tmp_path}").stdout.split()}
+    assert "pipeline" in modules
+    assert not {"polars", "numpy", "pyarrow", "datasets", "tokenizers", "huggingface_hub", "torch"} & modules

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.data.matching import Matcher, count_imports, kept
+
+
+@given(
+    st.lists(st.text(max_size=30), max_size=8),
+    st.lists(st.text(alphabet=r"ab.*+?^$()[]{}|\ é", min_size=1, max_size=3), min_size=1, max_size=4, unique=True),
+)
+def test_a_hit_is_pythons_own_substring_whatever_the_characters(texts: list[str], keywords: list[str]) -> None:
+    hits = Matcher(keywords).hits(pl.Series(texts, dtype=pl.String))
+    assert hits.columns == keywords
+    for keyword in keywords:
+        assert hits[keyword].to_list() == [keyword in text for text in texts]
+    assert kept(hits).to_list() == [any(keyword in text for keyword in keywords) for text in texts]
+
+
+def test_the_courses_example_is_kept_and_its_counterexample_is_not() -> None:
+    hits = Matcher(["pandas", "sklearn"]).hits(pl.Series(["import pandas as pd", "import numpy as np"]))
+    assert kept(hits).to_list() == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "imports"),
+    [
+        ("import pandas as pd\n", 1),
+        ("x = 1\n    from pandas.core import frame\n", 1),
+        ("import os, pandas\n", 1),
+        ("import pandas_gbq\n", 0),
+        ("# import pandas\n", 0),
+        ("say('pandas')\n", 0),
+        ("import geopandas\n", 0),
+    ],
+)
+def test_an_import_is_told_from_a_mention(text: str, imports: int) -> None:
+    assert count_imports(pl.Series([text]), "pandas") == imports
+
+
+@pytest.mark.parametrize("keyword", ["plt.plot(", "data frame", "3d", ""])
+def test_a_keyword_that_names_no_module_is_not_counted_as_imported(keyword: str) -> None:
+    assert count_imports(pl.Series(["import x"]), keyword) is None
+
+
+def test_a_module_inside_a_package_can_be_asked_for() -> None:
+    assert (
+        count_imports(pl.Series(["from matplotlib.pyplot import plot", "import matplotlib"]), "matplotlib.pyplot") == 1
+    )

@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from pipeline.config import DataConfig
+from pipeline.data import tokenizer
+from pipeline.data.corpus import Corpus
+from pipeline.errors import InputError
+from pipeline.files import read_json, sha256, write_json
+from pipeline.folders import CorpusFolder
+from pipeline.job import Job
+from tests.data.conftest import Prepare
+from tests.data.examples import code, code_folder, json_lines, row
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> DataConfig:
+    return DataConfig(source=f"files:{code_folder(tmp_path / 'project', 60)}", keywords=("pandas",), vocab_size=300)
+
+
+def test_a_corpus_is_whole_and_its_manifest_is_true(
+    folder: CorpusFolder, prepared: Prepare, config: DataConfig
+) -> None:
+    manifest = prepared(config)
+    assert manifest is not None
+    assert manifest == read_json(folder.manifest)
+    assert manifest["corpus"] == "code"
+    assert manifest["config"] == json.loads(json.dumps(vars(config)))
+    assert manifest["files_train"] + manifest["files_validation"] == 60
+    assert manifest["vocab_size"] == 300
+    assert manifest["tokens_dropped"] == 0
+    for split in ("train", "validation"):
+        path = folder.tokens(split)
+        assert manifest["sha256"][path.name] == sha256(path)
+        assert path.stat().st_size == 2 * manifest[f"tokens_{split}"]
+    assert manifest["tokenizer_sha256"] == sha256(folder.tokenizer / "tokenizer.json")
+    assert not [path.name for path in folder.path.iterdir() if path.name.startswith(".")]
+
+
+def test_the_tokens_are_the_kept_files_each_in_one_split(
+    folder: CorpusFolder, prepared: Prepare, config: DataConfig
+) -> None:
+    manifest = prepared(config)
+    assert manifest is not None
+    loaded, end_id = tokenizer.load(folder.tokenizer)
+    found = {}
+    for split in ("train", "validation"):
+        ids = np.fromfile(folder.tokens(split), dtype="<u2")
+        texts = [loaded.decode(part.tolist()) for part in np.split(ids, np.flatnonzero(ids == end_id) + 1)]
+        assert texts.pop() == "", "the last file has its end too"
+        found[split] = texts
+        assert len(texts) == manifest[f"files_{split}"]
+        (shard,) = folder.path.glob(f"files-{split}-*.parquet")
+        assert pl.read_parquet(shard)["content"].to_list() == texts
+    assert sorted(found["train"] + found["validation"]) == sorted(code(number) for number in range(60))
+
+
+def test_the_report_and_the_status_say_what_was_found(
+    folder: CorpusFolder, prepared: Prepare, config: DataConfig
+) -> None:
+    prepared(config)
+    report, status = read_json(folder.report), read_json(folder.status)
+    assert report is not None
+    assert status is not None
+    assert (report["scanned"], report["kept"], report["skipped"]) == (61, 60, 0)
+    assert {name: status[name] for name in ("state", "stage", "progress", "scanned", "kept", "files", "error")} == {
+        "state": "finished",
+        "stage": "tokens",
+        "progress": 1.0,
+        "scanned": 61,
+        "kept": 60,
+        "files": 60,
+        "error": None,
+    }
+    assert status["tokens"] > 0
+    assert status["seconds"] > 0
+
+
+def test_preparing_again_changes_nothing_and_another_configuration_starts_over(
+    folder: CorpusFolder, prepared: Prepare, config: DataConfig
+) -> None:
+    first = prepared(config)
+    inode = folder.tokens("train").stat().st_ino
+    assert prepared(config) == first
+    assert folder.tokens("train").stat().st_ino == inode, "nothing was written again"
+    other = prepared(DataConfig(source=config.source, keywords=("mean",), vocab_size=280, max_files=20))
+    assert other is not None
+    assert other["vocab_size"] == 280
+    assert other["files_train"] + other["files_validation"] == 20
+
+
+def test_the_same_input_makes_the_same_tokens(tmp_path: Path, handlers: None, config: DataConfig) -> None:
+    from pipeline.data.prepare import prepare
+
+    digests = []
+    for name in ("a", "b"):
+        folder = CorpusFolder(tmp_path / "home" / "corpora" / name)
+        with Job(folder) as job:
+            manifest = prepare(job, config)
+        assert manifest is not None
+        digests.append((manifest["sha256"], manifest["tokenizer_sha256"]))
+    assert digests[0] == digests[1]
+
+
+class StopAt(Job):
+    """A job that is asked to stop as soon as it is in `stage`."""
+
+    stage = ""
+
+    @property
+    def stop_requested(self) -> bool:
+        return self.facts.get("stage") == self.stage
+
+
+@pytest.mark.parametrize("stage", ["filter", "tokenizer", "tokens"])
+def test_a_stopped_preparation_goes_on_behind_its_last_complete_stage(
+    folder: CorpusFolder, prepared: Prepare, config: DataConfig, stage: str
+) -> None:
+    from pipeline.data.prepare import prepare
+
+    with StopAt(folder) as job:
+        job.stage = stage
+        assert prepare(job, config) is None
+    status = read_json(folder.status)
+    assert status is not None
+    assert (status["state"], status["stage"]) == ("stopped", stage)
+    assert not folder.is_ready
+    done = list((read_json(folder.path / "stages.json") or {"done": {}})["done"])
+    assert done == ["filter", "tokenizer", "tokens"][: ["filter", "tokenizer", "tokens"].index(stage)]
+    before = {path: path.stat().st_ino for path in folder.path.glob("files-*.parquet")} if done else {}
+    manifest = prepared(config)
+    assert manifest is not None
+    assert all(path.stat().st_ino == inode for path, inode in before.items()), "what was complete was not done again"
+
+
+def test_stop_json_of_another_request_stops_nothing(
+    folder: CorpusFolder, prepared: Prepare, config: DataConfig
+) -> None:
+    write_json(folder.stop, {"request_id": "an older one"})
+    assert prepared(config) is not None
+    write_json(folder.stop, {"request_id": "r1"})
+    assert prepared(DataConfig(source=config.source, keywords=("mean",), vocab_size=300)) is None
+
+
+@pytest.mark.parametrize("num_files", [0, 1])
+def test_too_few_kept_files_are_refused_with_the_figures(
+    folder: CorpusFolder, prepared: Prepare, tmp_path: Path, num_files: int
+) -> None:
+    source = code_folder(tmp_path / "small", num_files) if num_files else tmp_path
+    (tmp_path / "bad.jsonl").write_text("{\n")
+    with pytest.raises(InputError, match=rf"keeps {num_files} of .* 2 or more; choose another source"):
+        prepared(DataConfig(source=f"files:{source}", keywords=("pandas",)))
+    status = read_json(folder.status)
+    assert status is not None
+    assert status["state"] == "failed"
+    assert f"keeps {num_files} of" in status["error"]
+    assert not folder.is_ready
+
+
+def test_two_files_are_enough(folder: CorpusFolder, prepared: Prepare, tmp_path: Path) -> None:
+    manifest = prepared(DataConfig(source=f"files:{code_folder(tmp_path / 'two', 2)}", keywords=("pandas",)))
+    assert manifest is not None
+    assert (manifest["files_train"], manifest["files_validation"]) == (1, 1)
+
+
+def test_bad_rows_are_in_the_report_and_good_ones_in_the_corpus(
+    folder: CorpusFolder, prepared: Prepare, tmp_path: Path
+) -> None:
+    lines = json_lines(row(number) for number in range(200)).splitlines(keepends=True)
+    lines[5] = b'{"content": null}\n'
+    lines[6] = b"\xff\n"
+    (tmp_path / "dump.json.gz").write_bytes(gzip.compress(b"".join(lines)))
+    manifest = prepared(DataConfig(source=f"files:{tmp_path}/dump.json.gz", keywords=("pandas",), vocab_size=300))
+    assert manifest is not None
+    assert manifest["files_train"] + manifest["files_validation"] == 198
+    report = read_json(folder.report)
+    assert report is not None
+    assert sum(report["bad_rows"].values()) == 2
+
+
+def test_dropped_windows_are_whole_and_too_large_a_window_is_refused(
+    folder: CorpusFolder, prepared: Prepare, config: DataConfig
+) -> None:
+    manifest = prepared(DataConfig(**{**vars(config), "windows": "drop", "window": 16}))
+    assert manifest is not None
+    assert manifest["tokens_train"] % 16 == manifest["tokens_validation"] % 16 == 0
+    assert manifest["tokens_dropped"] > 0
+    assert Corpus.open(folder).windows("train", 16).take(np.arange(1)).min() > 0, "no end-of-text in it"
+    with pytest.raises(InputError, match="use windows join, or a smaller window"):
+        prepared(DataConfig(**{**vars(config), "windows": "drop", "window": 512}))
+    assert not folder.is_ready
+
+
+def test_a_given_tokenizer_is_used_and_kept(
+    folder: CorpusFolder, prepared: Prepare, config: DataConfig, tmp_path: Path
+) -> None:
+    given = tmp_path / "given"
+    given.mkdir()
+    tokenizer.save_trained(tokenizer.train(iter([code(1)]), 270), given)
+    manifest = prepared(DataConfig(**{**vars(config), "tokenizer": str(given)}))
+    assert manifest is not None
+    assert manifest["vocab_size"] == 270
+    assert sha256(folder.tokenizer / "tokenizer.json") == sha256(given / "tokenizer.json")

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.data.matching import Matcher, kept
+from pipeline.data.scan import matched, scan
+from pipeline.data.sources import BadRow, open_source
+from tests.data.examples import Rows, batch, code_folder, row
+
+KEYWORDS = ("pandas",)
+
+
+def source() -> Rows:
+    """Ten batches of ten rows; every second one is kept."""
+    rows = [row(number, **({} if number % 2 else {"content": "nothing"})) for number in range(100)]
+    return Rows(
+        *(batch(rows[start : start + 10], bad=(BadRow("not JSON", f"f:{start}"),)) for start in range(0, 100, 10))
+    )
+
+
+def test_a_scan_ends_with_everything_and_says_so(tmp_path: Path) -> None:
+    *_, last = scan(open_source(f"files:{code_folder(tmp_path, 30)}"), KEYWORDS)
+    assert last.done
+    assert (last.report["scanned"], last.report["kept"]) == (31, 30)
+    assert len(last.samples) == 30
+    assert last.report["seconds"] > 0
+
+
+def test_the_limit_is_exact_even_inside_a_batch() -> None:
+    for limit in (1, 10, 37, 99, 100, 1_000):
+        *_, last = scan(source(), KEYWORDS, limit=limit)
+        assert last.report["scanned"] == min(limit, 100)
+        assert last.report["kept"] == min(limit, 100) // 2
+        assert last.done
+
+
+def test_nothing_is_read_behind_the_limit() -> None:
+    *_, last = scan(source(), KEYWORDS, limit=20)
+    assert last.report["bad_rows"] == {"not JSON": 2}
+
+
+def test_the_first_kept_file_is_shown_at_once() -> None:
+    first, *rest = scan(source(), KEYWORDS)
+    assert not first.done
+    assert (first.report["scanned"], len(first.samples)) == (10, 5)
+    assert rest[-1].done
+
+
+def test_a_scan_can_be_stopped_and_then_is_not_done() -> None:
+    looks = iter(scan(source(), KEYWORDS, should_stop=lambda: True))
+    only = next(looks)
+    assert not only.done
+    assert only.report["scanned"] == 10
+    assert list(looks) == []
+
+
+def test_an_empty_source_still_ends_with_a_look(tmp_path: Path) -> None:
+    (only,) = scan(open_source(f"files:{tmp_path}"), KEYWORDS)
+    assert only.done
+    assert (only.report["scanned"], only.samples) == (0, [])
+
+
+def test_as_many_are_kept_as_asked_for_and_not_one_row_more_is_read() -> None:
+    for wanted in (1, 5, 6, 49, 50, 80):
+        parts = list(matched(source(), Matcher(KEYWORDS), max_kept=wanted))
+        assert sum(kept(hits).sum() for _, hits in parts) == min(wanted, 50)
+        assert sum(len(part.rows) for part, _ in parts) == min(2 * wanted, 100)

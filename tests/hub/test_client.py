@@ -1,0 +1,120 @@
+"""The real client against the loopback Hub, in a process of its own: it reads its settings when it is imported."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import HubError
+from pipeline.hub.client import PassingFault, Refusal
+from tests.hub.conftest import REPO, ROOT
+from tests.loopback_hub import TOKEN, LoopbackHub
+
+pytestmark = pytest.mark.slow
+
+ASKS = """
+from pipeline.hub import client
+from pipeline.hub.client import connect, hub_errors
+{seam}
+try:
+    with hub_errors("me/parrot"):
+        api = connect(answer_seconds=0.5)
+        {call}
+except client.HubError as error:
+    print(type(error).__name__, error)
+"""
+LIST = 'api.list_repo_commits("me/parrot")'
+CREATE = 'api.create_repo("me/parrot", exist_ok=True)'
+CARD = """api.create_commit(
+    "me/parrot", [__import__("huggingface_hub").CommitOperationAdd("README.md", b"# a card")], commit_message="card"
+)"""
+WITHOUT_LIMIT = "client._bounded_client = lambda seconds: __import__('httpx2').Client(timeout=seconds)"
+
+
+def ask(
+    hub: LoopbackHub, folder: Path, call: str, *, seam: str = "", token: str | None = TOKEN, timeout: float = 60
+) -> str:
+    """What the call ended in: kind and sentence of the error."""
+    environment = {**os.environ, **hub.environment(folder, token)}
+    if token is None:
+        environment.pop("HF_TOKEN", None)
+    command = [sys.executable, "-c", ASKS.format(call=call, seam=seam)]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True, timeout=timeout
+    )
+    return done.stdout.strip()
+
+
+def test_the_two_kinds_of_errors_are_errors_for_people() -> None:
+    assert issubclass(PassingFault, HubError) and issubclass(Refusal, HubError)
+
+
+@pytest.mark.parametrize("status", [409, 412, 500])
+def test_a_passing_fault_is_told_from_a_refusal(hub: LoopbackHub, tmp_path: Path, status: int) -> None:
+    hub.refuse(status, on="POST /api/repos/create" if status == 500 else "commits")
+    told = ask(hub, tmp_path, CREATE if status == 500 else LIST)
+    assert told.startswith(f"PassingFault The Hub cannot take it now ({status}")
+
+
+@pytest.mark.parametrize(
+    ("status", "remedy"),
+    [
+        (400, "correct what it says"),
+        (401, "does not accept the token"),
+        (403, "give it write access"),
+        (404, "check PIPELINE_HUB_REPO"),
+    ],
+)
+def test_a_refusal_says_what_to_do(hub: LoopbackHub, tmp_path: Path, status: int, remedy: str) -> None:
+    hub.refuse(status, on="commits", body='{"error": "because"}')
+    told = ask(hub, tmp_path, LIST)
+    assert told.startswith("Refusal") and remedy in told and REPO in told and "\n" not in told
+
+
+def test_an_error_page_instead_of_json_passes(hub: LoopbackHub, tmp_path: Path) -> None:
+    """The client reads the answer about the card as JSON before it looks at the status."""
+    hub.refuse(503, on="validate-yaml", body="<html>Service Unavailable</html>")
+    assert ask(hub, tmp_path, CARD).startswith("PassingFault")
+
+
+def test_a_hub_that_is_not_there_passes(hub: LoopbackHub, tmp_path: Path) -> None:
+    hub.stop()
+    told = ask(hub, tmp_path, CREATE)
+    assert told.startswith("PassingFault The Hub cannot be reached (ConnectError")
+
+
+def test_without_a_token_nothing_is_sent(hub: LoopbackHub, tmp_path: Path) -> None:
+    assert ask(hub, tmp_path, CREATE, token=None).startswith("Refusal HF_TOKEN is not set; set it")
+    assert hub.requests == []
+
+
+@pytest.mark.parametrize("token", ["two\nlines", "two words", "ünicode", 'quo"te'])
+def test_a_token_that_fits_no_header_is_not_sent_and_not_told(hub: LoopbackHub, tmp_path: Path, token: str) -> None:
+    told = ask(hub, tmp_path, CREATE, token=token)
+    assert told.startswith("Refusal HF_TOKEN holds what no token does")
+    assert not any(part in told for part in ("lines", "words", "nicode", "quo"))
+    assert hub.requests == []
+
+
+def test_a_mistake_of_ours_keeps_its_traceback(hub: LoopbackHub, tmp_path: Path) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as error:
+        ask(hub, tmp_path, "len(5)")
+    assert "TypeError" in error.value.stderr
+
+
+def test_a_silent_hub_is_given_up(hub: LoopbackHub, tmp_path: Path) -> None:
+    hub.hang(on="repos/create")
+    assert ask(hub, tmp_path, CREATE).startswith("PassingFault The Hub cannot be reached (ReadTimeout")
+
+
+def test_a_call_that_asks_for_no_time_limit_gets_one(hub: LoopbackHub, tmp_path: Path) -> None:
+    hub.hang(on="GET /api/models")
+    call = f'api.model_info("{REPO}")'
+    assert "ReadTimeout" in ask(hub, tmp_path, call)
+    # The control: with a limit on the client alone, model_info's own `timeout=None` wins and it waits for ever.
+    with pytest.raises(subprocess.TimeoutExpired):
+        ask(hub, tmp_path, call, seam=WITHOUT_LIMIT, timeout=6)

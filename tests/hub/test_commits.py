@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import pytest
+
+from pipeline.hub.commits import Push, message, read_push, title
+
+
+def test_a_title_tells_the_step_and_the_last_one_that_the_run_ended() -> None:
+    assert title(run="bold-kea", step=500, final=False) == "Training in progress step 500 (run bold-kea)"
+    assert title(run="bold-kea", step=600, final=True) == "Training in progress step 600: run bold-kea ended"
+
+
+@pytest.mark.parametrize("final", [False, True])
+def test_what_was_written_is_read_again(final: bool) -> None:
+    written = title(run="r-1", step=5, final=final)
+    assert read_push("c" * 40, written, message("a" * 12)) == Push("c" * 40, "r-1", 5, "a" * 12)
+
+
+@pytest.mark.parametrize(
+    "other",
+    ["initial commit", "Update README.md", "Training in progress step 5", "Training in progress step x (run a)"],
+)
+def test_a_commit_of_somebody_else_is_no_push(other: str) -> None:
+    assert read_push("c" * 40, other, "") is None
+
+
+def test_a_push_whose_message_was_lost_has_no_revision() -> None:
+    assert read_push("c" * 40, title(run="a", step=5, final=False), "") == Push("c" * 40, "a", 5, None)

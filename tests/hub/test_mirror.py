@@ -1,0 +1,289 @@
+"""Real publishers, the real client, a Hub on loopback that misbehaves on request."""
+
+from __future__ import annotations
+
+import random
+import re
+import signal
+import time
+
+import pytest
+
+from pipeline.files import read_lines
+from pipeline.folders import Home, RunFolder
+from pipeline.hub.checkpoints import Checkpoint
+from pipeline.hub.publisher import pending
+from pipeline.hub.registry import Registry
+from pipeline.settings import Settings
+from tests.checkpoints import write_checkpoint
+from tests.hub.conftest import REPO, Publishers, eventually, states
+from tests.loopback_hub import LoopbackHub
+
+pytestmark = pytest.mark.slow
+
+UPLOAD = "PUT /_lfs"
+COMMIT = "POST .*/commit/main"
+
+
+def title(step: int) -> str:
+    return f"Training in progress step {step} (run alpha)"
+
+
+@pytest.fixture
+def on_hub(home: Home) -> Settings:
+    return Settings(home=home.path, hub_repo=REPO)
+
+
+def test_a_checkpoint_becomes_a_commit_that_is_whole(
+    publishers: Publishers, hub: LoopbackHub, home: Home, run: RunFolder
+) -> None:
+    checkpoint = write_checkpoint(run, 500)
+    assert publishers.start_module().wait(60) == 0
+    _, commit = hub.commits(REPO)
+    assert commit.title == title(500)
+    assert commit.files["model.safetensors"].content == (checkpoint / "model.safetensors").read_bytes()
+    assert commit.files.keys() == {
+        ".gitattributes",
+        "README.md",
+        "config.json",
+        "generation_config.json",
+        "manifest.json",
+        "model.safetensors",
+        "provenance.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    }
+    assert b"step | 500 of 600" in commit.files["README.md"].content
+    (revision,) = Registry(home, REPO).revisions()
+    assert revision.commit == commit.oid
+    assert commit.message == f"Revision {revision.revision}"
+    assert [row["state"] for row in read_lines(run.pushes)] == ["registered", "uploading", "pushed"]
+    assert read_lines(run.pushes)[-1]["commit"] == commit.oid
+
+
+def test_checkpoints_are_pushed_as_they_come_and_the_last_says_that_the_run_ended(
+    publishers: Publishers, hub: LoopbackHub, run: RunFolder
+) -> None:
+    for step in (200, 400, 600):
+        write_checkpoint(run, step, final=step == 600)
+        publishers.finish()
+    assert hub.titles(REPO) == [title(200), title(400), "Training in progress step 600: run alpha ended"]
+    assert set(states(run).values()) == {"pushed"}
+
+
+def test_of_several_that_wait_the_middle_ones_are_left_out(
+    publishers: Publishers, hub: LoopbackHub, home: Home, run: RunFolder
+) -> None:
+    for step in (100, 200, 300, 400):
+        write_checkpoint(run, step)
+    publishers.finish()
+    assert hub.titles(REPO) == [title(100), title(400)]
+    assert states(run) == {100: "pushed", 200: "superseded", 300: "superseded", 400: "pushed"}
+    assert len(Registry(home, REPO).revisions()) == 4
+
+
+def test_every_run_that_waits_gets_its_oldest_and_newest_pushed(
+    publishers: Publishers, hub: LoopbackHub, home: Home
+) -> None:
+    for run in (home.run("alpha"), home.run("beta")):
+        for step in (100, 200, 300):
+            write_checkpoint(run, step)
+    publishers.finish()
+    assert [re.findall(r"step (\d+) \(run (\w+)", name)[0] for name in hub.titles(REPO)] == [
+        ("100", "alpha"),
+        ("300", "alpha"),
+        ("100", "beta"),
+        ("300", "beta"),
+    ]
+
+
+def test_passing_faults_are_tried_again_until_they_have_passed(
+    publishers: Publishers, hub: LoopbackHub, run: RunFolder, on_hub: Settings
+) -> None:
+    write_checkpoint(run, 100)
+    for status in (500, 503, 429):
+        hub.refuse(status, on=COMMIT, times=1)
+    publishers.finish()
+    assert hub.titles(REPO) == [title(100)]
+    told = [(row["state"], (row["error"] or "")[:32]) for row in read_lines(run.pushes)]
+    assert [state for state, _ in told] == ["registered", "uploading", *["retrying"] * 3, "pushed"]
+    assert told[2][1] == "The Hub cannot take it now (500:"
+    assert not pending(on_hub)
+
+
+def test_a_commit_of_another_writer_in_between_is_looked_at_again(
+    publishers: Publishers, hub: LoopbackHub, run: RunFolder
+) -> None:
+    write_checkpoint(run, 100)
+    publishers.finish()
+    hub.hang(on=UPLOAD, times=1)
+    write_checkpoint(run, 200)
+    publisher = publishers.start(answer=1)
+    eventually(lambda: sum(UPLOAD in request for request in hub.requests) == 2)
+    hub.edit(REPO, "README.md", "my own words")
+    assert publisher.wait(60) == 0
+    assert hub.titles(REPO) == [title(100), "Update README.md", title(200)]
+    assert "412" in " ".join(row["error"] or "" for row in read_lines(run.pushes))
+
+
+def test_checkpoints_are_registered_while_the_hub_hangs(
+    publishers: Publishers, hub: LoopbackHub, home: Home, run: RunFolder, on_hub: Settings
+) -> None:
+    hub.hang(on=UPLOAD)
+    write_checkpoint(run, 100)
+    publishers.start()
+    eventually(lambda: any(UPLOAD in request for request in hub.requests))
+    for step in (200, 300):
+        write_checkpoint(run, step)
+        eventually(lambda step=step: states(run).get(step) == "registered")
+    assert states(run)[100] == "uploading"
+    assert [revision.step for revision in Registry(home, REPO).revisions()] == [300, 200, 100]
+    assert pending(on_hub)
+
+
+def test_a_refusal_is_told_with_its_remedy_and_never_with_the_token(
+    publishers: Publishers, hub: LoopbackHub, run: RunFolder, home: Home, on_hub: Settings
+) -> None:
+    fake = "not-a-real-token-but-secret"
+    hub.refuse(403, on="POST", body='{"error": "you sent {authorization}"}')
+    write_checkpoint(run, 100)
+    write_checkpoint(run, 200)
+    assert publishers.start_module(token=fake).wait(60) == 0
+    assert states(run) == {100: "refused", 200: "refused"}
+    told = read_lines(run.pushes)[-1]["error"]
+    assert "may not write to me/parrot; give it write access" in told
+    assert "you sent Bearer [token]" in told  # the control: the Hub did send it back
+    written = [path for path in publishers.folder.rglob("*") if path.is_file()]
+    assert publishers.log in written and run.pushes in written
+    assert not [path for path in written if fake.encode() in path.read_bytes()]
+    assert not pending(on_hub)
+    assert {revision.step for revision in Registry(home, REPO).revisions()} == {100, 200}
+
+
+def test_a_wrong_token_is_refused_and_a_right_one_publishes_again(
+    publishers: Publishers, hub: LoopbackHub, run: RunFolder
+) -> None:
+    write_checkpoint(run, 100)
+    publishers.finish(token="wrong")
+    assert "does not accept the token for me/parrot; set HF_TOKEN" in read_lines(run.pushes)[-1]["error"]
+    publishers.finish()
+    assert states(run) == {100: "refused"}  # not tried again by itself
+    publishers.finish(again=True)
+    assert states(run) == {100: "pushed"}
+    assert hub.titles(REPO) == [title(100)]
+
+
+def test_main_never_goes_back_a_step(publishers: Publishers, hub: LoopbackHub, run: RunFolder) -> None:
+    write_checkpoint(run, 100)
+    publishers.finish(token="wrong")
+    write_checkpoint(run, 200)
+    publishers.finish()
+    publishers.finish(again=True)
+    assert hub.titles(REPO) == [title(200)]
+    assert states(run) == {100: "superseded", 200: "pushed"}
+
+
+def test_a_revision_that_was_deleted_does_not_wait_for_ever(
+    publishers: Publishers, hub: LoopbackHub, home: Home, run: RunFolder, on_hub: Settings
+) -> None:
+    hub.refuse(503, on=COMMIT)
+    checkpoint = write_checkpoint(run, 100)
+    publisher = publishers.start()
+    eventually(lambda: states(run).get(100) == "retrying")
+    publisher.kill()
+    publisher.wait()
+    checkpoint.rename(publishers.folder / "gone")
+    Registry(home, REPO).folder.rename(publishers.folder / "registry gone")
+    publishers.finish()
+    assert "no longer in the registry" in read_lines(run.pushes)[-1]["error"]
+    assert not pending(on_hub)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_publisher_that_is_ended_in_an_upload_is_followed_by_one_commit(
+    publishers: Publishers, hub: LoopbackHub, run: RunFolder, number: signal.Signals
+) -> None:
+    hub.hang(on=UPLOAD, times=1)
+    write_checkpoint(run, 100)
+    publisher = publishers.start_module()
+    eventually(lambda: any(UPLOAD in request for request in hub.requests))
+    publisher.send_signal(number)
+    assert publisher.wait(10) == -number
+    assert states(run) == {100: "uploading"}
+    write_checkpoint(run, 200)
+    publishers.finish()
+    assert hub.titles(REPO) == [title(100), title(200)]
+    assert states(run) == {100: "pushed", 200: "pushed"}
+
+
+def _kill_after_the_commit(publishers: Publishers, hub: LoopbackHub, run: RunFolder) -> None:
+    """The Hub has made the commit; its answer never came; the publisher is gone; a person has edited the card since."""
+    hub.hang(on=COMMIT, times=1, after=True)
+    write_checkpoint(run, 100)
+    publisher = publishers.start_module()
+    eventually(lambda: hub.titles(REPO) == [title(100)])
+    publisher.kill()
+    publisher.wait()
+    assert states(run) == {100: "uploading"}
+    hub.edit(REPO, "README.md", "my own words")
+
+
+def test_a_kill_between_the_commit_and_its_row_makes_no_second_commit(
+    publishers: Publishers, hub: LoopbackHub, home: Home, run: RunFolder
+) -> None:
+    _kill_after_the_commit(publishers, hub, run)
+    publishers.finish()
+    assert hub.titles(REPO) == [title(100), "Update README.md"]
+    assert hub.commits(REPO)[-1].files["README.md"].content == b"my own words"
+    assert states(run) == {100: "pushed"}
+    assert Registry(home, REPO).revisions()[0].commit == hub.commits(REPO)[1].oid
+
+
+def test_control_without_looking_first_there_is_a_second_commit(
+    publishers: Publishers, hub: LoopbackHub, run: RunFolder
+) -> None:
+    _kill_after_the_commit(publishers, hub, run)
+    publishers.finish(seam="from pipeline.hub import remote; remote.find_push = lambda *_: None")
+    assert hub.titles(REPO) == [title(100), "Update README.md", title(100)]
+
+
+def test_a_commit_whose_answer_was_lost_is_not_made_again(
+    publishers: Publishers, hub: LoopbackHub, run: RunFolder
+) -> None:
+    hub.hang(on=COMMIT, times=1, after=True)
+    write_checkpoint(run, 100)
+    publishers.finish(answer=1.0)
+    assert hub.titles(REPO) == [title(100)]
+    assert [row["state"] for row in read_lines(run.pushes)] == ["registered", "uploading", "retrying", "pushed"]
+
+
+def test_a_mistake_of_ours_ends_one_push_and_not_the_publisher(publishers: Publishers, run: RunFolder) -> None:
+    write_checkpoint(run, 100)
+    publishers.finish(seam="from pipeline.hub import remote; remote.model_card = lambda _: 1 / 0")
+    assert read_lines(run.pushes)[-1]["error"] == "ZeroDivisionError: division by zero (traceback in publisher.log)"
+    assert "Traceback" in publishers.log.read_text()
+
+
+def test_kills_at_random_instants_leave_one_commit_per_step_and_a_whole_registry(
+    publishers: Publishers, hub: LoopbackHub, home: Home, run: RunFolder, on_hub: Settings
+) -> None:
+    chance = random.Random(0)
+    steps = range(100, 1_100, 100)
+    for step in steps:
+        write_checkpoint(run, step)
+        publisher = publishers.start()
+        time.sleep(chance.uniform(0.1, 1.2))  # from before its imports to after its push
+        publisher.kill()
+        publisher.wait()
+    publishers.finish()
+    pushed = [int(re.findall(r"step (\d+)", name)[0]) for name in hub.titles(REPO)]
+    assert pushed == sorted(set(pushed)) and pushed[-1] == steps[-1]
+    assert pushed == [step for step, state in sorted(states(run).items()) if state == "pushed"]
+    assert not pending(on_hub)
+    registry = Registry(home, REPO)
+    assert [revision.step for revision in registry.revisions()] == [*reversed(steps)]
+    assert sorted(path.name for path in registry.folder.iterdir()) == sorted(
+        [*(revision.revision for revision in registry.revisions()), "history.jsonl", "commits.jsonl"]
+    )
+    for revision in registry.revisions():
+        Checkpoint.open(revision.path).verify(revision.path)

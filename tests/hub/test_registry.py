@@ -1,0 +1,252 @@
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import DamagedError, InputError
+from pipeline.files import append_line, read_json, read_lines
+from pipeline.folders import Home, RunFolder
+from pipeline.hub.checkpoints import Checkpoint
+from pipeline.hub.registry import Registry
+from tests.checkpoints import write_checkpoint
+from tests.hub.conftest import ROOT
+
+
+@pytest.fixture
+def registry(home: Home) -> Registry:
+    return Registry(home, "local")
+
+
+def test_a_revision_holds_the_model_and_not_the_training_state(registry: Registry, run: RunFolder) -> None:
+    revision = registry.add(write_checkpoint(run, 100))
+    assert {path.name for path in revision.path.iterdir()} == {
+        "config.json",
+        "generation_config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "provenance.json",
+        "manifest.json",
+    }
+    assert revision.path == registry.folder / revision.revision
+
+
+def test_a_revision_knows_where_it_comes_from(registry: Registry, run: RunFolder) -> None:
+    revision = registry.add(write_checkpoint(run, 100, eval_loss=2.25))
+    told = revision.to_dict()
+    assert told.pop("pushed_at").endswith("+00:00")
+    assert told == {
+        "repo": "local",
+        "revision": revision.revision,
+        "run": "alpha",
+        "step": 100,
+        "corpus": "python",
+        "eval_loss": 2.25,
+        "commit": None,
+    }
+    provenance = read_json(revision.path / "provenance.json") or {}
+    assert (provenance["repo"], provenance["revision"], provenance["preset"]) == ("local", revision.revision, "tiny")
+
+
+def test_a_revision_matches_its_own_manifest(registry: Registry, run: RunFolder) -> None:
+    path = registry.add(write_checkpoint(run, 100)).path
+    Checkpoint.open(path).verify(path)
+
+
+def test_the_checkpoint_keeps_its_own_provenance(registry: Registry, run: RunFolder) -> None:
+    path = write_checkpoint(run, 100)
+    before = (path / "provenance.json").read_bytes()
+    registry.add(path)
+    assert (path / "provenance.json").read_bytes() == before
+
+
+def test_weights_are_linked_not_copied_and_outlive_their_checkpoint(registry: Registry, run: RunFolder) -> None:
+    checkpoint = write_checkpoint(run, 100, weights=b"weights")
+    kept = registry.add(checkpoint).path / "model.safetensors"
+    assert kept.samefile(checkpoint / "model.safetensors")
+    shutil.rmtree(checkpoint)
+    assert kept.read_bytes() == b"weights"
+
+
+def test_files_of_a_revision_are_read_only(registry: Registry, run: RunFolder) -> None:
+    path = registry.add(write_checkpoint(run, 100)).path
+    assert {file.stat().st_mode & 0o777 for file in path.iterdir()} == {0o444}
+
+
+def test_files_are_copied_where_they_cannot_be_linked(
+    registry: Registry, run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def other_disk(source: Path, target: Path) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", other_disk)
+    checkpoint = write_checkpoint(run, 100)
+    path = registry.add(checkpoint).path
+    Checkpoint.open(path).verify(path)
+    assert not (path / "model.safetensors").samefile(checkpoint / "model.safetensors")
+
+
+def test_another_failure_to_link_is_not_hidden_and_leaves_nothing(
+    registry: Registry, run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(source: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "link", full)
+    with pytest.raises(OSError, match="No space left"):
+        registry.add(write_checkpoint(run, 100))
+    assert list(registry.folder.iterdir()) == []
+
+
+def test_adding_again_changes_nothing(registry: Registry, run: RunFolder) -> None:
+    checkpoint = write_checkpoint(run, 100)
+    assert registry.add(checkpoint) == registry.add(checkpoint)
+    assert len(read_lines(registry.folder / "history.jsonl")) == 1
+
+
+def test_a_damaged_checkpoint_is_not_added_and_leaves_nothing(registry: Registry, run: RunFolder) -> None:
+    checkpoint = write_checkpoint(run, 100)
+    (checkpoint / "model.safetensors").write_bytes(b"short")
+    with pytest.raises(DamagedError, match=r"step-00000100 of run alpha is damaged: model\.safetensors has 5 bytes"):
+        registry.add(checkpoint)
+    assert registry.revisions() == []
+    assert list(registry.folder.iterdir()) == []
+
+
+def test_revisions_come_newest_first_and_are_read_once(registry: Registry, run: RunFolder) -> None:
+    for step in (100, 200, 300):
+        registry.add(write_checkpoint(run, step))
+    assert [revision.step for revision in registry.revisions()] == [300, 200, 100]
+    assert registry.newest() is registry.revisions()[0]
+
+
+def test_a_revision_that_was_deleted_is_not_shown(registry: Registry, run: RunFolder) -> None:
+    registry.add(write_checkpoint(run, 100))
+    shutil.rmtree(registry.add(write_checkpoint(run, 200)).path)
+    assert [revision.step for revision in registry.revisions()] == [100]
+
+
+def test_an_empty_registry_has_no_newest_and_creates_nothing(registry: Registry) -> None:
+    assert registry.newest() is None
+    registry.repair()
+    assert not registry.folder.exists()
+
+
+def test_repos_have_registries_of_their_own(home: Home, run: RunFolder, registry: Registry) -> None:
+    checkpoint = write_checkpoint(run, 100)
+    registry.add(checkpoint)
+    other = Registry(home, "me/parrot").add(checkpoint)
+    assert other.repo == "me/parrot"
+    assert other.revision == registry.revisions()[0].revision
+
+
+def test_a_commit_is_remembered(registry: Registry, run: RunFolder) -> None:
+    revision = registry.add(write_checkpoint(run, 100))
+    registry.note_commit(revision, "c" * 40)
+    assert registry.revisions()[0].commit == "c" * 40
+    registry.note_commit(registry.revisions()[0], "c" * 40)
+    assert len(read_lines(registry.folder / "commits.jsonl")) == 1
+
+
+def test_a_revision_is_found_by_newest_by_its_id_and_by_its_first_digits(registry: Registry, run: RunFolder) -> None:
+    first, second = (registry.add(write_checkpoint(run, step)) for step in (100, 200))
+    assert registry.get("newest") == second
+    assert registry.get(first.revision) == first
+    assert registry.get(f" {first.revision[:5].upper()} ") == first
+
+
+@pytest.mark.parametrize("text", ["", "abc", "ffffffffffff", "no such"])
+def test_an_unknown_revision_names_what_there_is(registry: Registry, run: RunFolder, text: str) -> None:
+    revision = registry.add(write_checkpoint(run, 100))
+    with pytest.raises(
+        InputError, match=rf"no revision '{text}'; use newest, .*{revision.revision} \(run alpha, step 100"
+    ):
+        registry.get(text)
+
+
+def test_an_ambiguous_revision_names_those_it_may_mean(registry: Registry, run: RunFolder) -> None:
+    revision = registry.add(write_checkpoint(run, 100))
+    twin = revision.revision[:6] + "0" * 6
+    shutil.copytree(revision.path, registry.folder / twin)
+    append_line(registry.folder / "history.jsonl", {**revision.to_dict(), "revision": twin, "step": 200})
+    with pytest.raises(InputError, match=r"step 200.*step 100.*give more digits"):
+        registry.get(revision.revision[:6])
+
+
+def test_without_revisions_the_remedy_is_to_train(registry: Registry) -> None:
+    with pytest.raises(InputError, match="local has no revision yet; train"):
+        registry.get("newest")
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from pipeline import files
+from pipeline.folders import Home
+from pipeline.hub.registry import Registry
+files.{seam} = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+Registry(Home(Path(sys.argv[1])), "local").add(Path(sys.argv[2]))
+"""
+
+
+def _killed_at(seam: str, home: Home, checkpoint: Path) -> None:
+    command = [sys.executable, "-c", KILLED.format(seam=seam), str(home.path), str(checkpoint)]
+    assert subprocess.run(command, cwd=ROOT, check=False).returncode == -signal.SIGKILL
+
+
+def test_a_kill_between_rename_and_history_is_repaired(registry: Registry, home: Home, run: RunFolder) -> None:
+    registry.add(write_checkpoint(run, 100))
+    _killed_at("append_line", home, write_checkpoint(run, 200))
+    assert [revision.step for revision in registry.revisions()] == [100]  # the control: the kill did leave it out
+    registry.repair()
+    assert [revision.step for revision in registry.revisions()] == [200, 100]
+    registry.repair()
+    assert len(read_lines(registry.folder / "history.jsonl")) == 2
+
+
+def test_a_kill_while_a_revision_is_built_leaves_nothing_after_repair(
+    registry: Registry, home: Home, run: RunFolder
+) -> None:
+    checkpoint = write_checkpoint(run, 100)
+    _killed_at("sync_folder", home, checkpoint)
+    assert [path.name[0] for path in registry.folder.iterdir()] == ["."]  # the control: something did stay behind
+    assert registry.revisions() == []
+    registry.repair()
+    assert list(registry.folder.iterdir()) == []
+    assert registry.add(checkpoint) == registry.newest()
+
+
+ADDS = """
+import sys
+from pathlib import Path
+from pipeline.folders import Home
+from pipeline.hub.registry import Registry
+registry = Registry(Home(Path(sys.argv[1])), "local")
+for checkpoint in sys.argv[2:]:
+    registry.add(Path(checkpoint))
+"""
+
+
+@pytest.mark.slow
+def test_a_reader_sees_only_whole_revisions_while_the_publisher_adds(
+    registry: Registry, home: Home, run: RunFolder
+) -> None:
+    checkpoints = [str(write_checkpoint(run, step)) for step in range(1, 41)]
+    command = [sys.executable, "-c", ADDS, str(home.path), *checkpoints]
+    with subprocess.Popen(command, cwd=ROOT) as writer:
+        seen: list[int] = []
+        while writer.poll() is None or seen[-1] < len(checkpoints):
+            revisions = registry.revisions()
+            seen.append(len(revisions))
+            for revision in revisions[:1]:
+                Checkpoint.open(revision.path).verify(revision.path)
+    assert writer.returncode == 0
+    assert seen == sorted(seen)
+    assert len(set(seen)) > 2  # it did look in between

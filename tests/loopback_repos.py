@@ -1,0 +1,191 @@
+"""The model repos of the loopback Hub: what it holds, in memory, and how it answers when it is well.
+
+The addresses, fields and headers are those the huggingface_hub client relies on.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+REPO = r"(?P<repo>[^/]+/[^/]+)"
+
+
+@dataclass(frozen=True)
+class File:
+    content: bytes
+    is_lfs: bool
+
+    @property
+    def oid(self) -> str:
+        if self.is_lfs:
+            return hashlib.sha256(self.content).hexdigest()
+        return hashlib.sha1(b"blob %d\0" % len(self.content) + self.content).hexdigest()
+
+
+@dataclass(frozen=True)
+class Commit:
+    oid: str
+    title: str
+    message: str
+    date: str
+    files: dict[str, File]
+
+
+@dataclass
+class Reply:
+    status: int
+    value: Any = None
+    """Sent as JSON, unless there is `content`."""
+    headers: dict[str, str] = field(default_factory=dict)
+    content: bytes | None = None
+
+
+class Repos:
+    """Every repo, with a `main` branch only. Not safe for threads by itself: the server's lock is held around it."""
+
+    def __init__(self, *, url: str, token: str) -> None:
+        self.url = url
+        self.token = token
+        self.page_size = 50
+        """Commits per page of a listing."""
+        self._commits: dict[str, list[Commit]] = {}
+        self._lfs: dict[str, bytes] = {}
+
+    def commits(self, repo: str) -> list[Commit]:
+        """Oldest first; none when there is no such repo."""
+        return list(self._commits.get(repo, []))
+
+    def answer(self, request: str, body: bytes, query: dict[str, list[str]], authorization: str) -> Reply:
+        """`request` is `METHOD path`."""
+        routes = (
+            (r"POST /api/repos/create", self._create),
+            (r"POST /api/validate-yaml", lambda **_: Reply(200, {"errors": [], "warnings": []})),
+            (rf"POST /api/models/{REPO}/preupload/main", self._preupload),
+            (rf"POST /{REPO}\.git/info/lfs/objects/batch", self._lfs_batch),
+            (r"PUT /_lfs/(?P<oid>\w+)", self._lfs_upload),
+            (rf"POST /api/models/{REPO}/commit/main", self._commit),
+            (rf"GET /api/models/{REPO}(?:/revision/(?P<revision>.+))?", self._info),
+            (rf"GET /api/models/{REPO}/tree/(?P<revision>[^/]+)", self._tree),
+            (rf"GET /api/models/{REPO}/commits/main", self._list_commits),
+            (rf"(?:GET|HEAD) /{REPO}/resolve/(?P<revision>[^/]+)/(?P<path>.+)", self._resolve),
+        )
+        for pattern, route in routes:
+            if found := re.fullmatch(pattern, request):
+                # The address of an upload is the permission to use it, as with the real Hub's storage.
+                if request.startswith("POST") and authorization != f"Bearer {self.token}":
+                    return Reply(401, {"error": "Invalid username or password."})
+                return route(**found.groupdict(), body=body, query=query)
+        return Reply(404, {"error": f"the loopback Hub does not know {request}"})
+
+    def _create(self, body: bytes, **_: Any) -> Reply:
+        asked = json.loads(body)
+        repo = f"{asked.get('organization') or 'me'}/{asked['name']}"
+        if repo in self._commits:
+            return Reply(409, {"error": "You already created this model repo", "url": f"{self.url}/{repo}"})
+        self.append(repo, "initial commit", "", {".gitattributes": File(b"*.safetensors lfs\n", is_lfs=False)})
+        return Reply(200, {"url": f"{self.url}/{repo}"})
+
+    def _preupload(self, repo: str, body: bytes, **_: Any) -> Reply:
+        if repo not in self._commits:
+            return _no_repo()
+        there = self._commits[repo][-1].files
+        answers = []
+        for asked in json.loads(body)["files"]:
+            mode = "lfs" if asked["path"].endswith(".safetensors") else "regular"
+            oid = there[asked["path"]].oid if asked["path"] in there else None
+            answers.append({"path": asked["path"], "uploadMode": mode, "shouldIgnore": False, "oid": oid})
+        return Reply(200, {"files": answers})
+
+    def _lfs_batch(self, repo: str, body: bytes, **_: Any) -> Reply:
+        objects = []
+        for asked in json.loads(body)["objects"]:
+            upload = {"upload": {"href": f"{self.url}/_lfs/{asked['oid']}", "header": {}}}
+            known = asked["oid"] in self._lfs  # then there is nothing to do, and `actions` is left out
+            objects.append({"oid": asked["oid"], "size": asked["size"], **({} if known else {"actions": upload})})
+        return Reply(200, {"transfer": "basic", "objects": objects})
+
+    def _lfs_upload(self, oid: str, body: bytes, **_: Any) -> Reply:
+        if hashlib.sha256(body).hexdigest() != oid:
+            return Reply(400, {"error": "the content is not what its name says"})
+        self._lfs[oid] = body
+        return Reply(200, {})
+
+    def _commit(self, repo: str, body: bytes, **_: Any) -> Reply:
+        if repo not in self._commits:
+            return _no_repo()
+        header, changed = {}, {}
+        for line in body.splitlines():
+            part = json.loads(line)
+            value = part["value"]
+            if part["key"] == "header":
+                header = value
+            elif part["key"] == "lfsFile":
+                changed[value["path"]] = File(self._lfs[value["oid"]], is_lfs=True)
+            else:
+                changed[value["path"]] = File(base64.b64decode(value["content"]), is_lfs=False)
+        if header.get("parentCommit") not in (None, self._commits[repo][-1].oid):
+            return Reply(412, {"error": "A commit has happened since. Please refresh and try again."})
+        oid = self.append(repo, header["summary"], header.get("description", ""), changed)
+        return Reply(200, {"success": True, "commitOid": oid, "commitUrl": f"{self.url}/{repo}/commit/{oid}"})
+
+    def append(self, repo: str, title: str, message: str, changed: dict[str, File]) -> str:
+        commits = self._commits.setdefault(repo, [])
+        date = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=len(commits))
+        oid = hashlib.sha1(f"{repo} {len(commits)} {title}".encode()).hexdigest()
+        files = {**(commits[-1].files if commits else {}), **changed}
+        commits.append(Commit(oid, title, message, date.strftime("%Y-%m-%dT%H:%M:%S.000Z"), files))
+        return oid
+
+    def _find(self, repo: str, revision: str | None) -> Commit | None:
+        commits = self._commits.get(repo, [])
+        if revision in (None, "main"):
+            return commits[-1] if commits else None
+        return next((commit for commit in commits if commit.oid == revision), None)
+
+    def _info(self, repo: str, revision: str | None, **_: Any) -> Reply:
+        commit = self._find(repo, revision)
+        if commit is None:
+            return _no_repo()
+        named = {"id": repo, "modelId": repo, "sha": commit.oid, "private": False, "tags": [], "downloads": 0}
+        return Reply(200, {**named, "likes": 0, "siblings": [{"rfilename": name} for name in commit.files]})
+
+    def _tree(self, repo: str, revision: str, **_: Any) -> Reply:
+        commit = self._find(repo, revision)
+        if commit is None:
+            return _no_repo()
+        entries = []
+        for path, file in commit.files.items():
+            lfs = {"lfs": {"oid": file.oid, "size": len(file.content), "pointerSize": 134}} if file.is_lfs else {}
+            entries.append({"type": "file", "oid": file.oid, "size": len(file.content), "path": path, **lfs})
+        return Reply(200, entries)
+
+    def _list_commits(self, repo: str, query: dict[str, list[str]], **_: Any) -> Reply:
+        if repo not in self._commits:
+            return _no_repo()
+        page, newest_first = int(query.get("p", ["0"])[0]), self._commits[repo][::-1]
+        shown = newest_first[page * self.page_size : (page + 1) * self.page_size]
+        rows = [{"id": c.oid, "title": c.title, "message": c.message, "date": c.date, "authors": []} for c in shown]
+        more = len(newest_first) > (page + 1) * self.page_size
+        following = f'<{self.url}/api/models/{repo}/commits/main?p={page + 1}>; rel="next"'
+        return Reply(200, rows, {"Link": following} if more else {})
+
+    def _resolve(self, repo: str, revision: str, path: str, **_: Any) -> Reply:
+        commit = self._find(repo, revision)
+        if commit is None:
+            return _no_repo()
+        if path not in commit.files:
+            headers = {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit.oid}
+            return Reply(404, {"error": "Entry not found"}, headers)
+        file = commit.files[path]
+        headers = {"X-Repo-Commit": commit.oid, "ETag": f'"{file.oid}"', "Accept-Ranges": "bytes"}
+        return Reply(200, None, headers, file.content)
+
+
+def _no_repo() -> Reply:
+    return Reply(404, {"error": "Repository not found"}, {"X-Error-Code": "RepoNotFound"})

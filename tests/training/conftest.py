@@ -1,0 +1,34 @@
+"""One small corpus for all tests of this room; each test gets a home of its own with a copy of it."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.folders import Home
+from tests.training.runs import copy_home, make_corpus
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """Read only."""
+    home = Home(tmp_path_factory.mktemp("template") / "home")
+    make_corpus(home.corpus("python"))
+    return home
+
+
+@pytest.fixture
+def home(template: Home, tmp_path: Path) -> Home:
+    return copy_home(template, tmp_path / "home")
+
+
+@pytest.fixture(autouse=True)
+def signals() -> Iterator[None]:
+    """A job takes over SIGTERM and SIGINT; the tests that come later want theirs back."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
