@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-from pipeline import __version__
 from pipeline.config import DataConfig
 from pipeline.data import shards, tokenizer, tokens
 from pipeline.data.corpus import FORMAT
@@ -86,7 +85,6 @@ def _manifest(folder: CorpusFolder, config: DataConfig, progress: Progress) -> d
         "seconds": stages.seconds,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {
-            "pipeline": __version__,
             "python": platform.python_version(),
             **{n: version(n) for n in VERSIONS_OF},
         },

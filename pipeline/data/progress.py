@@ -28,7 +28,7 @@ class Progress:
     def begin(self, stage: str) -> None:
         self._stage = stage
         self._write({"stage": stage, "progress": None})
-        self._print({})
+        print(f"{datetime.now(UTC):%H:%M:%S} {stage} begins", flush=True)
 
     def end(self, **facts: Any) -> None:
         """Show `facts`, which are final, whenever something was shown last."""
@@ -51,8 +51,8 @@ class Progress:
 
     def _print(self, facts: dict[str, Any]) -> None:
         self._printed = time.monotonic()
-        shown = [_words(name, value) for name, value in facts.items() if value is not None and name != "stage"]
-        print(f"{datetime.now(UTC):%H:%M:%S} {self._stage}: {', '.join(shown) or 'begins'}", flush=True)
+        if shown := [_words(name, value) for name, value in facts.items() if value is not None and name != "stage"]:
+            print(f"{datetime.now(UTC):%H:%M:%S} {self._stage}: {', '.join(shown)}", flush=True)
 
 
 def _words(name: str, value: Any) -> str:

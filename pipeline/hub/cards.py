@@ -9,6 +9,10 @@ from pipeline.hub.token import redact
 
 TEMPLATE = Path(__file__).resolve().parents[2] / "assets" / "model_card.md.j2"
 
+NAMES = (
+    "repo revision run step max_steps corpus preset recipe eval_loss perplexity parameters tokens window created_at final"
+).split()
+
 
 def model_card(provenance: dict[str, Any]) -> str:
     """What the revision is, how good it is, how to use it, where it comes from. What was not recorded is said to be so."""
@@ -20,11 +24,5 @@ def model_card(provenance: dict[str, Any]) -> str:
 
 
 def _facts(provenance: dict[str, Any]) -> dict[str, Any]:
-    names = "repo revision run step max_steps corpus preset recipe parameters tokens window created_at final".split()
-    facts: dict[str, Any] = {name: provenance.get(name) for name in names}
-    return {
-        **facts,
-        "eval_loss": provenance.get("eval_loss"),
-        "perplexity": provenance.get("perplexity"),
-        "versions": provenance.get("versions") or {},
-    }
+    """Every name that the template uses; None for what was not recorded."""
+    return {**{name: provenance.get(name) for name in NAMES}, "versions": provenance.get("versions") or {}}

@@ -31,10 +31,10 @@ def message(revision: str) -> str:
     return f"Revision {revision}"
 
 
-def read_push(commit: str, title: str, message: str) -> Push | None:
+def read_push(commit: str, title: str, message: str | None) -> Push | None:
     """The push that a commit's title and message tell of; None for a commit that is none of ours."""
     found = TITLE.fullmatch(title.strip())
     if not found:
         return None
-    named = MESSAGE.search(message)
+    named = MESSAGE.search(message or "")
     return Push(commit, found["run"] or found["last"], int(found["step"]), named[1] if named else None)

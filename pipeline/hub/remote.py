@@ -72,8 +72,14 @@ class Remote:
 
 
 def find_push(pushes: list[Push], revision: Revision) -> Push | None:
-    """The commit that holds this very revision, if there is one."""
-    return next((push for push in pushes if push.revision == revision.revision), None)
+    """The commit that holds this very revision, if there is one; run and step must do where its id was lost."""
+
+    def holds(push: Push) -> bool:
+        if push.revision is None:
+            return (push.run, push.step) == (revision.run, revision.step)
+        return push.revision == revision.revision
+
+    return next(filter(holds, pushes), None)
 
 
 def _names(folder: Path) -> list[str]:

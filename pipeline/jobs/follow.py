@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from pipeline.errors import HubError
 from pipeline.files import is_locked
@@ -17,6 +18,7 @@ from pipeline.jobs.state import ACTIVE
 from pipeline.jobs.views import CorpusView, RunView, corpus_view, latest_pushes, run_view
 from pipeline.settings import Settings
 
+View = TypeVar("View", RunView, CorpusView)
 POLL_SECONDS = 0.3
 WAKE_SECONDS = 10.0
 REGISTRY_SECONDS = 180.0
@@ -47,7 +49,7 @@ def newest_step(folder: RunFolder) -> int | None:
     return int(manifests[-1].parent.name.removeprefix("step-")) if manifests else None
 
 
-def _until_ended(settings: Settings, look: Callable, show: Callable) -> RunView | CorpusView:  # type: ignore[type-arg]
+def _until_ended(settings: Settings, look: Callable[[], View], show: Callable[[View], None]) -> View:
     woken = time.monotonic()
     while (view := look()).state in ACTIVE:
         show(view)

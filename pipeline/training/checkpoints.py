@@ -69,8 +69,9 @@ def verify(checkpoint: Path) -> None:
         path = checkpoint / name
         if not path.is_file():
             raise _damaged(checkpoint, f"{name} is missing")
-        if {"size": path.stat().st_size, "sha256": sha256(path)} != expected:
-            raise _damaged(checkpoint, f"{name} is not what manifest.json says ({_difference(path, expected)})")
+        found = {"sha256": sha256(path), "size": path.stat().st_size}
+        if found != expected:
+            raise _damaged(checkpoint, f"{name} ({found['size']:,} bytes) is not the file that its manifest.json names")
 
 
 def newest_valid(run: RunFolder) -> Newest:

@@ -40,7 +40,7 @@ class Record:
             return set()
         rows = cut_back(self._folder.metrics, step)
         cut_back(self._folder.samples, step)
-        self._pace.add(step * self._tokens_per_step, 0.0)
+        self._pace = Pace(step * self._tokens_per_step)
         self._started = time.monotonic() - (rows[-1]["seconds"] if rows else 0.0)
         known = {name: row[name] for row in rows for name in SHOWN if name in row}
         self._job.write(step=step, max_steps=self._max_steps, tokens=step * self._tokens_per_step, **known)
@@ -112,10 +112,10 @@ class Record:
 
 
 class Pace:
-    """Tokens per second over the last rows."""
+    """Tokens per second over the last rows, from `tokens` on, which were done before the clock was started."""
 
-    def __init__(self, rows: int = 10) -> None:
-        self._rows: deque[tuple[int, float]] = deque(maxlen=rows + 1)
+    def __init__(self, tokens: int = 0, *, rows: int = 10) -> None:
+        self._rows: deque[tuple[int, float]] = deque([(tokens, 0.0)], maxlen=rows + 1)
 
     def add(self, tokens: int, seconds: float) -> None:
         """`tokens` were done after `seconds` of training."""
@@ -123,11 +123,9 @@ class Pace:
 
     @property
     def tokens_per_second(self) -> float | None:
-        """None until two rows are known."""
-        if len(self._rows) < 2:
-            return None
+        """None until something was done."""
         (first_tokens, first_seconds), (tokens, seconds) = self._rows[0], self._rows[-1]
-        return (tokens - first_tokens) / (seconds - first_seconds) if seconds > first_seconds else None
+        return (tokens - first_tokens) / (seconds - first_seconds) if tokens > first_tokens else None
 
 
 def cut_back(path: Path, step: int) -> list[dict[str, Any]]:

@@ -26,7 +26,7 @@ def test_a_stage_and_its_last_facts_are_in_the_status(
         1.0,
     )
     log = capsys.readouterr().out.splitlines()
-    assert log[0].endswith("filter: begins")
+    assert log[0].endswith("filter begins")
     assert log[-1].endswith("filter: 1,000 scanned, 100% done")
     assert len(log) < 10, "not a line for each piece of work"
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from accelerate.state import AcceleratorState
 
 from pipeline.data import tokenizer as bpe
@@ -95,6 +96,7 @@ def ask_to_resume(folder: RunFolder) -> None:
 def train_here(folder: RunFolder, job_kind: type[Job] = Job) -> dict[str, Any]:
     """Train in this process until the run ends; returns its status."""
     AcceleratorState._reset_state(reset_partial_state=True)  # an earlier run of this process may have another precision
+    torch.seed()  # and left its random numbers behind, which a process of its own would not find
     with job_kind(folder) as job:
         train(folder, job.request, job)
     return status(folder)

@@ -111,18 +111,23 @@ def empty_the_manifest(folder: Path) -> None:
     (folder / "manifest.json").write_text("{}")
 
 
+def forget_the_files(folder: Path) -> None:
+    (folder / "manifest.json").write_text('{"format": 1, "step": 2, "files": {}}')
+
+
 def name_another_step(folder: Path) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps({**manifest, "step": 3}))
 
 
 DAMAGES = {
-    flip: "model.safetensors does not have the SHA-256",
-    shorten: "model.safetensors has 4 bytes instead of 9",
+    flip: "model.safetensors (9 bytes) is not the file that its manifest.json names",
+    shorten: "model.safetensors (4 bytes) is not the file",
     lose_a_file: "training/optimizer.pt is missing",
     lose_the_manifest: "it has no manifest.json",
     tear_the_manifest: "manifest.json is not JSON",
     empty_the_manifest: "manifest.json is of another format",
+    forget_the_files: "manifest.json names no files",
     name_another_step: "manifest.json is of another format or another step",
 }
 

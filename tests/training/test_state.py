@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from torch import nn
+
+from pipeline.config import run_config
+from pipeline.errors import InputError
+from pipeline.training.optimizer import build_optimizer
+from pipeline.training.schedule import build_schedule
+from pipeline.training.state import TrainingState, random_state, restore_random_state
+
+CONFIG = run_config(
+    corpus="c", preset="tiny", recipe="accelerate", vocab_size=300, train_tokens=10**6, changes={"max_steps": 50}
+).training
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def accelerator() -> Accelerator:
+    AcceleratorState._reset_state(reset_partial_state=True)
+    return Accelerator(cpu=True)
+
+
+class Training:
+    """One layer that is trained on noise."""
+
+    def __init__(self, accelerator: Accelerator) -> None:
+        torch.manual_seed(0)
+        self.model = nn.Linear(4, 4)
+        optimizer = build_optimizer(self.model, CONFIG, CPU)
+        self.schedule = build_schedule(optimizer, CONFIG)
+        self.optimizer = accelerator.prepare(optimizer)
+        self.state = TrainingState(accelerator, optimizer=self.optimizer, schedule=self.schedule)
+
+    def step(self, times: int) -> None:
+        for _ in range(times):
+            self.model(torch.rand(2, 4)).square().mean().backward()
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+            self.schedule.step()
+
+
+def test_training_goes_on_the_same_to_the_bit(accelerator: Accelerator, tmp_path: Path) -> None:
+    first = Training(accelerator)
+    first.step(5)
+    first.state.save(tmp_path / "training", first.state.gather_random_states())
+    weights = {name: value.clone() for name, value in first.model.state_dict().items()}
+    first.step(5)
+
+    second = Training(accelerator)
+    second.model.load_state_dict(weights)
+    second.state.load(tmp_path / "training")
+    restore_random_state(tmp_path / "training", accelerator)
+    second.step(5)
+    assert torch.equal(first.model.weight, second.model.weight)
+    assert first.schedule.get_last_lr() == second.schedule.get_last_lr()
+
+
+@pytest.mark.parametrize("forgotten", ["optimizer", "random"])
+def test_forgetting_a_part_of_the_state_shows(accelerator: Accelerator, tmp_path: Path, forgotten: str) -> None:
+    """The negative control of the test above."""
+    first = Training(accelerator)
+    first.step(5)
+    first.state.save(tmp_path / "training", first.state.gather_random_states())
+    weights = {name: value.clone() for name, value in first.model.state_dict().items()}
+    first.step(5)
+
+    second = Training(accelerator)
+    second.model.load_state_dict(weights)
+    if forgotten != "optimizer":
+        second.state.load(tmp_path / "training")
+    if forgotten != "random":
+        restore_random_state(tmp_path / "training", accelerator)
+    second.step(5)
+    assert not torch.equal(first.model.weight, second.model.weight)
+
+
+def test_another_number_of_processes_is_refused(accelerator: Accelerator, tmp_path: Path) -> None:
+    training = Training(accelerator)
+    training.state.save(tmp_path / "training", [random_state(CPU), random_state(CPU)])
+    with pytest.raises(InputError, match=r"trained by 2 process\(es\) and would go on with 1; start it with 2 again"):
+        restore_random_state(tmp_path / "training", accelerator)
+
+
+def test_a_file_that_would_run_code_is_not_read(accelerator: Accelerator, tmp_path: Path) -> None:
+    class Bomb:
+        def __reduce__(self) -> tuple[object, tuple[Path]]:
+            return Path.touch, (tmp_path / "exploded",)
+
+    training = Training(accelerator)
+    training.state.save(tmp_path / "training", [random_state(CPU)])
+    torch.save(Bomb(), tmp_path / "training" / "random.pt")
+    with pytest.raises(pickle.UnpicklingError):
+        restore_random_state(tmp_path / "training", accelerator)
+    assert not (tmp_path / "exploded").exists()

@@ -1,0 +1,156 @@
+"""What the real page answers over HTTP: strange hosts, other sites, large bodies and closed paths are turned away."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.page import Page
+
+pytestmark = pytest.mark.slow
+CONFIG = "/config"
+JOIN = "/gradio_api/queue/join"
+
+
+def ask(
+    page: Page, method: str, path: str, body: bytes | Iterator[bytes] | None = None, **headers: str
+) -> tuple[int, str]:
+    """Status and text. `headers` with underscores for hyphens; the Host is the page's own unless given."""
+    connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=30)
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    named.setdefault("host", f"127.0.0.1:{page.port}")
+    try:
+        connection.request(method, path, body=body, headers=named, encode_chunked=not isinstance(body, bytes | None))
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode("utf-8", "replace")
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:{port}", "localhost:{port}", "[::1]:{port}", "LOCALHOST"])
+def test_loopback_names_are_served(page: Page, host: str) -> None:
+    assert ask(page, "GET", CONFIG, host=host.format(port=page.port))[0] == 200
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.nip.io:{port}", "192.168.1.5:{port}", ""])
+def test_other_names_are_turned_away_with_what_to_do(page: Page, host: str) -> None:
+    status, text = ask(page, "GET", CONFIG, host=host.format(port=page.port))
+    assert status in (400, 421)
+    assert "Open it under the address" in text or status == 400
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "https://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://127.0.0.1:1"},
+        {"sec_fetch_site": "cross-site"},
+        {"sec_fetch_site": "same-site"},
+    ],
+)
+def test_another_site_cannot_press_buttons(page: Page, headers: dict[str, str]) -> None:
+    status, text = ask(page, "POST", JOIN, b"{}", content_type="application/json", **headers)
+    assert (status, "Another site" in text) == (403, True)
+
+
+@pytest.mark.parametrize("headers", [{}, {"origin": "http://127.0.0.1:{port}"}, {"sec_fetch_site": "same-origin"}])
+def test_the_page_itself_and_programs_can(page: Page, headers: dict[str, str]) -> None:
+    """The control: such a request reaches Gradio, which finds it incomplete."""
+    own = {name: value.format(port=page.port) for name, value in headers.items()}
+    assert ask(page, "POST", JOIN, b"{}", content_type="application/json", **own)[0] == 422
+
+
+def test_a_large_body_is_refused_by_its_length(page: Page) -> None:
+    assert ask(page, "POST", JOIN, b" " * 1_100_000, content_type="application/json")[0] == 413
+
+
+def test_a_large_body_is_refused_though_it_hides_its_length(page: Page) -> None:
+    pieces = (b" " * 100_000 for _ in range(12))
+    assert ask(page, "POST", JOIN, pieces, content_type="application/json")[0] == 413
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/gradio_api/upload"),
+        ("GET", "/gradio_api/file=http://127.0.0.1:1/"),
+        ("GET", "/gradio_api/file=https://evil.example/"),
+        ("GET", "/gradio_api/file=HTTP://evil.example/"),
+        ("GET", "/gradio_api/proxy=https://evil.example/"),
+        ("GET", "/gradio_api/deep_link?session_hash=x"),
+    ],
+)
+def test_nothing_is_taken_and_nothing_fetched(page: Page, method: str, path: str) -> None:
+    status, text = ask(page, method, path, b"" if method == "POST" else None)
+    assert (status, "takes no files" in text) == (403, True)
+
+
+def test_a_file_of_the_home_is_not_served(page: Page) -> None:
+    path = page.home / "runs" / "calm-kea" / "status.json"
+    assert path.exists()
+    assert ask(page, "GET", f"/gradio_api/file={path}")[0] == 403
+
+
+@pytest.mark.parametrize("path", ["/monitoring/summary", "/docs", "/redoc", "/gradio_api/runs"])
+def test_gradios_own_side_doors_are_closed(page: Page, path: str) -> None:
+    status, text = ask(page, "GET", path)
+    assert status in (403, 404) or "detail" in text
+
+
+def call(page: Page, name: str, *values: object, **headers: str) -> tuple[str, str]:
+    """An endpoint as any program may call it: the last event and its data."""
+    body = json.dumps({"data": list(values)}).encode()
+    status, text = ask(page, "POST", f"/gradio_api/call/{name}", body, content_type="application/json", **headers)
+    assert status == 200, text
+    _, stream = ask(page, "GET", f"/gradio_api/call/{name}/{json.loads(text)['event_id']}", **headers)
+    events = re.findall(r"event: (\w+)\ndata: (.*)", stream)
+    return events[-1]
+
+
+def test_exactly_the_named_calls_are_there(page: Page) -> None:
+    names = set(json.loads(ask(page, "GET", "/gradio_api/info")[1])["named_endpoints"])
+    assert names == {"/preview", "/start", "/stop", "/status", "/generate", "/revisions", "/examples"}
+
+
+def test_programs_read_runs_and_revisions(page: Page) -> None:
+    event, data = call(page, "status", "calm-kea")
+    assert (event, json.loads(data)[0]["state"]) == ("complete", "finished")
+    event, data = call(page, "revisions")
+    [revision] = json.loads(data)[0]
+    assert (revision["run"], revision["step"]) == ("calm-kea", 20)
+
+
+FORWARDED = {"x_forwarded_for": "203.0.113.9"}
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("start", ["ready", "tiny", "accelerate", {}, "", ""]),
+        ("stop", ["calm-kea"]),
+        ("preview", ["files:/etc", ["root"], 10]),
+    ],
+)
+def test_a_stranger_starts_stops_and_reads_nothing(page: Page, name: str, values: list[object]) -> None:
+    event, data = call(page, name, *values, **FORWARDED)
+    assert (event, "for the owner" in data) == ("error", True)
+    event, data = call(page, name, *values, **FORWARDED, x_owner_key="wrong")
+    assert (event, "for the owner" in data) == ("error", True)
+
+
+def test_the_owners_key_opens(page: Page) -> None:
+    """The control: with the key the same call gets as far as the run, which is over."""
+    event, data = call(page, "stop", "calm-kea", **FORWARDED, x_owner_key="correct horse battery staple")
+    assert (event, "nothing to stop" in data) == ("error", True)
+
+
+def test_an_error_reaches_a_program_escaped(page: Page) -> None:
+    event, data = call(page, "status", "<img src=x onerror=alert(1)>")
+    assert event == "error"
+    assert "<img" not in data
+    assert "&lt;img" in data

@@ -1,0 +1,55 @@
+"""The page starts without what it does not need, and is served with what it must have."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import gradio as gr
+
+from pipeline.jobs.processes import ROOT
+from pipeline.settings import Settings
+from pipeline.ui.launch import launch_arguments
+
+HEAVY = ("torch", "transformers", "accelerate", "datasets", "polars", "tokenizers", "tiktoken", "ray")
+BUILD = f"""
+import sys
+import gradio
+before = set(sys.modules)
+import app
+from pipeline.settings import Settings
+from pipeline.ui.engine import Engine
+from pipeline.ui.launch import launch_arguments
+from pathlib import Path
+settings = Settings(home=Path(sys.argv[1]))
+app.build(Engine(settings))
+launch_arguments(settings)
+print([name for name in {HEAVY} if name in sys.modules], "huggingface_hub" in set(sys.modules) - before)
+"""
+
+
+def test_the_page_is_built_without_anything_heavy(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", BUILD, str(tmp_path / "home")]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120)
+    assert result.stdout.strip() == "[] False"
+    assert not (tmp_path / "home").exists()
+
+
+def test_the_page_is_served_closed(tmp_path: Path) -> None:
+    arguments = launch_arguments(Settings(home=tmp_path))
+    closed = ("share", "show_error", "ssr_mode", "enable_monitoring", "run_history", "mcp_server")
+    assert {arguments[name] for name in closed} == {False}
+    assert arguments["strict_cors"] is True
+    assert arguments["max_file_size"] == 0
+    assert arguments["footer_links"] == []
+    assert arguments["allowed_paths"] == []
+    assert str(tmp_path) in arguments["blocked_paths"]
+    assert len(arguments["app_kwargs"]["middleware"]) == 1
+
+
+def test_every_argument_is_one_that_gradio_has(tmp_path: Path) -> None:
+    import inspect
+
+    known = set(inspect.signature(gr.Blocks.launch).parameters)
+    assert set(launch_arguments(Settings(home=tmp_path))) <= known

@@ -1,0 +1,171 @@
+"""Every template shows what it is given as text, whoever wrote it."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pytest
+
+from pipeline.config import COURSE_KEPT_RATE
+from pipeline.data.samples import Sample
+from pipeline.data.scan import Scan
+from pipeline.folders import Home
+from pipeline.gallery.examples import Example
+from pipeline.jobs.views import CorpusView, corpus_view
+from pipeline.prompts import Prompt
+from pipeline.ui import setups
+from pipeline.ui.generate_tab import Answer
+from pipeline.ui.markup import environment, notice, render
+from pipeline.ui.run_view import Watched
+from pipeline.ui.texts import ASSETS
+from tests.ui.conftest import write_run
+
+EVIL = """"><script>alert(1)</script><img src=x onerror=alert(2)>' onmouseover='{{ 7*7 }}${7*7}"""
+OWN_TAGS = set(
+    "a article b button circle code dd details div dl dt footer h2 h3 h4 header i input li mark ol p path pre section "
+    "small span strong summary svg table tbody td th thead tr ul".split()
+)
+
+
+def assert_harmless(markup: str) -> None:
+    tags = re.findall(r"<\s*([a-zA-Z!][^\s/>]*)", markup)
+    assert set(tags) <= OWN_TAGS, set(tags) - OWN_TAGS
+    attributes = re.findall(r"<[a-z0-9]+((?:\s+[\w-]+(?:=\"[^\"]*\")?)*)\s*/?>", markup)
+    assert len(attributes) == len(tags), "a tag was torn open"
+    names = {name for part in attributes for name in re.findall(r"\s([\w-]+)(?==|\s|$)", re.sub(r'"[^"]*"', '""', part))}
+    assert not {name for name in names if name.startswith("on")}
+
+
+def report() -> dict[str, Any]:
+    return {
+        "scanned": 10,
+        "kept": 4,
+        "keep_rate": 0.4,
+        "keywords": {EVIL: {"files": 4, "rate": 0.4, "imported": None, "mentioned": None}},
+        "overlap": [{"keywords": [EVIL], "files": 4}],
+        "bad_rows": {EVIL: 2},
+        "bad_examples": [{"reason": EVIL, "where": EVIL}],
+        "skipped": 3,
+        "bytes": 5_000,
+        "kept_bytes": 2_000,
+        "seconds": 0.1,
+        "bytes_per_second": 50_000,
+        "repositories": [{"name": EVIL, "files": 4}],
+        "licenses": [{"name": EVIL, "files": 4}, {"name": "", "files": 1}],
+    }
+
+
+def sample() -> Sample:
+    return Sample(EVIL, EVIL, EVIL, EVIL, EVIL, EVIL, (EVIL[:5],))
+
+
+def corpus() -> CorpusView:
+    view = corpus_view(Home(Path("nowhere")), "some-id")
+    return dataclasses.replace(view, source=EVIL, error=EVIL, state="failed")
+
+
+def example() -> Example:
+    return Example(
+        id="abcd1234",
+        prompt=EVIL,
+        settings={},
+        seed=0,
+        revision=EVIL,
+        repo=EVIL,
+        run=EVIL,
+        step=5,
+        eval_loss=None,
+        texts=[EVIL, EVIL],
+        title=EVIL,
+        created_at=EVIL,
+    )
+
+
+SAMPLING = {"temperature": EVIL, "top_p": EVIL, "top_k": EVIL, "max_new_tokens": EVIL, "seed": 0}
+SHOWN: list[tuple[str, dict[str, Any]]] = [
+    ("notice", {"kind": "bad", "title": EVIL, "message": EVIL}),
+    ("blank", {"title": EVIL, "message": EVIL}),
+    ("scan_progress", {"scan": Scan(report(), [sample()], False), "limit": 100}),
+    ("scan_cancelled", {"scan": Scan(report(), [], False)}),
+    ("scan_figures", {"report": report(), "course_rate": COURSE_KEPT_RATE}),
+    ("keyword_hits", {"report": report()}),
+    ("overlap", {"report": report()}),
+    ("largest", {"report": report()}),
+    ("bad_rows", {"report": report(), "note": EVIL}),
+    ("sample", {"sample": sample(), "code": EVIL, "num_hidden": 3, "place": 1, "num_samples": 2}),
+    ("corpora", {"corpora": [corpus()]}),
+    ("prompts", {"prompts": [Prompt(EVIL, EVIL)], "current": EVIL}),
+    ("completion_failed", {"message": EVIL}),
+    (
+        "completion",
+        {
+            "prompt": EVIL,
+            "sampling": SAMPLING,
+            "answers": [Answer(example(), [EVIL, EVIL], note=EVIL)],
+            "example": example(),
+        },
+    ),
+    ("permalink", {"link": EVIL, "example": example()}),
+    ("gallery", {"examples": [example()]}),
+    ("log", {"lines": [EVIL]}),
+    ("pushes", {"pushes": [{"step": 1, "state": "refused", "revision": EVIL, "error": EVIL}], "repo": EVIL}),
+    ("story", {"name": EVIL, "rows": [{"step": 0, "text": EVIL}], "losses": {}}),
+    ("aside", {"text": EVIL}),
+    ("hint", {"text": EVIL}),
+    ("section", {"title": EVIL}),
+]
+
+
+@pytest.mark.parametrize(("template", "values"), SHOWN, ids=[name for name, _ in SHOWN])
+def test_hostile_values_stay_text(template: str, values: dict[str, Any]) -> None:
+    markup = render(template, **values)
+    assert "49" not in markup
+    assert_harmless(markup)
+
+
+def test_a_run_with_a_hostile_name_and_error_stays_text(home: Home) -> None:
+    from pipeline.files import write_json
+
+    folder = write_run(home, "evil-kea", state="failed", error=EVIL, message=EVIL)
+    write_json(folder.label, {"name": EVIL})
+    watched = Watched.of(home, None)
+    from pipeline.ui import run_view
+
+    for markup in (run_view.strip(watched), run_view.problem(watched), run_view.runs_table(watched)):
+        assert "script" in markup
+        assert_harmless(markup)
+
+
+def test_the_plan_shows_what_was_asked_as_text(home: Home) -> None:
+    setup = setups.Setup(corpus="ready", preset="tiny", recipe="accelerate", changes={})
+    foresight = setups.foresee(home, setup)
+    assert_harmless(render("plan", foresight=foresight, course=setups.course_figures("accelerate")))
+
+
+@pytest.mark.parametrize("markup", [f"<p>{EVIL}</p>", f'<p title="{EVIL}">', "<iframe></iframe>", '<b onclick="x">'])
+def test_the_check_sees_what_was_not_escaped(markup: str) -> None:
+    """The control."""
+    with pytest.raises(AssertionError):
+        assert_harmless(markup)
+
+
+def test_an_error_is_shown_escaped() -> None:
+    assert "&lt;script&gt;" in notice(EVIL)
+
+
+def test_a_template_that_is_given_too_little_says_so() -> None:
+    with pytest.raises(jinja2.UndefinedError):
+        render("notice", kind="bad")
+
+
+@pytest.mark.parametrize("path", sorted((ASSETS / "templates").glob("*.j2")), ids=lambda path: path.name)
+def test_no_template_switches_escaping_off(path: Path) -> None:
+    source = path.read_text(encoding="utf-8")
+    assert "|safe" not in source.replace(" ", "")
+    assert "autoescape" not in source
+    assert environment().autoescape is True
+    environment().get_template(path.name)

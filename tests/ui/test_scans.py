@@ -1,0 +1,80 @@
+"""Looks at data are shared, kept when they cannot change, and end when nobody watches."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import BusyError, InputError
+from pipeline.ui import scans
+from pipeline.ui.scans import Scans
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> str:
+    for number in range(300):
+        (tmp_path / f"file{number}.py").write_text(f"import pandas as pd\nprint({number})\n" if number % 3 else "x = 1\n")
+    return f"files:{tmp_path}"
+
+
+def test_a_look_ends_with_everything_that_was_found(source: str) -> None:
+    *_, last = Scans().watch(source, ("pandas",), 20_000)
+    assert last.done
+    assert (last.report["scanned"], last.report["kept"]) == (300, 200)
+    assert last.samples[0].keywords == ("pandas",)
+
+
+def test_the_limit_holds_exactly(source: str) -> None:
+    *_, last = Scans().watch(source, ("pandas",), 50)
+    assert last.report["scanned"] == 50
+
+
+def test_two_who_ask_for_the_same_share_one_look(source: str) -> None:
+    looks = Scans()
+    one = looks.watch(source, ("pandas",), 20_000)
+    two = looks.watch(source, ("pandas",), 20_000)
+    next(one), next(two)
+    assert len(looks._looks) == 1
+    assert list(one)[-1:] == list(two)[-1:]
+
+
+def test_a_look_that_can_change_is_not_kept_and_the_installed_one_is(source: str) -> None:
+    looks = Scans()
+    list(looks.watch(source, ("pandas",), 20))
+    assert looks._looks == {}
+    *_, last = looks.watch("installed", ("pandas",), 20)
+    *_, again = looks.watch("installed", ("pandas",), 20)
+    assert again is last
+
+
+def test_a_look_that_nobody_watches_ends() -> None:
+    looks = Scans()
+    watching = looks.watch("installed", ("pandas",), 20_000)
+    next(watching)
+    watching.close()
+    assert looks._looks == {}
+    end = time.monotonic() + 30
+    while any(thread.name == "look" for thread in threading.enumerate()):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_what_the_scan_refuses_reaches_who_watches(tmp_path: Path) -> None:
+    looks = Scans()
+    with pytest.raises(InputError, match="nowhere"):
+        list(looks.watch(f"files:{tmp_path}/nowhere", ("pandas",), 10))
+    assert looks._looks == {}
+
+
+def test_too_many_looks_at_once_are_refused(source: str) -> None:
+    looks = Scans()
+    watching = []
+    for number in range(scans.MOST_RUNNING):
+        look = scans._Look((source, ("x",), number))  # not started: it stays on
+        looks._looks[look.key] = look
+        watching.append(look)
+    with pytest.raises(BusyError, match="press Scan"):
+        next(looks.watch(source, ("pandas",), 10))

@@ -1,0 +1,114 @@
+"""What the inputs of the page mean, and that one set-up makes one run however often Start is pressed."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from pipeline.config import COURSE_KEYWORDS, PRESETS
+from pipeline.errors import InputError
+from pipeline.files import read_json, write_json
+from pipeline.folders import Home
+from pipeline.jobs.views import corpus_views, run_views
+from pipeline.settings import Settings
+from pipeline.ui import setups
+from pipeline.ui.setups import Setup
+
+SETUP = Setup(corpus="ready", preset="tiny", recipe="accelerate", changes={"max_steps": "50"})
+
+
+def test_an_empty_field_leaves_the_table_its_figure() -> None:
+    setup = Setup.of_inputs("ready", "tiny", "keras", "40", None, "", "", None, "", "7")
+    assert setup.changes == {"max_steps": "40", "seed": "7"}
+
+
+def test_start_pressed_twice_makes_one_run(settings: Settings, home: Home) -> None:
+    assert setups.start(settings, SETUP, "browser-one") == setups.start(settings, SETUP, "browser-one")
+    assert len(run_views(home)) == 1
+
+
+def test_start_pressed_by_many_at_once_on_one_page_makes_one_run(settings: Settings, home: Home) -> None:
+    barrier = threading.Barrier(6)
+
+    def press() -> None:
+        barrier.wait()
+        setups.start(settings, SETUP, "browser-one")
+
+    threads = [threading.Thread(target=press) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(run_views(home)) == 1
+
+
+def test_another_set_up_and_another_browser_make_another_run(settings: Settings, home: Home) -> None:
+    """The control."""
+    setups.start(settings, SETUP, "browser-one")
+    setups.start(settings, SETUP, "browser-two")
+    setups.start(settings, Setup(corpus="ready", preset="tiny", recipe="keras", changes={}), "browser-one")
+    views = run_views(home)
+    assert [view.state for view in views] == ["queued"] * 3
+    assert sorted(view.place or 0 for view in views) == [1, 2, 3]
+
+
+def test_the_same_set_up_runs_again_once_its_run_is_over(settings: Settings, home: Home) -> None:
+    first = setups.start(settings, SETUP, "browser-one")
+    request = read_json(home.run(first).request) or {}
+    write_json(home.run(first).status, {"request_id": request["request_id"], "state": "finished"})
+    second = setups.start(settings, SETUP, "browser-one")
+    assert second != first
+    assert setups.start(settings, SETUP, "browser-one") == second
+
+
+def test_without_a_corpus_the_first_one_is_asked_for_before_the_run(settings: Settings, home: Home) -> None:
+    setup = Setup(corpus="", preset="small", recipe="accelerate", changes={})
+    run = setups.start(settings, setup, "browser-one")
+    assert setups.start(settings, setup, "browser-one") == run
+    assert setups.start(settings, setup, "browser-two") != run
+    [corpus] = [view for view in corpus_views(home) if view.corpus == setups.FIRST_CORPUS]
+    request = read_json(home.corpus(setups.FIRST_CORPUS).request) or {}
+    assert request["config"]["vocab_size"] == PRESETS["small"].vocab_size
+    [*_, first] = run_views(home)
+    assert (corpus.place, first.run, first.place) == (1, run, 2)
+
+
+def test_a_bad_figure_starts_nothing(settings: Settings, home: Home) -> None:
+    with pytest.raises(InputError, match="learning_rate is 'fast'"):
+        setups.start(settings, Setup.of_inputs("ready", "tiny", "keras", "", "fast", "", "", "", "", ""), "b")
+    assert run_views(home) == []
+
+
+def test_the_plan_knows_what_the_run_takes(home: Home, settings: Settings) -> None:
+    foresight = setups.foresee(home, SETUP)
+    assert foresight.is_corpus_known
+    assert foresight.plan.steps == 50
+    assert foresight.plan.tokens == 50 * 32 * 128
+    assert not setups.foresee(home, Setup(corpus="", preset="course", recipe="trainer", changes={})).is_corpus_known
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "repo", "spec"),
+    [
+        ("installed", "/tmp", "a/b", "installed"),
+        ("files", " /data/*.gz ", "a/b", "files:/data/*.gz"),
+        ("hub", None, "a/b", "hub:a/b"),
+        ("files", None, None, "files:"),
+    ],
+)
+def test_a_source_is_named_as_the_engine_names_it(kind: str, path: str | None, repo: str | None, spec: str) -> None:
+    assert setups.source_spec(kind, path, repo) == spec
+
+
+def test_keywords_are_those_ticked_and_those_typed_each_once() -> None:
+    assert setups.keyword_list(["pandas"], " polars, pandas ,,torch") == ("pandas", "polars", "torch")
+    assert setups.keyword_list(None, None) == ()
+
+
+def test_a_corpus_without_keywords_is_refused() -> None:
+    with pytest.raises(InputError, match="keywords"):
+        setups.new_corpus("installed", (), 4_096, None)
+    assert setups.new_corpus("installed", COURSE_KEYWORDS, 4_096.0, 50.0).max_files == 50
+    with pytest.raises(InputError, match="vocab_size"):
+        setups.new_corpus("installed", COURSE_KEYWORDS, None, None)
