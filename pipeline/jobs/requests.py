@@ -194,10 +194,17 @@ def _find(folder: Folder, what: str, known: list[str]) -> Folder:
 
 
 def _data_request(config: DataConfig) -> dict[str, Any]:
-    """The configuration with its path made absolute: the job works from another folder than whoever asks."""
+    """The configuration with its paths made absolute: the job works from another folder than whoever asks."""
     kind, _, path = config.source.partition(":")
-    source = f"files:{Path(path).expanduser().absolute()}" if kind == "files" else config.source
-    return {**dataclasses.asdict(config), "source": source}
+    source = f"files:{_absolute(path)}" if kind == "files" else config.source
+    tokenizer = config.tokenizer
+    if tokenizer is not None and _absolute(tokenizer).is_dir():  # else it is the name of one on the Hub
+        tokenizer = str(_absolute(tokenizer))
+    return {**dataclasses.asdict(config), "source": source, "tokenizer": tokenizer}
+
+
+def _absolute(path: str) -> Path:
+    return Path(path).expanduser().absolute()
 
 
 def _new_id(home: Home) -> str:

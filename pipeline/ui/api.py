@@ -46,7 +46,9 @@ class Api:
             self.engine.access.require(request)
         limit = max(1, min(limit, self.engine.settings.limits.preview_rows))
         last = None
-        for state in self.engine.scans.watch(source, DataConfig(source=source, keywords=tuple(keywords)).keywords, limit):
+        for state in self.engine.scans.watch(
+            source, DataConfig(source=source, keywords=tuple(keywords)).keywords, limit
+        ):
             last = state
         assert last is not None  # a scan always has an end
         return {**last.report, "samples": [sample.to_dict() for sample in last.samples]}

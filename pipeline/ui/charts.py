@@ -54,7 +54,7 @@ def line_plot(chart: Chart) -> gr.LinePlot:
         y_axis_format=chart.axis_format,
         x_title="step",
         y_title=" ",
-        y_lim=None if many else [0, None],
+        **({} if many else {"y_lim": [0, None]}),
         height=196,
         show_label=False,
         container=False,

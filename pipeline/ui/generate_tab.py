@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import gradio as gr
@@ -14,6 +13,7 @@ from pipeline.gallery.examples import TITLE_CHARACTERS, Example
 from pipeline.generation.choose import choose
 from pipeline.generation.settings import Sampling
 from pipeline.prompts import course_prompts
+from pipeline.ui.answers import Answer, Result
 from pipeline.ui.engine import Engine
 from pipeline.ui.formats import loss, whole
 from pipeline.ui.links import permalink
@@ -29,40 +29,6 @@ MOST_AT_ONCE = 8
 """Completions that may be watched at once; the generator writes them one after the other."""
 
 Updates = dict[Any, Any]
-
-
-@dataclass
-class Answer:
-    """What one revision wrote, so far."""
-
-    revision: Any
-    """Revision, or the kept Example: both name revision, run, step and evaluation loss."""
-    texts: list[str]
-    is_live: bool = True
-    num_tokens: int = 0
-    seconds: float = 0.0
-    note: str = ""
-    done: dict[int, tuple[int, float]] = field(default_factory=dict)
-    """Tokens and seconds of each sample."""
-
-    def add(self, piece: Any) -> None:
-        self.texts[piece.sample] += piece.text
-        self.done[piece.sample] = (piece.tokens, piece.seconds)
-        self.note = piece.note or self.note
-
-    @property
-    def tokens_per_second(self) -> float | None:
-        seconds = sum(s for _, s in self.done.values())
-        return sum(n for n, _ in self.done.values()) / seconds if seconds else None
-
-
-@dataclass(frozen=True)
-class Result:
-    """A completion that can be kept: everything needed to show it again as it was."""
-
-    prompt: str
-    sampling: dict[str, Any]
-    answer: Answer
 
 
 class GenerateTab:
@@ -106,12 +72,8 @@ class GenerateTab:
         limits, usual = self.engine.settings.limits, Sampling()
         with card("form-card", "fold"):
             head(t("generate.settings"), fold=True)
-            self.revision = ask(
-                gr.Dropdown, [], label=t("generate.revision"), filterable=False, elem_id="revision"
-            )
-            self.other = ask(
-                gr.Dropdown, [], label=t("generate.other"), filterable=False, elem_id="other"
-            )
+            self.revision = ask(gr.Dropdown, [], label=t("generate.revision"), filterable=False, elem_id="revision")
+            self.other = ask(gr.Dropdown, [], label=t("generate.other"), filterable=False, elem_id="other")
             self.temperature = ask(
                 gr.Slider, 0, 1.5, usual.temperature, step=0.05, label=t("generate.temperature"), buttons=[]
             )
@@ -217,7 +179,13 @@ class GenerateTab:
         revisions = self.engine.registry.revisions()
         named = [
             (
-                t("generate.revision.choice", step=whole(r.step), loss=loss(r.eval_loss), run=r.run, revision=r.revision),
+                t(
+                    "generate.revision.choice",
+                    step=whole(r.step),
+                    loss=loss(r.eval_loss),
+                    run=r.run,
+                    revision=r.revision,
+                ),
                 r.revision,
             )
             for r in revisions
@@ -259,7 +227,10 @@ class GenerateTab:
         try:
             example = self.engine.examples.get(example_id)
         except PipelineError as error:
-            return {self.shows[0]: gr.Tabs(selected="generate"), self.written: render("completion_failed", message=str(error))}
+            return {
+                self.shows[0]: gr.Tabs(selected="generate"),
+                self.written: render("completion_failed", message=str(error)),
+            }
         answer = Answer(example, example.texts, is_live=False)
         return {
             **self.fill(example),

@@ -116,4 +116,3 @@ class PrepareCard:
         if hash(text) == shown:
             return gr.skip()
         return hash(text), text
-

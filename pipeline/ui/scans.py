@@ -89,7 +89,8 @@ class _Look:
         seen: Scan | None = None
         while True:
             with self._changed:
-                self._changed.wait_for(lambda seen=seen: self.is_over or self._newest is not seen)
+                while not self.is_over and self._newest is seen:
+                    self._changed.wait()
                 newest, is_over, error = self._newest, self.is_over, self._error
             if newest is not None and newest is not seen:
                 seen = newest

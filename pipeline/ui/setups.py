@@ -50,9 +50,7 @@ def keyword_list(chosen: Sequence[str] | None, own: str | None) -> tuple[str, ..
     return tuple(dict.fromkeys([*(chosen or ()), *filter(None, typed)]))
 
 
-def new_corpus(
-    source: str, keywords: tuple[str, ...], vocab_size: float | None, max_files: float | None
-) -> DataConfig:
+def new_corpus(source: str, keywords: tuple[str, ...], vocab_size: float | None, max_files: float | None) -> DataConfig:
     """Raises InputError for a value out of range."""
     require(vocab_size is not None, "vocab_size", vocab_size, "set 257 to 1000000")
     assert vocab_size is not None
@@ -111,9 +109,8 @@ def start(settings: Settings, setup: Setup, session: str) -> str:
         folder = home.corpus(corpus)
         if not folder.is_ready and not folder.request.exists():
             config = DataConfig(vocab_size=PRESETS[setup.preset].vocab_size)
-            requests.start_preparing(
-                settings, config=config, corpus_id=corpus, request_id=next(setup.request_ids(session))
-            )
+            request_id = f"corpus-{next(setup.request_ids(session))}"  # not the run's: a request id names one job
+            requests.start_preparing(settings, config=config, corpus_id=corpus, request_id=request_id)
     for request_id in setup.request_ids(session):
         run = requests.start_training(
             settings,

@@ -68,7 +68,10 @@ class TrainTab:
         with card("form-card", "fold", elem_id="setup"):
             head(t("train.setup"), fold=True)
             self.corpus = ask(gr.Dropdown, [], label=t("train.corpus"), filterable=False, elem_id="corpus")
-            presets = [(t("train.preset.choice", title=p.title, layers=p.n_layer, width=p.n_embd), name) for name, p in PRESETS.items()]
+            presets = [
+                (t("train.preset.choice", title=p.title, layers=p.n_layer, width=p.n_embd), name)
+                for name, p in PRESETS.items()
+            ]
             self.preset = ask(gr.Dropdown, presets, value="tiny", label=t("train.preset"), filterable=False)
             self.recipe = ask(
                 gr.Radio, list(RECIPES), value="accelerate", label=t("train.recipe"), elem_classes="segments"
@@ -110,7 +113,7 @@ class TrainTab:
                     self.log = html(elem_id="log", autoscroll=True, max_height=264)
 
     def connect(self, page: gr.Blocks) -> None:
-        setup = [self.corpus, self.preset, self.recipe, *self.numbers]
+        setup: list[Any] = [self.corpus, self.preset, self.recipe, *self.numbers]
         live: dict[str, Any] = {**QUIET, "queue": False, "concurrency_limit": None}
         seen = [self.chosen, self.shown, self.corpus]
         views = [
@@ -131,9 +134,7 @@ class TrainTab:
 
     # ---- handlers: what a person presses ----
 
-    def begin(
-        self, request: gr.Request, corpus: str, preset: str, recipe: str, *numbers: Any
-    ) -> tuple[str, Any]:
+    def begin(self, request: gr.Request, corpus: str, preset: str, recipe: str, *numbers: Any) -> tuple[str, Any]:
         """Start, or queue, the run that is set up. Pressed twice, one run."""
         try:
             self.engine.access.require(request)
@@ -181,7 +182,11 @@ class TrainTab:
         if is_chart_tick or not shown.get("has_metrics"):
             fresh |= self._charts(watched)
         sent = shown["sent"]
-        updates = {part: value() if callable(value) else value for part, (key, value) in fresh.items() if sent.get(part._id) != key}
+        updates = {
+            part: value() if callable(value) else value
+            for part, (key, value) in fresh.items()
+            if sent.get(part._id) != key
+        }
         keys = {part._id: key for part, (key, _) in fresh.items()}
         now = {
             "ticks": shown["ticks"] + 1,

@@ -22,7 +22,12 @@ class Unlock:
             self.message = html(elem_id="access")
             with gr.Row(elem_classes="actions", visible=False) as self.form:
                 self.key = ask(
-                    gr.Textbox, label=t("access.key"), show_label=False, type="password", max_lines=1, elem_id="owner-key"
+                    gr.Textbox,
+                    label=t("access.key"),
+                    show_label=False,
+                    type="password",
+                    max_lines=1,
+                    elem_id="owner-key",
                 )
                 self.button = gr.Button(t("access.unlock"), variant="primary", elem_id="unlock")
 

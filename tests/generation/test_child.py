@@ -68,24 +68,21 @@ def test_one_process_serves_all_requests(generator: Generator, revision: Revisio
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
-def test_a_crash_in_mid_stream_is_one_sentence_and_the_next_request_works(
-    generator: Generator, endless: Revision, number: signal.Signals
+def test_a_kill_in_mid_stream_is_one_sentence_and_the_next_request_works(
+    generator: Generator, endless: Revision
 ) -> None:
     stream = generator.stream(endless, PROMPT, ENDLESS)
     next(stream)
     (process,) = processes_of()
-    process.send_signal(number)
-    with pytest.raises(
-        PipelineError, match=rf"^The generator ended \(killed by {number.name}\)\. Press Complete again"
-    ):
+    process.kill()
+    with pytest.raises(PipelineError, match=r"^The generator ended \(killed by SIGKILL\)\. Press Complete again"):
         list(stream)
     assert generator.generate(endless, PROMPT, SHORT)["samples"]
     assert processes_of() != [process]
 
 
 @pytest.mark.slow
-def test_without_a_crash_the_stream_comes_to_its_end(generator: Generator, endless: Revision) -> None:
+def test_without_a_kill_the_stream_comes_to_its_end(generator: Generator, endless: Revision) -> None:
     """The control: the same steps, and a signal that means nothing."""
     stream = generator.stream(endless, PROMPT, replace(SHORT, max_new_tokens=200))
     next(stream)
@@ -97,7 +94,7 @@ def test_without_a_crash_the_stream_comes_to_its_end(generator: Generator, endle
 
 
 @pytest.mark.slow
-def test_a_crash_between_two_requests_is_not_even_noticed(generator: Generator, revision: Revision) -> None:
+def test_a_kill_between_two_requests_is_not_even_noticed(generator: Generator, revision: Revision) -> None:
     generator.generate(revision, PROMPT, SHORT)
     (process,) = processes_of()
     process.kill()

@@ -47,7 +47,13 @@ def test_the_owner_is_needed_wherever_others_reach_the_page(
 
 @pytest.mark.parametrize(
     ("host", "name"),
-    [("localhost", "localhost"), ("LOCALHOST:80", "localhost"), ("[::1]:7860", "::1"), ("[::1]", "::1"), ("::1", "::1")],
+    [
+        ("localhost", "localhost"),
+        ("LOCALHOST:80", "localhost"),
+        ("[::1]:7860", "::1"),
+        ("[::1]", "::1"),
+        ("::1", "::1"),
+    ],
 )
 def test_a_host_header_is_read_without_port_and_brackets(host: str, name: str) -> None:
     assert host_name(host) == name

@@ -33,6 +33,8 @@ def test_numbers_are_short_and_carry_their_unit(written: str, read: str) -> None
     assert written == read
 
 
-@pytest.mark.parametrize("name", ["whole", "loss", "perplexity", "rate", "percent", "compact", "size", "duration", "ago"])
+@pytest.mark.parametrize(
+    "name", ["whole", "loss", "perplexity", "rate", "percent", "compact", "size", "duration", "ago"]
+)
 def test_what_is_not_known_is_a_dash(name: str) -> None:
     assert getattr(formats, name)(None) == formats.UNKNOWN

@@ -18,7 +18,7 @@ from pipeline.gallery.examples import Example
 from pipeline.jobs.views import CorpusView, corpus_view
 from pipeline.prompts import Prompt
 from pipeline.ui import setups
-from pipeline.ui.generate_tab import Answer
+from pipeline.ui.answers import Answer
 from pipeline.ui.markup import environment, notice, render
 from pipeline.ui.run_view import Watched
 from pipeline.ui.texts import ASSETS
@@ -36,7 +36,9 @@ def assert_harmless(markup: str) -> None:
     assert set(tags) <= OWN_TAGS, set(tags) - OWN_TAGS
     attributes = re.findall(r"<[a-z0-9]+((?:\s+[\w-]+(?:=\"[^\"]*\")?)*)\s*/?>", markup)
     assert len(attributes) == len(tags), "a tag was torn open"
-    names = {name for part in attributes for name in re.findall(r"\s([\w-]+)(?==|\s|$)", re.sub(r'"[^"]*"', '""', part))}
+    names = {
+        name for part in attributes for name in re.findall(r"\s([\w-]+)(?==|\s|$)", re.sub(r'"[^"]*"', '""', part))
+    }
     assert not {name for name in names if name.startswith("on")}
 
 

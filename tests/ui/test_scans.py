@@ -16,7 +16,9 @@ from pipeline.ui.scans import Scans
 @pytest.fixture
 def source(tmp_path: Path) -> str:
     for number in range(300):
-        (tmp_path / f"file{number}.py").write_text(f"import pandas as pd\nprint({number})\n" if number % 3 else "x = 1\n")
+        (tmp_path / f"file{number}.py").write_text(
+            f"import pandas as pd\nprint({number})\n" if number % 3 else "x = 1\n"
+        )
     return f"files:{tmp_path}"
 
 

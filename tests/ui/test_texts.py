@@ -95,7 +95,9 @@ def literal_texts(path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in PYTHON if path.stem.endswith(("_tab", "_card", "_bar", "unlock", "app", "run_view"))], ids=str
+    "path",
+    [path for path in PYTHON if path.stem.endswith(("_tab", "_card", "_bar", "unlock", "app", "run_view"))],
+    ids=str,
 )
 def test_tabs_hold_no_texts_of_their_own(path: Path) -> None:
     assert literal_texts(path) == []

@@ -9,7 +9,10 @@ from pipeline.ui.theme import TOKENS, Studio, token_css
 
 SYNTAX = [name for name in TOKENS if name.startswith("syn-")]
 TEXT = [
-    *[("ink", back) for back in ("canvas", "surface", "sunken", "hover", "accent-soft", "mark", "warn-soft", "bad-soft")],
+    *[
+        ("ink", back)
+        for back in ("canvas", "surface", "sunken", "hover", "accent-soft", "mark", "warn-soft", "bad-soft")
+    ],
     *[(ink, back) for ink in ("ink-2", "ink-3") for back in ("canvas", "surface", "sunken", "hover")],
     *[("accent", back) for back in ("canvas", "surface", "sunken", "accent-soft")],
     ("accent-ink", "accent"),
