@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from pipeline.jobs.processes import ROOT
+from pipeline.environment import ROOT
 
 START_SECONDS = 90
 

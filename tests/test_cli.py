@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from pipeline.cli import _repeat_lists, main
+from pipeline.environment import ROOT
 from pipeline.folders import Home
-from pipeline.jobs.processes import ROOT
 
 COMMANDS = "preview prepare train runs status stop resume logs revisions generate score publish demo".split()
 

@@ -16,26 +16,19 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from pipeline.environment import child_environment
 from pipeline.errors import BusyError, PipelineError
 
-ROOT = Path(__file__).resolve().parents[2]
 MODULE = "pipeline.generation"
 MAX_REQUESTS = 5
 """One that is answered and a few that wait."""
 
-VARIABLES = frozenset("PATH HOME USER LANG TZ TMPDIR VIRTUAL_ENV LD_LIBRARY_PATH PYTHONPATH XDG_CACHE_HOME".split())
-PREFIXES = ("LC_", "CUDA_", "NVIDIA_", "OMP_", "MKL_", "TORCH", "PYTORCH_")
-
 
 def environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """What the generator may see of `environ`: an allow-list without tokens and keys. It needs no network either."""
-    kept = {name: value for name, value in environ.items() if name in VARIABLES or name.startswith(PREFIXES)}
+    """What the generator may see of `environ`. It reads this disk only."""
     return {
-        **kept,
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), kept.get("PYTHONPATH", "")])),
+        **child_environment(environ),
         "HF_HUB_OFFLINE": "1",
-        "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "TRANSFORMERS_VERBOSITY": "error",
         "TOKENIZERS_PARALLELISM": "false",
     }

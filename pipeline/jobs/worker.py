@@ -12,10 +12,11 @@ import subprocess
 import time
 from collections.abc import Mapping
 
+from pipeline.environment import child_environment
 from pipeline.files import is_locked, locked, read_json, write_json
 from pipeline.folders import Home, JobFolder
 from pipeline.hub import publisher
-from pipeline.jobs.processes import identify, job_environment, spawn
+from pipeline.jobs.processes import identify, spawn
 from pipeline.jobs.state import RUNNING, JobState, in_order, process_of
 from pipeline.settings import Settings
 
@@ -82,7 +83,7 @@ class Worker:
     def _start(self, state: JobState) -> None:
         """Start a queued job and write down which process it is."""
         folder = self._folder(state)
-        environment = {**job_environment(), "PIPELINE_HOME": str(self.settings.home)}
+        environment = {**child_environment(), "PIPELINE_HOME": str(self.settings.home)}
         child = spawn(self.modules[state.kind], [str(folder.path)], log=folder.log, environment=environment)
         created = identify(child.pid).created
         self._children[state.request_id] = child

@@ -4,6 +4,7 @@ Read it in this order:
 
     loop          the whole of a run, top to bottom
     run           what was asked for: request.json, config.json, the corpus; new or resumed
+    session       everything a run has in memory, and how that goes into a checkpoint and back
     model         GPT-2 with fresh weights
     loss          one loss per token; windows with key tokens count more
     optimizer     AdamW, decay where GPT-2 wants it
@@ -11,6 +12,7 @@ Read it in this order:
     evaluation    validation loss, the mean over tokens on all processes
     checkpoints   complete or absent: staged, hashed, renamed; the newest that verifies
     state         what a checkpoint holds beside the model, so that a resumed run is the same to the bit
+    sample        a short completion at each evaluation
     record        what a run says of itself: metrics.jsonl, samples.jsonl, status.json, its log
     processes     one process or several: who writes, and when all of them stop
     machine       cores, device and precision: measured, not assumed

@@ -13,6 +13,9 @@ parts       the few ways this page makes components
 charts      metrics as short tables that a line plot can bear
 scans       looks at data, shared by everybody who asks for the same one
 setups      what the inputs of a tab mean: a corpus to prepare, a run to start
-top_bar, data_tab, prepare_card, train_tab, generate_tab, gallery_tab
+run_view    one run as HTML
+answers     what a revision made of a prompt
+links       addresses that people pass on
+top_bar, unlock, data_tab, prepare_card, train_tab, generate_tab, gallery_tab
 api         the same calls for programs: preview, start, stop, status, generate, revisions, examples
 """

@@ -18,8 +18,6 @@ class Answer:
     """The revision, or the kept example: both name revision, run, step and evaluation loss."""
     texts: list[str]
     is_live: bool = True
-    num_tokens: int = 0
-    seconds: float = 0.0
     note: str = ""
     done: dict[int, tuple[int, float]] = field(default_factory=dict)
     """Tokens and seconds of each sample."""
@@ -41,4 +39,5 @@ class Result:
 
     prompt: str
     sampling: dict[str, Any]
-    answer: Answer
+    revision: Revision
+    texts: list[str]

@@ -43,6 +43,7 @@ COLOURS = {"train": "var(--series-train)", "validation": "var(--series-val)"}
 def line_plot(chart: Chart) -> gr.LinePlot:
     """The empty plot. Nothing but its value may change later: anything else draws it anew, with a flicker."""
     many = len(chart.series) > 1
+    from_zero: dict[str, Any] = {} if many else {"y_lim": [0, None]}
     return gr.LinePlot(
         None,
         x="step",
@@ -54,7 +55,7 @@ def line_plot(chart: Chart) -> gr.LinePlot:
         y_axis_format=chart.axis_format,
         x_title="step",
         y_title=" ",
-        **({} if many else {"y_lim": [0, None]}),
+        **from_zero,
         height=196,
         show_label=False,
         container=False,

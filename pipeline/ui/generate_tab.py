@@ -18,7 +18,7 @@ from pipeline.ui.engine import Engine
 from pipeline.ui.formats import loss, whole
 from pipeline.ui.links import permalink
 from pipeline.ui.markup import notice, render
-from pipeline.ui.parts import QUIET, ask, card, head, html, picks
+from pipeline.ui.parts import QUIET, ask, card, editor, head, html, picks
 from pipeline.ui.texts import t
 
 NEWEST = "newest"
@@ -46,18 +46,7 @@ class GenerateTab:
             with gr.Column(elem_classes="main", min_width=0):
                 self.cards = picks(self._cards(first.text), attribute="prompt", elem_id="prompts")
                 with card("flush", "editor"):
-                    self.prompt = ask(
-                        gr.Code,
-                        first.text,
-                        language="python",
-                        lines=6,
-                        max_lines=14,
-                        show_label=False,
-                        container=False,
-                        buttons=[],
-                        label=t("generate.prompt"),
-                        elem_id="prompt",
-                    )
+                    self.prompt = editor(first.text, label=t("generate.prompt"), elem_id="prompt")
                     with gr.Row(elem_classes="toolbar"):
                         html(render("hint", text=t("generate.hint")))
                         self.stop = gr.Button(t("generate.stop"), variant="stop", visible=False, elem_id="stop-writing")
@@ -151,7 +140,7 @@ class GenerateTab:
         except PipelineError as error:
             yield {self.written: render("completion_failed", message=str(error))}
             return
-        result = Result(prompt, sampling.to_dict(), answers[0])
+        result = Result(prompt, sampling.to_dict(), revisions[0], answers[0].texts)
         yield {self.written: self.completion(prompt, sampling.to_dict(), answers), self.result: result}
 
     def rest(self) -> tuple[gr.Button, gr.Button]:
@@ -206,8 +195,8 @@ class GenerateTab:
                 prompt=result.prompt,
                 settings=result.sampling,
                 seed=result.sampling["seed"],
-                revision=result.answer.revision,
-                texts=result.answer.texts,
+                revision=result.revision,
+                texts=result.texts,
                 title=(title or "").strip(),
             )
         except PipelineError as error:
@@ -242,11 +231,12 @@ class GenerateTab:
     def fill(self, example: Example) -> Updates:
         """The inputs of an example, with the Generate tab in front."""
         values = _sampling_of(example)
-        known = {revision.revision for revision in self.engine.registry.revisions()}
+        revision, other = self.list_revisions(example.revision, None)
         return {
             self.shows[0]: gr.Tabs(selected="generate"),
             self.prompt: example.prompt,
-            self.revision: example.revision if example.revision in known else NEWEST,
+            self.revision: revision,
+            self.other: other,
             self.temperature: values["temperature"],
             self.top_p: values["top_p"],
             self.top_k: values["top_k"],

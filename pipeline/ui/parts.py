@@ -40,6 +40,13 @@ def ask(kind: type[Input], *args: Any, **settings: Any) -> Input:
     return kind(*args, interactive=True, **settings)  # type: ignore[call-arg]
 
 
+def editor(value: str, **settings: Any) -> gr.Textbox:
+    """A field for code. Not gr.Code: that strips what it shows, and a prompt's last newline decides what comes next."""
+    return gr.Textbox(
+        value, lines=7, max_lines=16, show_label=False, container=False, interactive=True, autofocus=False, **settings
+    )
+
+
 def card(*classes: str, **settings: Any) -> gr.Column:
     return gr.Column(elem_classes=["card", *classes], min_width=0, **settings)
 

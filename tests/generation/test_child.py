@@ -14,8 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from pipeline.environment import ROOT
 from pipeline.errors import PipelineError
-from pipeline.generation.child import ROOT, environment
+from pipeline.generation.child import environment
 from pipeline.generation.process import Generator
 from pipeline.generation.settings import Sampling
 from pipeline.hub.registry import Revision

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.environment import ROOT
 from pipeline.files import write_json
 from pipeline.folders import Home
 from pipeline.jobs import worker
-from pipeline.jobs.processes import ROOT
 from pipeline.jobs.state import job_state
 from pipeline.settings import Limits, Settings
 

@@ -125,10 +125,10 @@ def status(folder: RunFolder) -> dict[str, Any]:
     return read_json(folder.status) or {}
 
 
-def losses(folder: RunFolder) -> dict[int, tuple[float | None, ...]]:
-    """By step, every figure of its rows that does not depend on the clock; NaN reads as None."""
+def losses(folder: RunFolder) -> dict[int, dict[str, float]]:
+    """By step, every figure of its row that does not depend on the clock."""
     names = ("train_loss", "weighted_loss", "eval_loss", "grad_norm", "learning_rate")
-    return {row["step"]: tuple(row.get(name) for name in names) for row in read_lines(folder.metrics)}
+    return {row["step"]: {name: row[name] for name in names if name in row} for row in read_lines(folder.metrics)}
 
 
 def weights(folder: RunFolder, step: int) -> str:

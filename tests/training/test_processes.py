@@ -6,21 +6,30 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from pipeline.files import is_locked, read_lines
 from pipeline.folders import Home, RunFolder
 from pipeline.training import checkpoints
-from tests.training.runs import ask_to_resume, losses, new_run, start_process, status, train_here, weights
+from tests.training.runs import ask_to_resume, copy_home, losses, new_run, start_process, status, train_here, weights
 
 pytestmark = pytest.mark.slow
-LONG = {"max_steps": 600, "eval_every_steps": 200, "checkpoint_every_steps": 50, "keep_checkpoints": 20}
+Start = Callable[..., "subprocess.Popen[bytes]"]
+LONG = {"max_steps": 240, "eval_every_steps": 80, "checkpoint_every_steps": 30}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(template: Home, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """What the others are compared with. Read only."""
+    folder = new_run(copy_home(template, tmp_path_factory.mktemp("undisturbed") / "home"), **LONG)
+    train_here(folder)
+    return folder
 
 
 @pytest.fixture
-def start() -> Iterator[object]:
+def start() -> Iterator[Start]:
     started: list[subprocess.Popen[bytes]] = []
 
     def start(folder: RunFolder, *launcher: str) -> subprocess.Popen[bytes]:
@@ -42,59 +51,56 @@ def wait_for_step(folder: RunFolder, process: subprocess.Popen[bytes], step: int
     raise AssertionError(f"step {step} was not reached: {folder.log.read_text()}")
 
 
-def test_a_killed_run_goes_on_the_same_to_the_bit(home: Home, start: object) -> None:
-    undisturbed = new_run(home, "undisturbed", **LONG)
-    train_here(undisturbed)
+def test_a_killed_run_goes_on_the_same_to_the_bit(home: Home, undisturbed: RunFolder, start: Start) -> None:
     killed = new_run(home, "killed", **LONG)
-    process = start(killed)  # type: ignore[operator]
-    wait_for_step(killed, process, 120)
+    process = start(killed)
+    wait_for_step(killed, process, 70)
     process.kill()
     process.wait()
     assert status(killed)["state"] == "running" and not is_locked(killed.lock)
     last_step = read_lines(killed.metrics)[-1]["step"]
-    assert 50 <= checkpoints.newest_valid(killed).step < 600
-    assert last_step - checkpoints.newest_valid(killed).step <= 50
+    assert 60 <= checkpoints.newest_valid(killed).step < 240
+    assert last_step - checkpoints.newest_valid(killed).step <= 30
 
     ask_to_resume(killed)
-    assert start(killed).wait() == 0  # type: ignore[operator]
+    assert start(killed).wait() == 0
     assert status(killed)["state"] == "finished"
     assert losses(killed) == losses(undisturbed)
-    assert weights(killed, 600) == weights(undisturbed, 600)
+    assert weights(killed, 240) == weights(undisturbed, 240)
     assert "Traceback" not in killed.log.read_text()
 
 
-def test_sigterm_saves_the_step_it_comes_in_and_stops(home: Home, start: object) -> None:
-    undisturbed = new_run(home, "undisturbed", **LONG)
-    train_here(undisturbed)
-    folder = new_run(home, **LONG)
-    process = start(folder)  # type: ignore[operator]
-    wait_for_step(folder, process, 60)
+def test_sigterm_saves_the_step_it_comes_in_and_stops(home: Home, undisturbed: RunFolder, start: Start) -> None:
+    folder = new_run(home, **{**LONG, "checkpoint_every_steps": 240})  # so that the only one is that of the stop
+    process = start(folder)
+    wait_for_step(folder, process, 70)
     process.send_signal(signal.SIGTERM)
     assert process.wait() == 0
     stopped = status(folder)
     assert (stopped["state"], stopped["error"], stopped["eta_seconds"]) == ("stopped", None, None)
     assert checkpoints.newest_valid(folder).step == stopped["step"] == read_lines(folder.metrics)[-1]["step"]
-    assert stopped["step"] % 50  # a checkpoint of its own, not only the last regular one
+    assert 70 <= stopped["step"] < 240
 
     ask_to_resume(folder)
     train_here(folder)
     assert losses(folder) == losses(undisturbed)
-    assert weights(folder, 600) == weights(undisturbed, 600)
+    assert weights(folder, 240) == weights(undisturbed, 240)
 
 
-def test_two_processes_train_as_one_does(home: Home, start: object) -> None:
+def test_two_processes_train_as_one_does(home: Home, start: Start) -> None:
     """Evaluation over an odd number of windows, so that the two have unequal shares of it."""
     changes = {"dropout": 0, "micro_batch_size": 2, "eval_windows": 7}
     alone, together = new_run(home, "alone", **changes), new_run(home, "together", **changes)
     train_here(alone)
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m"]
-    process = start(together, *launcher)  # type: ignore[operator]
+    process = start(together, *launcher)
     assert process.wait() == 0, together.log.read_text()
     assert status(together)["state"] == "finished"
     assert "2 process(es) on cpu" in together.log.read_text()
     assert [row["step"] for row in read_lines(together.metrics)] == list(range(13))
+    found = losses(together)
     for step, expected in losses(alone).items():
-        assert losses(together)[step] == pytest.approx(expected, rel=1e-5)
+        assert found[step] == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_start_that_cannot_be_answers_in_one_sentence(home: Home) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from pipeline.jobs.processes import ROOT
+from pipeline.environment import ROOT
 from pipeline.settings import Settings
 from pipeline.ui.launch import launch_arguments
 

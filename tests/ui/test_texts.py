@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.jobs.processes import ROOT
+from pipeline.environment import ROOT
 from pipeline.ui.charts import CHARTS
 from pipeline.ui.data_tab import SOURCES
 from pipeline.ui.markup import GLYPHS
