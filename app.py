@@ -52,11 +52,11 @@ def build(engine: Engine) -> gr.Blocks:
 
 def main() -> int:
     try:
-        settings = Settings.from_environment()
+        engine = Engine(Settings.from_environment())
+        serve(build(engine), engine)
     except PipelineError as error:
         print(error, file=sys.stderr)
         return error.exit_status
-    serve(build(Engine(settings)), settings)
     return 0
 
 

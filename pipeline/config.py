@@ -326,7 +326,7 @@ PRESETS: dict[str, Preset] = {
         n_positions=256,
         vocab_size=4_096,
         scale=Scale(
-            max_steps=600, batch_size=32, learning_rate_factor=4, warmup_share=0.1, evaluations=4, eval_windows=256
+            max_steps=300, batch_size=32, learning_rate_factor=4, warmup_share=0.1, evaluations=4, eval_windows=256
         ),
     ),
     "small": Preset(

@@ -118,10 +118,10 @@ class DataTab:
             self.bad,
             self.sample,
         ]
-        looks = {**QUIET, "concurrency_limit": MOST_LOOKS_AT_ONCE, "concurrency_id": "looks"}
-        first = page.load(self.look, inputs, shown, **looks)
-        again = gr.on([self.scan_button.click, self.own.submit], self.look, inputs, shown, **looks)
-        self.cancel_button.click(self.cancelled, self.scan, self.progress, cancels=[first, again], queue=False, **QUIET)
+        # "multiple": a new look may begin while another one goes on, which then ends.
+        looks: dict[str, Any] = {**QUIET, "concurrency_limit": MOST_LOOKS_AT_ONCE, "trigger_mode": "multiple"}
+        gr.on([page.load, self.scan_button.click, self.own.submit], self.look, inputs, shown, **looks)
+        self.cancel_button.click(self.cancel, None, None, queue=False, **QUIET)
         self.kind.change(self.show_source, self.kind, [self.path, self.repo], queue=False, **QUIET)
         for button, move in ((self.previous, -1), (self.next, 1), (self.random, 0)):
             turn = partial(self.turn, move=move)
@@ -143,21 +143,24 @@ class DataTab:
         from pipeline.data.sources import open_source
 
         yield {self.progress: render("scan_progress", scan=None, limit=0)}
-        words = setups.keyword_list(keywords, own)
+        session, scans = request.session_hash or "", self.engine.scans
+        most = self.engine.settings.limits.preview_rows
         try:
             if kind == "files":
                 self.engine.access.require(request)
+            words = setups.keyword_list(keywords, own)
             spec = setups.source_spec(kind, path, repo)
             setups.DataConfig(source=spec, keywords=words)  # refuses keywords that cannot be
-            note = open_source(spec).note
-            limit = min(int(rows), self.engine.settings.limits.preview_rows)
-            has_sample = False
-            for scan in self.engine.scans.watch(spec, words, limit):
+            note, limit = open_source(spec).note, min(int(rows or most), most)
+            scan, has_sample = None, False
+            for scan in scans.watch(spec, words, limit, asked_by=session):
                 updates = self.found(scan, limit, note)
                 if not has_sample:
                     updates |= {self.index: 0, self.sample: self.sample_view(scan, 0)}
                     has_sample = bool(scan.samples)
                 yield updates
+            if not (scan and scan.done) and not scans.is_watching(session):
+                yield {self.progress: render("scan_cancelled", scan=scan)}
         except PipelineError as error:
             yield {self.progress: notice(str(error))}
 
@@ -195,10 +198,8 @@ class DataTab:
         index = (index + move if move else random.randrange(len(scan.samples))) % len(scan.samples)
         return {self.index: index, self.sample: self.sample_view(scan, index)}
 
-    def cancelled(self, scan: Scan | None) -> str:
-        if scan is not None and scan.done:
-            return render("scan_progress", scan=scan, limit=0)
-        return render("scan_cancelled", scan=scan)
+    def cancel(self, request: gr.Request) -> None:
+        self.engine.scans.stop(request.session_hash or "")
 
     def show_source(self, kind: str) -> tuple[gr.Textbox, gr.Dropdown]:
         return gr.Textbox(visible=kind == "files"), gr.Dropdown(visible=kind == "hub")

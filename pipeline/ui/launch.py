@@ -9,9 +9,13 @@ from typing import Any
 import gradio as gr
 from starlette.middleware import Middleware
 
+from pipeline.config import COURSE_KEYWORDS
+from pipeline.errors import InputError
 from pipeline.jobs import worker
 from pipeline.settings import Settings
+from pipeline.ui.engine import Engine
 from pipeline.ui.guards import Guards
+from pipeline.ui.scans import KEPT_SOURCE
 from pipeline.ui.texts import ASSETS, t
 from pipeline.ui.theme import Studio
 
@@ -47,10 +51,23 @@ def launch_arguments(settings: Settings) -> dict[str, Any]:
     }
 
 
-def serve(page: gr.Blocks, settings: Settings) -> None:
-    """Serve `page` until it is ended. Jobs go on without it; the worker looks after those that wait."""
+def serve(page: gr.Blocks, engine: Engine) -> None:
+    """Serve `page` until it is ended. Jobs go on without it; the worker looks after those that wait.
+
+    Raises InputError when the port is taken.
+    """
     page.queue(api_open=False, max_size=MOST_WAITING)
-    _, url, _ = page.launch(**launch_arguments(settings), prevent_thread_lock=True)
+    try:
+        _, url, _ = page.launch(**launch_arguments(engine.settings), prevent_thread_lock=True)
+    except OSError as error:
+        raise InputError(t("no_port", port=engine.settings.server_port)) from error
     print(t("serving", url=url), flush=True)
-    threading.Thread(target=worker.wake, args=(settings,), name="wake-worker", daemon=True).start()
+    threading.Thread(target=_after_launch, args=(engine,), name="after-launch", daemon=True).start()
     page.block_thread()
+
+
+def _after_launch(engine: Engine) -> None:
+    """What would only make the page start later: the worker, and the look at data that every page opens with."""
+    worker.wake(engine.settings)
+    for _ in engine.scans.watch(KEPT_SOURCE, COURSE_KEYWORDS, engine.settings.limits.preview_rows):
+        pass

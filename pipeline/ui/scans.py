@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from pipeline.errors import BusyError
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 MOST_RUNNING = 4
 MOST_KEPT = 8
+WAIT_SECONDS = 0.2
+"""A source can be silent for long; whoever stops watching does not wait for it."""
 KEPT_SOURCE = "installed"
 """The only source that cannot change while the page runs."""
 
@@ -29,18 +31,33 @@ class Scans:
 
     def __init__(self) -> None:
         self._looks: OrderedDict[Key, _Look] = OrderedDict()
+        self._asked: dict[str, object] = {}
+        """The newest question of each browser that still waits for its answer."""
         self._lock = threading.Lock()
 
-    def watch(self, source: str, keywords: tuple[str, ...], limit: int) -> Iterator[Scan]:
+    def watch(self, source: str, keywords: tuple[str, ...], limit: int, *, asked_by: str = "") -> Iterator[Scan]:
         """The look as it goes on, each state that is new; the last one is `done`. Closing the iterator stops watching.
 
-        Raises what the scan raises: InputError for an unknown or missing source; BusyError when too many run.
+        So do `stop(asked_by)` and another `watch` by the same; then the last state is not `done`. Raises what the scan
+        raises: InputError for an unknown or missing source; BusyError when too many run.
         """
+        question = object()
+        asked_by = asked_by or str(id(question))
         look = self._join((source, keywords, limit))
+        self._asked[asked_by] = question
         try:
-            yield from look.states()
+            yield from look.states(lambda: self._asked.get(asked_by) is question)
         finally:
             self._leave(look)
+            if self._asked.get(asked_by) is question:
+                del self._asked[asked_by]
+
+    def stop(self, asked_by: str) -> None:
+        """What `asked_by` watches ends within a moment."""
+        self._asked.pop(asked_by, None)
+
+    def is_watching(self, asked_by: str) -> bool:
+        return asked_by in self._asked
 
     def _join(self, key: Key) -> _Look:
         with self._lock:
@@ -85,12 +102,12 @@ class _Look:
     def start(self) -> None:
         threading.Thread(target=self._run, name="look", daemon=True).start()
 
-    def states(self) -> Iterator[Scan]:
+    def states(self, is_wanted: Callable[[], bool]) -> Iterator[Scan]:
         seen: Scan | None = None
-        while True:
+        while is_wanted():
             with self._changed:
-                while not self.is_over and self._newest is seen:
-                    self._changed.wait()
+                if not self.is_over and self._newest is seen:
+                    self._changed.wait(WAIT_SECONDS)
                 newest, is_over, error = self._newest, self.is_over, self._error
             if newest is not None and newest is not seen:
                 seen = newest

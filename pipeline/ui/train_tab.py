@@ -5,6 +5,8 @@ Load and timer call the same `refresh`, which reads the disk and sends what this
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from typing import Any
 
 import gradio as gr
@@ -29,6 +31,17 @@ CHART_TICKS = 5
 STOPPABLE = ("queued", "starting", "running")
 
 Updates = dict[Any, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """What one browser shows already."""
+
+    ticks: int = 0
+    run: str | None = None
+    has_metrics: bool = False
+    sent: dict[int, Any] = field(default_factory=dict)
+    """By component: a key that changes when its content does."""
 
 
 class TrainTab:
@@ -110,7 +123,7 @@ class TrainTab:
                     self.pushes = html(elem_id="pushes")
                 with card("flush", "wide-card", "pick-log"):
                     head(t("log.title"))
-                    self.log = html(elem_id="log", autoscroll=True, max_height=264)
+                    self.log = html(elem_id="log")
 
     def connect(self, page: gr.Blocks) -> None:
         setup: list[Any] = [self.corpus, self.preset, self.recipe, *self.numbers]
@@ -144,7 +157,7 @@ class TrainTab:
             return notice(str(error)), gr.skip()
         return "", run
 
-    def end(self, shown: dict[str, Any] | None, request: gr.Request) -> str:
+    def end(self, shown: Shown | None, request: gr.Request) -> str:
         """Ask the run that this browser shows to save and stop."""
         try:
             self.engine.access.require(request)
@@ -153,7 +166,7 @@ class TrainTab:
             return notice(str(error))
         return ""
 
-    def go_on(self, shown: dict[str, Any] | None, request: gr.Request) -> tuple[str, Any]:
+    def go_on(self, shown: Shown | None, request: gr.Request) -> tuple[str, Any]:
         """Resume the run that this browser shows."""
         try:
             self.engine.access.require(request)
@@ -168,32 +181,26 @@ class TrainTab:
 
     # ---- what is shown ----
 
-    def refresh(self, chosen: str | None, shown: dict[str, Any] | None, corpus: str | None) -> Any:
+    def refresh(self, chosen: str | None, shown: Shown | None, corpus: str | None) -> Any:
         """What has changed since this browser was sent something last."""
-        shown = shown or {"ticks": 0, "sent": {}}
+        shown = shown or Shown()
         watched = Watched.of(self.engine.home, chosen)
         run = watched.view.run if watched.view else None
         fresh = {
             **self._pieces(watched),
             **self._buttons(watched),
-            **self._corpora(watched, corpus),
+            **self._corpora(watched, corpus, known=shown.sent.get(self.corpus._id, ())),
         }
-        is_chart_tick = shown["ticks"] % CHART_TICKS == 0 or shown.get("run") != run
-        if is_chart_tick or not shown.get("has_metrics"):
+        is_chart_tick = shown.ticks % CHART_TICKS == 0 or shown.run != run
+        if is_chart_tick or not shown.has_metrics:
             fresh |= self._charts(watched)
-        sent = shown["sent"]
         updates = {
             part: value() if callable(value) else value
             for part, (key, value) in fresh.items()
-            if sent.get(part._id) != key
+            if shown.sent.get(part._id) != key
         }
         keys = {part._id: key for part, (key, _) in fresh.items()}
-        now = {
-            "ticks": shown["ticks"] + 1,
-            "run": run,
-            "has_metrics": bool(watched.metrics),
-            "sent": {**sent, **keys},
-        }
+        now = Shown(ticks=shown.ticks + 1, run=run, has_metrics=bool(watched.metrics), sent={**shown.sent, **keys})
         return {self.shown: now, **updates}
 
     def _pieces(self, watched: Watched) -> dict[Any, tuple[Any, Any]]:
@@ -227,8 +234,13 @@ class TrainTab:
             parts[self.plots[chart.name]] = (key, lambda chart=chart: charts.frame(chart, watched.metrics))
         return parts
 
-    def _corpora(self, watched: Watched, value: str | None) -> dict[Any, tuple[Any, Any]]:
-        """Corpora to train on, ready or on their way; first the offer to prepare one, where there is none."""
+    def _corpora(
+        self, watched: Watched, value: str | None, *, known: Collection[tuple[str, str]]
+    ) -> dict[Any, tuple[Any, Any]]:
+        """Corpora to train on, ready or on their way, and the offer to prepare one. `known`: what was offered before.
+
+        A corpus that was not, takes the place of that offer: whoever prepared it wants to train on it.
+        """
         choices = [
             (
                 t("train.corpus.ready", corpus=view.corpus, tokens=compact(view.tokens_train))
@@ -242,7 +254,8 @@ class TrainTab:
         if not any(view.corpus == setups.FIRST_CORPUS for view in watched.corpora):
             choices.append((t("train.corpus.new", corpus=setups.FIRST_CORPUS), ""))
         values = [choice for _, choice in choices]
-        best = value if value in values else next(iter(values), None)
+        new = [choice for choice in values if choice not in {choice for _, choice in known}]
+        best = value if value in values and not (value == "" and new) else next(iter(new or values), None)
         return {self.corpus: (tuple(choices), lambda: gr.Dropdown(choices, value=best))}
 
     def foresee(self, corpus: str, preset: str, recipe: str, *numbers: Any) -> Updates:
@@ -257,11 +270,11 @@ class TrainTab:
             self.plan: render("plan", foresight=foresight, course=setups.course_figures(recipe)),
             self.recipe_note: note,
         }
-        for name, field in zip(setups.CHANGES, self.numbers, strict=True):
+        for name, number in zip(setups.CHANGES, self.numbers, strict=True):
             value = getattr(training, name)
-            updates[field] = gr.Textbox(placeholder=rate(value) if isinstance(value, float) else whole(value))
+            updates[number] = gr.Textbox(placeholder=rate(value) if isinstance(value, float) else whole(value))
         return updates
 
 
-def _run_of(shown: dict[str, Any] | None) -> str:
-    return (shown or {}).get("run") or ""
+def _run_of(shown: Shown | None) -> str:
+    return (shown and shown.run) or ""

@@ -25,6 +25,7 @@ class Unlock:
                     gr.Textbox,
                     label=t("access.key"),
                     show_label=False,
+                    placeholder=t("access.key"),
                     type="password",
                     max_lines=1,
                     elem_id="owner-key",

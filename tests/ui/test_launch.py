@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import gradio as gr
+import pytest
 
 from pipeline.environment import ROOT
 from pipeline.settings import Settings
@@ -53,3 +56,20 @@ def test_every_argument_is_one_that_gradio_has(tmp_path: Path) -> None:
 
     known = set(inspect.signature(gr.Blocks.launch).parameters)
     assert set(launch_arguments(Settings(home=tmp_path))) <= known
+
+
+@pytest.mark.slow
+def test_a_port_that_is_taken_is_one_sentence_and_exit_status_2(tmp_path: Path) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = str(holder.getsockname()[1])
+        environment = {**os.environ, "PIPELINE_HOME": str(tmp_path), "GRADIO_SERVER_PORT": port}
+        command = [sys.executable, "app.py"]
+        result = subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False
+        )
+    assert (result.returncode, result.stderr) == (
+        2,
+        f"GRADIO_SERVER_PORT is {port}, which is taken or not allowed; set another one.\n",
+    )

@@ -13,16 +13,18 @@ import pytest
 from pipeline.config import COURSE_KEPT_RATE
 from pipeline.data.samples import Sample
 from pipeline.data.scan import Scan
+from pipeline.files import write_json
 from pipeline.folders import Home
 from pipeline.gallery.examples import Example
+from pipeline.jobs.state import ACTIVE, RESUMABLE
 from pipeline.jobs.views import CorpusView, corpus_view
 from pipeline.prompts import Prompt
-from pipeline.ui import setups
+from pipeline.ui import run_view, setups
 from pipeline.ui.answers import Answer
 from pipeline.ui.markup import environment, notice, render
 from pipeline.ui.run_view import Watched
 from pipeline.ui.texts import ASSETS
-from tests.ui.conftest import write_run
+from tests.homes import write_run
 
 EVIL = """"><script>alert(1)</script><img src=x onerror=alert(2)>' onmouseover='{{ 7*7 }}${7*7}"""
 OWN_TAGS = set(
@@ -129,14 +131,26 @@ def test_hostile_values_stay_text(template: str, values: dict[str, Any]) -> None
     assert_harmless(markup)
 
 
-def test_a_run_with_a_hostile_name_and_error_stays_text(home: Home) -> None:
-    from pipeline.files import write_json
+@pytest.mark.parametrize("state", [*ACTIVE, *RESUMABLE, "finished"])
+def test_a_corpus_and_a_run_are_shown_in_every_state_with_nothing_known(state: str) -> None:
+    home = Home(Path("nowhere"))
+    view = dataclasses.replace(corpus_view(home, "some-id"), state=state, progress=0.5, stage="filter")
+    assert state in render("corpora", corpora=[view, dataclasses.replace(view, stage=None, progress=None)])
+    run = dataclasses.replace(run_view.views.run_view(home, "some-kea"), state=state)
+    values = {"has_metrics": False, "push": None, "newest_evaluation": None}
+    assert f"state-{state}" in render("strip", view=run, corpus=None, **values)
+    assert f"state-{state}" in render("strip", view=run, corpus=view, **values)
+    assert "some-kea" in render("runs", runs=[run], shown=None)
 
+
+def test_a_push_is_shown_with_nothing_known() -> None:
+    assert "Retrying" in render("pushes", pushes=[{"step": 1, "state": "retrying"}], repo=None)
+
+
+def test_a_run_with_a_hostile_name_and_error_stays_text(home: Home) -> None:
     folder = write_run(home, "evil-kea", state="failed", error=EVIL, message=EVIL)
     write_json(folder.label, {"name": EVIL})
     watched = Watched.of(home, None)
-    from pipeline.ui import run_view
-
     for markup in (run_view.strip(watched), run_view.problem(watched), run_view.runs_table(watched)):
         assert "script" in markup
         assert_harmless(markup)

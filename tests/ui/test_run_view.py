@@ -11,7 +11,7 @@ from pipeline.folders import Home
 from pipeline.settings import Settings
 from pipeline.ui import run_view
 from pipeline.ui.run_view import Watched
-from tests.ui.conftest import write_run
+from tests.homes import write_run
 
 
 def test_the_run_shown_is_the_chosen_else_the_active_else_the_newest(home: Home) -> None:

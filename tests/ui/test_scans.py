@@ -64,6 +64,30 @@ def test_a_look_that_nobody_watches_ends() -> None:
         time.sleep(0.05)
 
 
+def test_who_stops_watching_is_let_go_before_the_end() -> None:
+    looks = Scans()
+    states = []
+    for state in looks.watch("installed", ("pandas", "stopped"), 20_000, asked_by="browser-one"):
+        states.append(state)
+        looks.stop("browser-one")
+    assert [state.done for state in states] == [False]
+    assert not looks.is_watching("browser-one")
+    assert looks._looks == {}
+
+
+def test_a_new_question_of_the_same_browser_ends_its_old_one(source: str) -> None:
+    looks = Scans()
+    old = looks.watch("installed", ("pandas", "old"), 20_000, asked_by="browser-one")
+    next(old)
+    new = looks.watch(source, ("pandas",), 20_000, asked_by="browser-one")
+    states = [next(new)]
+    assert list(old) == []
+    assert looks.is_watching("browser-one")
+    states += new
+    assert states[-1].done
+    assert not looks.is_watching("browser-one")
+
+
 def test_what_the_scan_refuses_reaches_who_watches(tmp_path: Path) -> None:
     looks = Scans()
     with pytest.raises(InputError, match="nowhere"):

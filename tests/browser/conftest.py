@@ -1,0 +1,121 @@
+"""A real Chromium on the real page: `python app.py` with a home of its own."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Locator, sync_playwright
+from playwright.sync_api import Page as Tab
+
+from pipeline.files import append_line, is_locked, read_json
+from pipeline.folders import Home
+from pipeline.hub.publisher import Publisher
+from pipeline.jobs.processes import ProcessId
+from pipeline.settings import Settings
+from tests import chromium
+from tests.checkpoints import write_checkpoint
+from tests.homes import write_corpus, write_run
+from tests.page import Page
+
+DESK = {"width": 1280, "height": 800}
+PHONE = {"width": 390, "height": 844}
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    path = chromium.find()
+    assert path is not None, f"No browser was found. {chromium.REMEDY}"
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def open_tab(browser: Browser) -> Iterator[Callable[..., Tab]]:
+    """Opens an address as somebody would who was never here before. Errors in the page's console fail the test."""
+    contexts, errors = [], []
+
+    def open_address(url: str, **look: Any) -> Tab:
+        context = browser.new_context(**{"viewport": DESK, **look})
+        contexts.append(context)
+        tab = context.new_page()
+        tab.on("pageerror", lambda error: errors.append(str(error)))
+        tab.set_default_timeout(60_000)
+        tab.goto(url)
+        tab.wait_for_selector("#tabs [role=tab]")
+        return tab
+
+    yield open_address
+    for context in contexts:
+        context.close()
+    assert errors == []
+
+
+@pytest.fixture(scope="session")
+def finished_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """A page with a corpus and a run that is over; nothing is started on it."""
+    home = Home(tmp_path_factory.mktemp("finished") / "home")
+    write_corpus(home, "ready")
+    run = write_run(home, "calm-kea", age_seconds=500)
+    write_checkpoint(run, 20)
+    for step in range(0, 21, 10):
+        row = {"step": step, "prompt_name": "Scatter plot", "prompt": "#", "text": "plt.plot(x, y)\n" * 3}
+        append_line(run.samples, row)
+    write_run(home, "sad-kea", state="failed", age_seconds=9_000, error="Loss is nan at step 20; lower it.")
+    Publisher(Settings(home=home.path)).publish_once()
+    page = Page(home.path)
+    page.start()
+    yield page
+    page.kill()
+
+
+@pytest.fixture
+def start_page(tmp_path: Path) -> Iterator[Callable[..., Page]]:
+    """Starts the page on an empty home; whatever it has started ends with the test."""
+    pages: list[Page] = []
+
+    def start(**environment: str) -> Page:
+        pages.append(Page(tmp_path / "home", **environment))
+        pages[-1].start()
+        return pages[-1]
+
+    yield start
+    for page in pages:
+        page.kill()
+    end_jobs(Home(tmp_path / "home"))
+
+
+def end_jobs(home: Home, seconds: float = 30) -> None:
+    """Kill every job of `home`, and wait until its worker and publisher have left by themselves."""
+    for folder in [*home.runs(), *home.corpora()]:
+        known = read_json(folder.process) or {}
+        if "pid" in known:
+            ProcessId(known["pid"], known["created"]).signal_group(signal.SIGKILL)
+    end = time.monotonic() + seconds
+    while is_locked(home.worker_lock) or is_locked(home.publisher_lock("local")):
+        assert time.monotonic() < end, "the worker or the publisher does not leave"
+        time.sleep(0.1)
+
+
+def show(tab: Tab, name: str) -> None:
+    """Bring one of the four tabs to the front."""
+    tab.locator("#tabs > .tab-wrapper .tab-container:not(.visually-hidden) [role=tab]", has_text=name).click()
+
+
+def field(tab: Tab, elem_id: str) -> Locator:
+    """The text field inside the component with this id."""
+    return tab.locator(f"#{elem_id}").locator("input, textarea").first
+
+
+def wait_for(tab: Tab, what: str, holds: Callable[[], bool], seconds: float = 90) -> None:
+    """Look again and again until `holds`."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, f"{what}: not within {seconds:.0f} s"
+        tab.wait_for_timeout(100)

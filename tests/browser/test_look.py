@@ -1,0 +1,106 @@
+"""Every tab fits its screen, in light and in dark, on a desk and on a phone; what is folded opens; choices stay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page as Tab
+from playwright.sync_api import expect
+
+from tests.browser.conftest import DESK, PHONE, field, show
+from tests.page import Page
+
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
+
+TABS = ("Data", "Train", "Generate", "Gallery")
+ON_PHONE: dict[str, Any] = {"viewport": PHONE, "is_mobile": True, "has_touch": True}
+OpenTab = Callable[..., Tab]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("look", [{"viewport": DESK}, ON_PHONE], ids=["desk", "phone"])
+def test_nothing_is_wider_than_the_screen(finished_page: Page, open_tab: OpenTab, look: Any, theme: str) -> None:
+    tab = open_tab(f"{finished_page.url}/?__theme={theme}", **look)
+    expect(tab.locator("#scan-progress")).to_contain_text("Scan finished")
+    for name in TABS:
+        show(tab, name)
+        tab.wait_for_timeout(500)
+        width = tab.evaluate("document.documentElement.scrollWidth")
+        assert width <= look["viewport"]["width"], name
+        assert outside(tab) == [], name
+    assert tab.evaluate("document.body.classList.contains('dark')") == (theme == "dark")
+
+
+def test_a_run_on_a_phone_is_two_screens_not_four(finished_page: Page, open_tab: OpenTab) -> None:
+    tab = open_tab(finished_page.url, **ON_PHONE)
+    show(tab, "Train")
+    expect(tab.locator(".pick-loss svg")).to_be_visible()
+    assert tab.evaluate("document.documentElement.scrollHeight") < 2 * PHONE["height"]
+    expect(tab.locator(".pick-speed")).to_be_hidden()
+    tab.locator(".picker button", has_text="Perplexity").click()
+    expect(tab.locator(".pick-perplexity svg")).to_be_visible()
+    expect(tab.locator(".pick-loss")).to_be_hidden()
+    assert tab.locator(".pick-perplexity svg").bounding_box()["width"] > 200  # type: ignore[index]
+    tab.locator(".picker button", has_text="Log").click()
+    expect(tab.locator("#log")).to_be_visible()
+    expect(field(tab, "max-steps")).to_be_hidden()
+    tab.locator("#setup .fold-toggle").click()
+    expect(field(tab, "max-steps")).to_be_visible()
+
+
+def test_the_theme_and_the_tab_are_still_there_after_a_reload(finished_page: Page, open_tab: OpenTab) -> None:
+    tab = open_tab(finished_page.url)
+    show(tab, "Train")
+    was_dark = tab.evaluate("document.body.classList.contains('dark')")
+    tab.locator("[data-act=theme]").click()
+    tab.reload()
+    expect(tab.locator("#strip")).to_be_visible()
+    assert tab.evaluate("document.body.classList.contains('dark')") != was_dark
+
+
+def test_another_run_can_be_chosen_and_says_why_it_failed(finished_page: Page, open_tab: OpenTab) -> None:
+    tab = open_tab(finished_page.url)
+    show(tab, "Train")
+    expect(tab.locator(".strip")).to_have_attribute("data-run", "calm-kea")
+    expect(tab.locator("#resume")).to_be_hidden()
+    tab.locator("#runs [data-run=sad-kea]").click()
+    expect(tab.locator(".strip")).to_have_attribute("data-run", "sad-kea")
+    expect(tab.locator("#problem")).to_contain_text("Loss is nan at step 20")
+    expect(tab.locator("#resume")).to_be_visible()
+
+
+def test_keys_reach_everything_and_show_where_they_are(finished_page: Page, open_tab: OpenTab) -> None:
+    tab = open_tab(finished_page.url)
+    show(tab, "Generate")
+    expect(tab.locator("#keep")).to_be_visible()
+    seen = set()
+    while (place := tab.evaluate(FOCUSED))["tag"] != "BODY" or not seen:
+        assert place["ring"] or not seen, place
+        seen.add(place["id"])
+        tab.keyboard.press("Tab")
+        assert len(seen) < 100
+    assert {"prompts", "prompt", "complete", "revision", "completion-seed", "example-title", "keep"} <= seen
+
+
+FOCUSED = """() => {
+  const e = document.activeElement;
+  const around = e.closest('.segments label') || (e.closest('.secondary-wrap') ? e.closest('.container > .wrap') : e) || e;
+  const style = getComputedStyle(around);
+  const ring = (style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) > 0) || style.boxShadow !== 'none';
+  return { tag: e.tagName, id: e.closest('[id]:not([id^=html-]):not([id^=range])')?.id || '', ring };
+}"""
+
+
+def outside(tab: Tab) -> list[str]:
+    """Buttons and fields in sight that reach past the right edge, unless they lie in something that scrolls."""
+    return tab.evaluate(
+        """() => [...document.querySelectorAll('button, input, textarea, .card')].filter((e) => {
+            const box = e.getBoundingClientRect();
+            if (!box.width || !box.height || e.closest('.visually-hidden, .unseen')) return false;
+            for (let up = e.parentElement; up; up = up.parentElement)
+              if (['auto', 'scroll'].includes(getComputedStyle(up).overflowX) && up !== document.body) return false;
+            return box.right > innerWidth + 1 || box.left < -1;
+        }).map((e) => e.outerHTML.slice(0, 120))"""
+    )

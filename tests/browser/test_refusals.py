@@ -1,0 +1,112 @@
+"""What cannot be is answered on the page by one clear sentence, as text; where others reach it, the owner is asked for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page as Tab
+from playwright.sync_api import expect
+
+from pipeline.folders import Home
+from tests.browser.conftest import field, show
+from tests.homes import write_corpus
+from tests.page import Page
+
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
+
+OpenTab = Callable[..., Tab]
+EVIL = "<img src=x onerror=document.title='hacked'>"
+
+
+def test_a_missing_file_is_named_as_text(finished_page: Page, open_tab: OpenTab) -> None:
+    tab = open_tab(finished_page.url)
+    tab.locator(".segments label", has_text="Files").click()
+    tab.get_by_label("File, glob or folder").fill(f"/nowhere/{EVIL}")
+    tab.locator("#scan").click()
+    expect(tab.locator("#scan-progress .notice")).to_contain_text(EVIL)
+    assert "hacked" not in tab.title()
+
+
+def test_no_keyword_is_refused(finished_page: Page, open_tab: OpenTab) -> None:
+    tab = open_tab(finished_page.url)
+    expect(tab.locator("#scan-progress")).to_contain_text("Scan finished")
+    for label in tab.locator(".chips label").all():
+        label.click()
+    tab.locator("#scan").click()
+    expect(tab.locator("#scan-progress .notice")).to_contain_text("give at least one")
+
+
+def test_a_bad_figure_is_refused_before_anything_starts(finished_page: Page, open_tab: OpenTab) -> None:
+    tab = open_tab(finished_page.url)
+    show(tab, "Train")
+    expect(tab.locator("#plan")).to_contain_text("Parameters")
+    field(tab, "max-steps").fill("minus <b>two</b>")
+    expect(tab.locator("#plan .notice")).to_contain_text("max_steps is 'minus <b>two</b>'; give a whole number.")
+    tab.locator("#start").click()
+    expect(tab.locator("#train-answer .notice")).to_contain_text("give a whole number")
+    assert len(Home(finished_page.home).runs()) == 2
+
+
+def test_without_a_checkpoint_there_is_nothing_to_complete_with(
+    start_page: Callable[..., Page], open_tab: OpenTab
+) -> None:
+    tab = open_tab(start_page().url)
+    show(tab, "Generate")
+    expect(field(tab, "revision")).to_have_value(re.compile("no checkpoints yet"))
+    tab.locator("#complete").click()
+    expect(tab.locator("#completion .notice")).to_contain_text("train a model first")
+    tab.locator("#keep").click()
+    expect(tab.locator("#permalink .notice")).to_contain_text("press Complete first")
+
+
+def test_an_unknown_example_says_so(finished_page: Page, open_tab: OpenTab) -> None:
+    tab = open_tab(f"{finished_page.url}/?example={EVIL}")
+    expect(tab.locator("#completion .notice")).to_contain_text("There is no example")
+    assert "hacked" not in tab.title()
+
+
+def test_a_page_that_others_reach_asks_for_its_owner(start_page: Callable[..., Page], open_tab: OpenTab) -> None:
+    page = start_page(GRADIO_SERVER_NAME="0.0.0.0", PIPELINE_OWNER_KEY="open sesame")
+    write_corpus(Home(page.home), "ready")
+    tab = open_tab(page.url)
+    expect(tab.locator("#who")).to_have_text("visitor")
+    expect(tab.locator("#sample .code li").first).to_be_visible()  # looking at what is installed is for everybody
+    show(tab, "Train")
+    field(tab, "max-steps").fill("0")
+    tab.locator("#start").click()
+    expect(tab.locator("#train-answer .notice")).to_contain_text("for the owner of this page")
+    field(tab, "owner-key").fill("open barley")
+    tab.locator("#unlock").click()
+    expect(tab.locator("#access .notice")).to_contain_text("not the owner's key")
+    field(tab, "owner-key").fill("open sesame")
+    tab.locator("#unlock").click()
+    expect(tab.locator("#owner-key")).to_be_hidden()
+    tab.locator("#start").click()  # it gets past the owner now, and as far as the figure
+    expect(tab.locator("#train-answer .notice")).to_contain_text("max_steps is 0")
+    other = open_tab(page.url)
+    show(other, "Train")
+    expect(other.locator("#owner-key")).to_be_visible()  # who unlocked is one page, not everybody
+
+
+def test_a_page_that_others_reach_and_no_owner_is_closed(start_page: Callable[..., Page], open_tab: OpenTab) -> None:
+    tab = open_tab(start_page(GRADIO_SERVER_NAME="0.0.0.0").url)
+    show(tab, "Train")
+    expect(tab.locator("#access .notice")).to_contain_text("Set PIPELINE_OWNER_KEY")
+    expect(tab.locator("#owner-key")).to_be_hidden()
+    tab.locator("#start").click()
+    expect(tab.locator("#train-answer .notice")).to_contain_text("Set PIPELINE_OWNER_KEY")
+
+
+def test_a_scan_can_be_cancelled_and_begun_again(finished_page: Page, open_tab: OpenTab) -> None:
+    tab = open_tab(finished_page.url)
+    expect(tab.locator("#scan-progress")).to_contain_text("Scan finished")
+    field(tab, "own-keywords").fill("numpy")  # nobody looked for these before, so it takes its time
+    tab.locator("#scan").click()
+    expect(tab.locator("#scan-progress")).to_contain_text("of 20,000 files")
+    tab.locator("#cancel-scan").click()
+    expect(tab.locator("#scan-progress")).to_contain_text("Cancelled")
+    tab.locator("#scan").click()
+    expect(tab.locator("#scan-progress")).to_contain_text("Scan finished")
+    expect(tab.locator("#hits tr[data-keyword=numpy]")).to_be_visible()

@@ -1,0 +1,42 @@
+"""Homes with runs and corpora on disk, as their jobs leave them, for tests that start none."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+from pipeline.config import run_config
+from pipeline.files import append_line, write_json
+from pipeline.folders import Home, RunFolder
+
+
+def write_corpus(home: Home, corpus: str) -> None:
+    manifest = {
+        "config": {"source": "installed"},
+        "files_train": 90,
+        "files_validation": 10,
+        "tokens_train": 1_000_000,
+        "tokens_validation": 50_000,
+        "tokens_dropped": 0,
+        "vocab_size": 4_096,
+        "seconds": 3.0,
+    }
+    write_json(home.corpus(corpus).manifest, manifest)
+
+
+def write_run(home: Home, run: str, *, state: str = "finished", age_seconds: float = 60, **status: Any) -> RunFolder:
+    """A run that trained 20 steps, as its trainer leaves it."""
+    folder = home.run(run)
+    asked = {"corpus": "ready", "preset": "tiny", "recipe": "accelerate", "changes": {}, "resume": False}
+    head = {"request_id": run, "kind": "train", "requested_at": time.time() - age_seconds}
+    write_json(folder.request, {**head, **asked})
+    config = run_config(
+        corpus="ready", preset="tiny", recipe="accelerate", vocab_size=4_096, train_tokens=10**6, changes={}
+    )
+    write_json(folder.config, config.to_dict())
+    for step in range(0, 21, 10):
+        loss = 8.3 - step / 10
+        append_line(folder.metrics, {"step": step, "train_loss": loss, "eval_loss": loss, "perplexity": math.exp(loss)})
+    write_json(folder.status, {"request_id": run, "state": state, "step": 20, "max_steps": 20, **status})
+    return folder
