@@ -55,6 +55,7 @@ class PrepareCard:
                 )
             with gr.Row(elem_classes="actions"):
                 self.button = gr.Button(t("prepare.start"), variant="primary", elem_id="prepare")
+            self.running = picks(attribute="job", elem_id="preparing")
             self.answer = html(elem_id="prepare-answer")
 
     def build_list(self) -> None:
@@ -68,9 +69,10 @@ class PrepareCard:
         inputs = [data.kind, data.path, data.repo, data.keywords, data.own, self.name, self.vocabulary, self.max_files]
         live: dict[str, Any] = {**QUIET, "queue": False, "concurrency_limit": None}
         self.button.click(self.prepare, inputs, [self.answer], **QUIET)
-        self.corpora.click(self.act, None, [self.answer], **QUIET)
-        page.load(self.refresh, None, [shown, self.corpora], **live)
-        gr.Timer(TICK_SECONDS).tick(self.refresh, shown, [shown, self.corpora], **live)
+        gr.on([self.running.click, self.corpora.click], self.act, None, [self.answer], **QUIET)
+        views = [shown, self.running, self.corpora]
+        page.load(self.refresh, None, views, **live)
+        gr.Timer(TICK_SECONDS).tick(self.refresh, shown, views, **live)
 
     # ---- handlers ----
 
@@ -110,9 +112,8 @@ class PrepareCard:
             return notice(str(error))
         return ""
 
-    def refresh(self, shown: int | None = None) -> tuple[int, str] | dict[str, Any]:
-        """The list as the disk has it; nothing when it is what this browser shows already."""
-        text = render("corpora", corpora=corpus_views(self.engine.home))
-        if hash(text) == shown:
-            return gr.skip()
-        return hash(text), text
+    def refresh(self, shown: int | None = None) -> tuple[int, str, str] | dict[str, Any]:
+        """What runs and what is there, as the disk has it; nothing when this browser shows just that already."""
+        corpora = corpus_views(self.engine.home)
+        texts = render("preparing", corpora=corpora), render("corpora", corpora=corpora)
+        return gr.skip() if hash(texts) == shown else (hash(texts), *texts)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pipeline.config import PRESETS, RECIPES, DataConfig, RunConfig, run_config
+from pipeline.config import DEFAULT_CORPUS, PRESETS, RECIPES, DataConfig, RunConfig, run_config
 from pipeline.errors import require
 from pipeline.files import read_json
 from pipeline.folders import Home
@@ -22,7 +22,7 @@ from pipeline.jobs.views import run_view, run_views
 from pipeline.plan import Plan, plan_run
 from pipeline.settings import Settings
 
-FIRST_CORPUS = "default"
+FIRST_CORPUS = DEFAULT_CORPUS
 """The corpus that the page offers to prepare before the first run."""
 UNKNOWN_TOKENS = 10**9
 """Stands for the size of a corpus that is not prepared yet."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Locator, sync_playwright
+from playwright.sync_api import Browser, Locator, expect, sync_playwright
 from playwright.sync_api import Page as Tab
 
 from pipeline.files import append_line, is_locked, read_json
@@ -24,6 +24,9 @@ from tests.page import Page
 
 DESK = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
+
+
+expect.set_options(timeout=60_000)  # a loaded machine is slow, not wrong
 
 
 @pytest.fixture(scope="session")

@@ -135,7 +135,9 @@ def test_hostile_values_stay_text(template: str, values: dict[str, Any]) -> None
 def test_a_corpus_and_a_run_are_shown_in_every_state_with_nothing_known(state: str) -> None:
     home = Home(Path("nowhere"))
     view = dataclasses.replace(corpus_view(home, "some-id"), state=state, progress=0.5, stage="filter")
-    assert state in render("corpora", corpora=[view, dataclasses.replace(view, stage=None, progress=None)])
+    nothing = dataclasses.replace(view, stage=None, progress=None)
+    assert state in render("corpora", corpora=[view, nothing])
+    assert ("some-id" in render("preparing", corpora=[view, nothing])) == (state in ACTIVE)
     run = dataclasses.replace(run_view.views.run_view(home, "some-kea"), state=state)
     values = {"has_metrics": False, "push": None, "newest_evaluation": None}
     assert f"state-{state}" in render("strip", view=run, corpus=None, **values)
