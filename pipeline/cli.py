@@ -17,6 +17,7 @@ from pipeline.config import COURSE_KEPT_RATE, COURSE_KEYWORDS, DataConfig
 from pipeline.console import Console
 from pipeline.errors import InputError, PipelineError, require
 from pipeline.folders import Home
+from pipeline.generation.settings import Sampling
 from pipeline.jobs import requests, views
 from pipeline.settings import Settings
 
@@ -43,7 +44,7 @@ LIST_OPTIONS = ("--keyword", "--set")
 
 @app.command()
 def preview(
-    source: SourceOption = "installed",
+    source: SourceOption = DataConfig.source,
     keyword: Keywords = None,
     limit: Annotated[int, typer.Option(help="Rows to scan.")] = 2_000,
     json: Json = False,
@@ -73,13 +74,15 @@ def preview(
 
 @app.command()
 def prepare(
-    source: SourceOption = "installed",
+    source: SourceOption = DataConfig.source,
     keyword: Keywords = None,
     corpus: Annotated[str, typer.Option(help="Id of the corpus to make.")] = configuration.DEFAULT_CORPUS,
     max_files: Annotated[int | None, typer.Option(help="Stop after this many kept files.")] = None,
-    windows: Annotated[str, typer.Option(help="join: nothing is lost; drop: the course's windows.")] = "join",
+    windows: Annotated[
+        str, typer.Option(help="join: nothing is lost; drop: the course's windows.")
+    ] = DataConfig.windows,
     tokenizer: Annotated[str | None, typer.Option(help="A tokenizer's folder or Hub id; else one is trained.")] = None,
-    vocab_size: Annotated[int, typer.Option(help="Size of the vocabulary that is trained.")] = 4_096,
+    vocab_size: Annotated[int, typer.Option(help="Size of the vocabulary that is trained.")] = DataConfig.vocab_size,
     detach: Detach = False,
     json: Json = False,
 ) -> None:
@@ -100,7 +103,7 @@ def prepare(
         with console.stop_on_signal(lambda: requests.stop_corpus(settings, corpus)):
             follow_corpus(settings, corpus, console.show_corpus)
     view = views.corpus_view(Home(settings.home), corpus)
-    _check_ended(view.state, view.error)
+    _check_ended(view)
     console.document(view.to_dict())
 
 
@@ -167,7 +170,7 @@ def stop(run: Run, json: Json = False) -> None:
     settings, console = Settings.from_environment(), Console(as_json=json)
     requests.stop_run(settings, run)
     view = views.run_view(Home(settings.home), run)
-    console.line(f"Run {run} was asked to stop; it saves a checkpoint first.")
+    console.line(f"Run {run} is {view.state}" + ("." if view.state == "stopped" else "; it saves a checkpoint first."))
     console.document(view.to_dict())
 
 
@@ -185,10 +188,10 @@ def logs(run: Run, lines: Annotated[int, typer.Option(help="Newest lines to show
 @app.command()
 def revisions(json: Json = False) -> None:
     """List every pushed revision, newest first."""
-    from pipeline.hub.registry import Registry
+    from pipeline.hub.archive import open_registry
 
     settings, console = Settings.from_environment(), Console(as_json=json)
-    found = Registry(Home(settings.home), settings.repo).revisions()
+    found = open_registry(settings).revisions()
     console.table(
         ("revision", "run", "step", "validation", "corpus", "pushed", "repo"),
         [(r.revision, r.run, r.step, _rounded(r.eval_loss), r.corpus, r.pushed_at, r.repo) for r in found],
@@ -200,17 +203,16 @@ def revisions(json: Json = False) -> None:
 def generate(
     prompt: Annotated[str, typer.Argument(help="The text to go on with.")],
     revision: Annotated[str, typer.Option(help="A revision, or the first letters of one.")] = "newest",
-    max_new_tokens: Annotated[int, typer.Option(help="Most tokens to add.")] = 64,
-    temperature: Annotated[float, typer.Option(help="0 takes the likeliest token each time.")] = 0.6,
-    top_p: Annotated[float, typer.Option(help="Sample from the likeliest tokens that sum to this.")] = 0.95,
-    top_k: Annotated[int, typer.Option(help="Sample from this many likeliest tokens; 0: from all.")] = 0,
-    seed: Annotated[int, typer.Option(help="The same seed writes the same text.")] = 0,
-    samples: Annotated[int, typer.Option(help="Completions to write.")] = 1,
+    max_new_tokens: Annotated[int, typer.Option(help="Most tokens to add.")] = Sampling.max_new_tokens,
+    temperature: Annotated[float, typer.Option(help="0 takes the likeliest token each time.")] = Sampling.temperature,
+    top_p: Annotated[float, typer.Option(help="Sample from the likeliest tokens that sum to this.")] = Sampling.top_p,
+    top_k: Annotated[int, typer.Option(help="Sample from this many likeliest tokens; 0: from all.")] = Sampling.top_k,
+    seed: Annotated[int, typer.Option(help="The same seed writes the same text.")] = Sampling.seed,
+    samples: Annotated[int, typer.Option(help="Completions to write.")] = Sampling.samples,
     json: Json = False,
 ) -> None:
     """Complete a prompt with a pushed revision."""
     from pipeline.generation.process import generate as write
-    from pipeline.generation.settings import Sampling
 
     settings, console = Settings.from_environment(), Console(as_json=json)
     sampling = Sampling(
@@ -322,13 +324,15 @@ def _stay(settings: Settings, console: Console, run: str, *, detach: bool) -> No
     else:
         with console.stop_on_signal(lambda: requests.stop_run(settings, run)):
             view = follow_run(settings, run, console.show_run)
-        _check_ended(view.state, view.error)
+        _check_ended(view)
     console.document(view.to_dict())
 
 
-def _check_ended(state: str, error: str | None) -> None:
-    if state in ("failed", "interrupted"):
-        raise PipelineError(error or f"The job is {state}; see its log.")
+def _check_ended(view: views.RunView | views.CorpusView) -> None:
+    """A job that failed ends its command as if it had failed there."""
+    if view.state in ("failed", "interrupted"):
+        kind = InputError if view.is_callers_mistake else PipelineError
+        raise kind(view.error or f"The job is {view.state}; see its log.")
 
 
 def _rounded(value: float | None) -> str | None:

@@ -423,10 +423,10 @@ def parse_value(name: str, value: Any, kind: Any) -> Any:
             number = float(value)
             require(math.isfinite(number), name, value, "give a finite number")
             return number
+        if typing.get_origin(kind) is tuple:
+            return tuple(word for word in value.split(",") if word) if isinstance(value, str) else tuple(value)
     except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{name} is {value!r}; give a {'whole number' if kind is int else 'number'}.") from error
-    if typing.get_origin(kind) is tuple:
-        return tuple(word for word in value.split(",") if word) if isinstance(value, str) else tuple(value)
     return value.strip() if isinstance(value, str) else value
 
 

@@ -12,11 +12,21 @@ import json
 import math
 import os
 import secrets
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import DamagedError
+
+MOST_KEPT_FILES = 64
+"""Line files whose rows are kept in memory."""
+LOCK_PATIENCE_SECONDS = 0.05
+"""How long a lock may be taken by somebody who only looks whether it is."""
+
+_keeping_lines = threading.Lock()
+_kept_lines: dict[Path, tuple[tuple[int, int], tuple[dict[str, Any], ...]]] = {}
 
 
 def write_text(path: Path, text: str) -> None:
@@ -52,6 +62,16 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return value
 
 
+def readable_json(path: Path) -> dict[str, Any]:
+    """The object in `path`, or an empty one when there is none or it is damaged: for looks at many jobs, where one
+    damaged file must not hide the others.
+    """
+    try:
+        return read_json(path) or {}
+    except DamagedError:
+        return {}
+
+
 def append_line(path: Path, row: dict[str, Any]) -> None:
     """Append one row as one line of JSON. A torn last line (killed writer) is closed first, so no row is lost to it."""
     line = json.dumps(_finite(row), ensure_ascii=False, allow_nan=False).encode() + b"\n"
@@ -77,6 +97,24 @@ def iterate_lines(path: Path) -> Iterator[dict[str, Any]]:
             row = json.loads(line)
             if isinstance(row, dict):
                 yield row
+
+
+def cached_lines(path: Path) -> tuple[dict[str, Any], ...]:
+    """`read_lines`, kept until the file changes; one version of each file, however often it grows. Do not change the rows."""
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return ()
+    stamp = (stat.st_mtime_ns, stat.st_size)
+    with _keeping_lines:
+        known = _kept_lines.get(path)
+    if known is None or known[0] != stamp:
+        known = (stamp, tuple(iterate_lines(path)))
+        with _keeping_lines:
+            _kept_lines[path] = known
+            while len(_kept_lines) > MOST_KEPT_FILES:
+                del _kept_lines[next(iter(_kept_lines))]
+    return known[1]
 
 
 def tail(path: Path, max_lines: int = 200, max_bytes: int = 64_000) -> list[str]:
@@ -116,14 +154,25 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            got = True
-        except BlockingIOError:
-            got = False
-        yield got
+        yield _take(descriptor, wait=wait)
     finally:
         os.close(descriptor)
+
+
+def _take(descriptor: int, *, wait: bool) -> bool:
+    """Lock an open file. `is_locked` holds it for an instant, so one refusal says nothing yet."""
+    if wait:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        return True
+    patience = time.monotonic() + LOCK_PATIENCE_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > patience:
+                return False
+            time.sleep(0.002)
 
 
 def is_locked(path: Path) -> bool:

@@ -6,7 +6,7 @@
     runs/<id>/        request.json stop.json (whoever asks)  label.json (page)  process.json train.log (worker)
                       config.json status.json metrics.jsonl samples.jsonl checkpoints/ lock (trainer)
                       pushes.jsonl (publisher)
-    registry/<repo>/  <revision>/ history.jsonl (publisher)
+    registry/<repo>/  <revision>/ history.jsonl commits.jsonl (publisher)
     gallery/<id>.json (page)
     worker.lock publisher-<repo>.lock requests.lock worker.log publisher.log generator.log
 

@@ -48,7 +48,7 @@ class Job:
     ) -> None:
         with self._stack:
             if isinstance(error, PipelineError):
-                self.write(state="failed", error=str(error))
+                self.write(state="failed", error=str(error), exit_status=error.exit_status)
             elif error is not None:
                 self.write(
                     state="failed", error=f"{type(error).__name__}: {error} (traceback in {self.folder.log.name})"
@@ -71,11 +71,6 @@ class Job:
         if not self.folder.stop.exists():
             return False
         return (read_json(self.folder.stop) or {}).get("request_id", "") == self.request_id
-
-    @property
-    def signalled(self) -> bool:
-        """Whether a signal came: then there may be only seconds left."""
-        return self._signalled.is_set()
 
     def write(self, **facts: Any) -> None:
         """Merge `facts` into status.json; `state` is one of running, stopped, finished, failed."""

@@ -50,7 +50,12 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "home", Path(self.home).expanduser().absolute())
+        # os.path leaves the name of an unknown user as it is, Path raises.
+        home = Path(os.path.expanduser(self.home)).absolute()  # noqa: PTH111
+        object.__setattr__(self, "home", home)
+        base = next(folder for folder in (home, *home.parents) if folder.exists())
+        usable = base.is_dir() and os.access(base, os.W_OK | os.X_OK)
+        require(usable, "PIPELINE_HOME", str(self.home), f"set a folder that can be written: {base} cannot")
         repo = self.hub_repo
         require(
             repo is None or (repo.count("/") == 1 and all(repo.split("/"))),
@@ -66,7 +71,9 @@ class Settings:
         """Raises InputError when a variable is set to something that cannot be."""
         on_space = environ.get("SYSTEM") == "spaces"
         port = environ.get("GRADIO_SERVER_PORT") or ""
-        require(not port or port.isdigit(), "GRADIO_SERVER_PORT", port, "set a port from 1 to 65535")
+        require(
+            not port or (port.isascii() and port.isdecimal()), "GRADIO_SERVER_PORT", port, "set a port from 1 to 65535"
+        )
         return cls(
             home=Path(environ.get("PIPELINE_HOME") or "home"),
             hub_repo=environ.get("PIPELINE_HUB_REPO") or None,

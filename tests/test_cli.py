@@ -109,10 +109,10 @@ def test_preview_says_what_it_saw(capsys: pytest.CaptureFixture[str], tmp_path: 
     assert main(["preview", "--source", f"files:{tmp_path / 'code'}", "--keyword", "pandas", "os", "--json"]) == 0
     seen = document(capsys)
     assert (seen["scanned"], seen["kept"], seen["keep_rate"]) == (2, 1, 0.5)
-    assert seen["keywords"] == {"pandas": {"files": 1, "rate": 0.5}, "os": {"files": 0, "rate": 0.0}} or (
-        seen["keywords"]["pandas"]["files"],
-        seen["keywords"]["os"]["files"],
-    ) == (1, 0)
+    assert {word: (hits["files"], hits["rate"]) for word, hits in seen["keywords"].items()} == {
+        "pandas": (1, 0.5),
+        "os": (0, 0.0),
+    }
     assert sum(seen["bad_rows"].values()) == 1
     assert [sample["path"] for sample in seen["samples"]] == ["a.py"]
     assert seen["seconds"] >= 0
@@ -194,6 +194,14 @@ def test_the_whole_way_on_the_command_line(tmp_path: Path, code: Path) -> None:
     assert "a" in run(home, "runs").stdout
     assert Home(home).run("a").log.exists()
     assert run(home, "logs", "a").stdout.strip()
+
+
+@pytest.mark.slow
+def test_a_mistake_that_only_the_job_can_see_exits_with_2_as_well(tmp_path: Path, code: Path) -> None:
+    ended = run(tmp_path / "home", "prepare", "--source", f"files:{code}", "--keyword", "zzzqqq", "--json")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.count("\n") == 1
+    assert all(word in ended.stderr for word in ("keeps 0 of 40 files", "zzzqqq")), ended.stderr
 
 
 @pytest.mark.slow

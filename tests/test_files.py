@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -78,6 +79,39 @@ def test_a_lock_is_held_once_and_seen_by_others(tmp_path: Path) -> None:
         assert (first, second) == (True, False)
         assert files.is_locked(path)
     assert not files.is_locked(path)
+
+
+def test_a_look_at_the_lock_does_not_make_its_taker_fail(tmp_path: Path) -> None:
+    path, ended = tmp_path / "lock", threading.Event()
+    path.touch()
+
+    def look() -> None:
+        while not ended.is_set():
+            files.is_locked(path)
+
+    looker = threading.Thread(target=look)
+    looker.start()
+    try:
+        for _ in range(2_000):
+            with files.locked(path, wait=False) as got:
+                assert got
+    finally:
+        ended.set()
+        looker.join()
+
+
+def test_kept_lines_are_read_again_when_they_change_and_one_version_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    assert files.cached_lines(path) == ()
+    for step in range(5):
+        files.append_line(path, {"step": step})
+        assert [row["step"] for row in files.cached_lines(path)] == list(range(step + 1))
+    assert files.cached_lines(path) is files.cached_lines(path)
+    assert sum(kept == path for kept in files._kept_lines) == 1
+    for number in range(files.MOST_KEPT_FILES + 5):
+        files.append_line(tmp_path / f"{number}.jsonl", {"step": 0})
+        files.cached_lines(tmp_path / f"{number}.jsonl")
+    assert len(files._kept_lines) == files.MOST_KEPT_FILES
 
 
 HOLDER = "import sys, time; from pipeline.files import locked; from pathlib import Path\nwith locked(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"

@@ -33,6 +33,7 @@ def test_the_owner_key_is_not_in_its_printed_form() -> None:
         ("PIPELINE_HUB_REPO", "a/b/c"),
         ("GRADIO_SERVER_PORT", "http"),
         ("GRADIO_SERVER_PORT", "99999"),
+        ("GRADIO_SERVER_PORT", "²"),
     ],
 )
 def test_a_bad_variable_is_named_with_its_value(name: str, value: str) -> None:
@@ -40,6 +41,14 @@ def test_a_bad_variable_is_named_with_its_value(name: str, value: str) -> None:
         Settings.from_environment({name: value})
     assert name in str(caught.value)
     assert value in str(caught.value)
+
+
+def test_a_home_that_cannot_be_a_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for home in ("file", "file/below"):
+        with pytest.raises(InputError, match="PIPELINE_HOME"):
+            Settings.from_environment({"PIPELINE_HOME": str(tmp_path / home)})
+    assert Settings(home=Path("~nobody-of-that-name/x")).home.name == "x"
 
 
 @pytest.mark.parametrize("bad", ["", "A", "../x", "a/b", "-a", "a" * 65, "a\n", "a.b", None])

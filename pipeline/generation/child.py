@@ -159,7 +159,7 @@ class Child:
             self._stdin.flush()
 
     def _obituary(self) -> dict[str, Any]:
-        sentence = f"The generator ended ({self._ended_because}). Press Complete again: it is started afresh."
+        sentence = f"The generator ended ({self._ended_because}). Ask again: it is started afresh."
         return {"error": sentence, "exit_status": PipelineError.exit_status}
 
 

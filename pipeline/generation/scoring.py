@@ -11,6 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from pipeline.errors import require
 from pipeline.generation.sampling import encode
+from pipeline.generation.settings import check_text
 
 
 def score(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: str) -> dict[str, Any]:
@@ -19,7 +20,7 @@ def score(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: str)
     The first token of a stretch has nothing before it in its stretch and is not counted. Raises InputError when the
     text is shorter than two tokens.
     """
-    token_ids = encode(tokenizer, text)
+    token_ids = encode(tokenizer, check_text("text", text))
     require(len(token_ids) >= 2, "text", text, "give at least two tokens of it")
     length = model.config.max_position_embeddings
     total, count = 0.0, 0

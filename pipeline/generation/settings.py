@@ -65,9 +65,15 @@ def check_prompt(prompt: str, limits: Limits) -> str:
         raise InputError(
             f"The prompt is {len(prompt):,} characters long; shorten it to {limits.prompt_characters:,} or fewer."
         )
+    return check_text("prompt", prompt)
+
+
+def check_text(name: str, text: str) -> str:
+    """`text` as it is, if it can be written as UTF-8; half a surrogate pair cannot. Raises InputError otherwise."""
     try:
-        prompt.encode("utf-8")
+        text.encode("utf-8")
     except UnicodeEncodeError as error:
-        character = prompt[error.start]
-        raise InputError(f"The prompt holds {character!r} at {error.start}, which is no text; take it out.") from error
-    return prompt
+        raise InputError(
+            f"The {name} holds {text[error.start]!r} at {error.start}, which is no text; take it out."
+        ) from error
+    return text

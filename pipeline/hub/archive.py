@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import replace
 from functools import cache
@@ -12,7 +13,7 @@ from pipeline import files
 from pipeline.errors import HubError
 from pipeline.folders import Home
 from pipeline.hub.checkpoints import PROVENANCE
-from pipeline.hub.client import connect, hub_errors
+from pipeline.hub.client import DOWNLOAD, connect, hub_errors
 from pipeline.hub.commits import Push, read_push
 from pipeline.hub.registry import Registry, Revision, pick
 from pipeline.hub.remote import MAIN
@@ -34,22 +35,27 @@ class HubRegistry:
     def __init__(self, repo: str, *, look_seconds: float = LOOK_SECONDS) -> None:
         self.repo = repo
         self.look_seconds = look_seconds
+        self._looking = threading.Lock()
         self._looked_at: float | None = None
         self._found: list[Revision] = []
         self._error: HubError | None = None
 
     def revisions(self) -> list[Revision]:
-        """The newest revisions, newest first. Asks the Hub twice a minute at most, also when it does not answer."""
-        now = time.monotonic()
-        if self._looked_at is None or now - self._looked_at >= self.look_seconds:
-            self._looked_at, self._error = now, None
-            try:
-                self._found = self._look()
-            except HubError as error:
-                self._error = error
-        if self._error is not None:
-            raise self._error
-        return self._found
+        """The newest revisions, newest first. Asks the Hub twice a minute at most, also when it does not answer.
+
+        Whoever comes while another thread looks waits for what that one finds.
+        """
+        with self._looking:
+            now = time.monotonic()
+            if self._looked_at is None or now - self._looked_at >= self.look_seconds:
+                self._looked_at, self._error = now, None
+                try:
+                    self._found = self._look()
+                except HubError as error:
+                    self._error = error
+            if self._error is not None:
+                raise self._error
+            return self._found
 
     def newest(self) -> Revision | None:
         return next(iter(self.revisions()), None)
@@ -60,13 +66,13 @@ class HubRegistry:
 
     def fetch(self, revision: Revision) -> Revision:
         """The revision with its files on this disk, downloaded unless they are."""
-        with hub_errors(self.repo):
-            api = connect(answer_seconds=ANSWER_SECONDS, anonymous=True)
+        with hub_errors(self.repo, DOWNLOAD):
+            api = connect(DOWNLOAD, answer_seconds=ANSWER_SECONDS)
             return replace(revision, path=Path(api.snapshot_download(self.repo, revision=revision.commit)))
 
     def _look(self) -> list[Revision]:
-        with hub_errors(self.repo):
-            api = connect(answer_seconds=ANSWER_SECONDS, anonymous=True)
+        with hub_errors(self.repo, DOWNLOAD):
+            api = connect(DOWNLOAD, answer_seconds=ANSWER_SECONDS)
             if not api.repo_exists(self.repo):
                 return []  # it is made by the first push
             commits = api.list_repo_commits(self.repo, revision=MAIN)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import HubError
@@ -31,17 +32,53 @@ class Refusal(HubError):
     """The Hub, or its client, says no; the same request gets the same answer until somebody changes something."""
 
 
-def connect(*, answer_seconds: float, anonymous: bool = False) -> HfApi:
-    """The Hub, with a limit on each wait for an answer. Raises Refusal without a token, unless `anonymous` will do."""
+@dataclass(frozen=True, kw_only=True)
+class Errand:
+    """What the Hub is asked for, in the words of its errors."""
+
+    needs_token: bool
+    what: str
+    right: str
+    """What the token must be allowed, of the repo."""
+    now: str
+    """What a Hub that is not well cannot do."""
+    later: str
+    """What becomes of a passing fault."""
+    again: str
+    """What a person does after correcting a refusal."""
+
+
+PUSH = Errand(
+    needs_token=True,
+    what="push to",
+    right="write to",
+    now="take it",
+    later="is tried again by itself",
+    again="publish again",
+)
+DOWNLOAD = Errand(
+    needs_token=False,
+    what="download from",
+    right="read",
+    now="answer",
+    later="cannot be read, try again later",
+    again="try again",
+)
+
+
+def connect(errand: Errand, *, answer_seconds: float) -> HfApi:
+    """The Hub, with a limit on each wait for an answer. Raises Refusal without a token, where the errand needs one."""
     from huggingface_hub import HfApi, set_client_factory
     from huggingface_hub.utils import disable_progress_bars
 
     token = read_token()
-    if token is None and not anonymous:
-        raise Refusal(f"{VARIABLE} is not set; set it to a token that may write to the repo, then publish again.")
+    if token is None and errand.needs_token:
+        raise Refusal(
+            f"{VARIABLE} is not set; set it to a token that may {errand.right} the repo, then {errand.again}."
+        )
     if token is not None and not is_sendable(token):
         raise Refusal(
-            f"{VARIABLE} holds what no token does, a space or a line break say; set it anew, then publish again."
+            f"{VARIABLE} holds what no token does, a space or a line break say; set it anew, then {errand.again}."
         )
     set_client_factory(lambda: _bounded_client(answer_seconds))
     disable_progress_bars()  # standard error is a log
@@ -49,7 +86,7 @@ def connect(*, answer_seconds: float, anonymous: bool = False) -> HfApi:
 
 
 @contextlib.contextmanager
-def hub_errors(repo: str) -> Iterator[None]:
+def hub_errors(repo: str, errand: Errand) -> Iterator[None]:
     """Turn what the client raises into PassingFault or Refusal; mistakes of ours pass, and keep their traceback."""
     from httpx2 import TransportError
     from huggingface_hub.errors import HfHubHTTPError
@@ -57,7 +94,7 @@ def hub_errors(repo: str) -> Iterator[None]:
     try:
         yield
     except (HfHubHTTPError, TransportError, OSError, RuntimeError, ValueError) as error:
-        raise _translated(error, repo) from error
+        raise _translated(error, repo, errand) from error
 
 
 def _bounded_client(answer_seconds: float) -> Any:
@@ -76,7 +113,7 @@ def _bounded_client(answer_seconds: float) -> Any:
     return client
 
 
-def _translated(error: Exception, repo: str) -> HubError:
+def _translated(error: Exception, repo: str, errand: Errand) -> HubError:
     """Sort by the first cause that says something: the client wraps what happened in an upload in RuntimeErrors.
 
     What says nothing (hf_xet raises bare RuntimeErrors) passes: trying too often beats stopping for good.
@@ -87,35 +124,36 @@ def _translated(error: Exception, repo: str) -> HubError:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, HfHubHTTPError):
-            return _of_status(cause.response.status_code, cause.server_message or str(cause), repo)
+            return _of_status(cause.response.status_code, cause.server_message or str(cause), repo, errand)
         # An error page instead of JSON is a Hub that is not well, although it comes as a ValueError.
         if isinstance(cause, (httpx2.TransportError, OfflineModeIsEnabled, json.JSONDecodeError)):
             break
         if isinstance(cause, ValueError) and not isinstance(cause, LocalEntryNotFoundError):
             return Refusal(
-                _one_line(f"The push to {repo} is not accepted ({cause}); correct that, then publish again.")
+                _one_line(f"The {errand.what} {repo} is not accepted ({cause}); correct that, then {errand.again}.")
             )
         cause = cause.__cause__
     told = cause or error
     return PassingFault(
-        _one_line(f"The Hub cannot be reached ({type(told).__name__}: {told}); {repo} is tried again by itself.")
+        _one_line(f"The Hub cannot be reached ({type(told).__name__}: {told}); {repo} {errand.later}.")
     )
 
 
-def _of_status(status: int, told: str, repo: str) -> HubError:
+def _of_status(status: int, told: str, repo: str, errand: Errand) -> HubError:
     if status in PASSING_STATUS or status >= 500:
         return PassingFault(
-            _one_line(f"The Hub cannot take it now ({status}: {told}); {repo} is tried again by itself.")
+            _one_line(f"The Hub cannot {errand.now} now ({status}: {told}); {repo} {errand.later}.")
         )
     if status == 401:
-        remedy = f"The Hub does not accept the token for {repo}; set {VARIABLE} to one that may write to it"
+        remedy = f"The Hub does not accept the token for {repo}; set {VARIABLE} to one that may {errand.right} it"
     elif status == 403:
-        remedy = f"The token may not write to {repo}; give it write access, or set {VARIABLE} to one that may"
+        access = f"{errand.right.split()[0]} access"
+        remedy = f"The token may not {errand.right} {repo}; give it {access}, or set {VARIABLE} to one that may"
     elif status == 404:
         remedy = f"The Hub has no repo {repo} that this token may see; check PIPELINE_HUB_REPO and {VARIABLE}"
     else:
-        remedy = f"The Hub refused the push to {repo}; correct what it says"
-    return Refusal(_one_line(f"{remedy}, then publish again ({status}: {told})."))
+        remedy = f"The Hub refused the {errand.what} {repo}; correct what it says"
+    return Refusal(_one_line(f"{remedy}, then {errand.again} ({status}: {told})."))
 
 
 def _one_line(text: str, most: int = 500) -> str:

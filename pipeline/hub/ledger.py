@@ -11,8 +11,6 @@ refused      cannot be pushed, for the reason given; not tried again by itself
 from __future__ import annotations
 
 import time
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from pipeline import files
@@ -34,11 +32,7 @@ class Ledger:
 
     def rows(self) -> dict[int, dict[str, Any]]:
         """The newest row of each step. Reads the file only when it has changed."""
-        try:
-            stat = self.run.pushes.stat()
-        except FileNotFoundError:
-            return {}
-        return _newest_rows(self.run.pushes, self.repo, stat.st_mtime_ns, stat.st_size)
+        return {row["step"]: row for row in files.cached_lines(self.run.pushes) if row.get("repo") == self.repo}
 
     def write(self, step: int, state: str, *, error: str | None = None, **facts: Any) -> None:
         """Append a row, unless it would only repeat the newest one: a Hub that is away for days fills no disk.
@@ -49,8 +43,3 @@ class Ledger:
         newest = self.rows().get(step, {})
         if any(newest.get(name, "") != value for name, value in facts.items()):
             files.append_line(self.run.pushes, {"time": time.time(), "repo": self.repo, "step": step, **facts})
-
-
-@lru_cache(maxsize=256)
-def _newest_rows(path: Path, repo: str, mtime_ns: int, size: int) -> dict[int, dict[str, Any]]:
-    return {row["step"]: row for row in files.iterate_lines(path) if row.get("repo") == repo}

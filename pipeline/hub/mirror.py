@@ -134,16 +134,16 @@ class _PushThread(threading.Thread):
         self.remote = remote
         self.waiting = waiting
         self.commit: str | None = None
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
 
     def run(self) -> None:
         try:
             self.commit = self.remote.push(self.waiting.revision)
-        except Exception as error:
+        except BaseException as error:  # a panic in a Rust extension (hf_xet) is no Exception
             self.error = error  # the publisher's own thread writes it down
 
 
-def _told(error: Exception) -> str:
+def _told(error: BaseException) -> str:
     """The sentence of an error for people. Any other is our mistake: it ends this push, its traceback goes to the log."""
     if isinstance(error, PipelineError):
         return str(error)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.errors import DamagedError
+from pipeline.errors import BusyError, DamagedError
 from pipeline.files import is_locked, locked
 from pipeline.folders import Home, RunFolder
 from pipeline.hub import ledger
@@ -53,9 +53,17 @@ class Publisher:
         self.mirror = self._mirror(settings.hub_repo)
 
     def run(self) -> None:
-        """Publish until nothing waits and no run is running. Returns at once while another process does it."""
+        """Publish until nothing waits and no run is running. Returns at once while another process does it.
+
+        Raises BusyError then, if it should try again what was refused: the other one does not.
+        """
         with locked(self.home.publisher_lock(self.settings.repo), wait=False) as got:
             if not got:
+                if self.again:
+                    raise BusyError(
+                        f"A publisher of {self.settings.repo} is at work and stays until no run trains and nothing "
+                        "waits; try again then, or stop the run."
+                    )
                 return
             self.registry.repair()
             if self.again:
@@ -63,12 +71,15 @@ class Publisher:
             self._until_idle()
 
     def publish_once(self) -> None:
-        """Register every complete checkpoint that is not, and take the mirror one step further. Never waits for the Hub."""
+        """Register every complete checkpoint that is not, and take the mirror one step further. Never waits for the Hub.
+
+        The oldest over all runs comes first: the registry's newest is then what was saved last.
+        """
         known = _ids(self.registry)
-        for run in self.home.runs():
-            book = Ledger(run, self.settings.repo)
-            for checkpoint in list(_unregistered(run, book, known)):
-                self._register(checkpoint, book)
+        books = [Ledger(run, self.settings.repo) for run in self.home.runs()]
+        found = [(checkpoint, book) for book in books for checkpoint in _unregistered(book.run, book, known)]
+        for checkpoint, book in sorted(found, key=lambda item: (saved_at(item[0]), step_of(item[0]))):
+            self._register(checkpoint, book)
         if self.mirror is not None:
             self.mirror.advance()
 

@@ -15,15 +15,15 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from pipeline import files
-from pipeline.errors import InputError
+from pipeline.errors import DamagedError, InputError
 from pipeline.folders import Home
 from pipeline.hub.checkpoints import MANIFEST, PROVENANCE, Checkpoint, damaged
 
@@ -75,7 +75,12 @@ class Registry:
 
     def revisions(self) -> list[Revision]:
         """Newest first. Cheap enough for once a second: the history is read again only when it has changed."""
-        known = _read(self.folder, _stamp(self._history), _stamp(self._commits))
+        held = {row["revision"]: row["commit"] for row in files.cached_lines(self._commits)}
+        rows = {row["revision"]: row for row in files.cached_lines(self._history)}
+        known = (
+            Revision.from_facts(row, commit=held.get(name), path=self.folder / name)
+            for name, row in reversed(rows.items())
+        )
         return [revision for revision in known if revision.path.is_dir()]
 
     def newest(self) -> Revision | None:
@@ -106,16 +111,20 @@ class Registry:
             files.append_line(self._commits, {"revision": revision.revision, "commit": commit})
 
     def repair(self) -> None:
-        """Finish what a killed publisher left: staging folders go, revisions without a history row get theirs."""
+        """Finish what a killed publisher left: staging folders go, revisions without a history row get theirs.
+
+        A folder that cannot say what it is stays without a row, and is told of: the others are published all the same.
+        """
         if not self.folder.is_dir():
             return
         entries = list(self.folder.iterdir())
         for path in entries:
             if path.name.startswith(".") and path.is_dir():
                 shutil.rmtree(path)
-        revisions = [_from_folder(path) for path in entries if NAME.fullmatch(path.name)]
-        for revision in sorted(revisions, key=lambda r: (r.pushed_at, r.step)):
-            self._record(revision.path)
+        listed = {revision.revision for revision in self.revisions()}
+        unlisted = [path for path in entries if NAME.fullmatch(path.name) and path.name not in listed]
+        for revision in sorted(_readable(unlisted), key=lambda r: (r.pushed_at, r.step)):
+            self._list(revision)
 
     @property
     def _history(self) -> Path:
@@ -157,9 +166,12 @@ class Registry:
         known = {revision.revision: revision for revision in self.revisions()}
         if folder.name not in known:
             revision = _from_folder(folder)
-            files.append_line(self._history, {name: getattr(revision, name) for name in FACTS})
+            self._list(revision)
             return revision
         return known[folder.name]
+
+    def _list(self, revision: Revision) -> None:
+        files.append_line(self._history, {name: getattr(revision, name) for name in FACTS})
 
 
 def pick(revisions: Sequence[Revision], text: str, repo: str) -> Revision:
@@ -197,24 +209,20 @@ def _link(source: Checkpoint, name: str, target: Path) -> None:
 
 
 def _from_folder(path: Path) -> Revision:
-    return Revision.from_facts(files.read_json(path / PROVENANCE) or {}, commit=None, path=path)
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    """Changes whenever the file does; (0, 0) while there is none."""
+    """Raises DamagedError when its provenance is missing, torn or lacks a fact."""
+    provenance = files.read_json(path / PROVENANCE) or {}
     try:
-        stat = path.stat()
-    except FileNotFoundError:
-        return (0, 0)
-    return (stat.st_mtime_ns, stat.st_size)
+        return Revision.from_facts(provenance, commit=None, path=path)
+    except KeyError as error:
+        raise DamagedError(
+            f"Revision {path.name} is damaged: {path / PROVENANCE} does not tell {error}; it is left out, use another."
+        ) from error
 
 
-@lru_cache(maxsize=32)
-def _read(folder: Path, history: tuple[int, int], commits: tuple[int, int]) -> tuple[Revision, ...]:
-    """The revisions as the two files told them at those times, newest first."""
-    held = {row["revision"]: row["commit"] for row in files.iterate_lines(folder / "commits.jsonl")}
-    rows = {row["revision"]: row for row in files.iterate_lines(folder / "history.jsonl")}
-    return tuple(
-        Revision.from_facts(row, commit=held.get(name), path=folder / name)
-        for name, row in reversed(list(rows.items()))
-    )
+def _readable(folders: Iterable[Path]) -> Iterator[Revision]:
+    """The revisions among the folders; of the others the log tells."""
+    for path in folders:
+        try:
+            yield _from_folder(path)
+        except (DamagedError, OSError) as error:
+            print(error, file=sys.stderr)

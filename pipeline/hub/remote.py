@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline import files
 from pipeline.hub.cards import model_card
 from pipeline.hub.checkpoints import MANIFEST, PROVENANCE
-from pipeline.hub.client import connect, hub_errors
+from pipeline.hub.client import PUSH, connect, hub_errors
 from pipeline.hub.commits import Push, message, read_push, title
 from pipeline.hub.registry import Revision
 
@@ -32,8 +32,8 @@ class Remote:
         Looks first, every time: whoever was killed after its commit, or never heard the answer, commits no second
         time. The commit names the head that was seen, so that of two writers the second is told to look again.
         """
-        with hub_errors(self.repo):
-            api = connect(answer_seconds=self.answer_seconds)
+        with hub_errors(self.repo, PUSH):
+            api = connect(PUSH, answer_seconds=self.answer_seconds)
             head, pushes = self._look(api)
             done = find_push(pushes, revision)
             if done is not None:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from pipeline.errors import HubError
+from pipeline.errors import PipelineError
 from pipeline.files import is_locked
 from pipeline.folders import Home, RunFolder
 from pipeline.hub.registry import Registry
@@ -27,7 +27,7 @@ REGISTRY_SECONDS = 180.0
 def follow_run(settings: Settings, run_id: str, show: Callable[[RunView], None] = lambda view: None) -> RunView:
     """Wait until the run has ended and its last checkpoint is in the registry; `show` gets every look.
 
-    Raises HubError when the checkpoint does not get there in three minutes.
+    Raises PipelineError when the checkpoint does not get there in three minutes.
     """
     home = Home(settings.home)
     view = _until_ended(settings, lambda: run_view(home, run_id), show)
@@ -45,8 +45,8 @@ def follow_corpus(
 
 def newest_step(folder: RunFolder) -> int | None:
     """Step of the newest complete checkpoint."""
-    manifests = sorted(folder.checkpoints.glob("step-*/manifest.json"))
-    return int(manifests[-1].parent.name.removeprefix("step-")) if manifests else None
+    manifests = folder.checkpoints.glob("step-*/manifest.json")
+    return max((int(manifest.parent.name.removeprefix("step-")) for manifest in manifests), default=None)
 
 
 def _until_ended(settings: Settings, look: Callable[[], View], show: Callable[[View], None]) -> View:
@@ -71,7 +71,7 @@ def _until_registered(settings: Settings, folder: RunFolder) -> None:
     while not _is_registered(registry, folder, step):
         now = time.monotonic()
         if now - started > REGISTRY_SECONDS:
-            raise HubError(
+            raise PipelineError(
                 f"The checkpoint of step {step} of run {folder.id} is not in the registry yet; see publisher.log, then run `publish`."
             )
         if now - woken > WAKE_SECONDS:

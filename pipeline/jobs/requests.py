@@ -6,6 +6,7 @@ Every question is decided and written under one lock, so that of two that come a
 from __future__ import annotations
 
 import dataclasses
+import os
 import random
 import secrets
 import time
@@ -15,7 +16,7 @@ from typing import Any, TypeVar
 
 from pipeline.config import PRESETS, DataConfig, run_config
 from pipeline.errors import BusyError, InputError, require
-from pipeline.files import locked, read_json, write_json
+from pipeline.files import locked, read_json, readable_json, write_json
 from pipeline.folders import CorpusFolder, Home, JobFolder, RunFolder, check_id
 from pipeline.jobs import worker
 from pipeline.jobs.state import RESUMABLE, in_order, job_state
@@ -170,7 +171,8 @@ def _resume(settings: Settings, folder: JobFolder, request_id: str | None, *, qu
         if not queue:
             _refuse_second(home)
         asked = {key: state.request[key] for key in state.request if key not in ("request_id", "requested_at", "kind")}
-        _write(folder, state.kind, request_id, **{**asked, "resume": True})
+        earlier_ids = [*asked.get("earlier_ids", ()), state.request_id]
+        _write(folder, state.kind, request_id, **{**asked, "resume": True, "earlier_ids": earlier_ids})
     worker.wake(settings)
     return folder.id
 
@@ -181,10 +183,14 @@ def _write(folder: JobFolder, kind: str, request_id: str | None, **facts: Any) -
 
 
 def _known(folders: Sequence[JobFolder], request_id: str | None) -> JobFolder | None:
-    """The job that `request_id` made before."""
+    """The job that `request_id` made before, also if it was resumed by another request since."""
     if not request_id:
         return None
-    return next((f for f in folders if (read_json(f.request) or {}).get("request_id") == request_id), None)
+    for folder in folders:
+        request = readable_json(folder.request)
+        if request_id in (request.get("request_id"), *request.get("earlier_ids", ())):
+            return folder
+    return None
 
 
 def _find(folder: Folder, what: str, known: list[str]) -> Folder:
@@ -204,7 +210,8 @@ def _data_request(config: DataConfig) -> dict[str, Any]:
 
 
 def _absolute(path: str) -> Path:
-    return Path(path).expanduser().absolute()
+    # os.path leaves the name of an unknown user as it is, Path raises.
+    return Path(os.path.expanduser(path)).absolute()  # noqa: PTH111
 
 
 def _new_id(home: Home) -> str:

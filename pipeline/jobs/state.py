@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.errors import DamagedError
+from pipeline.errors import DamagedError, InputError
 from pipeline.files import is_locked, read_json
 from pipeline.folders import Home, JobFolder, RunFolder
 from pipeline.jobs.processes import ProcessId
@@ -44,6 +44,11 @@ class JobState:
     def requested_at(self) -> float:
         """Unix seconds."""
         return self.request.get("requested_at", 0.0)
+
+    @property
+    def is_callers_mistake(self) -> bool:
+        """Whether it failed for something that whoever asked can mend."""
+        return self.state == "failed" and self.status.get("exit_status") == InputError.exit_status
 
     @property
     def is_active(self) -> bool:

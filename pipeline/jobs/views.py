@@ -6,8 +6,6 @@ Reading is cheap enough for once a second: line files are read again only when t
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from pipeline import files
@@ -37,6 +35,8 @@ class RunView:
     tokens_per_second: float | None
     eta_seconds: float | None
     error: str | None
+    is_callers_mistake: bool
+    """Whether whoever asked can mend `error`."""
     message: str | None
     """What the trainer says it is doing."""
     place: int | None
@@ -50,7 +50,7 @@ class RunView:
 
     def to_dict(self) -> dict[str, Any]:
         """What `status --json` prints."""
-        hidden_from_commands = ("config", "hidden", "message")
+        hidden_from_commands = ("config", "hidden", "message", "is_callers_mistake")
         return {name: value for name, value in asdict(self).items() if name not in hidden_from_commands}
 
 
@@ -71,6 +71,8 @@ class CorpusView:
     tokens_dropped: int | None
     vocab_size: int | None
     error: str | None
+    is_callers_mistake: bool
+    """Whether whoever asked can mend `error`."""
     place: int | None
     requested_at: float
     seconds: float | None
@@ -78,7 +80,7 @@ class CorpusView:
 
     def to_dict(self) -> dict[str, Any]:
         """What `prepare --json` prints."""
-        return {name: value for name, value in asdict(self).items() if name != "status"}
+        return {name: value for name, value in asdict(self).items() if name not in ("status", "is_callers_mistake")}
 
 
 def run_view(home: Home, run_id: str) -> RunView:
@@ -91,13 +93,6 @@ def run_views(home: Home) -> list[RunView]:
     queue = in_order(home)
     views = [_run_view(folder, queue) for folder in home.runs() if folder.request.exists()]
     return sorted(views, key=lambda view: view.requested_at, reverse=True)
-
-
-def active_run(home: Home) -> RunView | None:
-    """The run that trains, else the first that waits."""
-    queue = in_order(home)
-    first = next((state for state in queue if state.kind == "train"), None)
-    return _run_view(home.run(first.id), queue) if first else None
 
 
 def corpus_view(home: Home, corpus_id: str) -> CorpusView:
@@ -113,17 +108,17 @@ def corpus_views(home: Home) -> list[CorpusView]:
 
 def metrics(folder: RunFolder) -> list[dict[str, Any]]:
     """Every complete row of metrics.jsonl, oldest first."""
-    return _rows(folder.metrics)
+    return list(files.cached_lines(folder.metrics))
 
 
 def samples(folder: RunFolder) -> list[dict[str, Any]]:
     """What the model wrote at each evaluation, oldest first."""
-    return _rows(folder.samples)
+    return list(files.cached_lines(folder.samples))
 
 
 def latest_pushes(folder: RunFolder) -> list[dict[str, Any]]:
     """The newest row of the ledger for each step, newest step first."""
-    by_step = {row["step"]: row for row in _rows(folder.pushes)}
+    by_step = {row["step"]: row for row in files.cached_lines(folder.pushes)}
     return [by_step[step] for step in sorted(by_step, reverse=True)]
 
 
@@ -135,8 +130,8 @@ def log(folder: JobFolder, max_lines: int = 200) -> list[str]:
 def _run_view(folder: RunFolder, queue: list[JobState]) -> RunView:
     state = job_state(folder)
     request, status = state.request, state.status
-    label = files.read_json(folder.label) or {}
-    config = files.read_json(folder.config)
+    label = files.readable_json(folder.label)
+    config = files.readable_json(folder.config) or None
     return RunView(
         run=folder.id,
         name=label.get("name") or folder.id,
@@ -153,6 +148,7 @@ def _run_view(folder: RunFolder, queue: list[JobState]) -> RunView:
         tokens_per_second=status.get("tokens_per_second"),
         eta_seconds=status.get("eta_seconds") if state.is_active else None,
         error=state.error,
+        is_callers_mistake=state.is_callers_mistake,
         message=status.get("message"),
         place=_place(state, queue),
         requested_at=state.requested_at,
@@ -162,7 +158,7 @@ def _run_view(folder: RunFolder, queue: list[JobState]) -> RunView:
 
 
 def _corpus_view(folder: CorpusFolder, queue: list[JobState]) -> CorpusView:
-    manifest = files.read_json(folder.manifest) or {}
+    manifest = files.readable_json(folder.manifest)
     state = job_state(folder)
     status = state.status
     config = manifest.get("config") or state.request.get("config") or {}
@@ -180,6 +176,7 @@ def _corpus_view(folder: CorpusFolder, queue: list[JobState]) -> CorpusView:
         tokens_dropped=manifest.get("tokens_dropped"),
         vocab_size=manifest.get("vocab_size"),
         error=None if manifest else state.error,
+        is_callers_mistake=state.is_callers_mistake,
         place=_place(state, queue),
         requested_at=state.requested_at,
         seconds=manifest.get("seconds") or status.get("seconds"),
@@ -191,17 +188,3 @@ def _place(state: JobState, queue: list[JobState]) -> int | None:
     if state.state != "queued":
         return None
     return next((place for place, other in enumerate(queue, 1) if other.request_id == state.request_id), None)
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
-    try:
-        stat = path.stat()
-    except FileNotFoundError:
-        return []
-    return list(_cached_rows(path, stat.st_mtime_ns, stat.st_size))
-
-
-@lru_cache(maxsize=64)
-def _cached_rows(path: Path, mtime_ns: int, size: int) -> tuple[dict[str, Any], ...]:
-    """The rows of the file as it was at that time and size: a tick with nothing new reads nothing."""
-    return tuple(files.iterate_lines(path))

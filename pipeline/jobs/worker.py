@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping
 
 from pipeline.environment import child_environment
-from pipeline.files import is_locked, locked, read_json, write_json
+from pipeline.files import is_locked, locked, readable_json, write_json
 from pipeline.folders import Home, JobFolder
 from pipeline.hub import publisher
 from pipeline.jobs.processes import identify, spawn
@@ -32,11 +32,12 @@ def wake(settings: Settings) -> None:
 
 
 def own_environment(settings: Settings) -> dict[str, str]:
-    """The worker's and the publisher's environment: everything, with the home and the repo of `settings`."""
+    """The worker's and the publisher's environment: all but the page's key, with the home and the repo of `settings`."""
     named = {"PIPELINE_HOME": str(settings.home)}
     if settings.hub_repo:
         named["PIPELINE_HUB_REPO"] = settings.hub_repo
-    return {**os.environ, **named}
+    kept = {name: value for name, value in os.environ.items() if name != "PIPELINE_OWNER_KEY"}
+    return {**kept, **named}
 
 
 class Worker:
@@ -55,12 +56,22 @@ class Worker:
             with locked(self.home.worker_lock, wait=False) as got:
                 if not got:
                     return
+                held = self.home.worker_lock.stat().st_ino
                 while self.step():
                     time.sleep(POLL_SECONDS)
+                    if not self._still_holds(held):
+                        return  # the home was deleted, and perhaps made again: another worker's now
             # A request may have come after the last look and before the lock was free: its own worker found the lock
             # taken and left. So look once more.
             if not self.has_work():
                 return
+
+    def _still_holds(self, inode: int) -> bool:
+        """Whether the lock file is the one that this worker locked."""
+        try:
+            return self.home.worker_lock.stat().st_ino == inode
+        except FileNotFoundError:
+            return False
 
     def step(self) -> bool:
         """Look once at everything; returns whether there is something left to do."""
@@ -100,13 +111,13 @@ class Worker:
                 continue
             del self._children[request_id]
             for folder in [*self.home.runs(), *self.home.corpora()]:
-                known = read_json(folder.process) or {}
+                known = readable_json(folder.process)
                 if known.get("request_id") == request_id and known.get("pid") == child.pid:
                     write_json(folder.process, {**known, "ended_at": time.time(), "exit_code": code})
 
     def _press(self, state: JobState) -> None:
         """A job that was asked to stop and does not: SIGTERM after the grace, SIGKILL after as much again."""
-        asked = (read_json(self._folder(state).stop) or {}).get("requested_at", time.time())
+        asked = readable_json(self._folder(state).stop).get("requested_at", time.time())
         waited = time.time() - asked
         grace = self.settings.limits.stop_grace_seconds
         process = process_of(state)

@@ -85,7 +85,8 @@ def newest_valid(run: RunFolder) -> Newest:
         else:
             return Newest(path, _step(path), tuple(damaged))
     if damaged:
-        raise DamagedError(f"Run {run.id} has no checkpoint left that can be read; start a new run. {damaged[0]}")
+        reason = str(damaged[0]).partition(": ")[2].partition(";")[0]
+        raise DamagedError(f"Run {run.id} has no checkpoint left that can be read ({reason}); start a new run.")
     return Newest(None, 0, ())
 
 

@@ -126,7 +126,7 @@ def open_session(run: Run) -> Session:
 
     tokenizer = AutoTokenizer.from_pretrained(run.corpus.tokenizer_path)
     model = build_model(config.model, eos_id=run.corpus.eos_id, seed=training.seed)
-    plain_optimizer = build_optimizer(model, training, device)
+    plain_optimizer = build_optimizer(model, training)
     schedule = build_schedule(plain_optimizer, training)
     prepared, optimizer = accelerator.prepare(model, plain_optimizer)
     return Session(

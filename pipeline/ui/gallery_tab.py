@@ -30,7 +30,7 @@ class GalleryTab:
         self.shelf.click(self.take, None, [self.shelf, *self.generate.shows], queue=False, **QUIET)
 
     def show(self) -> str:
-        return render("gallery", examples=self.engine.examples.list())
+        return render("gallery", examples=self.engine.examples.list(), num_damaged=self.engine.examples.num_damaged)
 
     def take(self, event: gr.EventData, request: gr.Request) -> Updates:
         """`open ID` shows an example as it was; `remix ID` takes its prompt and settings for a new try."""

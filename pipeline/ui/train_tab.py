@@ -56,6 +56,7 @@ class TrainTab:
     def build(self) -> None:
         self.chosen = gr.State(None)
         self.shown = gr.State(None)
+        self.offer = gr.State(None)
         self.unlock.build()
         with gr.Column(elem_classes=["card", "run-card"]):
             with gr.Row(elem_classes="run-row"):
@@ -130,13 +131,21 @@ class TrainTab:
         live: dict[str, Any] = {**QUIET, "queue": False, "concurrency_limit": None}
         seen = [self.chosen, self.shown, self.corpus]
         views = [
-            self.chosen, self.shown, self.corpus, self.strip, self.problem, self.stop, self.resume, self.start,
+            self.chosen, self.shown, self.offer, self.corpus, self.strip, self.problem, self.stop, self.resume, self.start,
             *self.heads.values(), *self.plots.values(), self.story, self.runs, self.pushes, self.log,
         ]  # fmt: skip
         foreseen = [self.plan, self.recipe_note, *self.numbers]
         page.load(self.refresh, seen, views, **live).then(self.foresee, setup, foreseen, **live)
         gr.Timer(TICK_SECONDS).tick(self.refresh, seen, views, **live)
-        gr.on([item.change for item in setup], self.foresee, setup, foreseen, trigger_mode="always_last", **live)
+        # What is on offer counts as well: a corpus that is ready now lets the plan say more.
+        gr.on(
+            [item.change for item in [*setup, self.offer]],
+            self.foresee,
+            setup,
+            foreseen,
+            trigger_mode="always_last",
+            **live,
+        )
 
         after: dict[str, Any] = {"fn": self.refresh, "inputs": seen, "outputs": views, **live}
         self.start.click(self.begin, setup, [self.answer, self.chosen], **QUIET).then(**after)
@@ -256,7 +265,8 @@ class TrainTab:
         values = [choice for _, choice in choices]
         new = [choice for choice in values if choice not in {choice for _, choice in known}]
         best = value if value in values and not (value == "" and new) else next(iter(new or values), None)
-        return {self.corpus: (tuple(choices), lambda: gr.Dropdown(choices, value=best))}
+        offer = tuple(choices)
+        return {self.corpus: (offer, lambda: gr.Dropdown(choices, value=best)), self.offer: (offer, offer)}
 
     def foresee(self, corpus: str, preset: str, recipe: str, *numbers: Any) -> Updates:
         """The plan of the set-up, and the figures that the recipe's table puts where a field is empty."""

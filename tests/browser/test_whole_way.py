@@ -41,6 +41,9 @@ def test_look_prepare_train_stop_generate_keep_and_come_back(
     field(tab, "corpus-name").fill("small")
     tab.locator(".form-card", has=tab.locator("#prepare")).get_by_text("Advanced").click()
     field(tab, "max-files").fill("60")
+    show(tab, "Train")
+    expect(tab.locator("#plan")).to_contain_text("once prepared")
+    show(tab, "Data")
     tab.locator("#prepare").click()
     expect(tab.locator("#corpora tr[data-corpus=small] .pill")).to_have_text(re.compile("Finished"), timeout=90_000)
 
@@ -53,6 +56,7 @@ def test_look_prepare_train_stop_generate_keep_and_come_back(
     field(tab, "eval-every-steps").fill("10")
     field(tab, "checkpoint-every-steps").fill("40")
     expect(tab.locator("#plan")).to_contain_text("2,000")
+    expect(tab.locator("#plan")).not_to_contain_text("once prepared")
     tab.locator("#start").dblclick()
     wait_for(tab, "the run trains", lambda: state_of(tab) == "running")
     run = run_of(tab)

@@ -18,11 +18,11 @@ pytestmark = pytest.mark.slow
 
 ASKS = """
 from pipeline.hub import client
-from pipeline.hub.client import connect, hub_errors
+from pipeline.hub.client import DOWNLOAD, PUSH, connect, hub_errors
 {seam}
 try:
-    with hub_errors("me/parrot"):
-        api = connect(answer_seconds=0.5)
+    with hub_errors("me/parrot", {errand}):
+        api = connect({errand}, answer_seconds=0.5)
         {call}
 except client.HubError as error:
     print(type(error).__name__, error)

@@ -166,6 +166,24 @@ def test_a_status_that_says_running_without_its_lock_is_interrupted(settings: Se
         assert job_state(folder).state == "stopping"
 
 
+def test_a_start_repeated_after_its_run_was_resumed_still_makes_no_second_run(settings: Settings, home: Home) -> None:
+    first = start(settings, request_id="press-1")
+    requests.stop_run(settings, first)
+    requests.resume_run(settings, first, request_id="go-on")
+    assert start(settings, request_id="press-1") == first
+    assert len(run_views(home)) == 1
+
+
+def test_a_damaged_config_hides_no_other_run(settings: Settings, home: Home) -> None:
+    start(settings, run_id="a")
+    start(settings, run_id="b", queue=True)
+    home.run("b").config.write_text("{")
+    home.corpus("ready").manifest.with_name("label.json").write_text("{")
+    assert {view.run: view.config for view in run_views(home)} == {"a": None, "b": None}
+    home.run("b").request.write_text("{")
+    assert start(settings, request_id="press-1", queue=True) not in ("a", "b")
+
+
 def test_a_file_damaged_by_hand_fails_its_own_job_only(settings: Settings, home: Home) -> None:
     start(settings, run_id="a")
     home.run("b").path.mkdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -13,8 +14,9 @@ import pytest
 from pipeline.files import is_locked, read_json
 from pipeline.folders import Home
 from pipeline.jobs.requests import resume_run, start_training, stop_run
-from pipeline.jobs.state import job_state, process_of
-from pipeline.jobs.views import active_run, log, run_view, run_views
+from pipeline.jobs.state import in_order, job_state, process_of
+from pipeline.jobs.views import log, run_view, run_views
+from pipeline.jobs.worker import own_environment
 from pipeline.settings import Settings
 from tests.jobs.conftest import wait_for_state
 
@@ -49,6 +51,20 @@ def test_a_job_never_sees_the_token(settings: Settings, home: Home, start_worker
     start_worker()
     wait_for_state(home, "a", "finished")
     assert log(home.run("a")) == ["counted 5 no token"]
+
+
+def test_a_worker_whose_home_was_deleted_leaves(settings: Settings, home: Home, start_worker: StartWorker) -> None:
+    """Its lock is gone with the home; in a home made anew there will be another worker."""
+    start(settings, "a", count=100)
+    worker = start_worker()
+    wait_for_state(home, "a", "running")
+    shutil.move(home.path, home.path.with_name("gone"))
+    assert worker.wait(timeout=20) == 0
+
+
+def test_the_owners_key_is_the_pages_alone(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIPELINE_OWNER_KEY", "sesame")
+    assert "sesame" not in own_environment(settings).values()
 
 
 def test_a_second_worker_leaves_at_once(settings: Settings, home: Home, start_worker: StartWorker) -> None:
@@ -147,4 +163,4 @@ def test_a_request_that_comes_while_the_worker_leaves_is_not_forgotten(
         start_worker()
         wait_for_state(home, f"r{number}", "finished")
         time.sleep(0.1 * number)  # ever later in the first worker's last half second
-    assert active_run(home) is None
+    assert in_order(home) == []

@@ -53,11 +53,11 @@ def test_every_parameter_is_in_one_group_once() -> None:
 
 def test_the_recipe_decides_decay_and_rate() -> None:
     for recipe, decay, rate in (("accelerate", 0.1, 5e-4), ("trainer", 0.1, 5e-4), ("keras", 0.01, 5e-5)):
-        optimizer = build_optimizer(build_model(MODEL, eos_id=0, seed=0), training(recipe), CPU)
+        optimizer = build_optimizer(build_model(MODEL, eos_id=0, seed=0), training(recipe))
         assert [group["weight_decay"] for group in optimizer.param_groups] == [decay, 0.0]
         assert {group["lr"] for group in optimizer.param_groups} == {rate}
 
 
 def test_the_optimizer_is_fused_on_the_cpu_too() -> None:
-    optimizer = build_optimizer(build_model(MODEL, eos_id=0, seed=0), training(), CPU)
+    optimizer = build_optimizer(build_model(MODEL, eos_id=0, seed=0), training())
     assert {group["fused"] for group in optimizer.param_groups} == {True}

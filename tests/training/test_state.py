@@ -33,7 +33,7 @@ class Training:
     def __init__(self, accelerator: Accelerator) -> None:
         torch.manual_seed(0)
         self.model = nn.Linear(4, 4)
-        optimizer = build_optimizer(self.model, CONFIG, CPU)
+        optimizer = build_optimizer(self.model, CONFIG)
         self.schedule = build_schedule(optimizer, CONFIG)
         self.optimizer = accelerator.prepare(optimizer)
         self.state = TrainingState(accelerator, optimizer=self.optimizer, schedule=self.schedule)

@@ -114,7 +114,7 @@ SHOWN: list[tuple[str, dict[str, Any]]] = [
         },
     ),
     ("permalink", {"link": EVIL, "example": example()}),
-    ("gallery", {"examples": [example()]}),
+    ("gallery", {"examples": [example()], "num_damaged": 2}),
     ("log", {"lines": [EVIL]}),
     ("pushes", {"pushes": [{"step": 1, "state": "refused", "revision": EVIL, "error": EVIL}], "repo": EVIL}),
     ("story", {"name": EVIL, "rows": [{"step": 0, "text": EVIL}], "losses": {}}),
