@@ -60,6 +60,10 @@ class DataConfig:
                 keyword,
                 "write 1 to 200 characters, not only spaces",
             )
+            require(_is_writable(keyword), "keyword", keyword, "leave out the halves of characters (lone surrogates)")
+        for name in ("source", "tokenizer"):
+            text = getattr(self, name) or ""
+            require(_is_writable(text), name, text, "leave out the halves of characters (lone surrogates)")
         require(len(self.keywords) <= 50, "keywords", len(self.keywords), "give at most 50")
         require(
             self.max_files is None or self.max_files >= 2,
@@ -436,6 +440,11 @@ def _as_int(value: Any) -> int:
     if isinstance(value, bool) or int(value) != value:
         raise ValueError("not a whole number")
     return int(value)
+
+
+def _is_writable(text: str) -> bool:
+    """Half a character cannot be written as UTF-8, so no file and no search can hold it."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _known(kind: type, value: dict[str, Any]) -> dict[str, Any]:

@@ -117,7 +117,10 @@ def test_a_corpus_without_one_window_is_refused() -> None:
     [
         {"keywords": ()},
         {"keywords": ("  ",)},
+        {"keywords": ("half \udcff",)},
         {"source": ""},
+        {"source": "files:/\udcff"},
+        {"tokenizer": "\ud800"},
         {"max_files": 1},
         {"windows": "slide"},
         {"vocab_size": 256},

@@ -1,6 +1,6 @@
 """Prepares a corpus: filter, tokenizer, tokens, and the manifest last. A job: `python -m pipeline.data CORPUS_FOLDER`.
 
-Each stage writes complete files and is not repeated once it is complete, unless the configuration has changed.
+Each stage writes complete files and is not repeated once it is complete, unless what decides it has changed.
 """
 
 from __future__ import annotations
@@ -58,6 +58,8 @@ def _manifest(folder: CorpusFolder, config: DataConfig, progress: Progress) -> d
     """Do what is not done yet; the manifest is written when all of it is there."""
     plain = json.loads(json.dumps(dataclasses.asdict(config)))
     stages = Stages(folder.path, plain)
+    if config.tokenizer is not None and not stages.is_done("tokenizer"):
+        tokenizer.check_tokenizer(config.tokenizer)  # before the filter, which takes longest
 
     def stage(name: str, work: Callable[[], Found]) -> dict[str, Any]:
         if not stages.is_done(name):

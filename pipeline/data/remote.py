@@ -8,10 +8,13 @@ from contextlib import contextmanager
 from functools import cache
 
 from pipeline.errors import HubError, InputError, PipelineError
+from pipeline.http import limit_waiting
 
 ANSWER_SECONDS = 30.0
 """How long one answer of the Hub may take; the client's own default is for ever."""
-REPO = re.compile(r"[\w.-]+(?:/[\w.-]+)?", re.ASCII)
+_PART = r"\w(?:[\w.-]{0,94}\w)?"
+REPO = re.compile(rf"(?![\w./-]*(?:--|\.\.)){_PART}(?:/{_PART})?", re.ASCII)
+"""`name` or `owner/name`, as the Hub allows them; `./name` is a path."""
 
 
 @contextmanager
@@ -43,17 +46,9 @@ def hub_faults(what: str) -> Iterator[None]:
         ) from error
 
 
-@cache
+@cache  # setting a limit anew would cut off what other threads are reading
 def _limit_waiting() -> None:
-    from huggingface_hub import set_client_factory
-    from huggingface_hub.utils import _http
-
-    def client():  # type: ignore[no-untyped-def]
-        made = _http.default_client_factory()  # the library's own, with its request ids and its offline switch
-        made.timeout = ANSWER_SECONDS
-        return made
-
-    set_client_factory(client)
+    limit_waiting(ANSWER_SECONDS)
 
 
 def _reason(error: BaseException) -> str:

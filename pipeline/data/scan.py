@@ -40,7 +40,8 @@ def scan(
     max_samples: int = 50,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Scan]:
-    """Look through `source` for `keywords`, at most `limit` readable rows (exactly so many if it has them).
+    """Look through `source` for `keywords`, at most `limit` rows (exactly so many if it has them). Bad rows count too:
+    a source may have no others; `scanned` in the report are only the readable ones.
 
     Yields at the first kept file, then several times a second, and once at the end; there is always an end, also when
     `should_stop` says so, which then is not `done`.
@@ -65,17 +66,19 @@ def scan(
 def matched(
     source: Source, matcher: Matcher, *, limit: int | None = None, max_kept: int | None = None
 ) -> Iterator[tuple[Batch, pl.DataFrame]]:
-    """The source's batches with what `matcher` says of them, cut after exactly `limit` rows or `max_kept` kept ones."""
+    """The source's batches with what `matcher` says of them, cut after exactly `limit` rows, bad ones counted, or after
+    `max_kept` kept ones.
+    """
     num_rows = num_kept = 0
     for read in source.batches():
-        batch = read if limit is None else read.head(limit - num_rows)
+        batch = read if limit is None else read.at_most(limit - num_rows)
         hits = matcher.hits(batch.rows["content"])
         chosen = kept(hits)
         if max_kept is not None and num_kept + chosen.sum() > max_kept:
             num_wanted = chosen.arg_true()[max_kept - num_kept - 1] + 1
-            batch = read.head(num_wanted)
+            batch = batch.head(num_wanted)
             hits, chosen = hits.head(num_wanted), chosen.head(num_wanted)
-        num_rows += len(batch.rows)
+        num_rows += len(batch.rows) + len(batch.bad)
         num_kept += int(chosen.sum())
         yield batch, hits
         if num_rows == limit or num_kept == max_kept:

@@ -1,6 +1,6 @@
 """Which stages of a preparation are complete, so that a resumed one goes on behind them.
 
-`stages.json` holds the configuration they were made with; another configuration finds none of them.
+`stages.json` holds the settings that each was made with; one that other settings decide now is not complete.
 """
 
 from __future__ import annotations
@@ -12,36 +12,61 @@ from typing import Any
 
 from pipeline.files import read_json, write_json
 
+FIELDS = {
+    "filter": ("source", "keywords", "max_files", "validation_share"),
+    "tokenizer": ("tokenizer", "vocab_size"),
+    "tokens": ("windows", "window"),
+}
+"""The stages in their order, and what decides each beside all that decides those before it: fields of DataConfig."""
+
 
 class Stages:
-    """The stages of the corpus in `folder`, made with `config` (as JSON holds it)."""
+    """The stages of the corpus in `folder`, to be made with `config` (a DataConfig as JSON holds it)."""
 
     def __init__(self, folder: Path, config: dict[str, Any]) -> None:
         self._folder = folder
         self._path = folder / "stages.json"
-        known = read_json(self._path) or {}
-        same = known.get("config") == config
-        self._value: dict[str, Any] = known if same else {"config": config, "done": {}}
+        self._config = config
+        self._done: dict[str, Any] = (read_json(self._path) or {}).get("done", {})
 
     @property
     def seconds(self) -> float:
         """What the complete stages took, also in earlier processes."""
-        return sum(facts["seconds"] for facts in self._value["done"].values())
+        return sum(facts["seconds"] for facts in self._done.values())
 
     def is_done(self, name: str) -> bool:
-        """Whether the stage is complete and what it wrote is still there, in its size."""
-        facts = self._value["done"].get(name)
-        return facts is not None and facts["files"] == _sizes(self._folder, facts["files"])
+        """Whether the stage is complete with these settings, and what it wrote is still there, in its size."""
+        facts = self._done.get(name, {})
+        return facts.get("config") == self._deciding(name) and facts["files"] == _sizes(self._folder, facts["files"])
 
     def run(self, name: str, work: Callable[[], tuple[dict[str, Any], Iterable[str]]]) -> dict[str, Any]:
         """What the stage found. `work` returns that and the files it wrote; it is left out when it was done before."""
         if not self.is_done(name):
+            self._forget(name)
             started = time.monotonic()
             found, files = work()
-            seconds = round(time.monotonic() - started, 3)
-            self._value["done"][name] = {"found": found, "files": _sizes(self._folder, files), "seconds": seconds}
-            write_json(self._path, self._value)
-        return self._value["done"][name]["found"]
+            self._done[name] = {
+                "config": self._deciding(name),
+                "found": found,
+                "files": _sizes(self._folder, files),
+                "seconds": round(time.monotonic() - started, 3),
+            }
+            write_json(self._path, {"done": self._done})
+        return self._done[name]["found"]
+
+    def _deciding(self, name: str) -> dict[str, Any]:
+        return {field: self._config[field] for stage in _until(name) for field in FIELDS[stage]}
+
+    def _forget(self, name: str) -> None:
+        """The stage and those behind it, on the disk too: what they describe is about to change."""
+        before = _until(name)[:-1]
+        self._done = {stage: facts for stage, facts in self._done.items() if stage in before}
+        write_json(self._path, {"done": self._done})
+
+
+def _until(name: str) -> list[str]:
+    names = list(FIELDS)
+    return names[: names.index(name) + 1]
 
 
 def _sizes(folder: Path, names: Iterable[str]) -> dict[str, int | None]:

@@ -6,6 +6,7 @@ Works on tokenizer.json alone, through `tokenizers`: transformers would bring to
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,14 +58,24 @@ def save_trained(tokenizer: Tokenizer, folder: Path) -> None:
     )
 
 
+def check_tokenizer(name: str) -> None:
+    """Refuse now what `save_given` would refuse later, as far as that shows without asking the Hub.
+
+    Raises InputError when `name` is neither a folder with a tokenizer.json nor what a repository can be called.
+    """
+    if folder := _folder(name):
+        _from_folder(folder)
+    else:
+        _check_repo(name)
+
+
 def save_given(name: str, folder: Path) -> None:
     """Copy the tokenizer `name` (a folder, or a repository on the Hub) to `folder`, fit for AutoTokenizer.
 
     Raises InputError when there is none or it has no end-of-text token, HubError when the Hub cannot be reached.
     """
-    source = Path(name).expanduser()
-    fetch = _from_folder if source.is_dir() else _from_hub
-    text, config = fetch(name)
+    source = _folder(name)
+    text, config = _from_folder(source) if source else _from_hub(name)
     try:
         tokenizer = _parsed(text)
     except ValueError as error:
@@ -110,23 +121,35 @@ def _parsed(text: str) -> Tokenizer:
     return tokenizer
 
 
-def _from_folder(name: str) -> tuple[str, dict[str, Any]]:
-    folder = Path(name).expanduser()
+def _folder(name: str) -> Path | None:
+    """The folder of that name, if there is one."""
+    folder = Path(os.path.expanduser(name))  # noqa: PTH111 - Path's own raises for an unknown ~user
+    try:
+        return folder if folder.is_dir() else None
+    except OSError:  # too long to be a path, or not for us to see
+        return None
+
+
+def _check_repo(name: str) -> None:
+    if not REPO.fullmatch(name):
+        raise InputError(
+            f"There is no tokenizer {name!r}; name a folder with a tokenizer.json, or owner/name on the Hub."
+        )
+
+
+def _from_folder(folder: Path) -> tuple[str, dict[str, Any]]:
     try:
         text = (folder / "tokenizer.json").read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
-            f"Tokenizer folder {name!r} has no readable tokenizer.json; save a fast tokenizer there."
+            f"Tokenizer folder {str(folder)!r} has no readable tokenizer.json; save a fast tokenizer there."
         ) from error
     configs = [read_json(folder / part) or {} for part in ("special_tokens_map.json", "tokenizer_config.json")]
     return text, {**configs[0], **configs[1]}
 
 
 def _from_hub(name: str) -> tuple[str, dict[str, Any]]:
-    if not REPO.fullmatch(name):
-        raise InputError(
-            f"There is no tokenizer {name!r}; name a folder with a tokenizer.json, or owner/name on the Hub."
-        )
+    _check_repo(name)
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import RemoteEntryNotFoundError
 

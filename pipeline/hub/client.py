@@ -1,9 +1,4 @@
-"""huggingface_hub with time limits, and its errors as sentences for people: a passing fault, or a refusal.
-
-Measured with 2.4: it has no time limit of its own, and list_repo_commits and model_info ask for none explicitly, which
-overrides the client's. So every request that comes without a limit is given ours on its way out. Its client is an
-`httpx2.Client`; those of `httpx` do not fit.
-"""
+"""huggingface_hub with time limits, and its errors as sentences for people: a passing fault, or a refusal."""
 
 from __future__ import annotations
 
@@ -11,15 +6,15 @@ import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.errors import HubError
+from pipeline.http import limit_waiting
 from pipeline.hub.token import VARIABLE, is_sendable, read_token, redact
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-CONNECT_SECONDS = 10.0
 PASSING_STATUS = (408, 409, 412, 425, 429)
 """Time-out, somebody else's commit came first (409, 412), too early, too often; and everything from 500 on."""
 
@@ -68,7 +63,7 @@ DOWNLOAD = Errand(
 
 def connect(errand: Errand, *, answer_seconds: float) -> HfApi:
     """The Hub, with a limit on each wait for an answer. Raises Refusal without a token, where the errand needs one."""
-    from huggingface_hub import HfApi, set_client_factory
+    from huggingface_hub import HfApi
     from huggingface_hub.utils import disable_progress_bars
 
     token = read_token()
@@ -80,7 +75,7 @@ def connect(errand: Errand, *, answer_seconds: float) -> HfApi:
         raise Refusal(
             f"{VARIABLE} holds what no token does, a space or a line break say; set it anew, then {errand.again}."
         )
-    set_client_factory(lambda: _bounded_client(answer_seconds))
+    limit_waiting(answer_seconds)
     disable_progress_bars()  # standard error is a log
     return HfApi(token=token or False)
 
@@ -95,22 +90,6 @@ def hub_errors(repo: str, errand: Errand) -> Iterator[None]:
         yield
     except (HfHubHTTPError, TransportError, OSError, RuntimeError, ValueError) as error:
         raise _translated(error, repo, errand) from error
-
-
-def _bounded_client(answer_seconds: float) -> Any:
-    import httpx2
-    from huggingface_hub.utils import _http
-
-    limit = httpx2.Timeout(answer_seconds, connect=min(CONNECT_SECONDS, answer_seconds))
-
-    def bound(request: httpx2.Request) -> None:
-        if not any(request.extensions.get("timeout", {}).values()):
-            request.extensions["timeout"] = limit.as_dict()
-
-    client = _http.default_client_factory()  # the library's own, with its request ids and its offline switch
-    client.timeout = limit
-    client.event_hooks = {**client.event_hooks, "request": [*client.event_hooks["request"], bound]}
-    return client
 
 
 def _translated(error: Exception, repo: str, errand: Errand) -> HubError:
@@ -134,21 +113,16 @@ def _translated(error: Exception, repo: str, errand: Errand) -> HubError:
             )
         cause = cause.__cause__
     told = cause or error
-    return PassingFault(
-        _one_line(f"The Hub cannot be reached ({type(told).__name__}: {told}); {repo} {errand.later}.")
-    )
+    return PassingFault(_one_line(f"The Hub cannot be reached ({type(told).__name__}: {told}); {repo} {errand.later}."))
 
 
 def _of_status(status: int, told: str, repo: str, errand: Errand) -> HubError:
     if status in PASSING_STATUS or status >= 500:
-        return PassingFault(
-            _one_line(f"The Hub cannot {errand.now} now ({status}: {told}); {repo} {errand.later}.")
-        )
+        return PassingFault(_one_line(f"The Hub cannot {errand.now} now ({status}: {told}); {repo} {errand.later}."))
     if status == 401:
         remedy = f"The Hub does not accept the token for {repo}; set {VARIABLE} to one that may {errand.right} it"
     elif status == 403:
-        access = f"{errand.right.split()[0]} access"
-        remedy = f"The token may not {errand.right} {repo}; give it {access}, or set {VARIABLE} to one that may"
+        remedy = f"The token may not {errand.right} {repo}; give it that right, or set {VARIABLE} to one that may"
     elif status == 404:
         remedy = f"The Hub has no repo {repo} that this token may see; check PIPELINE_HUB_REPO and {VARIABLE}"
     else:

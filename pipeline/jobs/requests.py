@@ -66,11 +66,14 @@ def start_training(
 
 def start_preparing(settings: Settings, *, config: DataConfig, corpus_id: str, request_id: str | None = None) -> str:
     """Ask for a corpus; returns its id. One that was cut off goes on, with `config` as it is now: stages that were done
-    with other settings are done again. Raises InputError when the id is taken or the source cannot be opened.
+    with other settings are done again. Raises InputError when the id is taken or source or tokenizer are not there.
     """
     from pipeline.data.sources import open_source
+    from pipeline.data.tokenizer import check_tokenizer
 
     open_source(config.source)
+    if config.tokenizer is not None:
+        check_tokenizer(config.tokenizer)
     home = Home(settings.home)
     with locked(home.requests_lock):
         if known := _known(home.corpora(), request_id):

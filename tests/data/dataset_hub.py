@@ -17,7 +17,10 @@ COMMIT = "c0ffee" + 34 * "0"
 
 
 class DatasetHub(ThreadingHTTPServer):
-    """`repos` maps owner/name to {path: bytes}; `tokens` collects every Authorization header that came."""
+    """`repos` maps owner/name to {path: bytes}; `tokens` collects every Authorization header that came.
+
+    Requests that `silent` matches get no answer.
+    """
 
     daemon_threads = True
 
@@ -25,7 +28,9 @@ class DatasetHub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.repos = repos
         self.tokens: list[str] = []
+        self.silent = ""
         self.requests: list[str] = []
+        self._closing = threading.Event()
 
     @property
     def endpoint(self) -> str:
@@ -35,7 +40,12 @@ class DatasetHub(ThreadingHTTPServer):
         threading.Thread(target=self.serve_forever, daemon=True).start()
         return self
 
+    def keep_silent(self) -> None:
+        """Until it is closed."""
+        self._closing.wait()
+
     def __exit__(self, *_: object) -> None:
+        self._closing.set()
         self.shutdown()
         self.server_close()
 
@@ -54,6 +64,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.requests.append(f"{self.command} {path}")
         if "Authorization" in self.headers:
             self.server.tokens.append(self.headers["Authorization"])
+        if self.server.silent and re.search(self.server.silent, path):
+            self.close_connection = True
+            return self.server.keep_silent()
         for pattern, answer in (
             (r"/api/datasets/(?P<repo>[^/]+/[^/]+?)(?:/revision/(?P<revision>[^/]+))?", self._info),
             (r"/api/datasets/(?P<repo>[^/]+/[^/]+)/tree/(?P<revision>[^/]+)(?:/(?P<folder>.*))?", self._tree),

@@ -95,6 +95,36 @@ def test_preparing_again_changes_nothing_and_another_configuration_starts_over(
     assert other["files_train"] + other["files_validation"] == 20
 
 
+def shards(folder: CorpusFolder) -> dict[str, tuple[int, int]]:
+    return {
+        path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in sorted(folder.path.glob("files-*.parquet"))
+    }
+
+
+def test_a_tokenizer_that_cannot_be_one_is_refused_before_the_filter(
+    folder: CorpusFolder, prepared: Prepare, config: DataConfig
+) -> None:
+    with pytest.raises(InputError, match=r"There is no tokenizer '\./missing'"):
+        prepared(DataConfig(**{**vars(config), "tokenizer": "./missing"}))
+    assert not shards(folder)
+
+
+def test_correcting_the_tokenizer_or_the_vocabulary_does_not_filter_again(
+    folder: CorpusFolder, prepared: Prepare, config: DataConfig, tmp_path: Path
+) -> None:
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(InputError, match="cannot be read"):
+        prepared(DataConfig(**{**vars(config), "tokenizer": str(tmp_path)}))
+    before = shards(folder)
+    for size in (300, 290):
+        manifest = prepared(DataConfig(**{**vars(config), "vocab_size": size}))
+        assert manifest is not None
+        assert manifest["vocab_size"] == size
+    assert shards(folder) == before
+    prepared(DataConfig(**{**vars(config), "keywords": ("mean",)}))
+    assert shards(folder) != before, "control"
+
+
 def test_the_same_input_makes_the_same_tokens(tmp_path: Path, handlers: None, config: DataConfig) -> None:
     from pipeline.data.prepare import prepare
 

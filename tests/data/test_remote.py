@@ -1,9 +1,40 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from pipeline.data.remote import hub_faults
 from pipeline.errors import HubError, InputError
+from tests.data.dataset_hub import DatasetHub
+
+ROOT = Path(__file__).resolve().parents[2]
+LIST_FILES = """
+import time
+from huggingface_hub import HfApi
+from pipeline import http
+from pipeline.data import remote
+from pipeline.errors import HubError
+remote.ANSWER_SECONDS = 0.5
+time.sleep = lambda seconds: None  # between the client's tries, half a minute in all
+{seam}
+try:
+    with remote.hub_faults("Dataset 'me/data'"):
+        print(*[file.path for file in HfApi().list_repo_tree("me/data", repo_type="dataset", token=False)])
+except HubError as error:
+    print(error)
+"""
+LIMIT_ON_THE_CLIENT_ALONE = """
+from huggingface_hub.utils import _http
+def client(seconds):
+    made = _http.default_client_factory()
+    made.timeout = seconds
+    return made
+http.bounded_client = client
+"""
 
 
 @pytest.mark.parametrize(
@@ -22,3 +53,27 @@ def test_our_own_errors_and_our_own_mistakes_pass_unchanged() -> None:
         raise InputError("ours")
     with pytest.raises(KeyError), hub_faults("x"):
         raise KeyError("mistake")
+
+
+def list_files(hub: DatasetHub, folder: Path, *, seam: str = "", patience: float = 60) -> str:
+    """In a process of its own: the Hub's client reads its address when it is imported."""
+    done = subprocess.run(
+        [sys.executable, "-c", LIST_FILES.format(seam=seam)],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "HF_ENDPOINT": hub.endpoint, "HF_HOME": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=patience,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+@pytest.mark.slow
+def test_a_silent_hub_is_given_up_even_by_calls_that_ask_for_no_limit(tmp_path: Path) -> None:
+    with DatasetHub({"me/data": {"a.jsonl": b"{}"}}) as hub:
+        assert list_files(hub, tmp_path) == "a.jsonl"
+        hub.silent = "/tree/"
+        assert "could not be read from the Hub" in list_files(hub, tmp_path)
+        # The control: with a limit on the client alone, list_repo_tree's own `timeout=None` wins.
+        with pytest.raises(subprocess.TimeoutExpired):
+            list_files(hub, tmp_path, seam=LIMIT_ON_THE_CLIENT_ALONE, patience=15)

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from pipeline.data.matching import Matcher, kept
 from pipeline.data.scan import matched, scan
-from pipeline.data.sources import BadRow, open_source
+from pipeline.data.sources import BadRow, Batch, open_source
 from tests.data.examples import Rows, batch, code_folder, row
 
 KEYWORDS = ("pandas",)
@@ -26,17 +29,25 @@ def test_a_scan_ends_with_everything_and_says_so(tmp_path: Path) -> None:
     assert last.report["seconds"] > 0
 
 
-def test_the_limit_is_exact_even_inside_a_batch() -> None:
-    for limit in (1, 10, 37, 99, 100, 1_000):
-        *_, last = scan(source(), KEYWORDS, limit=limit)
-        assert last.report["scanned"] == min(limit, 100)
-        assert last.report["kept"] == min(limit, 100) // 2
-        assert last.done
+@pytest.mark.parametrize(
+    ("limit", "scanned", "bad"), [(1, 1, 0), (10, 10, 0), (11, 10, 1), (37, 34, 3), (109, 100, 9), (1_000, 100, 10)]
+)
+def test_the_limit_is_exact_even_inside_a_batch_and_counts_bad_rows(limit: int, scanned: int, bad: int) -> None:
+    *_, last = scan(source(), KEYWORDS, limit=limit)
+    assert (last.report["scanned"], last.report["kept"]) == (scanned, scanned // 2)
+    assert sum(last.report["bad_rows"].values()) == bad
+    assert last.done
 
 
-def test_nothing_is_read_behind_the_limit() -> None:
-    *_, last = scan(source(), KEYWORDS, limit=20)
-    assert last.report["bad_rows"] == {"not JSON": 2}
+def test_a_source_of_nothing_but_bad_rows_is_not_read_for_ever() -> None:
+    class Endless(Rows):
+        def batches(self) -> Iterator[Batch]:
+            for number in range(1_000):
+                assert number < 10, "it reads on"
+                yield batch([], bad=(BadRow("not JSON", f"f:{number}"),) * 4)
+
+    *_, last = scan(Endless(), KEYWORDS, limit=10)
+    assert (last.report["scanned"], last.report["bad_rows"], last.done) == (0, {"not JSON": 10}, True)
 
 
 def test_the_first_kept_file_is_shown_at_once() -> None:

@@ -129,6 +129,37 @@ def test_an_impossible_name_is_refused(name: str, words: str, tmp_path: Path) ->
         tokenizer.save_given(name or "a b", tmp_path)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "./missing",
+        "../missing",
+        "/missing",
+        "~/missing",
+        "~nobody/x",
+        r"a\b",
+        "a b",
+        "a/b/c",
+        "a--b",
+        "a..b",
+        "x" * 300,
+    ],
+)
+def test_a_path_that_is_no_folder_is_not_taken_for_a_name_on_the_hub(name: str, tmp_path: Path) -> None:
+    """Without a network: asking the Hub would be an error of the Hub."""
+    for refuse in (lambda: tokenizer.check_tokenizer(name), lambda: tokenizer.save_given(name, tmp_path)):
+        with pytest.raises(InputError, match="There is no tokenizer"):
+            refuse()
+
+
+def test_what_may_be_a_tokenizer_passes_the_check_and_an_empty_folder_does_not(tmp_path: Path) -> None:
+    for name in ("gpt2", "huggingface-course/code-search-net-tokenizer", "a/b_c.d", str(trained(tmp_path / "given"))):
+        tokenizer.check_tokenizer(name)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"no readable tokenizer\.json"):
+        tokenizer.check_tokenizer(str(tmp_path / "empty"))
+
+
 def test_a_folder_without_a_usable_tokenizer_is_refused(tmp_path: Path) -> None:
     target = tmp_path / "corpus"
     target.mkdir()

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from pipeline.folders import Home, RunFolder
 from pipeline.hub.archive import HubRegistry, open_registry
 from pipeline.hub.checkpoints import Checkpoint
-from pipeline.hub.registry import Registry
+from pipeline.hub.registry import Registry, Revision
 from pipeline.settings import Settings
 from tests.checkpoints import write_checkpoint
 from tests.hub.conftest import REPO, ROOT, Publishers
@@ -97,6 +98,29 @@ def test_any_revision_can_be_fetched_and_is_what_its_manifest_says(
 def test_before_the_first_push_there_are_none(publishers: Publishers, hub: LoopbackHub) -> None:
     assert ask(publishers, LIST) == []
     assert str(ask(publishers, FETCH.format(text="newest"))).startswith("InputError: me/parrot has no revision yet")
+
+
+def test_who_asks_during_the_first_look_waits_for_what_it_finds(home: Home, run: RunFolder) -> None:
+    there = [Registry(home, REPO).add(write_checkpoint(run, 100))]
+    looking, answer = threading.Event(), threading.Event()
+
+    class SlowHub(HubRegistry):
+        def _look(self) -> list[Revision]:
+            looking.set()
+            assert answer.wait(60)
+            return there
+
+    registry = SlowHub(REPO)
+    told: list[list[Revision]] = []
+    asking = [threading.Thread(target=lambda: told.append(registry.revisions())) for _ in range(2)]
+    asking[0].start()
+    assert looking.wait(60)
+    asking[1].start()
+    asking[1].join(0.5)  # long enough to answer, if it did not wait
+    answer.set()
+    for thread in asking:
+        thread.join(60)
+    assert told == [there, there]
 
 
 LOOKS_THRICE = """

@@ -32,17 +32,27 @@ CREATE = 'api.create_repo("me/parrot", exist_ok=True)'
 CARD = """api.create_commit(
     "me/parrot", [__import__("huggingface_hub").CommitOperationAdd("README.md", b"# a card")], commit_message="card"
 )"""
-WITHOUT_LIMIT = "client._bounded_client = lambda seconds: __import__('httpx2').Client(timeout=seconds)"
+WITHOUT_LIMIT = """
+from pipeline import http
+http.bounded_client = lambda seconds: __import__("httpx2").Client(timeout=seconds)
+"""
 
 
 def ask(
-    hub: LoopbackHub, folder: Path, call: str, *, seam: str = "", token: str | None = TOKEN, timeout: float = 60
+    hub: LoopbackHub,
+    folder: Path,
+    call: str,
+    *,
+    errand: str = "PUSH",
+    seam: str = "",
+    token: str | None = TOKEN,
+    timeout: float = 60,
 ) -> str:
     """What the call ended in: kind and sentence of the error."""
     environment = {**os.environ, **hub.environment(folder, token)}
     if token is None:
         environment.pop("HF_TOKEN", None)
-    command = [sys.executable, "-c", ASKS.format(call=call, seam=seam)]
+    command = [sys.executable, "-c", ASKS.format(call=call, errand=errand, seam=seam)]
     done = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True, timeout=timeout
     )
@@ -65,7 +75,7 @@ def test_a_passing_fault_is_told_from_a_refusal(hub: LoopbackHub, tmp_path: Path
     [
         (400, "correct what it says"),
         (401, "does not accept the token"),
-        (403, "give it write access"),
+        (403, "give it that right"),
         (404, "check PIPELINE_HUB_REPO"),
     ],
 )
@@ -73,6 +83,16 @@ def test_a_refusal_says_what_to_do(hub: LoopbackHub, tmp_path: Path, status: int
     hub.refuse(status, on="commits", body='{"error": "because"}')
     told = ask(hub, tmp_path, LIST)
     assert told.startswith("Refusal") and remedy in told and REPO in told and "\n" not in told
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 503])
+def test_what_fails_in_a_download_does_not_speak_of_pushes(hub: LoopbackHub, tmp_path: Path, status: int) -> None:
+    hub.refuse(status, on="commits", body='{"error": "because"}')
+    told = ask(hub, tmp_path, LIST, errand="DOWNLOAD")
+    assert f"({status}" in told and "try again" in told and REPO in told
+    assert not [word for word in ("push", "publish", "write") if word in told]
+    control = ask(hub, tmp_path, LIST, errand="PUSH")
+    assert [word for word in ("publish", "by itself") if word in control]
 
 
 def test_an_error_page_instead_of_json_passes(hub: LoopbackHub, tmp_path: Path) -> None:

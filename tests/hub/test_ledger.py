@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
 from pipeline.files import append_line, read_lines
@@ -44,6 +46,19 @@ def test_a_torn_last_line_costs_no_row(run: RunFolder) -> None:
     assert book.rows()[100]["state"] == "registered"
     book.write(100, ledger.UPLOADING, revision="a" * 12)
     assert book.rows()[100]["state"] == "uploading"
+
+
+def test_a_ledger_that_grows_is_kept_in_memory_once(run: RunFolder) -> None:
+    book = Ledger(run, "me/parrot")
+    tracemalloc.start()
+    try:
+        for step in range(200):
+            book.write(step, ledger.REGISTERED, revision="a" * 12, error="x" * 1_000)
+            assert len(book.rows()) == step + 1
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 3 * 200 * 2_000  # one copy of the rows; one for each time it grew is 20 MB
 
 
 def test_a_run_that_never_pushed_has_an_empty_ledger(run: RunFolder) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.errors import BusyError
 from pipeline.files import is_locked, locked, read_lines
 from pipeline.folders import Home, RunFolder
 from pipeline.hub.mirror import Patience
@@ -44,6 +46,43 @@ def test_every_complete_checkpoint_of_every_run_is_registered(
     }
     assert states(run, "local") == {100: "registered", 200: "registered", 300: "registered"}
     assert states(other, "local") == {50: "registered"}
+
+
+def test_a_registry_that_is_filled_at_once_has_the_last_saved_as_its_newest(
+    settings: Settings, registry: Registry, home: Home, run: RunFolder
+) -> None:
+    saved = [(home.run("beta"), 50), (run, 100), (home.run("beta"), 60), (run, 20)]
+    for second, (folder, step) in enumerate(saved, start=1):
+        os.utime(write_checkpoint(folder, step) / "manifest.json", (second, second))
+    publish(settings)
+    assert [(r.run, r.step) for r in registry.revisions()] == [(folder.id, step) for folder, step in reversed(saved)]
+
+
+def test_a_damaged_revision_folder_does_not_stop_publishing(
+    settings: Settings, registry: Registry, run: RunFolder
+) -> None:
+    for step in (100, 200, 300):
+        write_checkpoint(run, step)
+    publish(settings)
+    listed, unlisted, _ = registry.revisions()
+    for revision in (listed, unlisted):
+        (revision.path / "provenance.json").unlink()
+        (revision.path / "provenance.json").write_text("{}")
+    history = registry.folder / "history.jsonl"
+    rows = history.read_text().splitlines(keepends=True)
+    history.write_text("".join(row for row in rows if unlisted.revision not in row))
+    write_checkpoint(run, 400)
+    publish(settings)
+    assert [revision.step for revision in registry.revisions()] == [400, 300, 100]
+    assert states(run, "local") == {100: "registered", 200: "refused", 300: "registered", 400: "registered"}
+    assert not pending(settings)
+
+
+def test_publishing_what_was_refused_again_is_told_of_another_publisher(settings: Settings, home: Home) -> None:
+    with locked(home.publisher_lock("local")):
+        publish(settings)  # the worker's leaves without a word
+        with pytest.raises(BusyError, match=r"publisher of local is at work .* try again then, or stop the run"):
+            Publisher(settings, again=True, patience=HURRIED).run()
 
 
 def test_publishing_again_changes_nothing(settings: Settings, registry: Registry, run: RunFolder) -> None:

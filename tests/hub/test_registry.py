@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -120,11 +121,25 @@ def test_a_damaged_checkpoint_is_not_added_and_leaves_nothing(registry: Registry
     assert list(registry.folder.iterdir()) == []
 
 
-def test_revisions_come_newest_first_and_are_read_once(registry: Registry, run: RunFolder) -> None:
+def test_revisions_come_newest_first(registry: Registry, run: RunFolder) -> None:
     for step in (100, 200, 300):
         registry.add(write_checkpoint(run, step))
     assert [revision.step for revision in registry.revisions()] == [300, 200, 100]
-    assert registry.newest() is registry.revisions()[0]
+    assert registry.newest() == registry.revisions()[0]
+
+
+def test_a_history_that_grows_is_kept_in_memory_once(registry: Registry, run: RunFolder) -> None:
+    facts = registry.add(write_checkpoint(run, 100)).to_dict()
+    tracemalloc.start()
+    try:
+        for step in range(200):
+            row = {**facts, "revision": f"{step:012x}", "corpus": "x" * 10_000}
+            append_line(registry.folder / "history.jsonl", row)
+            assert registry.newest()
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 3 * 200 * 11_000  # one copy of the rows; the last 32 are ten times as much
 
 
 def test_a_revision_that_was_deleted_is_not_shown(registry: Registry, run: RunFolder) -> None:
@@ -209,6 +224,31 @@ def test_a_kill_between_rename_and_history_is_repaired(registry: Registry, home:
     assert [revision.step for revision in registry.revisions()] == [200, 100]
     registry.repair()
     assert len(read_lines(registry.folder / "history.jsonl")) == 2
+
+
+@pytest.mark.parametrize("provenance", ["{", "{}", None])
+def test_repair_leaves_a_damaged_folder_unlisted_and_lists_the_others(
+    registry: Registry, home: Home, run: RunFolder, provenance: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _killed_at("append_line", home, write_checkpoint(run, 100))
+    damaged = registry.folder / ("0" * 12)
+    damaged.mkdir()
+    if provenance is not None:
+        (damaged / "provenance.json").write_text(provenance)
+    registry.repair()
+    assert [revision.step for revision in registry.revisions()] == [100]
+    assert damaged.is_dir() and str(damaged) in capsys.readouterr().err
+
+
+def test_repair_does_not_read_what_has_a_row(
+    registry: Registry, run: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    provenance = registry.add(write_checkpoint(run, 100)).path / "provenance.json"
+    provenance.unlink()
+    provenance.write_text("{")
+    registry.repair()
+    assert [revision.step for revision in registry.revisions()] == [100]
+    assert capsys.readouterr().err == ""
 
 
 def test_a_kill_while_a_revision_is_built_leaves_nothing_after_repair(

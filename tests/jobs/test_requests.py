@@ -124,6 +124,12 @@ def test_a_source_that_is_not_there_is_refused_at_once(settings: Settings, home:
     assert not home.corpus("new").path.exists()
 
 
+def test_a_tokenizer_that_is_not_there_is_refused_at_once(settings: Settings, home: Home) -> None:
+    with pytest.raises(InputError, match=r"\./missing"):
+        requests.start_preparing(settings, config=DataConfig(tokenizer="./missing"), corpus_id="new")
+    assert not home.corpus("new").path.exists()
+
+
 def test_a_stopped_preparation_goes_on_with_what_is_asked_now(settings: Settings, home: Home) -> None:
     requests.start_preparing(settings, config=DataConfig(), corpus_id="new")
     with pytest.raises(BusyError, match="new is being prepared already"):

@@ -58,6 +58,11 @@ class Batch:
         rows = self.rows.head(num_rows)
         return replace(self, rows=rows, num_bytes=content_bytes(rows))
 
+    def at_most(self, num_rows: int) -> Batch:
+        """No more than `num_rows` of it, bad ones counted: readable ones first, as nobody knows their common order."""
+        head = self.head(num_rows)
+        return replace(head, bad=head.bad[: num_rows - len(head.rows)])
+
 
 class Source(Protocol):
     """Somewhere that code comes from. `batches` may be called again and then delivers the same rows in the same order."""
