@@ -165,12 +165,14 @@ def status(run: Run, json: Json = False) -> None:
 
 
 @app.command()
-def stop(run: Run, json: Json = False) -> None:
-    """Ask a run to save a checkpoint and stop."""
+def stop(run: Run, detach: Detach = False, json: Json = False) -> None:
+    """Ask a run to save a checkpoint and stop; stays until it has."""
+    from pipeline.jobs.follow import wait_until_ended
+
     settings, console = Settings.from_environment(), Console(as_json=json)
     requests.stop_run(settings, run)
-    view = views.run_view(Home(settings.home), run)
-    console.line(f"Run {run} is {view.state}" + ("." if view.state == "stopped" else "; it saves a checkpoint first."))
+    view = views.run_view(Home(settings.home), run) if detach else wait_until_ended(settings, run)
+    console.line(f"Run {run} is {view.state} at step {view.step:,}.")
     console.document(view.to_dict())
 
 

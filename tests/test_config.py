@@ -56,8 +56,17 @@ def test_what_the_table_derives_follows_what_is_changed() -> None:
     training = run_config(
         corpus="c", preset="tiny", recipe="accelerate", vocab_size=4096, train_tokens=10**6, changes={"max_steps": "40"}
     ).training
-    assert (training.max_steps, training.warmup_steps) == (40, 4)
+    assert (training.max_steps, training.warmup_steps) == (40, 20)
     assert training.eval_every_steps == 10
+
+
+@pytest.mark.parametrize(("max_steps", "warmup"), [(1, 1), (2, 1), (10, 5), (100, 20), (300, 30), (2_000, 200)])
+def test_a_short_runs_warmup_is_a_tenth_but_not_too_few_steps(max_steps: int, warmup: int) -> None:
+    changes = {"max_steps": max_steps}
+    config = run_config(
+        corpus="c", preset="tiny", recipe="accelerate", vocab_size=4096, train_tokens=10**6, changes=changes
+    )
+    assert config.training.warmup_steps == warmup
 
 
 def test_a_config_survives_the_disk() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging
 
 from pipeline.errors import DamagedError, InputError
 from pipeline.files import read_json, sha256
@@ -25,6 +26,7 @@ def load(path: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     Raises InputError when `path` is not a revision, DamagedError when it is not what its manifest says or cannot write.
     """
     check_files(path)
+    logging.disable_progress_bar()  # a model of this size is read in a blink
     reading: Any = AutoModelForCausalLM  # typed as if it could only return a model
     model: PreTrainedModel
     try:

@@ -60,7 +60,8 @@ def check_sampling(sampling: Sampling, limits: Limits) -> Sampling:
 
 def check_prompt(prompt: str, limits: Limits) -> str:
     """`prompt` as it is, if there is something in it and not too much. Raises InputError otherwise."""
-    require(isinstance(prompt, str) and bool(prompt.strip()), "prompt", prompt, "write something to go on with")
+    if not (isinstance(prompt, str) and prompt.strip()):
+        raise InputError("The prompt is empty; write something to go on with.")
     if len(prompt) > limits.prompt_characters:
         raise InputError(
             f"The prompt is {len(prompt):,} characters long; shorten it to {limits.prompt_characters:,} or fewer."

@@ -35,6 +35,12 @@ def follow_run(settings: Settings, run_id: str, show: Callable[[RunView], None] 
     return view
 
 
+def wait_until_ended(settings: Settings, run_id: str) -> RunView:
+    """Wait until the run is no longer active, whatever became of it."""
+    home = Home(settings.home)
+    return _until_ended(settings, lambda: run_view(home, run_id), lambda view: None)
+
+
 def follow_corpus(
     settings: Settings, corpus_id: str, show: Callable[[CorpusView], None] = lambda view: None
 ) -> CorpusView:

@@ -57,7 +57,7 @@ def test_a_visitor_may_not_ask_for_more_than_this_instance_gives(name: str) -> N
 
 @pytest.mark.parametrize("prompt", ["", "   ", "\n\t\n", None, 5])
 def test_an_empty_prompt_is_refused(prompt: str) -> None:
-    with pytest.raises(InputError, match=r"prompt is .*; write something to go on with"):
+    with pytest.raises(InputError, match="The prompt is empty; write something to go on with"):
         check_prompt(prompt, Limits())
 
 

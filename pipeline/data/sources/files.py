@@ -44,7 +44,7 @@ class FilesSource:
     def _check(self) -> None:
         matches = self._matches()
         if not matches:
-            raise InputError(f"There is no file or folder {self._path!r}; check the path after files:.")
+            raise InputError(f"There is no file or folder {self._path!r}; check the path.")
         if len(matches) == 1 and matches[0].is_file() and not is_readable(matches[0].name):
             raise InputError(f"{self._path!r} has an ending that cannot be read; use {ENDINGS}.")
 
