@@ -76,7 +76,7 @@ def test_a_kill_in_mid_stream_is_one_sentence_and_the_next_request_works(
     next(stream)
     (process,) = processes_of()
     process.kill()
-    with pytest.raises(PipelineError, match=r"^The generator ended \(killed by SIGKILL\)\. Press Complete again"):
+    with pytest.raises(PipelineError, match=r"^The generator ended \(killed by SIGKILL\)\. Ask again"):
         list(stream)
     assert generator.generate(endless, PROMPT, SHORT)["samples"]
     assert processes_of() != [process]
@@ -110,7 +110,7 @@ def test_a_kill_between_two_requests_is_not_even_noticed(generator: Generator, r
 def test_a_process_that_says_nothing_is_ended(settings: Settings, revision: Revision) -> None:
     """Nobody imports torch and reads a model in a tenth of a second."""
     with closing(Generator(settings, silence_seconds=0.1)) as generator:
-        with pytest.raises(PipelineError, match=r"it said nothing for 0\.1 seconds\)\. Press Complete again"):
+        with pytest.raises(PipelineError, match=r"it said nothing for 0\.1 seconds\)\. Ask again"):
             generator.generate(revision, PROMPT, SHORT)
         assert processes_of() == []
 
