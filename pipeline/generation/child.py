@@ -20,6 +20,8 @@ from pipeline.environment import child_environment
 from pipeline.errors import BusyError, PipelineError
 
 MODULE = "pipeline.generation"
+JOIN_SECONDS = 5.0
+"""How long the reader may take to hand out the last answers of a process that has ended."""
 MAX_REQUESTS = 5
 """One that is answered and a few that wait."""
 
@@ -71,7 +73,8 @@ class Child:
             )
         assert process.stdin is not None and process.stdout is not None
         self._process, self._stdin, self._stdout = process, process.stdin, process.stdout
-        threading.Thread(target=self._read, name="generator-reader", daemon=True).start()
+        self._reader = threading.Thread(target=self._read, name="generator-reader", daemon=True)
+        self._reader.start()
 
     @property
     def has_ended(self) -> bool:
@@ -135,6 +138,8 @@ class Child:
         self._ended_because = self._ended_because or reason
         self._process.kill()
         self._process.wait()
+        # Python stops daemon threads at its exit wherever they are; one that held the lock would keep the page from ending.
+        self._reader.join(JOIN_SECONDS)
 
     def _read(self) -> None:
         with self._stdout as lines:

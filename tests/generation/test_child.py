@@ -173,6 +173,7 @@ def test_it_ends_with_a_page_that_ends_by_itself(endless: Revision, tmp_path: Pa
         capture_output=True,
         text=True,
         check=False,
+        timeout=120,
     )
     assert (done.returncode, done.stderr) == (0, "")
 
