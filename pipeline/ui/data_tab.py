@@ -144,6 +144,7 @@ class DataTab:
 
         yield {self.progress: render("scan_progress", scan=None, limit=0)}
         session, scans = request.session_hash or "", self.engine.scans
+        scans.supersede(session)  # also when this question is refused: an older look must not write over the refusal
         most = self.engine.settings.limits.preview_rows
         try:
             if kind == "files":

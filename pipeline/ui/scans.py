@@ -56,6 +56,10 @@ class Scans:
         """What `asked_by` watches ends within a moment."""
         self._asked.pop(asked_by, None)
 
+    def supersede(self, asked_by: str) -> None:
+        """`asked_by` has a newer question: what it watches ends, and its end is no news any more."""
+        self._asked[asked_by] = object()
+
     def is_watching(self, asked_by: str) -> bool:
         return asked_by in self._asked
 

@@ -22,6 +22,7 @@ EVIL = "<img src=x onerror=document.title='hacked'>"
 
 def test_a_missing_file_is_named_as_text(finished_page: Page, open_tab: OpenTab) -> None:
     tab = open_tab(finished_page.url)
+    expect(tab.locator("#scan-progress")).to_contain_text("Scan finished")
     tab.locator(".segments label", has_text="Files").click()
     tab.get_by_label("File, glob or folder").fill(f"/nowhere/{EVIL}")
     tab.locator("#scan").click()
