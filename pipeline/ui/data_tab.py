@@ -142,9 +142,9 @@ class DataTab:
         """Scan, showing what is found as it goes on."""
         from pipeline.data.sources import open_source
 
-        yield {self.progress: render("scan_progress", scan=None, limit=0)}
         session, scans = request.session_hash or "", self.engine.scans
         scans.supersede(session)  # also when this question is refused: an older look must not write over the refusal
+        yield {self.progress: render("scan_progress", scan=None, limit=0)}
         most = self.engine.settings.limits.preview_rows
         try:
             if kind == "files":
@@ -160,7 +160,10 @@ class DataTab:
                     updates |= {self.index: 0, self.sample: self.sample_view(scan, 0)}
                     has_sample = bool(scan.samples)
                 yield updates
-            if not (scan and scan.done) and not scans.is_watching(session):
+            if scans.is_watching(session):
+                # Gradio sends the last update once more at the end: over what the newer question has shown by now.
+                yield {self.progress: gr.skip()}
+            elif not (scan and scan.done):
                 yield {self.progress: render("scan_cancelled", scan=scan)}
         except PipelineError as error:
             yield {self.progress: notice(str(error))}
