@@ -41,7 +41,7 @@ def write_text(path: Path, text: str) -> None:
         staged.replace(path)
     finally:
         staged.unlink(missing_ok=True)
-    sync_folder(path.parent)
+    sync(path.parent)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -130,9 +130,9 @@ def tail(path: Path, max_lines: int = 200, max_bytes: int = 64_000) -> list[str]
     return (lines[1:] if size > max_bytes else lines)[-max_lines:]
 
 
-def sync_folder(folder: Path) -> None:
-    """Make renames inside `folder` survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Make a file's bytes, or the renames inside a folder, survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -13,8 +13,9 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
+from pipeline import manifest
 from pipeline.errors import DamagedError, InputError
-from pipeline.files import read_json, sha256
+from pipeline.files import read_json
 
 NEEDED = ("config.json", "model.safetensors", "tokenizer.json")
 REMEDY = "choose another revision, or delete this one and publish it again"
@@ -52,27 +53,19 @@ def load(path: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
 
 def check_files(path: Path) -> None:
     """Compare every file of the revision with its manifest, cheapest first."""
-    manifest = read_json(path / "manifest.json")
-    if manifest is None:
+    found = read_json(path / manifest.NAME)
+    if found is None:
         raise InputError(
             f"{path} is not a revision: it has no manifest.json; choose one from `python -m pipeline revisions`."
         )
-    try:
-        expected = {name: (facts["size"], facts["sha256"]) for name, facts in manifest["files"].items()}
-    except (KeyError, TypeError, AttributeError) as error:
-        raise DamagedError(f"{path / 'manifest.json'} lists no files with size and SHA-256; {REMEDY}.") from error
+    entries = manifest.entries_of(found)
+    if entries is None:
+        raise DamagedError(f"{path / manifest.NAME} lists no files of its own with size and SHA-256; {REMEDY}.")
     for name in NEEDED:
-        if name not in expected:
-            raise DamagedError(f"{path / 'manifest.json'} names no {name}; {REMEDY}.")
-    for name, (size, _) in expected.items():
-        file = path / name
-        if not file.is_file():
-            raise DamagedError(f"{file} is missing; {REMEDY}.")
-        if file.stat().st_size != size:
-            raise DamagedError(f"{file} has {file.stat().st_size:,} bytes, its manifest says {size:,}; {REMEDY}.")
-    for name, (_, digest) in expected.items():
-        if sha256(path / name) != digest:
-            raise DamagedError(f"{path / name} is not what its manifest says (SHA-256); {REMEDY}.")
+        if name not in entries:
+            raise DamagedError(f"{path / manifest.NAME} names no {name}; {REMEDY}.")
+    if fault := manifest.fault(path, entries):
+        raise DamagedError(f"{path}: {fault}; {REMEDY}.")
 
 
 def _check_weights(path: Path, model: PreTrainedModel, report: dict[str, Any]) -> None:

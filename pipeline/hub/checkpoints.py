@@ -6,14 +6,13 @@ import hashlib
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from pipeline import files
+from pipeline import files, manifest
 from pipeline.errors import DamagedError
 from pipeline.folders import RunFolder
 
-MANIFEST = "manifest.json"
 PROVENANCE = "provenance.json"
 FOLDER = re.compile(r"step-(\d{8,})")
 STATE = "training/"
@@ -34,21 +33,21 @@ class Checkpoint:
     @classmethod
     def open(cls, path: Path) -> Checkpoint:
         """Raises DamagedError when the manifest or the provenance is missing, torn or of another kind."""
-        manifest = files.read_json(path / MANIFEST)
+        found = files.read_json(path / manifest.NAME)
         provenance = files.read_json(path / PROVENANCE)
-        if manifest is None or provenance is None:
-            raise damaged(path, f"it has no {MANIFEST if manifest is None else PROVENANCE}")
+        if found is None or provenance is None:
+            raise damaged(path, f"it has no {manifest.NAME if found is None else PROVENANCE}")
+        entries = manifest.entries_of(found)
+        if entries is None:
+            raise damaged(path, f"{manifest.NAME} names no files that could be its own")
+        kept = {name: entry for name, entry in entries.items() if not name.startswith(STATE)}
         try:
-            kept = {name: entry for name, entry in manifest["files"].items() if not name.startswith(STATE)}
-            checkpoint = cls(path=path, run=provenance["run"], step=manifest["step"], files=kept, provenance=provenance)
-            sound = all(isinstance(e["size"], int) and isinstance(e["sha256"], str) for e in kept.values())
-        except (KeyError, TypeError, AttributeError) as error:
-            raise damaged(path, f"{MANIFEST} or {PROVENANCE} lacks what it should name ({error!r})") from error
-        if not sound or not all(_stays_inside(name) for name in kept):
-            raise damaged(path, f"{MANIFEST} names no files that could be its own")
+            checkpoint = cls(path=path, run=provenance["run"], step=found["step"], files=kept, provenance=provenance)
+        except KeyError as error:
+            raise damaged(path, f"{manifest.NAME} or {PROVENANCE} does not name {error}") from error
         named = FOLDER.fullmatch(path.name)
         if provenance.get("step") != checkpoint.step or (named and int(named[1]) != checkpoint.step):
-            raise damaged(path, f"{MANIFEST} is that of step {checkpoint.step}")
+            raise damaged(path, f"{manifest.NAME} is that of step {checkpoint.step}")
         return checkpoint
 
     @property
@@ -62,15 +61,8 @@ class Checkpoint:
 
     def verify(self, folder: Path) -> None:
         """Raises DamagedError, naming the file, unless `folder` holds every file as the manifest says."""
-        for name, entry in self.files.items():
-            path = folder / name
-            if not path.is_file():
-                raise damaged(self.path, f"{name} is missing")
-            size = path.stat().st_size
-            if size != entry["size"]:
-                raise damaged(self.path, f"{name} has {size:,} bytes instead of {entry['size']:,}")
-            if files.sha256(path) != entry["sha256"]:
-                raise damaged(self.path, f"{name} does not have the SHA-256 of its manifest")
+        if fault := manifest.fault(folder, self.files):
+            raise damaged(self.path, fault)
 
 
 def complete_checkpoints(run: RunFolder) -> list[Path]:
@@ -79,7 +71,7 @@ def complete_checkpoints(run: RunFolder) -> list[Path]:
         found = [path for path in run.checkpoints.iterdir() if FOLDER.fullmatch(path.name)]
     except FileNotFoundError:
         return []
-    return sorted((path for path in found if (path / MANIFEST).exists()), key=step_of)
+    return sorted((path for path in found if (path / manifest.NAME).exists()), key=step_of)
 
 
 def step_of(path: Path) -> int:
@@ -92,7 +84,7 @@ def step_of(path: Path) -> int:
 def saved_at(path: Path) -> int:
     """When the checkpoint's manifest was written, in nanoseconds: another time, another saving of the step."""
     try:
-        return (path / MANIFEST).stat().st_mtime_ns
+        return (path / manifest.NAME).stat().st_mtime_ns
     except FileNotFoundError:
         return 0
 
@@ -100,7 +92,7 @@ def saved_at(path: Path) -> int:
 def revision_of(path: Path) -> str | None:
     """Id of the revision this checkpoint makes; None when it cannot say. Reads a manifest once, however often asked."""
     try:
-        stat = (path / MANIFEST).stat()
+        stat = (path / manifest.NAME).stat()
     except FileNotFoundError:
         return None
     return _revision_of(path, stat.st_ino, stat.st_mtime_ns, stat.st_size)
@@ -118,8 +110,3 @@ def _revision_of(path: Path, inode: int, mtime_ns: int, size: int) -> str | None
         return Checkpoint.open(path).revision
     except DamagedError:
         return None  # whoever adds it to the registry is told why
-
-
-def _stays_inside(name: str) -> bool:
-    path = PurePosixPath(name)
-    return not path.is_absolute() and ".." not in path.parts and bool(path.name)

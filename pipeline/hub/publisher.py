@@ -12,11 +12,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipeline import manifest
 from pipeline.errors import BusyError, DamagedError
 from pipeline.files import is_locked, locked
 from pipeline.folders import Home, RunFolder
 from pipeline.hub import ledger
-from pipeline.hub.checkpoints import MANIFEST, complete_checkpoints, revision_of, saved_at, step_of
+from pipeline.hub.checkpoints import complete_checkpoints, revision_of, saved_at, step_of
 from pipeline.hub.ledger import Ledger
 from pipeline.hub.mirror import Mirror, Patience
 from pipeline.hub.registry import Registry
@@ -104,7 +105,7 @@ class Publisher:
         try:
             revision = self.registry.add(checkpoint)
         except DamagedError as error:
-            if not (checkpoint / MANIFEST).exists():
+            if not (checkpoint / manifest.NAME).exists():
                 return  # training took it away meanwhile: not damaged, gone
             identity = revision_of(checkpoint)
             book.write(step_of(checkpoint), ledger.REFUSED, revision=identity, seen=seen, error=str(error))

@@ -22,10 +22,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline import files
+from pipeline import files, manifest
 from pipeline.errors import DamagedError, InputError
 from pipeline.folders import Home
-from pipeline.hub.checkpoints import MANIFEST, PROVENANCE, Checkpoint, damaged
+from pipeline.hub.checkpoints import PROVENANCE, Checkpoint, damaged
 
 NAME = re.compile(r"[0-9a-f]{12}")
 NEWEST = "newest"
@@ -142,11 +142,11 @@ class Registry:
                 _link(source, name, staged / name)
             source.verify(staged)
             self._describe(source, staged)
-            files.sync_folder(staged)
+            files.sync(staged)
             staged.rename(target)
         finally:
             shutil.rmtree(staged, ignore_errors=True)  # gone after the rename; `repair` drops what stays
-        files.sync_folder(self.folder)
+        files.sync(self.folder)
 
     def _describe(self, source: Checkpoint, staged: Path) -> None:
         """Give the revision a provenance and a manifest of its own."""
@@ -154,9 +154,7 @@ class Registry:
         own_facts = {"repo": self.repo, "revision": source.revision, "pushed_at": arrived}
         provenance = {"eval_loss": None, **source.provenance, **own_facts}
         files.write_json(staged / PROVENANCE, provenance)  # replaces the name; the checkpoint keeps its own file
-        own = {"sha256": files.sha256(staged / PROVENANCE), "size": (staged / PROVENANCE).stat().st_size}
-        listed = {**source.files, PROVENANCE: own}
-        files.write_json(staged / MANIFEST, {"format": 1, "step": source.step, "files": listed})
+        manifest.write(staged, source.step, {**source.files, PROVENANCE: manifest.entry(staged / PROVENANCE)})
         for path in staged.rglob("*"):
             if path.is_file():
                 path.chmod(0o444)

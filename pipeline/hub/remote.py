@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline import files
+from pipeline import files, manifest
 from pipeline.hub.cards import model_card
-from pipeline.hub.checkpoints import MANIFEST, PROVENANCE
+from pipeline.hub.checkpoints import PROVENANCE
 from pipeline.hub.client import PUSH, connect, hub_errors
 from pipeline.hub.commits import Push, message, read_push, title
 from pipeline.hub.registry import Revision
@@ -84,4 +84,4 @@ def find_push(pushes: list[Push], revision: Revision) -> Push | None:
 
 def _names(folder: Path) -> list[str]:
     """The revision's files, and its manifest: whoever downloads them can check them."""
-    return [*(files.read_json(folder / MANIFEST) or {})["files"], MANIFEST]
+    return [*(files.read_json(folder / manifest.NAME) or {})["files"], manifest.NAME]

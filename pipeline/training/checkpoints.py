@@ -6,19 +6,17 @@ nothing of torch: what is in a checkpoint is written by whoever saves it.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from pipeline import manifest
 from pipeline.errors import DamagedError
-from pipeline.files import iterate_lines, read_json, sha256, sync_folder, write_json
+from pipeline.files import iterate_lines, read_json, sync
 from pipeline.folders import RunFolder
 
-FORMAT = 1
 NAME = re.compile(r"step-(\d{8,})")
 Writer = Callable[[Path], None]
 """Fills an empty folder with the files of a checkpoint."""
@@ -46,32 +44,27 @@ def save(run: RunFolder, step: int, write: Writer, *, keep: int) -> Path:
     staging = run.checkpoints / f".staging-{final.name}"
     staging.mkdir()
     write(staging)
-    _seal(staging, step)
+    manifest.seal(staging, step)
     if final.exists():
         _remove(final)
     staging.rename(final)
-    sync_folder(run.checkpoints)
+    sync(run.checkpoints)
     rotate(run, keep=keep)
     return final
 
 
 def verify(checkpoint: Path) -> None:
     """Raises DamagedError, naming the file, unless every file is what the manifest says."""
-    manifest = read_json(checkpoint / "manifest.json")
-    if manifest is None:
+    found = read_json(checkpoint / manifest.NAME)
+    if found is None:
         raise _damaged(checkpoint, "it has no manifest.json")
-    if manifest.get("format") != FORMAT or manifest.get("step") != _step(checkpoint):
+    if found.get("format") != manifest.FORMAT or found.get("step") != _step(checkpoint):
         raise _damaged(checkpoint, "its manifest.json is of another format or another step")
-    files = manifest.get("files")
-    if not isinstance(files, dict) or not files:
-        raise _damaged(checkpoint, "its manifest.json names no files")
-    for name, expected in files.items():
-        path = checkpoint / name
-        if not path.is_file():
-            raise _damaged(checkpoint, f"{name} is missing")
-        found = {"sha256": sha256(path), "size": path.stat().st_size}
-        if found != expected:
-            raise _damaged(checkpoint, f"{name} ({found['size']:,} bytes) is not the file that its manifest.json names")
+    entries = manifest.entries_of(found)
+    if entries is None:
+        raise _damaged(checkpoint, "its manifest.json names no files that could be its own")
+    if fault := manifest.fault(checkpoint, entries):
+        raise _damaged(checkpoint, fault)
 
 
 def newest_valid(run: RunFolder) -> Newest:
@@ -111,25 +104,6 @@ def rotate(run: RunFolder, *, keep: int) -> None:
     for path in complete(run)[:-keep]:
         if _step(path) in linked:
             _remove(path)
-
-
-def _seal(staging: Path, step: int) -> None:
-    """Write the manifest of everything in `staging` and make all of it survive a power cut."""
-    files: dict[str, dict[str, Any]] = {}
-    for path in sorted(path for path in staging.rglob("*") if path.is_file()):
-        _sync_file(path)
-        files[path.relative_to(staging).as_posix()] = {"sha256": sha256(path), "size": path.stat().st_size}
-    for folder in (path for path in staging.rglob("*") if path.is_dir()):
-        sync_folder(folder)
-    write_json(staging / "manifest.json", {"format": FORMAT, "step": step, "files": files})
-
-
-def _sync_file(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _remove(checkpoint: Path) -> None:

@@ -255,7 +255,7 @@ def test_a_kill_while_a_revision_is_built_leaves_nothing_after_repair(
     registry: Registry, home: Home, run: RunFolder
 ) -> None:
     checkpoint = write_checkpoint(run, 100)
-    _killed_at("sync_folder", home, checkpoint)
+    _killed_at("sync", home, checkpoint)
     assert [path.name[0] for path in registry.folder.iterdir()] == ["."]  # the control: something did stay behind
     assert registry.revisions() == []
     registry.repair()

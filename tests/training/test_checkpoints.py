@@ -121,8 +121,8 @@ def name_another_step(folder: Path) -> None:
 
 
 DAMAGES = {
-    flip: "model.safetensors (9 bytes) is not the file that its manifest.json names",
-    shorten: "model.safetensors (4 bytes) is not the file",
+    flip: "model.safetensors does not have the SHA-256 of its manifest",
+    shorten: "model.safetensors has 4 bytes, its manifest says 9",
     lose_a_file: "training/optimizer.pt is missing",
     lose_the_manifest: "it has no manifest.json",
     tear_the_manifest: "manifest.json is not JSON",
