@@ -16,6 +16,7 @@ from pipeline.ui.engine import Engine
 from pipeline.ui.highlight import shortened
 from pipeline.ui.markup import blank, notice, render
 from pipeline.ui.parts import QUIET, ask, card, head, html
+from pipeline.ui.scans import Question
 from pipeline.ui.texts import t
 
 if TYPE_CHECKING:
@@ -140,33 +141,45 @@ class DataTab:
         request: gr.Request,
     ) -> Iterator[Updates]:
         """Scan, showing what is found as it goes on."""
+
+        with self.engine.scans.question(request.session_hash or "") as question:
+            try:
+                yield from self._look(question, kind, path, repo, keywords, own, rows, request)
+            except PipelineError as error:
+                yield {self.progress: notice(str(error))}
+            # Gradio sends the last update once more at the end, over what a newer question may show by then.
+            yield {self.progress: gr.skip()}
+
+    def _look(
+        self,
+        question: Question,
+        kind: str,
+        path: str,
+        repo: str,
+        keywords: list[str],
+        own: str,
+        rows: float,
+        request: gr.Request,
+    ) -> Iterator[Updates]:
+        yield {self.progress: render("scan_progress", scan=None, limit=0)}
+        if kind == "files":
+            self.engine.access.require(request)
+        words = setups.keyword_list(keywords, own)
+        spec = setups.source_spec(kind, path, repo)
+        setups.DataConfig(source=spec, keywords=words)  # refuses keywords that cannot be
         from pipeline.data.sources import open_source
 
-        session, scans = request.session_hash or "", self.engine.scans
-        scans.supersede(session)  # also when this question is refused: an older look must not write over the refusal
-        yield {self.progress: render("scan_progress", scan=None, limit=0)}
         most = self.engine.settings.limits.preview_rows
-        try:
-            if kind == "files":
-                self.engine.access.require(request)
-            words = setups.keyword_list(keywords, own)
-            spec = setups.source_spec(kind, path, repo)
-            setups.DataConfig(source=spec, keywords=words)  # refuses keywords that cannot be
-            note, limit = open_source(spec).note, min(int(rows or most), most)
-            scan, has_sample = None, False
-            for scan in scans.watch(spec, words, limit, asked_by=session):
-                updates = self.found(scan, limit, note)
-                if not has_sample:
-                    updates |= {self.index: 0, self.sample: self.sample_view(scan, 0)}
-                    has_sample = bool(scan.samples)
-                yield updates
-            if scans.is_watching(session):
-                # Gradio sends the last update once more at the end: over what the newer question has shown by now.
-                yield {self.progress: gr.skip()}
-            elif not (scan and scan.done):
-                yield {self.progress: render("scan_cancelled", scan=scan)}
-        except PipelineError as error:
-            yield {self.progress: notice(str(error))}
+        note, limit = open_source(spec).note, min(int(rows or most), most)
+        scan, has_sample = None, False
+        for scan in self.engine.scans.watch(spec, words, limit, question):
+            updates = self.found(scan, limit, note)
+            if not has_sample:
+                updates |= {self.index: 0, self.sample: self.sample_view(scan, 0)}
+                has_sample = bool(scan.samples)
+            yield updates
+        if question.is_stopped:
+            yield {self.progress: render("scan_cancelled", scan=scan)}
 
     def found(self, scan: Scan, limit: int, note: str) -> Updates:
         """Everything but the sample, of one state of a scan."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pipeline.errors import BusyError
@@ -20,10 +21,26 @@ MOST_RUNNING = 4
 MOST_KEPT = 8
 WAIT_SECONDS = 0.2
 """A source can be silent for long; whoever stops watching does not wait for it."""
+PATIENCE_SECONDS = 5.0
+"""A newer question waits this long for the older one's last word."""
 KEPT_SOURCE = "installed"
 """The only source that cannot change while the page runs."""
 
 Key = tuple[str, tuple[str, ...], int]
+
+
+class Question:
+    """One browser's wish to watch a look. What it watches ends when it is stopped or a newer one comes."""
+
+    def __init__(self) -> None:
+        self.is_stopped = False
+        self.is_superseded = False
+        self.ended = threading.Event()
+        """Set when whoever asked shows nothing more of it."""
+
+    @property
+    def is_open(self) -> bool:
+        return not (self.is_stopped or self.is_superseded)
 
 
 class Scans:
@@ -31,37 +48,50 @@ class Scans:
 
     def __init__(self) -> None:
         self._looks: OrderedDict[Key, _Look] = OrderedDict()
-        self._asked: dict[str, object] = {}
+        self._asked: dict[str, Question] = {}
         """The newest question of each browser that still waits for its answer."""
         self._lock = threading.Lock()
 
-    def watch(self, source: str, keywords: tuple[str, ...], limit: int, *, asked_by: str = "") -> Iterator[Scan]:
-        """The look as it goes on, each state that is new; the last one is `done`. Closing the iterator stops watching.
-
-        So do `stop(asked_by)` and another `watch` by the same; then the last state is not `done`. Raises what the scan
-        raises: InputError for an unknown or missing source; BusyError when too many run.
+    @contextmanager
+    def question(self, asked_by: str) -> Iterator[Question]:
+        """The newest question of the browser `asked_by`. Begins when its older one has said its last word, so that
+        nothing of that is shown afterwards; PATIENCE_SECONDS at most, for an older one whose browser is gone.
         """
-        question = object()
-        asked_by = asked_by or str(id(question))
-        look = self._join((source, keywords, limit))
-        self._asked[asked_by] = question
+        question = Question()
+        with self._lock:
+            older = self._asked.get(asked_by)
+            self._asked[asked_by] = question
+        if older is not None:
+            older.is_superseded = True
+            older.ended.wait(PATIENCE_SECONDS)
         try:
-            yield from look.states(lambda: self._asked.get(asked_by) is question)
+            yield question
         finally:
-            self._leave(look)
-            if self._asked.get(asked_by) is question:
-                del self._asked[asked_by]
+            question.ended.set()
+            with self._lock:
+                if self._asked.get(asked_by) is question:
+                    del self._asked[asked_by]
 
     def stop(self, asked_by: str) -> None:
         """What `asked_by` watches ends within a moment."""
-        self._asked.pop(asked_by, None)
+        with self._lock:
+            if question := self._asked.get(asked_by):
+                question.is_stopped = True
 
-    def supersede(self, asked_by: str) -> None:
-        """`asked_by` has a newer question: what it watches ends, and its end is no news any more."""
-        self._asked[asked_by] = object()
+    def watch(
+        self, source: str, keywords: tuple[str, ...], limit: int, question: Question | None = None
+    ) -> Iterator[Scan]:
+        """The look as it goes on, each state that is new; the last one is `done`, unless `question` is over before.
 
-    def is_watching(self, asked_by: str) -> bool:
-        return asked_by in self._asked
+        Closing the iterator stops watching. Raises what the scan raises: InputError for an unknown or missing source;
+        BusyError when too many run.
+        """
+        question = question or Question()
+        look = self._join((source, keywords, limit))
+        try:
+            yield from look.states(lambda: question.is_open)
+        finally:
+            self._leave(look)
 
     def _join(self, key: Key) -> _Look:
         with self._lock:
@@ -108,11 +138,13 @@ class _Look:
 
     def states(self, is_wanted: Callable[[], bool]) -> Iterator[Scan]:
         seen: Scan | None = None
-        while is_wanted():
+        while True:
             with self._changed:
                 if not self.is_over and self._newest is seen:
                     self._changed.wait(WAIT_SECONDS)
                 newest, is_over, error = self._newest, self.is_over, self._error
+            if not is_wanted():
+                return
             if newest is not None and newest is not seen:
                 seen = newest
                 yield newest

@@ -67,25 +67,43 @@ def test_a_look_that_nobody_watches_ends() -> None:
 def test_who_stops_watching_is_let_go_before_the_end() -> None:
     looks = Scans()
     states = []
-    for state in looks.watch("installed", ("pandas", "stopped"), 20_000, asked_by="browser-one"):
-        states.append(state)
-        looks.stop("browser-one")
+    with looks.question("browser-one") as question:
+        for state in looks.watch("installed", ("pandas", "stopped"), 20_000, question):
+            states.append(state)
+            looks.stop("browser-one")
     assert [state.done for state in states] == [False]
-    assert not looks.is_watching("browser-one")
+    assert question.is_stopped
     assert looks._looks == {}
 
 
-def test_a_new_question_of_the_same_browser_ends_its_old_one(source: str) -> None:
+def test_a_newer_question_waits_for_the_last_word_of_the_older_one() -> None:
+    looks, shown = Scans(), []
+
+    def ask(name: str, keyword: str) -> None:
+        with looks.question("browser-one") as question:
+            for _ in looks.watch("installed", ("pandas", keyword), 20_000, question):
+                shown.append(name)
+                began.set()
+                time.sleep(0.2)  # what showing takes: a newer question comes meanwhile
+                shown.append(name)
+            shown.append(f"{name} over")
+
+    began = threading.Event()
+    older = threading.Thread(target=ask, args=("older", "old"))
+    older.start()
+    assert began.wait(30)
+    ask("newer", "new")
+    older.join()
+    assert shown.index("older over") < shown.index("newer")
+    assert shown[-1] == "newer over"
+
+
+def test_an_older_question_whose_browser_is_gone_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scans, "PATIENCE_SECONDS", 0.1)
     looks = Scans()
-    old = looks.watch("installed", ("pandas", "old"), 20_000, asked_by="browser-one")
-    next(old)
-    new = looks.watch(source, ("pandas",), 20_000, asked_by="browser-one")
-    states = [next(new)]
-    assert list(old) == []
-    assert looks.is_watching("browser-one")
-    states += new
-    assert states[-1].done
-    assert not looks.is_watching("browser-one")
+    with looks.question("browser-one") as older, looks.question("browser-one") as newer:
+        assert older.is_superseded
+        assert newer.is_open
 
 
 def test_what_the_scan_refuses_reaches_who_watches(tmp_path: Path) -> None:
