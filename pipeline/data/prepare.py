@@ -103,7 +103,9 @@ def _filter(folder: CorpusFolder, config: DataConfig, progress: Progress) -> Fou
     report, splitter = Report(config.keywords), Splitter(config.validation_share)
     writers = {split: shards.ShardWriter(folder.path, split) for split in SPLITS}
     started = time.perf_counter()
-    for batch, hits in matched(open_source(config.source), Matcher(config.keywords), max_kept=config.max_files):
+    for batch, hits in matched(
+        open_source(config.source).shards(), Matcher(config.keywords), max_kept=config.max_files
+    ):
         report.add(batch, hits)
         if len(rows := batch.rows.filter(kept(hits))):
             for split, part in splitter.divide(rows).items():

@@ -1,12 +1,17 @@
-"""What a scan found, as numbers that go into JSON: rates, overlaps, bad rows, where the kept files are from."""
+"""What a scan found, as numbers that go into JSON: rates, overlaps, bad rows, where the kept files are from.
+
+Reports of parts of a source add up to the report of the whole.
+"""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from pipeline.data.matching import count_imports, kept
+from pipeline.data.matching import count_imports, import_pattern, kept
 from pipeline.data.sources.batch import BadRow, Batch
 
 if TYPE_CHECKING:
@@ -15,6 +20,14 @@ if TYPE_CHECKING:
 MAX_BAD_EXAMPLES = 20
 MAX_NAMES = 20
 """Repositories, licences and overlaps that are listed, the largest first."""
+NUM_LENGTHS = 25
+"""Classes of file length: up to 1 byte, up to 2, up to 4, ..., up to 16 MB."""
+NORMAL_95 = 1.959964
+"""Standard deviations that hold 95 % of a normal distribution."""
+
+COUNTS = ("scanned", "kept", "num_bad", "num_bytes", "kept_bytes", "num_skipped")
+COUNTERS = ("bad", "repositories", "licenses", "lengths", "kept_lengths")
+NUMBERED = ("lengths", "kept_lengths")
 
 
 class Report:
@@ -22,83 +35,179 @@ class Report:
 
     def __init__(self, keywords: Iterable[str]) -> None:
         self.keywords = tuple(dict.fromkeys(keywords))
-        self.scanned = 0
-        self.kept = 0
-        self.num_bad = 0
+        self.scanned = self.kept = self.num_bad = 0
+        self.num_bytes = self.kept_bytes = self.num_skipped = 0
         self.seconds = 0.0
-        self._num_bytes = 0
-        self._kept_bytes = 0
-        self._num_skipped = 0
-        self._bad: Counter[str] = Counter()
-        self._bad_examples: list[BadRow] = []
-        self._files = dict.fromkeys(self.keywords, 0)
-        self._imported: dict[str, int | None] = dict.fromkeys(self.keywords, 0)
-        self._repositories: Counter[str] = Counter()
-        self._licenses: Counter[str] = Counter()
-        self._overlap: Counter[int] = Counter()
+        self.bad: Counter[str] = Counter()
+        self.bad_examples: list[BadRow] = []
+        self.files: Counter[str] = Counter()
+        self.imported: Counter[str] = Counter()
+        self.first_lines: dict[str, Counter[int]] = {word: Counter() for word in self.keywords}
+        """Per keyword: the lines, from 1, that first contain it."""
+        self.repositories: Counter[str] = Counter()
+        self.licenses: Counter[str] = Counter()
+        self.overlap: Counter[int] = Counter()
+        """Kept files by their set of keywords: bit n is keyword n."""
+        self.lengths: Counter[int] = Counter()
+        """Files by class of length: n is up to 2**n bytes."""
+        self.kept_lengths: Counter[int] = Counter()
 
     def add(self, batch: Batch, hits: pl.DataFrame) -> None:
         """Count `batch`; `hits` is what Matcher says of its content."""
         self.scanned += len(batch.rows)
-        self._num_bytes += batch.num_bytes
-        self._num_skipped += batch.num_skipped
-        self._add_bad(batch.bad)
+        self.num_bytes += batch.num_bytes
+        self.num_skipped += batch.num_skipped
+        self.num_bad += len(batch.bad)
+        self.bad.update(row.reason for row in batch.bad)
+        self.bad_examples += batch.bad[: MAX_BAD_EXAMPLES - len(self.bad_examples)]
+        sizes = batch.rows["content"].str.len_bytes()
+        self.lengths.update(_classes(sizes))
         chosen = kept(hits)
-        rows = batch.rows.filter(chosen)
-        if len(rows):
-            self._add_kept(rows, hits.filter(chosen))
+        if chosen.any():
+            self.kept_bytes += int(sizes.filter(chosen).sum())
+            self.kept_lengths.update(_classes(sizes.filter(chosen)))
+            self._add_kept(batch.rows.filter(chosen), hits.filter(chosen))
+
+    def merge(self, other: Report) -> None:
+        """Add what another part of the source gave, which comes behind this one's."""
+        assert self.keywords == other.keywords
+        for name in COUNTS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for name in (*COUNTERS, "files", "imported", "overlap"):
+            getattr(self, name).update(getattr(other, name))
+        for word, lines in other.first_lines.items():
+            self.first_lines[word].update(lines)
+        self.bad_examples += other.bad_examples[: MAX_BAD_EXAMPLES - len(self.bad_examples)]
+        self.seconds += other.seconds
 
     def to_dict(self) -> dict[str, Any]:
-        """Only what JSON can hold. `scanned` are the rows that could be read; `seconds` are of reading and matching."""
+        """For people. `scanned` are the rows that could be read; `seconds` are of reading and matching."""
         return {
             "scanned": self.scanned,
             "kept": self.kept,
             "keep_rate": self._rate(self.kept),
+            "keep_rate_interval": interval(self.kept, self.scanned),
             "keywords": {word: self._keyword(word) for word in self.keywords},
-            "overlap": [{"keywords": self._words(mask), "files": files} for mask, files in _largest(self._overlap)],
-            "bad_rows": dict(_largest(self._bad)),
-            "bad_examples": [{"reason": row.reason, "where": row.where} for row in self._bad_examples],
-            "skipped": self._num_skipped,
-            "bytes": self._num_bytes,
-            "kept_bytes": self._kept_bytes,
+            "overlap": [{"keywords": self._words(mask), "files": files} for mask, files in _largest(self.overlap)],
+            "together": self._together(),
+            "bad_rows": dict(_largest(self.bad)),
+            "bad_examples": [{"reason": row.reason, "where": row.where} for row in self.bad_examples],
+            "skipped": self.num_skipped,
+            "bytes": self.num_bytes,
+            "kept_bytes": self.kept_bytes,
             "seconds": round(self.seconds, 3),
-            "bytes_per_second": round(self._num_bytes / self.seconds) if self.seconds else None,
-            "repositories": [{"name": name, "files": files} for name, files in _largest(self._repositories)],
-            "licenses": [{"name": name, "files": files} for name, files in _largest(self._licenses)],
+            "bytes_per_second": round(self.num_bytes / self.seconds) if self.seconds else None,
+            "repositories": [{"name": name, "files": files} for name, files in _largest(self.repositories)],
+            "licenses": [{"name": name, "files": files} for name, files in _largest(self.licenses)],
+            "lengths": self._lengths(),
         }
 
-    def _add_bad(self, rows: tuple[BadRow, ...]) -> None:
-        self.num_bad += len(rows)
-        self._bad.update(row.reason for row in rows)
-        self._bad_examples += rows[: MAX_BAD_EXAMPLES - len(self._bad_examples)]
+    def state(self) -> dict[str, Any]:
+        """All of it as JSON holds it; `from_state` reads it back."""
+        return {
+            "keywords": list(self.keywords),
+            **{name: getattr(self, name) for name in COUNTS},
+            **{name: dict(getattr(self, name)) for name in (*COUNTERS, "files", "imported", "overlap")},
+            "first_lines": {word: dict(lines) for word, lines in self.first_lines.items()},
+            "bad_examples": [[row.reason, row.where] for row in self.bad_examples],
+            "seconds": self.seconds,
+        }
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Report:
+        report = cls(state["keywords"])
+        for name in (*COUNTS, "seconds"):
+            setattr(report, name, state[name])
+        for name in (*COUNTERS, "files", "imported", "overlap"):
+            numbered = name in (*NUMBERED, "overlap")
+            getattr(report, name).update({int(k) if numbered else k: v for k, v in state[name].items()})
+        for word, lines in state["first_lines"].items():
+            report.first_lines[word].update({int(line): files for line, files in lines.items()})
+        report.bad_examples = [BadRow(*row) for row in state["bad_examples"]]
+        return report
 
     def _add_kept(self, rows: pl.DataFrame, hits: pl.DataFrame) -> None:
         import polars as pl
 
         self.kept += len(rows)
-        self._kept_bytes += int(rows["content"].str.len_bytes().sum())
-        self._repositories.update(rows["repo_name"].to_list())
-        self._licenses.update(rows["license"].to_list())
+        self.repositories.update(rows["repo_name"].to_list())
+        self.licenses.update(rows["license"].to_list())
         masks = pl.repeat(0, len(rows), dtype=pl.UInt64, eager=True)
         for number, hit in enumerate(hits.iter_columns()):
-            self._files[hit.name] += int(hit.sum())
             masks += hit.cast(pl.UInt64) * 2**number
-            if (imports := count_imports(rows["content"].filter(hit), hit.name)) is None:
-                self._imported[hit.name] = None
-            else:
-                self._imported[hit.name] = (self._imported[hit.name] or 0) + imports
-        self._overlap.update(masks.to_list())
+            texts = rows["content"].filter(hit)
+            if not len(texts):
+                continue
+            self.files[hit.name] += len(texts)
+            self.imported[hit.name] += count_imports(texts, hit.name) or 0
+            before = texts.str.splitn(hit.name, 2).struct.field("field_0")
+            self.first_lines[hit.name].update((before.str.count_matches("\n", literal=True) + 1).to_list())
+        self.overlap.update(masks.to_list())
 
     def _keyword(self, word: str) -> dict[str, Any]:
-        files, imported = self._files[word], self._imported[word]
-        mentioned = None if imported is None else files - imported
-        return {"files": files, "rate": self._rate(files), "imported": imported, "mentioned": mentioned}
+        files = self.files[word]
+        imported = self.imported[word] if import_pattern(word) else None
+        return {
+            "files": files,
+            "rate": self._rate(files),
+            "imported": imported,
+            "mentioned": None if imported is None else files - imported,
+            "first_line": _median(self.first_lines[word]),
+        }
+
+    def _together(self) -> list[dict[str, Any]]:
+        """Pairs of keywords found in one file, the commonest first."""
+        pairs: Counter[tuple[str, str]] = Counter()
+        for mask, files in self.overlap.items():
+            for one, two in combinations(self._words(mask), 2):
+                pairs[one, two] += files
+        return [{"keywords": list(pair), "files": files} for pair, files in _largest(pairs)]
+
+    def _lengths(self) -> list[dict[str, Any]]:
+        """Classes of length from the shortest to the longest that holds a file."""
+        used = sorted(self.lengths)
+        return [
+            {"up_to": 2**number, "files": self.lengths[number], "kept": self.kept_lengths[number]}
+            for number in range(used[0] if used else 0, used[-1] + 1 if used else 0)
+        ]
 
     def _words(self, mask: int) -> list[str]:
         return [word for number, word in enumerate(self.keywords) if mask >> number & 1]
 
     def _rate(self, files: int) -> float:
         return files / self.scanned if self.scanned else 0.0
+
+
+def interval(hits: int, tries: int) -> list[float] | None:
+    """Where the true rate lies with 95 % confidence (Wilson 1927), if the tries are a fair sample; None without tries."""
+    if not tries:
+        return None
+    rate, z2 = hits / tries, NORMAL_95**2
+    centre = rate + z2 / (2 * tries)
+    spread = NORMAL_95 * math.sqrt(rate * (1 - rate) / tries + z2 / (4 * tries**2))
+    return [max(0.0, (centre - spread) / (1 + z2 / tries)), min(1.0, (centre + spread) / (1 + z2 / tries))]
+
+
+def _classes(sizes: pl.Series) -> Counter[int]:
+    """Files by the smallest n with size <= 2**n."""
+    import numpy as np
+
+    if not len(sizes):
+        return Counter()
+    # frexp is exact where a logarithm would round: size - 1 has n binary digits.
+    _, digits = np.frexp(np.maximum(sizes.to_numpy().astype(np.int64) - 1, 0).astype(np.float64))
+    numbers, counts = np.unique(np.minimum(digits, NUM_LENGTHS - 1), return_counts=True)
+    return Counter(dict(zip(numbers.tolist(), counts.tolist(), strict=True)))
+
+
+def _median(counts: Counter[int]) -> int | None:
+    """The lower median."""
+    left = (counts.total() + 1) // 2
+    for value in sorted(counts):
+        left -= counts[value]
+        if left <= 0:
+            return value
+    return None
 
 
 def _largest(counts: Counter[Any]) -> list[tuple[Any, int]]:

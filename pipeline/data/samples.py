@@ -1,9 +1,14 @@
-"""The few kept files that a person is shown."""
+"""The few kept files that a person is shown: a fair random sample of all of them, not the first ones.
+
+Each kept file draws a number from a seed and its own name; those with the lowest numbers are shown. So the sample is
+the same however the source was cut up, and samples of parts give the sample of the whole.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import asdict, dataclass
+import hashlib
+from bisect import insort
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pipeline.data.matching import kept
@@ -12,14 +17,15 @@ from pipeline.data.sources.batch import Batch
 if TYPE_CHECKING:
     import polars as pl
 
-PER_REPOSITORY = 3
-"""Kept files shown of one repository, while there are others to show."""
+SEED = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Sample:
     """One kept file, with where it is from and the keywords it mentions."""
 
+    draw: str = field(repr=False)
+    """Its number, 16 hexadecimal digits: samples are in this order."""
     repo_name: str
     path: str
     license: str
@@ -29,36 +35,64 @@ class Sample:
     keywords: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "draw"}
 
 
 class Samples:
-    """The first `max_samples` kept files, of one repository at most PER_REPOSITORY: else installed packages would show
-    pandas alone. Only when fewer repositories were met than that takes, further files of the same ones fill the rest.
-    """
+    """`most` of all kept files, and besides, of each keyword's, `most_of_each`."""
 
-    def __init__(self, max_samples: int) -> None:
-        self._max_samples = max_samples
-        self._chosen: list[Sample] = []
-        self._further: list[Sample] = []
-        self._shown: Counter[str] = Counter()
+    def __init__(self, most: int = 50, most_of_each: int = 10, seed: int = SEED) -> None:
+        self._most = most
+        self._most_of_each = most_of_each
+        self._seed = seed
+        self._all: list[Sample] = []
+        self._of_each: dict[str, list[Sample]] = {}
 
     def add(self, batch: Batch, hits: pl.DataFrame) -> None:
-        for row in kept(hits).arg_true().to_list():
-            if len(self._chosen) >= self._max_samples:
-                return
-            name = batch.rows["repo_name"][row]
-            if self._shown[name] < PER_REPOSITORY:
-                self._chosen.append(_sample(batch, hits, row))
-                self._shown[name] += 1
-            elif len(self._further) < self._max_samples:
-                self._further.append(_sample(batch, hits, row))
+        chosen = kept(hits)
+        if not chosen.any():
+            return
+        rows, hits = batch.rows.filter(chosen), hits.filter(chosen)
+        names = rows.select("repo_name", "path", "size").iter_rows()
+        flags = dict(zip(hits.columns, (hit.to_list() for hit in hits.iter_columns()), strict=True))
+        for row, named in enumerate(names):
+            draw = self._draw(*named)
+            keywords = tuple(word for word, hit in flags.items() if hit[row])
+            wanting = [
+                (kept_so_far, most) for kept_so_far, most in self._lists(keywords) if _enters(draw, kept_so_far, most)
+            ]
+            if wanting:
+                sample = Sample(draw=draw, keywords=keywords, **rows.row(row, named=True))
+                for kept_so_far, most in wanting:
+                    _enter(sample, kept_so_far, most)
+
+    def merge(self, other: Samples) -> None:
+        """Add what another part of the source gave."""
+        for sample in other.to_list():
+            for kept_so_far, most in self._lists(sample.keywords):
+                if _enters(sample.draw, kept_so_far, most):
+                    _enter(sample, kept_so_far, most)
 
     def to_list(self) -> list[Sample]:
-        return (self._chosen + self._further)[: self._max_samples]
+        """In the order of their draws, each once."""
+        of_each = [sample for samples in self._of_each.values() for sample in samples]
+        return sorted({id(sample): sample for sample in [*self._all, *of_each]}.values())
+
+    def _lists(self, keywords: tuple[str, ...]) -> list[tuple[list[Sample], int]]:
+        return [
+            (self._all, self._most),
+            *((self._of_each.setdefault(word, []), self._most_of_each) for word in keywords),
+        ]
+
+    def _draw(self, repo_name: str, path: str, size: str) -> str:
+        names = f"{self._seed}\0{repo_name}\0{path}\0{size}"
+        return hashlib.blake2b(names.encode(), digest_size=8, person=b"sample").hexdigest()
 
 
-def _sample(batch: Batch, hits: pl.DataFrame, row: int) -> Sample:
-    values = batch.rows.row(row, named=True)
-    keywords = tuple(hit.name for hit in hits.iter_columns() if hit[row])
-    return Sample(**values, keywords=keywords)
+def _enters(draw: str, samples: list[Sample], most: int) -> bool:
+    return len(samples) < most or draw < samples[-1].draw
+
+
+def _enter(sample: Sample, samples: list[Sample], most: int) -> None:
+    insort(samples, sample)
+    del samples[most:]

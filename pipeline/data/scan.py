@@ -6,14 +6,16 @@ Nothing is written. The same rows in the same order as `prepare` sees them.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pipeline.data.matching import Matcher, kept
 from pipeline.data.report import Report
 from pipeline.data.samples import Sample, Samples
-from pipeline.data.sources import Batch, Source
+from pipeline.data.sources import Batch, Piece, Shard, Source
+from pipeline.data.sources.shard import in_threads, pieces_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -30,14 +32,16 @@ class Scan:
     samples: list[Sample]
     done: bool
     """Whether the source, or what was asked of it, has been read to its end."""
+    progress: float | None = None
+    """Share of the source that was read, 0 to 1; None when nobody knows."""
 
 
 def scan(
     source: Source,
     keywords: Iterable[str],
     *,
+    match: str = "substring",
     limit: int | None = None,
-    max_samples: int = 50,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Scan]:
     """Look through `source` for `keywords`, at most `limit` rows (exactly so many if it has them). Bad rows count too:
@@ -46,40 +50,54 @@ def scan(
     Yields at the first kept file, then several times a second, and once at the end; there is always an end, also when
     `should_stop` says so, which then is not `done`.
     """
-    report, samples = Report(keywords), Samples(max_samples)
+    report, samples = Report(keywords), Samples()
     started = shown_at = time.perf_counter()
     has_shown_kept = stopped = False
-    for batch, hits in matched(source, Matcher(report.keywords), limit=limit):
-        report.add(batch, hits)
-        samples.add(batch, hits)
-        now = time.perf_counter()
-        report.seconds += now - started
-        if stopped := should_stop():
-            break
-        if now - shown_at >= SHOW_EVERY_SECONDS or (report.kept and not has_shown_kept):
-            shown_at, has_shown_kept = now, report.kept > 0
-            yield Scan(report.to_dict(), samples.to_list(), done=False)
-        started = time.perf_counter()  # what the viewer took is not the scan's
-    yield Scan(report.to_dict(), samples.to_list(), done=not stopped)
+    progress = None
+    with closing(matched(source.shards(), Matcher(report.keywords, match), limit=limit)) as parts:
+        for batch, hits in parts:
+            report.add(batch, hits)
+            samples.add(batch, hits)
+            progress = batch.progress
+            now = time.perf_counter()
+            report.seconds += now - started
+            if stopped := should_stop():
+                break
+            if now - shown_at >= SHOW_EVERY_SECONDS or (report.kept and not has_shown_kept):
+                shown_at, has_shown_kept = now, report.kept > 0
+                yield Scan(report.to_dict(), samples.to_list(), done=False, progress=progress)
+            started = time.perf_counter()  # what the viewer took is not the scan's
+    yield Scan(report.to_dict(), samples.to_list(), done=not stopped, progress=progress)
 
 
 def matched(
-    source: Source, matcher: Matcher, *, limit: int | None = None, max_kept: int | None = None
-) -> Iterator[tuple[Batch, pl.DataFrame]]:
-    """The source's batches with what `matcher` says of them, cut after exactly `limit` rows, bad ones counted, or after
-    `max_kept` kept ones.
+    shards: Sequence[Shard],
+    matcher: Matcher,
+    *,
+    limit: int | None = None,
+    max_kept: int | None = None,
+    threads: int | None = None,
+) -> Generator[tuple[Batch, pl.DataFrame], None, None]:
+    """The shards' batches with what `matcher` says of them, cut after exactly `limit` rows, bad ones counted, or after
+    `max_kept` kept ones. Read and matched in `threads` threads, a few batches ahead.
     """
+
+    def work(piece: Piece) -> tuple[Batch, pl.DataFrame]:
+        batch = replace(piece.read(), progress=piece.share)
+        return batch, matcher.hits(batch.rows["content"])
+
     num_rows = num_kept = 0
-    for read in source.batches():
-        batch = read if limit is None else read.at_most(limit - num_rows)
-        hits = matcher.hits(batch.rows["content"])
-        chosen = kept(hits)
-        if max_kept is not None and num_kept + chosen.sum() > max_kept:
-            num_wanted = chosen.arg_true()[max_kept - num_kept - 1] + 1
-            batch = batch.head(num_wanted)
-            hits, chosen = hits.head(num_wanted), chosen.head(num_wanted)
-        num_rows += len(batch.rows) + len(batch.bad)
-        num_kept += int(chosen.sum())
-        yield batch, hits
-        if num_rows == limit or num_kept == max_kept:
-            return
+    with closing(in_threads(pieces_of(shards), work, threads)) as parts:
+        for read, found in parts:
+            batch = read if limit is None else read.at_most(limit - num_rows)
+            hits = found.head(len(batch.rows))
+            chosen = kept(hits)
+            if max_kept is not None and num_kept + chosen.sum() > max_kept:
+                num_wanted = chosen.arg_true()[max_kept - num_kept - 1] + 1
+                batch = batch.head(num_wanted)
+                hits, chosen = hits.head(num_wanted), chosen.head(num_wanted)
+            num_rows += len(batch.rows) + len(batch.bad)
+            num_kept += int(chosen.sum())
+            yield batch, hits
+            if num_rows == limit or num_kept == max_kept:
+                return

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from pipeline.data.sources import COLUMNS, Batch
+from pipeline.data.sources import COLUMNS, Batch, Piece, Shard, Source
 from pipeline.data.sources.batch import content_bytes
 
 CODE = "import pandas as pd\n\n\ndef mean(frame: pd.DataFrame) -> float:\n    return frame['x{number}'].mean()\n"
@@ -46,14 +46,19 @@ def batch(rows: list[dict[str, Any]], **facts: Any) -> Batch:
     return Batch(frame, content_bytes(frame), **facts)
 
 
-class Rows:
-    """A source of batches that are already there."""
+class Rows(Source):
+    """A source of batches that are already there: one shard."""
 
     spec = "rows"
-    note = ""
+    name = "rows"
+    num_bytes = 1
 
     def __init__(self, *batches: Batch) -> None:
         self._batches = batches
 
-    def batches(self) -> Iterator[Batch]:
-        yield from self._batches
+    def shards(self) -> list[Shard]:
+        return [self]
+
+    def pieces(self) -> Iterator[Piece]:
+        for number, batch in enumerate(self._batches, 1):
+            yield Piece(lambda batch=batch: batch, number / len(self._batches))  # type: ignore[misc]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import polars as pl
 import pytest
 from hypothesis import given
@@ -50,3 +52,42 @@ def test_a_module_inside_a_package_can_be_asked_for() -> None:
     assert (
         count_imports(pl.Series(["from matplotlib.pyplot import plot", "import matplotlib"]), "matplotlib.pyplot") == 1
     )
+
+
+def found(text: str, keyword: str, match: str) -> bool:
+    return Matcher([keyword], match).hits(pl.Series([text, "other"]))[keyword].to_list()[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "keyword", "is_one"),
+    [
+        ("pd", "pd", True),
+        ("import pandas as pd\n", "pd", True),
+        ("pd.DataFrame", "pd", True),
+        ("pdf", "pd", False),
+        ("_pd pd2 épd", "pd", False),
+        ("pdf pd", "pd", True),
+        ("x = plt.plot(y)", "plt.plot", True),
+        ("xplt.plot", "plt.plot", False),
+    ],
+)
+def test_a_whole_identifier_is_told_from_a_part_of_one(text: str, keyword: str, is_one: bool) -> None:
+    assert found(text, keyword, "identifier") is is_one
+    assert found(text, keyword, "substring")
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"), [("import pandas\n", True), ("# import pandas\n", False), ("pandas", False)]
+)
+def test_only_imports_can_be_asked_for(text: str, is_one: bool) -> None:
+    assert found(text, "pandas", "import") is is_one
+
+
+def test_what_names_no_module_is_imported_by_nobody() -> None:
+    assert not found("import plt.plot(", "plt.plot(", "import")
+
+
+@given(st.lists(st.text(alphabet="pd _.\n", max_size=8), max_size=6))
+def test_an_identifier_is_what_pythons_pattern_says(texts: list[str]) -> None:
+    hits = Matcher(["pd"], "identifier").hits(pl.Series(texts, dtype=pl.String))
+    assert hits["pd"].to_list() == [bool(re.search(r"(?<!\w)pd(?!\w)", text)) for text in texts]

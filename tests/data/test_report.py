@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from pipeline.data.matching import Matcher
-from pipeline.data.report import MAX_BAD_EXAMPLES, MAX_NAMES, Report
+from pipeline.data.report import MAX_BAD_EXAMPLES, MAX_NAMES, Report, interval
 from pipeline.data.sources import BadRow, Batch
 from tests.data.examples import batch, row
 
@@ -23,8 +25,8 @@ def test_rates_are_of_what_could_be_read() -> None:
     found = report_of(batch(rows, bad=bad, num_skipped=4)).to_dict()
     assert (found["scanned"], found["kept"], found["keep_rate"]) == (5, 4, 0.8)
     assert found["keywords"] == {
-        "pandas": {"files": 3, "rate": 0.6, "imported": 2, "mentioned": 1},
-        "sklearn": {"files": 2, "rate": 0.4, "imported": 1, "mentioned": 1},
+        "pandas": {"files": 3, "rate": 0.6, "imported": 2, "mentioned": 1, "first_line": 1},
+        "sklearn": {"files": 2, "rate": 0.4, "imported": 1, "mentioned": 1, "first_line": 1},
     }
     assert found["bad_rows"] == {"not JSON": 2, "not UTF-8": 1}
     assert found["bad_examples"][0] == {"reason": "not JSON", "where": "f:1"}
@@ -58,6 +60,55 @@ def test_how_the_rows_were_cut_into_batches_changes_nothing() -> None:
     assert whole.to_dict() == parts.to_dict()
 
 
+def test_reports_of_parts_add_up_to_that_of_the_whole_also_through_json() -> None:
+    rows = [row(number, content=TEXTS[number % 5]) for number in range(40)]
+    bad = tuple(BadRow("not JSON", f"f:{number}") for number in range(15))
+    whole = report_of(batch(rows[:20], bad=bad), batch(rows[20:], bad=bad))
+    first, second = report_of(batch(rows[:20], bad=bad)), report_of(batch(rows[20:], bad=bad))
+    first.merge(Report.from_state(json.loads(json.dumps(second.state()))))
+    assert first.to_dict() == whole.to_dict()
+    assert first.state() == whole.state()
+
+
+@pytest.mark.parametrize(
+    ("hits", "tries", "low", "high"),
+    [(0, 10, 0.0, 0.2775), (5, 10, 0.2366, 0.7634), (10, 10, 0.7225, 1.0), (326, 10_000, 0.0293, 0.0363)],
+)
+def test_the_interval_is_wilsons(hits: int, tries: int, low: float, high: float) -> None:
+    assert interval(hits, tries) == [pytest.approx(low, abs=5e-5), pytest.approx(high, abs=5e-5)]
+    assert interval(0, 0) is None
+
+
+def test_the_line_of_the_first_hit_is_the_median_over_files() -> None:
+    texts = ["pandas", "\n\npandas pandas", "\r\n" * 8 + "x pandas"]
+    found = report_of(batch([row(number, content=text) for number, text in enumerate(texts)])).to_dict()
+    assert found["keywords"]["pandas"]["first_line"] == 3
+    assert found["keywords"]["sklearn"]["first_line"] is None
+
+
+def test_lengths_are_counted_by_doubling_classes_kept_ones_beside_all() -> None:
+    rows = [row(number, content="x" * size) for number, size in enumerate([1, 2, 3, 4, 5])]
+    found = report_of(batch([*rows, row(9, content="pandas")])).to_dict()
+    assert found["lengths"] == [
+        {"up_to": 1, "files": 1, "kept": 0},
+        {"up_to": 2, "files": 1, "kept": 0},
+        {"up_to": 4, "files": 2, "kept": 0},
+        {"up_to": 8, "files": 2, "kept": 1},
+    ]
+
+
+def test_pairs_of_keywords_count_every_file_that_has_both() -> None:
+    texts = ["pandas sklearn mean", "pandas mean", "sklearn"]
+    found = report_of(
+        batch([row(n, content=text) for n, text in enumerate(texts)]), keywords=("pandas", "sklearn", "mean")
+    ).to_dict()
+    assert {tuple(pair["keywords"]): pair["files"] for pair in found["together"]} == {
+        ("pandas", "mean"): 2,
+        ("pandas", "sklearn"): 1,
+        ("sklearn", "mean"): 1,
+    }
+
+
 def test_an_empty_report_is_json_and_divides_by_nothing() -> None:
     found = json.loads(json.dumps(report_of().to_dict(), allow_nan=False))
     assert (found["scanned"], found["keep_rate"], found["bytes_per_second"]) == (0, 0.0, None)
@@ -74,7 +125,13 @@ def test_long_lists_are_cut_and_counts_are_not() -> None:
 
 def test_a_keyword_that_names_no_module_has_no_import_figures() -> None:
     found = report_of(batch([row(1)]), keywords=("frame['",)).to_dict()
-    assert found["keywords"]["frame['"] == {"files": 1, "rate": 1.0, "imported": None, "mentioned": None}
+    assert found["keywords"]["frame['"] == {
+        "files": 1,
+        "rate": 1.0,
+        "imported": None,
+        "mentioned": None,
+        "first_line": 5,
+    }
 
 
 def test_fifty_keywords_still_tell_their_overlaps_apart() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.data.matching import Matcher, kept
 from pipeline.data.scan import matched, scan
-from pipeline.data.sources import BadRow, Batch, open_source
+from pipeline.data.sources import BadRow, Piece, open_source
 from tests.data.examples import Rows, batch, code_folder, row
 
 KEYWORDS = ("pandas",)
@@ -41,10 +41,11 @@ def test_the_limit_is_exact_even_inside_a_batch_and_counts_bad_rows(limit: int, 
 
 def test_a_source_of_nothing_but_bad_rows_is_not_read_for_ever() -> None:
     class Endless(Rows):
-        def batches(self) -> Iterator[Batch]:
+        def pieces(self) -> Iterator[Piece]:
             for number in range(1_000):
-                assert number < 10, "it reads on"
-                yield batch([], bad=(BadRow("not JSON", f"f:{number}"),) * 4)
+                assert number < 100, "it reads on"
+                bad = (BadRow("not JSON", f"f:{number}"),) * 4
+                yield Piece(lambda bad=bad: batch([], bad=bad))  # type: ignore[misc]
 
     *_, last = scan(Endless(), KEYWORDS, limit=10)
     assert (last.report["scanned"], last.report["bad_rows"], last.done) == (0, {"not JSON": 10}, True)
@@ -73,6 +74,6 @@ def test_an_empty_source_still_ends_with_a_look(tmp_path: Path) -> None:
 
 def test_as_many_are_kept_as_asked_for_and_not_one_row_more_is_read() -> None:
     for wanted in (1, 5, 6, 49, 50, 80):
-        parts = list(matched(source(), Matcher(KEYWORDS), max_kept=wanted))
+        parts = list(matched(source().shards(), Matcher(KEYWORDS), max_kept=wanted))
         assert sum(kept(hits).sum() for _, hits in parts) == min(wanted, 50)
         assert sum(len(part.rows) for part, _ in parts) == min(2 * wanted, 100)

@@ -64,7 +64,7 @@ def report() -> dict[str, Any]:
 
 
 def sample() -> Sample:
-    return Sample(EVIL, EVIL, EVIL, EVIL, EVIL, EVIL, (EVIL[:5],))
+    return Sample("0", EVIL, EVIL, EVIL, EVIL, EVIL, EVIL, (EVIL[:5],))
 
 
 def corpus() -> CorpusView:

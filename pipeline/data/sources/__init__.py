@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pipeline.data.sources.batch import COLUMNS, BadRow, Batch, Source
+from pipeline.data.sources.batch import COLUMNS, BadRow, Batch
+from pipeline.data.sources.shard import Piece, Shard, Source
 from pipeline.errors import InputError
 
-__all__ = ["COLUMNS", "BadRow", "Batch", "Source", "open_source"]
+__all__ = ["COLUMNS", "BadRow", "Batch", "Piece", "Shard", "Source", "open_source"]
 
 
 def open_source(spec: str) -> Source:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import polars as pl
@@ -26,6 +25,11 @@ NULL_TEXT = "text is null"
 NOT_A_STRING = "text is not a string"
 TRUNCATED = "file ends too early"
 DAMAGED = "file is damaged"
+TOO_LONG = "longer than 16 MB"
+BOMB = "grows too far when unpacked"
+
+LONGEST_TEXT = 16 * 2**20
+"""Bytes of one line of JSON, or of one Python file: nothing longer is code that somebody wrote."""
 
 
 @dataclass(frozen=True)
@@ -64,56 +68,29 @@ class Batch:
         return replace(head, bad=head.bad[: num_rows - len(head.rows)])
 
 
-class Source(Protocol):
-    """Somewhere that code comes from. `batches` may be called again and then delivers the same rows in the same order."""
-
-    spec: str
-    note: str
-    """What its numbers do not show, for people; empty when there is nothing to say."""
-
-    def batches(self) -> Iterator[Batch]: ...
-
-
 class BatchBuilder:
-    """Collects rows until there are enough for a batch. Its limits keep batches small, so that a scan shows early."""
+    """Collects rows for a batch, one by one."""
 
-    def __init__(self, max_rows: int = 256, max_bytes: int = 4_000_000) -> None:
-        self.max_rows = max_rows
-        self.max_bytes = max_bytes
-        self._clear()
+    def __init__(self) -> None:
+        self._rows: list[Row] = []
+        self._bad: list[BadRow] = []
+        self._num_skipped = 0
 
     def add(self, row: Row | BadRow) -> None:
         if isinstance(row, BadRow):
             self._bad.append(row)
         else:
             self._rows.append(row)
-            self._size += len(row[4])
 
     def skip(self) -> None:
         self._num_skipped += 1
 
-    @property
-    def is_full(self) -> bool:
-        return self._size >= self.max_bytes or len(self._rows) + len(self._bad) >= self.max_rows
-
-    @property
-    def is_empty(self) -> bool:
-        return not (self._rows or self._bad or self._num_skipped)
-
-    def take(self, progress: float | None = None) -> Batch:
-        """What was collected, as a batch; the builder is empty afterwards."""
+    def batch(self) -> Batch:
+        """What was collected."""
         import polars as pl
 
         rows = pl.DataFrame(self._rows, schema=dict.fromkeys(COLUMNS, pl.String), orient="row")
-        batch = Batch(rows, content_bytes(rows), tuple(self._bad), self._num_skipped, progress)
-        self._clear()
-        return batch
-
-    def _clear(self) -> None:
-        self._rows: list[Row] = []
-        self._bad: list[BadRow] = []
-        self._num_skipped = 0
-        self._size = 0
+        return Batch(rows, content_bytes(rows), tuple(self._bad), self._num_skipped)
 
 
 def decoded(data: bytes, place: str) -> str | BadRow:

@@ -8,22 +8,39 @@ from __future__ import annotations
 import glob
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from pipeline.data.sources import lines
-from pipeline.data.sources.batch import DAMAGED, NO_TEXT, UNREADABLE, BadRow, Batch, BatchBuilder, Row, decoded
+from pipeline.data.sources.batch import (
+    DAMAGED,
+    LONGEST_TEXT,
+    NO_TEXT,
+    TOO_LONG,
+    UNREADABLE,
+    BadRow,
+    Batch,
+    BatchBuilder,
+    Row,
+    decoded,
+)
+from pipeline.data.sources.shard import Piece, Source
 from pipeline.errors import InputError
 
 ENDINGS = ".py, .json, .jsonl (also .gz or .zst) and .parquet"
 PARQUET_ROWS = 256
-"""Rows of a parquet file per batch."""
+"""Rows of a parquet file per piece."""
+SHARD_BYTES = 16 * 2**20
+"""Small files go together up to this size; a larger one is a shard by itself."""
+SHARD_FILES = 4_096
+PIECE_BYTES = 4 * 2**20
+PIECE_FILES = 256
 
 
-class FilesSource:
+class FilesSource(Source):
     """`path` is a file, a folder or a glob. Raises InputError when there is nothing there that can be read."""
-
-    note = ""
 
     def __init__(self, path: str) -> None:
         self.spec = f"files:{path}"
@@ -34,12 +51,18 @@ class FilesSource:
         if not self._root:
             self._check()
 
-    def batches(self) -> Iterator[Batch]:
-        paths = self._paths()
-        reader = _Reader(self._root, sum(map(_size, paths)))
-        for path in paths:
-            yield from reader.read(path)
-        yield from reader.rest()
+    def shards(self) -> list[FilesShard]:
+        found: list[FilesShard] = []
+        together: list[Path] = []
+        size = 0
+        for path in self._paths():
+            own = _size(path)
+            if together and (size + own > SHARD_BYTES or len(together) >= SHARD_FILES):
+                found.append(FilesShard(tuple(together), self._root, size))
+                together, size = [], 0
+            together.append(path)
+            size += own
+        return [*found, FilesShard(tuple(together), self._root, size)] if together else found
 
     def _check(self) -> None:
         matches = self._matches()
@@ -65,86 +88,130 @@ def is_readable(name: str) -> bool:
     return name.lower().endswith((".py", ".parquet")) or lines.json_suffix(name) is not None
 
 
-class _Reader:
-    """Turns files into batches: small files together, a large one in many."""
+@dataclass(frozen=True)
+class FilesShard:
+    """Files that follow each other; Python files go into common pieces, others have their own."""
 
-    def __init__(self, root: Path | None, total_bytes: int) -> None:
-        self._root = root
-        self._root_name = root.resolve().name if root else ""
-        self._total = total_bytes
-        self._done = 0
-        self._builder = BatchBuilder()
+    paths: tuple[Path, ...]
+    root: Path | None
+    """The folder that was asked for, which names the rows; None: each file's own folder does."""
+    num_bytes: int
 
-    def read(self, path: Path) -> Iterator[Batch]:
-        if not is_readable(path.name):
-            self._builder.skip()
-            return
+    @property
+    def name(self) -> str:
+        return _printable(str(self.paths[0]))
+
+    def pieces(self) -> Iterator[Piece]:
+        small: list[Path] = []
+        size = done = 0
+        for path in self.paths:
+            own = _size(path)
+            if _has_pieces(path):
+                if small:
+                    yield self._together(small, done + size)
+                yield from self._own_pieces(path, done + size, own)
+                small, size, done = [], 0, done + size + own
+                continue
+            small.append(path)
+            size += own
+            if size >= PIECE_BYTES or len(small) >= PIECE_FILES:
+                yield self._together(small, done + size)
+                small, size, done = [], 0, done + size
+        if small:
+            yield self._together(small, done + size)
+
+    def _share(self, num_bytes: float) -> float:
+        return min(1.0, num_bytes / self.num_bytes) if self.num_bytes else 1.0
+
+    def _together(self, paths: list[Path], done: int) -> Piece:
+        paths = list(paths)
+        return Piece(lambda: self._python_files(paths), self._share(done))
+
+    def _python_files(self, paths: list[Path]) -> Batch:
+        """Python files are the rows; files of other endings are counted."""
+        builder = BatchBuilder()
+        for path in paths:
+            if is_readable(path.name):
+                builder.add(self._python(path))
+            else:
+                builder.skip()
+        return builder.batch()
+
+    def _python(self, path: Path) -> Row | BadRow:
         place = _printable(str(path))
         try:
             if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for ever
-                self._builder.add(BadRow(UNREADABLE, place))
-            elif path.name.lower().endswith(".parquet"):
-                yield from self._parquet(path, place)
-            else:
-                yield from self._rows(path, place)
+                return BadRow(UNREADABLE, place)
+            if path.stat().st_size > LONGEST_TEXT:
+                return BadRow(TOO_LONG, place)
+            data = path.read_bytes()
         except OSError:
-            self._builder.add(BadRow(UNREADABLE, place))
-
-    def rest(self) -> Iterator[Batch]:
-        if not self._builder.is_empty:
-            yield self._builder.take(self._progress)
-
-    def _rows(self, path: Path, place: str) -> Iterator[Batch]:
-        for row in self._python(path, place) if path.name.lower().endswith(".py") else self._json(path, place):
-            self._builder.add(row)
-            if self._builder.is_full:
-                yield self._builder.take(self._progress)
-
-    def _python(self, path: Path, place: str) -> Iterator[Row | BadRow]:
-        data = path.read_bytes()
-        self._advance(len(data))
+            return BadRow(UNREADABLE, place)
         content = decoded(data, place)
         if isinstance(content, BadRow):
-            yield content
-            return
-        repo_name = self._root_name if self._root else path.parent.resolve().name
-        name = path.relative_to(self._root).as_posix() if self._root else path.name
-        yield (_printable(repo_name), _printable(name), "1", str(len(data)), content, "")
+            return content
+        repo_name = self._root_name if self.root else path.parent.resolve().name
+        name = path.relative_to(self.root).as_posix() if self.root else path.name
+        return (_printable(repo_name), _printable(name), "1", str(len(data)), content, "")
 
-    def _json(self, path: Path, place: str) -> Iterator[Row | BadRow]:
-        packing = lines.json_suffix(path.name) or ""
-        may_be_document = not path.name.lower().removesuffix(packing).endswith(".jsonl")
+    @cached_property
+    def _root_name(self) -> str:
+        return self.root.resolve().name if self.root else ""
+
+    def _own_pieces(self, path: Path, before: int, size: int) -> Iterator[Piece]:
+        """The pieces of a file of many rows, `before` bytes into the shard."""
+        place = _printable(str(path))
+        read = self._parquet(path, place) if path.name.lower().endswith(".parquet") else self._json(path, place, size)
+        try:
+            if not stat.S_ISREG(path.stat().st_mode):
+                yield Piece(_bad(UNREADABLE, place), self._share(before))
+                return
+            for piece in read:
+                yield Piece(piece.read, self._share(before + size * (piece.share or 0)))
+        except OSError:
+            yield Piece(_bad(UNREADABLE, place), self._share(before))
+
+    def _json(self, path: Path, place: str, size: int) -> Iterator[Piece]:
         with path.open("rb") as stream:
-            chunks = lines.unpacked(stream, packing, self._advance)
-            yield from lines.rows(chunks, place, may_be_document=may_be_document)
+            yield from lines.pieces(stream, path.name, place, size)
 
-    def _parquet(self, path: Path, place: str) -> Iterator[Batch]:
+    def _parquet(self, path: Path, place: str) -> Iterator[Piece]:
         import polars as pl
 
         from pipeline.data.sources.frames import batch_of, text_column
 
-        yield from self.rest()  # in the order of the files
-        size, first = path.stat().st_size, 1
+        first = 1
         try:
             table = pl.scan_parquet(path, glob=False)
             text = text_column(table.collect_schema().names())
             if text is None:
-                self._builder.add(BadRow(NO_TEXT, place))
+                yield Piece(_bad(NO_TEXT, place), 1.0)
                 return
+            num_rows = table.select(pl.len()).collect().item()
             for frame in table.collect_batches(chunk_size=PARQUET_ROWS, maintain_order=True):
-                yield batch_of(frame, text, place=place, first=first, progress=self._progress)
-                first += len(frame)
+                after = first + len(frame)
+                yield Piece(_from_table(batch_of, frame, text, place, first), (after - 1) / max(1, num_rows))
+                first = after
         except pl.exceptions.PolarsError:
-            self._builder.add(BadRow(DAMAGED, f"{place}:{first}"))
-        finally:
-            self._advance(size)
+            yield Piece(_bad(DAMAGED, f"{place}:{first}"), 1.0)
 
-    def _advance(self, num_bytes: int) -> None:
-        self._done += num_bytes
 
-    @property
-    def _progress(self) -> float:
-        return min(1.0, self._done / max(1, self._total))
+def _from_table(batch_of: Callable[..., Batch], *facts: object) -> Callable[[], Batch]:
+    frame, text, place, first = facts
+    return lambda: batch_of(frame, text, place=place, first=first)
+
+
+def _bad(reason: str, where: str) -> Callable[[], Batch]:
+    def read() -> Batch:
+        builder = BatchBuilder()
+        builder.add(BadRow(reason, where))
+        return builder.batch()
+
+    return read
+
+
+def _has_pieces(path: Path) -> bool:
+    return is_readable(path.name) and not path.name.lower().endswith(".py")
 
 
 def _below(folder: Path) -> list[Path]:

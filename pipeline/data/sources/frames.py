@@ -26,7 +26,7 @@ def text_column(names: list[str]) -> str | None:
     return next((name for name in TEXT_COLUMNS if name in names), None)
 
 
-def batch_of(frame: pl.DataFrame, text: str, *, place: str, first: int, progress: float | None) -> Batch:
+def batch_of(frame: pl.DataFrame, text: str, *, place: str, first: int) -> Batch:
     """`frame` as a batch; `text` is its text column, `first` the number of its first row."""
     import polars as pl
 
@@ -36,7 +36,7 @@ def batch_of(frame: pl.DataFrame, text: str, *, place: str, first: int, progress
     rows = pl.DataFrame({name: content if name == "content" else others.get(name, empty) for name in COLUMNS})
     rows = rows.filter(content.is_not_null())
     bad = tuple(BadRow(reason, f"{place}:{first + row}") for row, reason in sorted(reasons.items()))
-    return Batch(rows, content_bytes(rows), bad, progress=progress)
+    return Batch(rows, content_bytes(rows), bad)
 
 
 def _texts(column: pl.Series) -> tuple[pl.Series, dict[int, str]]:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING
 
 from pipeline.data.remote import ANSWER_SECONDS, REPO, hub_faults
 from pipeline.data.sources import lines
-from pipeline.data.sources.batch import TEXT_COLUMNS, Batch, BatchBuilder
+from pipeline.data.sources.batch import TEXT_COLUMNS
+from pipeline.data.sources.shard import Piece, Source
 from pipeline.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,10 +26,8 @@ TABLE_ROWS = 256
 """Rows of a table per batch."""
 
 
-class HubSource:
+class HubSource(Source):
     """The split `train`, unless another is named or it is the only one. Contacts nobody until it is read."""
-
-    note = ""
 
     def __init__(self, name: str) -> None:
         match = SPEC.fullmatch(name)
@@ -35,68 +36,103 @@ class HubSource:
         self.spec = f"hub:{name}"
         self._repo, self._revision, self._split = match["repo"], match["revision"], match["split"]
 
-    def batches(self) -> Iterator[Batch]:
+    def shards(self) -> list[LinesShard | TableShard]:
         with hub_faults(f"Dataset {self._repo!r}"):
-            builder = self._builder()
+            commit, sizes = _commit(self._repo, self._revision)
+            builder = _builder(self._repo, commit)
             files = builder.config.data_files or {}
             split = self._split or ("train" if "train" in files or len(files) != 1 else str(next(iter(files))))
             if split not in files:
                 known = ", ".join(map(str, files)) or "none"
                 raise InputError(f"Dataset {self._repo!r} has no split {split!r}; it has {known}.")
-            if all(lines.json_suffix(name) is not None for name in files[split]):
-                yield from _read_lines(list(files[split]))
-            else:
-                yield from self._tables(builder, split)
+            urls = [str(url) for url in files[split]]
+            if all(lines.json_suffix(url) is not None for url in urls):
+                return [LinesShard(self._repo, url, sizes.get(_place(url))) for url in urls]
+            num_shards = builder.as_streaming_dataset(split).num_shards
+            return [TableShard(self._repo, commit, split, number, num_shards) for number in range(num_shards)]
 
-    def _builder(self) -> DatasetBuilder:
-        import datasets
-        from huggingface_hub import HfApi
 
-        # Without this, reading a dataset imports torch.
-        datasets.config.TORCH_AVAILABLE = False
-        # Asked first and once: it fails at once where datasets would try for half a minute, and pins the commit.
-        found = HfApi().dataset_info(self._repo, revision=self._revision, timeout=ANSWER_SECONDS, token=False)
-        try:
-            return datasets.load_dataset_builder(self._repo, revision=found.sha, token=False)
-        except datasets.data_files.EmptyDatasetError as error:
-            raise InputError(f"Dataset {self._repo!r} holds no data files; choose another.") from error
+@dataclass(frozen=True)
+class LinesShard:
+    """A file of JSON lines."""
 
-    def _tables(self, builder: DatasetBuilder, split: str) -> Iterator[Batch]:
+    repo: str
+    url: str
+    """hf://datasets/owner/name@commit/place"""
+    num_bytes: int | None
+
+    @property
+    def name(self) -> str:
+        return _place(self.url)
+
+    def pieces(self) -> Iterator[Piece]:
+        with hub_faults(f"Dataset {self.repo!r}"):
+            from datasets import DownloadConfig
+            from datasets.utils.file_utils import xopen
+
+            # xopen reads piece by piece and comes back after a lost connection.
+            with xopen(self.url, "rb", download_config=DownloadConfig(token=False)) as stream:
+                yield from lines.pieces(stream, self.url, self.name, self.num_bytes or stream.size)
+
+
+@dataclass(frozen=True)
+class TableShard:
+    """A file of any other kind, as `datasets` reads it."""
+
+    repo: str
+    commit: str
+    split: str
+    number: int
+    num_shards: int
+    num_bytes: None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.repo} {self.split} {self.number}"
+
+    def pieces(self) -> Iterator[Piece]:
         import polars as pl
 
         from pipeline.data.sources.frames import batch_of, text_column
 
         first = 1
-        for table in builder.as_streaming_dataset(split).with_format("arrow").iter(TABLE_ROWS):
-            text = text_column(table.column_names)
-            if text is None:
-                raise InputError(
-                    f"Dataset {self._repo!r} has the columns {', '.join(table.column_names)}; "
-                    f"choose one with a text column named {', '.join(TEXT_COLUMNS[:-1])} or {TEXT_COLUMNS[-1]}."
-                )
-            yield batch_of(pl.DataFrame(table), text, place=self._repo, first=first, progress=None)
-            first += table.num_rows
+        with hub_faults(f"Dataset {self.repo!r}"):
+            stream = _builder(self.repo, self.commit).as_streaming_dataset(self.split)
+            one = stream.shard(num_shards=self.num_shards, index=self.number)
+            for table in one.with_format("arrow").iter(TABLE_ROWS):
+                text = text_column(table.column_names)
+                if text is None:
+                    raise InputError(
+                        f"Dataset {self.repo!r} has the columns {', '.join(table.column_names)}; "
+                        f"choose one with a text column named {', '.join(TEXT_COLUMNS[:-1])} or {TEXT_COLUMNS[-1]}."
+                    )
+                frame = pl.DataFrame(table)
+                yield Piece(partial(batch_of, frame, text, place=self.name, first=first))
+                first += table.num_rows
 
 
-def _read_lines(urls: list[str]) -> Iterator[Batch]:
-    from datasets import DownloadConfig
-    from datasets.utils.file_utils import xopen
+def _commit(repo: str, revision: str | None) -> tuple[str, dict[str, int]]:
+    """The commit that `revision` names now, and the sizes of its files by place. Asked first and once: it fails at once
+    where `datasets` would try for half a minute, and pins the commit.
+    """
+    from huggingface_hub import HfApi
 
-    builder = BatchBuilder()
-    for number, url in enumerate(urls):
-        packing = lines.json_suffix(url) or ""
-        may_be_document = not url.lower().removesuffix(packing).endswith(".jsonl")
-        place = url.partition("@")[2].partition("/")[2] or url  # hf://datasets/owner/name@commit/place
-        # xopen reads piece by piece and comes back after a lost connection.
-        with xopen(url, "rb", download_config=DownloadConfig(token=False)) as stream:
-            chunks = lines.unpacked(stream, packing, lambda num_bytes: None)
-            for row in lines.rows(chunks, place, may_be_document=may_be_document):
-                builder.add(row)
-                if builder.is_full:
-                    yield builder.take(_share(number, len(urls), stream))
-    if not builder.is_empty:
-        yield builder.take(1.0)
+    found = HfApi().dataset_info(repo, revision=revision, files_metadata=True, timeout=ANSWER_SECONDS, token=False)
+    sizes = {file.rfilename: file.size for file in found.siblings or () if file.size is not None}
+    return str(found.sha), sizes
 
 
-def _share(number: int, num_files: int, stream: Any) -> float:
-    return (number + stream.tell() / max(1, stream.size)) / num_files
+@lru_cache(maxsize=8)
+def _builder(repo: str, commit: str) -> DatasetBuilder:
+    import datasets
+
+    # Without this, reading a dataset imports torch.
+    datasets.config.TORCH_AVAILABLE = False
+    try:
+        return datasets.load_dataset_builder(repo, revision=commit, token=False)
+    except datasets.data_files.EmptyDatasetError as error:
+        raise InputError(f"Dataset {repo!r} holds no data files; choose another.") from error
+
+
+def _place(url: str) -> str:
+    return url.partition("@")[2].partition("/")[2] or url

@@ -12,11 +12,25 @@ import importlib.metadata
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import Distribution
+from itertools import chain
 from typing import Any
 
-from pipeline.data.sources.batch import UNREADABLE, BadRow, Batch, BatchBuilder, Row, decoded
+from pipeline.data.sources.batch import (
+    LONGEST_TEXT,
+    TOO_LONG,
+    UNREADABLE,
+    BadRow,
+    Batch,
+    BatchBuilder,
+    Row,
+    decoded,
+)
+from pipeline.data.sources.shard import Piece, Source
 
+SHARD_FILES = 2_048
+PIECE_FILES = 256
 BROKEN_PACKAGE = "package without readable metadata"
 
 
@@ -32,7 +46,7 @@ class InstalledFile:
     """Where it lies on this machine."""
 
 
-class InstalledSource:
+class InstalledSource(Source):
     """Every .py file of `distributions`, once; those of this environment unless given."""
 
     spec = "installed"
@@ -44,18 +58,45 @@ class InstalledSource:
     def __init__(self, distributions: Iterable[Distribution] | None = None) -> None:
         self._distributions = distributions
 
-    def batches(self) -> Iterator[Batch]:
-        builder = BatchBuilder()
-        found = self._distributions
-        listed, bad = installed_files(importlib.metadata.distributions() if found is None else found)
-        for fault in bad:
-            builder.add(fault)
-        for number, file in enumerate(listed, 1):
-            builder.add(_row(file))
-            if builder.is_full:
-                yield builder.take(number / len(listed))
-        if not builder.is_empty:
-            yield builder.take(1.0)
+    def shards(self) -> list[InstalledShard]:
+        found = importlib.metadata.distributions() if self._distributions is None else self._distributions
+        files, bad = installed_files(found)
+        starts = range(0, max(1, len(files)), SHARD_FILES)
+        return [
+            InstalledShard(number, tuple(files[start : start + SHARD_FILES]), () if number else tuple(bad))
+            for number, start in enumerate(starts)
+        ]
+
+
+@dataclass(frozen=True)
+class InstalledShard:
+    """Some thousand files."""
+
+    number: int
+    files: tuple[InstalledFile, ...]
+    bad: tuple[BadRow, ...]
+    """Packages that could not be read; the first shard tells of them."""
+
+    @property
+    def name(self) -> str:
+        return f"installed files {self.number}"
+
+    @property
+    def num_bytes(self) -> int:
+        return len(self.files) + 1  # nobody needs to look at every file for its size: shares are of files
+
+    def pieces(self) -> Iterator[Piece]:
+        for start in range(0, max(1, len(self.files)), PIECE_FILES):
+            files = self.files[start : start + PIECE_FILES]
+            share = (start + len(files)) / max(1, len(self.files))
+            yield Piece(partial(_read, files, () if start else self.bad), share)
+
+
+def _read(files: Iterable[InstalledFile], bad: Iterable[BadRow]) -> Batch:
+    builder = BatchBuilder()
+    for row in chain(bad, map(_row, files)):
+        builder.add(row)
+    return builder.batch()
 
 
 def installed_files(distributions: Iterable[Distribution]) -> tuple[list[InstalledFile], list[BadRow]]:
@@ -92,6 +133,8 @@ def _row(file: InstalledFile) -> Row | BadRow:
             data = opened.read()
     except OSError:
         return BadRow(UNREADABLE, file.place)
+    if len(data) > LONGEST_TEXT:
+        return BadRow(TOO_LONG, file.place)
     content = decoded(data, file.place)
     if isinstance(content, BadRow):
         return content

@@ -1,18 +1,20 @@
 """JSON lines, plain or compressed, read so that one bad line costs one line and a cut-off file keeps what it holds.
 
-Works on any binary stream: a local file or one on the Hub.
+Works on any binary stream: a local file or one on the Hub. Lines are fetched in blocks of a few megabytes; a block is read
+by columns where that is exact, else line by line. Whatever the file holds, no more than a block and a line is in memory.
 """
 
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO, Protocol
+from dataclasses import dataclass
+from typing import Any, BinaryIO
 
+from pipeline.data.sources import columns
 from pipeline.data.sources.batch import (
     COLUMNS,
-    DAMAGED,
+    LONGEST_TEXT,
     NO_TEXT,
     NOT_A_STRING,
     NOT_AN_OBJECT,
@@ -20,28 +22,21 @@ from pipeline.data.sources.batch import (
     NOT_UTF8,
     NULL_TEXT,
     TEXT_COLUMNS,
-    TRUNCATED,
+    TOO_LONG,
     BadRow,
+    Batch,
+    BatchBuilder,
     Row,
+    content_bytes,
 )
+from pipeline.data.sources.packing import StreamError, unpacked
+from pipeline.data.sources.shard import Piece
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-CHUNK = 1 << 16
-"""Bytes read at a time: small, because compressed ones may grow a thousandfold."""
-
-
-class Decoder(Protocol):
-    """What zlib's and zstandard's decompression objects have in common."""
-
-    @property
-    def eof(self) -> bool: ...
-    @property
-    def unused_data(self) -> bytes: ...
-    def decompress(self, data: bytes, /) -> bytes: ...
-
-
-class StreamError(Exception):
-    """The stream cannot be read further; its text is the reason."""
+BLOCK_BYTES = 4 * 2**20
+"""Large enough to be read by columns, small enough to show early and to lie in memory several times."""
+LARGEST_DOCUMENT = 256 * 2**20
+"""Bytes of a file that is one JSON value: it has to be read whole."""
 
 
 def json_suffix(name: str) -> str | None:
@@ -54,56 +49,145 @@ def json_suffix(name: str) -> str | None:
     return None
 
 
-def unpacked(stream: BinaryIO, packing: str, on_read: Callable[[int], None]) -> Iterator[bytes]:
-    """The bytes of `stream`, decompressed. Raises StreamError where it is damaged or ends too early."""
-    new_decoder, fault = _decoders(packing)
-    decoder = None
-    while data := stream.read(CHUNK):
-        on_read(len(data))
-        if not packing:
-            yield data
-            continue
-        if decoder is not None and decoder.eof:
-            data = data.lstrip(b"\0")  # padding; anything else is one more packed part
-        while data:
-            decoder = new_decoder() if decoder is None or decoder.eof else decoder
-            try:
-                yield decoder.decompress(data)
-            except fault as error:
-                raise StreamError(DAMAGED) from error
-            data = decoder.unused_data.lstrip(b"\0") if decoder.eof else b""
-    if decoder is not None and not decoder.eof:
-        raise StreamError(TRUNCATED)
-
-
-def rows(chunks: Iterator[bytes], place: str, *, may_be_document: bool = False) -> Iterator[Row | BadRow]:
-    """A row or a bad row for every line that is not blank. With `may_be_document`, a file that is one JSON array (or one
-    object over several lines) is read as such, and rows are numbered instead of lines.
+def pieces(stream: BinaryIO, name: str, place: str, num_bytes: int | None) -> Iterator[Piece]:
+    """The rows of one file. `name` tells by its ending how it is packed and whether it may be one JSON value; `place` is
+    what bad rows are said to be in; `num_bytes` is the size of `stream`, if known.
     """
-    lines = _lines(chunks)
-    number = 0
+    packing = json_suffix(name) or ""
+    may_be_document = not name.lower().removesuffix(packing).endswith(".jsonl")
+    num_read = 0
+
+    def count(new_bytes: int) -> None:
+        nonlocal num_read
+        num_read += new_bytes
+
+    blocks = _blocks(unpacked(stream, packing, count), place)
+    for read in _readers(blocks, place, may_be_document=may_be_document):
+        yield Piece(read, min(1.0, num_read / num_bytes) if num_bytes else None)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Whole lines of a file."""
+
+    data: bytes
+    first: int
+    """Number of its first line, from 1."""
+    num_lines: int
+    place: str
+
+    def read(self) -> Batch:
+        """By columns where that is exact, else by lines."""
+        rows = columns.table(self.data, self.num_lines)
+        if rows is not None:
+            return Batch(rows, content_bytes(rows))
+        return _batch(
+            _row(line, f"{self.place}:{number}")
+            for number, line in enumerate(self.data.split(b"\n"), self.first)
+            if line.strip()
+        )
+
+
+def _readers(blocks: Iterator[Block | BadRow], place: str, *, may_be_document: bool) -> Iterator[Callable[[], Batch]]:
+    for block in blocks:
+        if isinstance(block, BadRow):
+            yield _bad(block)
+        elif may_be_document and block.first == 1 and _opens_document(block.data.split(b"\n", 1)[0]):
+            yield from _document(block, blocks, place)
+        else:
+            yield block.read
+
+
+def _bad(row: BadRow) -> Callable[[], Batch]:
+    return lambda: _batch(iter([row]))
+
+
+def _batch(rows: Iterator[Row | BadRow]) -> Batch:
+    builder = BatchBuilder()
+    for row in rows:
+        builder.add(row)
+    return builder.batch()
+
+
+def _blocks(chunks: Iterator[bytes], place: str) -> Iterator[Block | BadRow]:
+    """Whole lines, BLOCK_BYTES or a little more at a time; and a bad row for each line that is too long, and for the
+    place where the stream breaks off. What follows the last line end is a line too, unless it breaks off there.
+    """
+    cutter = _Cutter(place)
     try:
-        for number, line in enumerate(lines, 1):
-            if number == 1 and may_be_document and _opens_document(line):
-                yield from _document(line, lines, place)
-            elif line.strip():
-                yield _row(line, f"{place}:{number}")
+        for chunk in chunks:
+            yield from cutter.add(chunk)
     except StreamError as error:
-        yield BadRow(str(error), f"{place}:{number + 1}")
+        yield from cutter.whole_lines()
+        yield BadRow(str(error), f"{place}:{cutter.first}")
+    else:
+        yield from cutter.rest()
 
 
-def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Lines without their ends. What follows the last end is a line too, unless the stream breaks off there."""
-    pending: list[bytes] = []  # joined only when the line is whole: adding to one long string would copy it each time
-    for chunk in chunks:
-        first, *rest = chunk.split(b"\n")
-        pending.append(first)
-        if rest:
-            yield b"".join(pending)
-            yield from rest[:-1]
-            pending = [rest[-1]]
-    if last := b"".join(pending):
-        yield last
+class _Cutter:
+    """Cuts chunks at line ends."""
+
+    def __init__(self, place: str) -> None:
+        self.first = 1
+        """Number of the line that what is pending begins with."""
+        self._place = place
+        self._pending: list[bytes] = []
+        self._size = 0
+        self._has_end = False
+        """Whether a line ends in what is pending."""
+        self._skips = False
+        """Whether it is inside a line that was too long already."""
+
+    def add(self, chunk: bytes) -> Iterator[Block | BadRow]:
+        if self._skips:
+            end = chunk.find(b"\n") + 1
+            if not end:
+                return
+            chunk, self._skips = chunk[end:], False
+            self.first += 1
+        self._pending.append(chunk)
+        self._size += len(chunk)
+        self._has_end = self._has_end or b"\n" in chunk
+        if self._size >= BLOCK_BYTES and self._has_end:
+            yield from self.whole_lines()
+        if self._size > LONGEST_TEXT and not self._has_end:
+            yield BadRow(TOO_LONG, f"{self._place}:{self.first}")
+            self._keep(b"")
+            self._skips = True
+
+    def whole_lines(self) -> Iterator[Block | BadRow]:
+        data = b"".join(self._pending)
+        end = data.rfind(b"\n") + 1
+        if end:
+            num_lines = _line_ends(data[:end])
+            yield from _fitting(Block(data[:end], self.first, num_lines, self._place))
+            self.first += num_lines
+        self._keep(data[end:])
+
+    def rest(self) -> Iterator[Block | BadRow]:
+        if data := b"".join(self._pending):
+            num_lines = _line_ends(data) + (not data.endswith(b"\n"))
+            yield from _fitting(Block(data, self.first, num_lines, self._place))
+
+    def _keep(self, data: bytes) -> None:
+        self._pending, self._size, self._has_end = [data], len(data), False
+
+
+def _fitting(block: Block) -> Iterator[Block | BadRow]:
+    """`block` without its lines that are too long. Only a block that is longer than such a line can hold one."""
+    if len(block.data) <= LONGEST_TEXT:
+        yield block
+        return
+    for number, line in enumerate(block.data.removesuffix(b"\n").split(b"\n"), block.first):
+        too_long = len(line) > LONGEST_TEXT
+        yield BadRow(TOO_LONG, f"{block.place}:{number}") if too_long else Block(line, number, 1, block.place)
+
+
+def _line_ends(data: bytes) -> int:
+    import numpy as np
+
+    # Not data.count: that holds up the other threads.
+    return int(np.count_nonzero(np.frombuffer(data, np.uint8) == 10))
 
 
 def _opens_document(line: bytes) -> bool:
@@ -112,37 +196,55 @@ def _opens_document(line: bytes) -> bool:
     return line == b"{" or line.startswith(b"[")
 
 
-def _document(first: bytes, rest: Iterator[bytes], place: str) -> Iterator[Row | BadRow]:
-    lines = [first]
-    broken = None
-    try:
-        lines.extend(rest)
-    except StreamError as error:
-        broken = BadRow(str(error), f"{place}:{len(lines) + 1}")
-    value = None if broken else _parsed(b"\n".join(lines))
-    if isinstance(value, (list, dict)):
-        items = value if isinstance(value, list) else [value]
-        yield from (_row_of(item, f"{place}:{number}") for number, item in enumerate(items, 1))
-        return
-    yield from (_row(line, f"{place}:{number}") for number, line in enumerate(lines, 1) if line.strip())
+def _document(first: Block, rest: Iterator[Block | BadRow], place: str) -> Iterator[Callable[[], Batch]]:
+    """A file that is one JSON value: its items are the rows, numbered from 1. If it is none, its lines are."""
+    blocks, size, broken = [first], len(first.data), False
+    for block in rest:
+        if isinstance(block, BadRow):
+            broken = True
+            yield _bad(block)
+            continue
+        blocks.append(block)
+        size += len(block.data)
+        if broken or size > LARGEST_DOCUMENT:
+            yield from (known.read for known in blocks)
+            blocks, broken = [], True
     if broken:
-        yield broken
+        yield from (block.read for block in blocks)
+        return
+    value = _parsed(b"".join(block.data for block in blocks))
+    if isinstance(value, (list, dict)):
+        yield from _items(value if isinstance(value, list) else [value], place)
+    else:
+        yield from (block.read for block in blocks)
+
+
+def _items(items: list[Any], place: str, *, together: int = 256) -> Iterator[Callable[[], Batch]]:
+    rows = [_row_of(item, f"{place}:{number}") for number, item in enumerate(items, 1)]
+    for start in range(0, len(rows), together):
+        part = rows[start : start + together]
+        yield lambda part=part: _batch(iter(part))  # type: ignore[misc]
 
 
 def _parsed(data: bytes) -> Any:
     try:
-        return json.loads(data)
+        return json.loads(data, object_pairs_hook=_first_of_equal)
     except (ValueError, RecursionError):
         return None
 
 
 def _row(line: bytes, where: str) -> Row | BadRow:
     try:
-        return _row_of(json.loads(line), where)
+        return _row_of(json.loads(line, object_pairs_hook=_first_of_equal), where)
     except UnicodeDecodeError:
         return BadRow(NOT_UTF8, where)
     except (ValueError, RecursionError):
         return BadRow(NOT_JSON, where)
+
+
+def _first_of_equal(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of two equal names in one object the first counts, as it does in reading by columns."""
+    return dict(reversed(pairs)) if len({name for name, _ in pairs}) < len(pairs) else dict(pairs)
 
 
 def _row_of(value: Any, where: str) -> Row | BadRow:
@@ -181,12 +283,3 @@ def _is_utf8(text: str) -> bool:
         return text.isascii() or bool(text.encode("utf-8"))
     except UnicodeEncodeError:
         return False
-
-
-def _decoders(packing: str) -> tuple[Callable[[], Decoder], type[Exception]]:
-    """What makes a decoder, and what that raises on damaged data."""
-    if packing == ".zst":
-        import zstandard
-
-        return lambda: zstandard.ZstdDecompressor().decompressobj(), zstandard.ZstdError
-    return lambda: zlib.decompressobj(wbits=31), zlib.error

@@ -9,28 +9,16 @@ from tests.data.examples import batch, row
 def test_a_batch_has_the_courses_columns_all_strings_and_counts_bytes_not_characters() -> None:
     builder = BatchBuilder()
     builder.add(("owner/name", "a.py", "1", "2", "é", "mit"))
-    made = builder.take(0.5)
+    made = builder.batch()
     assert made.rows.schema == dict.fromkeys(COLUMNS, pl.String)
-    assert (made.num_bytes, made.progress) == (2, 0.5)
-
-
-def test_a_builder_is_full_by_rows_or_by_bytes_and_empty_after_it_was_taken() -> None:
-    by_rows, by_bytes = BatchBuilder(max_rows=2), BatchBuilder(max_bytes=10)
-    for builder, text in ((by_rows, "x"), (by_bytes, "x" * 5)):
-        builder.add(("", "", "", "", text, ""))
-        assert not builder.is_full
-        builder.add(("", "", "", "", text, ""))
-        assert builder.is_full
-        assert len(builder.take().rows) == 2
-        assert builder.is_empty
-        assert len(builder.take().rows) == 0
+    assert made.num_bytes == 2
 
 
 def test_bad_rows_and_skipped_files_travel_with_the_batch() -> None:
     builder = BatchBuilder()
     builder.add(BadRow("not JSON", "a.jsonl:3"))
     builder.skip()
-    made = builder.take()
+    made = builder.batch()
     assert (made.bad, made.num_skipped, len(made.rows)) == ((BadRow("not JSON", "a.jsonl:3"),), 1, 0)
 
 

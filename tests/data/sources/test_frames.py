@@ -15,34 +15,34 @@ def test_the_text_column_is_content_before_text_before_code() -> None:
 
 def test_missing_columns_are_empty_and_others_become_text() -> None:
     frame = pl.DataFrame({"text": ["é"], "copies": [3], "license": [["mit"]], "path": [None], "more": [1]})
-    made = batch_of(frame, "text", place="f", first=1, progress=0.5)
+    made = batch_of(frame, "text", place="f", first=1)
     assert made.rows.schema == dict.fromkeys(COLUMNS, pl.String)
     assert made.rows.rows() == [("", "", "3", "", "é", '["mit"]')]
-    assert (made.num_bytes, made.progress, made.bad) == (2, 0.5, ())
+    assert (made.num_bytes, made.bad) == (2, ())
 
 
 def test_null_texts_are_bad_by_row_number() -> None:
     frame = pl.DataFrame({"content": ["a", None, "b"], "path": ["1", "2", "3"]})
-    made = batch_of(frame, "content", place="f", first=257, progress=None)
+    made = batch_of(frame, "content", place="f", first=257)
     assert list(made.rows["path"]) == ["1", "3"]
     assert made.bad == (BadRow("text is null", "f:258"),)
 
 
 def test_a_column_of_numbers_is_all_bad() -> None:
-    made = batch_of(pl.DataFrame({"content": [1, None]}), "content", place="f", first=1, progress=None)
+    made = batch_of(pl.DataFrame({"content": [1, None]}), "content", place="f", first=1)
     assert [bad.reason for bad in made.bad] == ["text is not a string", "text is null"]
     assert len(made.rows) == 0
 
 
 def test_bytes_are_read_as_utf8_row_by_row() -> None:
     frame = pl.DataFrame({"content": [b"ok", b"\xff", None, "é".encode()]})
-    made = batch_of(frame, "content", place="f", first=1, progress=None)
+    made = batch_of(frame, "content", place="f", first=1)
     assert list(made.rows["content"]) == ["ok", "é"]
     assert made.bad == (BadRow("not UTF-8", "f:2"), BadRow("text is null", "f:3"))
 
 
 def test_a_column_of_mixed_json_values_keeps_its_strings() -> None:
     values = pa.array(['"import pandas"', "null", "7", None], pa.json_())
-    made = batch_of(pl.DataFrame(pa.table({"content": values})), "content", place="f", first=1, progress=None)
+    made = batch_of(pl.DataFrame(pa.table({"content": values})), "content", place="f", first=1)
     assert list(made.rows["content"]) == ["import pandas"]
     assert [bad.reason for bad in made.bad] == ["text is null", "text is not a string", "text is null"]

@@ -99,7 +99,7 @@ def test_datasets_stream_in_every_format_and_keep_their_good_rows(hub: DatasetHu
     assert found["hub:me/tables:validation"]["kept"] == 7
     assert found[f"hub:me/tables@{COMMIT}:validation"]["kept"] == 7
     assert found["hub:me/only"]["kept"] == 7
-    assert found["hub:me/tables"]["first"] == "src/file0.py"
+    assert found["hub:me/tables"]["first"] == found["hub:me/lines"]["first"], "the sample depends on the files alone"
     assert found["hub:me/bad"]["kept"] == 599
     assert found["hub:me/bad"]["bad_rows"] == {"not JSON": 1, "text is null": 1, "text is not a string": 1}
     assert found["hub:me/bad"]["bad_examples"][0]["where"] == "a.jsonl:301"

@@ -9,19 +9,16 @@ import pytest
 import zstandard
 
 from pipeline.data.sources.batch import BadRow, Row
-from pipeline.data.sources.lines import json_suffix, rows, unpacked
+from pipeline.data.sources.lines import json_suffix, pieces
 from tests.data.examples import json_lines, row
 
 PACKERS = {".gz": gzip.compress, ".zst": lambda data: zstandard.ZstdCompressor().compress(data), "": lambda data: data}
 
 
 def read(data: bytes, packing: str = "", *, may_be_document: bool = False) -> tuple[list[Row], list[BadRow]]:
-    chunks = unpacked(io.BytesIO(data), packing, lambda num_bytes: None)
-    found = list(rows(chunks, "f", may_be_document=may_be_document))
-    return (
-        [item for item in found if not isinstance(item, BadRow)],
-        [item for item in found if isinstance(item, BadRow)],
-    )
+    name = f"f.{'json' if may_be_document else 'jsonl'}{packing}"
+    batches = [piece.read() for piece in pieces(io.BytesIO(data), name, "f", len(data))]
+    return [row for batch in batches for row in batch.rows.rows()], [bad for batch in batches for bad in batch.bad]
 
 
 @pytest.mark.parametrize(

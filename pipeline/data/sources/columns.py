@@ -1,0 +1,49 @@
+"""A block of JSON lines as a table, all lines at once: many times as fast as line by line, and only where it is as exact.
+
+polars reads what it can and is silent about some of what it cannot: a number becomes text, half a character becomes
+NUL. So a block in which any of that could be is left to the reader by lines.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline.data.sources.batch import COLUMNS, TEXT_COLUMNS
+
+if TYPE_CHECKING:
+    import polars as pl
+
+NOT_TEXT = r"\A(?:true|false|-?\d[\d.eE+-]*)\z|\A[\[{]"
+"""What a number, a truth value, a list or an object becomes as text; a file that begins so is read again by lines."""
+
+
+def table(data: bytes, num_lines: int) -> pl.DataFrame | None:
+    """COLUMNS of the `num_lines` lines of `data`, or None when they must be read one by one. No line is lost or invented."""
+    import polars as pl
+
+    text = _text_column(data)
+    if text is None:
+        return None
+    try:
+        read = pl.read_ndjson(data, schema=dict.fromkeys([text, *(c for c in COLUMNS if c != "content")], pl.String))
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        return None
+    content = read[text]
+    if len(read) != num_lines or content.has_nulls() or content.str.contains(NOT_TEXT).any():
+        return None
+    if any(column.str.contains("\0", literal=True).any() for column in read.iter_columns()):
+        return None
+    return read.select(pl.col(text if name == "content" else name).fill_null("").alias(name) for name in COLUMNS)
+
+
+def _text_column(data: bytes) -> str | None:
+    """The first of TEXT_COLUMNS in the first line, if no line has one that would go before it."""
+    first = data[: data.find(b"\n") + 1 or None]
+    found = next((name for name in TEXT_COLUMNS if _key(name) in first), None)
+    if found is None or any(_key(name) in data for name in TEXT_COLUMNS[: TEXT_COLUMNS.index(found)]):
+        return None
+    return found
+
+
+def _key(name: str) -> bytes:
+    return b'"' + name.encode() + b'"'

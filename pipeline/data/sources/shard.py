@@ -1,0 +1,111 @@
+"""How a source is cut up: into shards, the work of one process, and those into pieces, the work of one thread.
+
+Shards depend on the source alone, never on who reads them or how many do, so that every way of reading gives the same.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
+
+from pipeline.data.sources.batch import Batch
+
+MOST_THREADS = 8
+"""More gain nothing: one thread unpacks for all the others."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A few megabytes of a shard, fetched but not yet made into rows."""
+
+    read: Callable[[], Batch]
+    """Makes the rows: the costly part, in any thread."""
+    share: float | None = None
+    """Share of its shard that is fetched when this piece is, 0 to 1; None when nobody knows."""
+
+
+class Shard(Protocol):
+    """A part of a source that one process reads from its beginning to its end. Small, and can be sent to another one."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in messages, the same at every reading of the same source."""
+
+    @property
+    def num_bytes(self) -> int | None:
+        """Its size where it lies, packed or not; None when nobody knows."""
+
+    def pieces(self) -> Iterator[Piece]:
+        """In the order of its rows."""
+
+
+class Source:
+    """Somewhere that code comes from. Read again, it delivers the same rows in the same order."""
+
+    spec: str
+    note: str = ""
+    """What its numbers do not show, for people; empty when there is nothing to say."""
+
+    def shards(self) -> Sequence[Shard]:
+        """Lists what there is, without reading it."""
+        raise NotImplementedError
+
+    def batches(self) -> Iterator[Batch]:
+        """Every row, in this thread."""
+        for piece in pieces_of(self.shards()):
+            yield replace(piece.read(), progress=piece.share)
+
+
+def pieces_of(shards: Sequence[Shard]) -> Iterator[Piece]:
+    """The pieces of all `shards`, each with the share of all of them that is fetched with it."""
+    sizes = [shard.num_bytes for shard in shards]
+    weights = [1.0] * len(shards) if None in sizes else [float(size or 0) + 1 for size in sizes]
+    total, before = sum(weights), 0.0
+    for shard, weight in zip(shards, weights, strict=True):
+        for piece in shard.pieces():
+            share = None if piece.share is None else min(1.0, (before + weight * piece.share) / total)
+            yield Piece(piece.read, share)
+        before += weight
+
+
+def in_threads(
+    pieces: Iterable[Piece], work: Callable[[Piece], T], threads: int | None = None
+) -> Generator[T, None, None]:
+    """What `work` makes of every piece, in order, a few pieces ahead of whoever asks.
+
+    What fetching a piece raises is raised behind all that was fetched before it.
+    """
+    threads = threads or num_threads()
+    iterator, failure = iter(pieces), None
+    waiting: deque[Future[T]] = deque()
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="pieces")
+    try:
+        while True:
+            try:
+                piece = next(iterator)
+            except StopIteration:
+                break
+            except Exception as error:
+                failure = error
+                break
+            waiting.append(pool.submit(work, piece))
+            if len(waiting) > 2 * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+        if failure is not None:
+            raise failure
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def num_threads() -> int:
+    """The cores that this process may use, within reason."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(MOST_THREADS, cores)
