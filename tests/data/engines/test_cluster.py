@@ -1,0 +1,106 @@
+"""The Ray engine with a real Ray on the loopback, real kills, and a caller that is killed."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipeline.data.engines import Engine, never, open_engine
+from pipeline.errors import InputError, PipelineError
+from tests.data.engines import toys
+from tests.data.engines.toys import Toy, children, is_done, is_gone, run, wait_until_gone
+
+StartCaller = Callable[[str], tuple["subprocess.Popen[bytes]", list[Toy]]]
+
+
+@pytest.fixture
+def two(monkeypatch: pytest.MonkeyPatch) -> Engine:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    return open_engine("ray", 2)
+
+
+def test_without_ray_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert open_engine("ray", 1), "the control: it is installed"
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"Ray is not installed; `pip install -r requirements-ray\.txt`"):
+        open_engine("ray", 1)
+
+
+def test_nothing_to_do_starts_no_ray(two: Engine) -> None:
+    before = children()
+    assert run(two, toys.write, []) == []
+    assert children() == before
+
+
+@pytest.mark.slow
+def test_ray_does_what_is_missing_and_leaves_the_signal_handler(two: Engine, tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    toys.check_it_does_what_is_missing(two, tmp_path)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.slow
+def test_a_killed_ray_worker_costs_one_task(two: Engine, tmp_path: Path) -> None:
+    toys.check_a_killed_worker_costs_one_task(two, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_poisonous_task_is_named_after_three_tries(two: Engine, tmp_path: Path) -> None:
+    toys.check_a_poisonous_task_is_named(two, tmp_path)
+
+
+@pytest.mark.slow
+def test_an_error_for_people_arrives_as_it_was_raised(two: Engine, tmp_path: Path) -> None:
+    toys.check_an_error_arrives_as_it_was_raised(two, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_stop_ends_ray_in_mid_task(two: Engine, tmp_path: Path) -> None:
+    assert toys.check_it_stops(two, tmp_path) < 20
+
+
+@pytest.mark.slow
+def test_ray_listens_on_the_loopback_and_sees_no_secret(
+    two: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HF_TOKEN", "PIPELINE_OWNER_KEY"):
+        monkeypatch.setenv(name, "sesame")
+    listening: set[str] = set()
+
+    def look(toy: Toy) -> None:
+        for process in (psutil.Process(), *psutil.Process().children(recursive=True)):
+            found = process.net_connections("inet")
+            listening.update(each.laddr.ip for each in found if each.status == psutil.CONN_LISTEN)
+
+    two.run(toys.tell, toys.toys(tmp_path, 2), is_done, look, never)
+    assert listening and {ip.removeprefix("::ffff:") for ip in listening} == {"127.0.0.1"}
+    told = (tmp_path / "0.txt").read_text()
+    assert "sesame" not in told
+    assert "POLARS_MAX_THREADS=1" in told.splitlines()
+    assert os.environ["HF_TOKEN"] == "sesame", "this process keeps its own"
+
+
+@pytest.mark.slow
+def test_ray_ends_when_its_caller_is_killed(start_caller: StartCaller) -> None:
+    caller, hanging = start_caller("ray")
+    below = [process.pid for process in psutil.Process(caller.pid).children(recursive=True)]
+    workers = [pid for toy in hanging for pid in toy.pids]
+    assert set(workers) < set(below)
+    assert not any(is_gone(pid) for pid in workers), "the control: they stay as long as it lives"
+    os.kill(caller.pid, signal.SIGKILL)
+    caller.wait()
+    wait_until_gone(below, 20)
+
+
+@pytest.mark.slow
+def test_a_cluster_that_cannot_be_reached_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    with pytest.raises(PipelineError, match=r"Ray at RAY_ADDRESS 127\.0\.0\.1:1 does not start"):
+        run(open_engine("ray", 2), toys.write, toys.toys(tmp_path))
