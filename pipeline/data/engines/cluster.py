@@ -139,7 +139,10 @@ def _join(address: str) -> Any:
 
 
 def _start(num_workers: int) -> Any:
-    """A Ray of our own. Its processes inherit the environment, so that is put in order while they start."""
+    """A Ray of our own. Its processes inherit the environment, so that is put in order while they start.
+
+    When this process is killed, Ray's go with it; two idle helpers of Ray's take a minute to notice.
+    """
     own = {
         "RAY_USAGE_STATS_ENABLED": "0",
         # By default it listens on every interface, whatever node address it is given; this is the switch that lets it
