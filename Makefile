@@ -38,6 +38,6 @@ $(VENV)/application: requirements.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
-$(VENV)/development: tests/requirements.txt $(VENV)/application
+$(VENV)/development: tests/requirements.txt requirements-ray.txt $(VENV)/application
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
 	touch $@

@@ -1,0 +1,112 @@
+"""Small files at any address: a path, file:// and a file system that is not the machine's own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+from typing import BinaryIO
+
+import fsspec
+import pytest
+
+from pipeline.data import places
+from pipeline.environment import ROOT
+from pipeline.errors import InputError
+
+KILLED = """
+import os, signal, sys
+from pipeline.data import places
+def writer(file):
+    file.write(b"half of it")
+    file.flush()
+    if sys.argv[2] == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+places.write_atomically(sys.argv[1], writer)
+"""
+
+
+@pytest.fixture(params=["path", "file", "memory"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A folder that does not exist yet."""
+    folders = {"path": tmp_path / "new", "file": f"file://{tmp_path}/new", "memory": f"memory://{uuid.uuid4()}/new"}
+    return str(folders[request.param])
+
+
+def names(folder: str) -> list[str]:
+    system, path = fsspec.url_to_fs(folder)
+    return sorted(Path(name).name for name in system.ls(path, detail=False))
+
+
+def write(address: str, data: bytes) -> None:
+    places.write_atomically(address, lambda file: file.write(data))
+
+
+def read(address: str) -> bytes:
+    with places.open_read(address) as file:
+        return file.read()
+
+
+def test_what_is_written_is_read_again_and_replaced_whole(folder: str) -> None:
+    address = f"{folder}/a.bin"
+    assert not places.exists(address)
+    write(address, b"the first and longer one")
+    assert (places.exists(address), places.size(address)) == (True, 24)
+    write(address, b"second")
+    assert (read(address), places.size(address), names(folder)) == (b"second", 6, ["a.bin"])
+
+
+def test_a_writer_that_fails_leaves_the_old_file_and_nothing_else(folder: str) -> None:
+    address = f"{folder}/a.bin"
+    write(address, b"old")
+
+    def failing(file: BinaryIO) -> None:
+        file.write(b"half")
+        raise RuntimeError("the bird flew away")
+
+    with pytest.raises(RuntimeError, match="the bird flew away"):
+        places.write_atomically(address, failing)
+    assert (read(address), names(folder)) == (b"old", ["a.bin"])
+
+
+def test_a_transfer_that_fails_leaves_the_old_file_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = f"memory://{uuid.uuid4()}"
+    write(f"{folder}/a.bin", b"old")
+
+    def failing(*_: object) -> None:
+        raise OSError("the line is cut")
+
+    monkeypatch.setattr(type(fsspec.filesystem("memory")), "mv", failing)
+    with pytest.raises(OSError, match="the line is cut"):
+        write(f"{folder}/a.bin", b"new")
+    assert (read(f"{folder}/a.bin"), names(folder)) == (b"old", ["a.bin"])
+
+
+def test_a_killed_writer_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"old")
+    for last, status, found in (("kill", -signal.SIGKILL, b"old"), ("live", 0, b"half of it")):
+        done = subprocess.run([sys.executable, "-c", KILLED, path, last], cwd=ROOT, check=False)
+        assert (done.returncode, path.read_bytes()) == (status, found)
+
+
+def test_what_is_missing_is_not_found(folder: str) -> None:
+    for look in (places.size, places.open_read):
+        with pytest.raises(FileNotFoundError):
+            look(f"{folder}/missing")
+
+
+def test_a_file_gets_the_usual_permissions(tmp_path: Path) -> None:
+    """Others read what one prepares on a shared folder; a temporary file's own 0600 must not stay."""
+    write(str(tmp_path / "a.bin"), b"x")
+    mask = os.umask(0)
+    os.umask(mask)
+    assert (tmp_path / "a.bin").stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+def test_an_address_that_nothing_reads_is_refused() -> None:
+    with pytest.raises(InputError, match="Address 'nowhere://a' cannot be opened"):
+        places.exists("nowhere://a")
