@@ -96,6 +96,10 @@ class Encoder:
             found[place] = ids
         return found
 
+    def pieces(self, ids: Iterable[int]) -> list[str]:
+        """The text of each id by itself; bytes that are only part of a character show as U+FFFD."""
+        return [self._own.decode([number], skip_special_tokens=False) for number in ids]
+
     def _by_own(self, texts: Iterable[str]) -> list[np.ndarray]:
         encodings = self._own.encode_batch_fast(list(texts), add_special_tokens=False)
         return [np.array([*encoding.ids, self.end_id], self._dtype) for encoding in encodings]
