@@ -19,6 +19,7 @@ from typing import Any
 from pipeline.config import DataConfig
 from pipeline.data import shards, tokenizer, tokens
 from pipeline.data.corpus import FORMAT
+from pipeline.data.encoding import Encoder
 from pipeline.data.matching import Matcher, kept
 from pipeline.data.progress import Progress, Stopped
 from pipeline.data.report import Report
@@ -174,8 +175,8 @@ def _training_texts(folder: CorpusFolder, progress: Progress, train_bytes: int) 
 # ---- tokens ----
 def _tokens(folder: CorpusFolder, config: DataConfig, progress: Progress, kept_bytes: int) -> Found:
     """One token file per split."""
-    encoder, end_id = tokenizer.load(folder.tokenizer)
-    dtype = tokens.dtype_for(tokenizer.vocabulary_size(encoder))
+    encoder = Encoder.open(folder.tokenizer)
+    dtype = tokens.dtype_for(encoder.vocab_size)
     written: dict[str, tokens.TokenFile] = {}
     num_read = num_tokens = 0
 
@@ -190,7 +191,6 @@ def _tokens(folder: CorpusFolder, config: DataConfig, progress: Progress, kept_b
             shards.texts(folder.path, split),
             encoder,
             dtype=dtype,
-            end_id=end_id,
             window=config.window if config.windows == "drop" else None,
             on_group=show,
         )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    from pipeline.data.encoding import Encoder
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,9 @@ def dtype_for(vocab_size: int) -> str:
 def write_tokens(
     path: Path,
     groups: Iterable[list[str]],
-    tokenizer: Tokenizer,
+    encoder: Encoder,
     *,
     dtype: str,
-    end_id: int,
     window: int | None,
     on_group: Callable[[int, int], None],
 ) -> TokenFile:
@@ -54,18 +53,18 @@ def write_tokens(
     staged = path.with_name(f".{path.name}.tmp")
     with staged.open("wb") as file:
         for texts in groups:
-            num_here = 0
-            # Without special tokens: neither those a tokenizer adds by itself nor those a file happens to spell.
-            for encoding in tokenizer.encode_batch_fast(texts, add_special_tokens=False):
-                ids = encoding.ids
-                kept = len(ids) if window is None else len(ids) // window * window
-                num_dropped += len(ids) - kept
-                data = np.array([*ids, end_id] if window is None else ids[:kept], dtype=kind).tobytes()
-                digest.update(data)
-                file.write(data)
-                num_here += len(data) // kind.itemsize
-            num_tokens += num_here
-            on_group(sum(map(len, texts)), num_here)
+            if window is None:
+                parts = encoder.encode_with_end(texts)
+            else:
+                whole = encoder.encode(texts)
+                parts = [ids[: len(ids) // window * window] for ids in whole]
+                num_dropped += sum(map(len, whole)) - sum(map(len, parts))
+            ids = np.concatenate(parts) if parts else np.empty(0)
+            data = ids.astype(kind, copy=False).tobytes()
+            digest.update(data)
+            file.write(data)
+            num_tokens += len(ids)
+            on_group(sum(map(len, texts)), len(ids))
         file.flush()
         os.fsync(file.fileno())
     staged.replace(path)
