@@ -27,7 +27,7 @@ import numpy as np
 
 from pipeline.data import shards, tokenizer
 from pipeline.data.encoding import Encoder
-from pipeline.data.tokens import dtype_for, write_tokens
+from pipeline.data.tokens import EncodeTask, dtype_for, encode_shard, join, open_encoder
 
 GOAL = 8
 WINDOW = 128
@@ -60,7 +60,7 @@ def main() -> int:
 def compare(texts: list[str], folder: Path, encoder: Encoder) -> tuple[float, dict[str, bool]]:
     """Every way once: the speed of ours to the course's, and whether the ids are the same."""
     course, course_seconds = course_way(texts, folder)
-    file, seconds = our_way(texts, folder, encoder)
+    file, seconds = our_way(texts, folder, dtype_for(encoder.vocab_size))
     own, own_seconds = own_way(texts, folder)
     megabytes = sum(len(text.encode()) for text in texts) / 1e6
     ways = {"course's map": course_seconds, "ours": seconds, "encode_batch_fast": own_seconds}
@@ -135,7 +135,7 @@ def course_way(texts: list[str], folder: Path) -> tuple[np.ndarray, float]:
     return np.concatenate([chunk.flatten().to_numpy() for chunk in column.chunks]), seconds
 
 
-def our_way(texts: list[str], folder: Path, encoder: Encoder) -> tuple[np.ndarray, float]:
+def our_way(texts: list[str], folder: Path, dtype: str) -> tuple[np.ndarray, float]:
     """The ids in our token file: each text's, and an end-of-text."""
     import polars as pl
 
@@ -144,18 +144,13 @@ def our_way(texts: list[str], folder: Path, encoder: Encoder) -> tuple[np.ndarra
     for start in range(0, len(texts), 1_000):
         writer.add(pl.DataFrame({"content": texts[start : start + 1_000]}))
     writer.close()
-    path, dtype = place / "train.bin", dtype_for(encoder.vocab_size)
-    _, seconds = _timed(
-        lambda: write_tokens(
-            path,
-            shards.texts(place, "train"),
-            encoder,
-            dtype=dtype,
-            window=None,
-            on_group=lambda characters, new_tokens: None,
-        )
-    )
-    return np.fromfile(path, dtype), seconds
+    tasks = [
+        EncodeTask(source=str(path), tokenizer=str(folder), target=f"{path}.tokens", dtype=dtype, window=None)
+        for path in shards.files(place, "train")
+    ]
+    open_encoder(str(folder))  # kept, as in a process that has encoded a shard before
+    _, seconds = _timed(lambda: ([encode_shard(task) for task in tasks], join(place / "train.bin", tasks)))
+    return np.fromfile(place / "train.bin", dtype), seconds
 
 
 def own_way(texts: list[str], folder: Path) -> tuple[list[np.ndarray], float]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import re
 import types
 import typing
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from typing import Any
 
 from pipeline.errors import InputError, require
 
+MATCHES = ("substring", "identifier", "import")
+MODULE_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
+ENGINES = ("local", "ray")
 COURSE_KEYWORDS = ("pandas", "sklearn", "matplotlib", "seaborn")
 DEFAULT_CORPUS = "installed"
 """Id of the corpus that the page and the commands make and use unless told otherwise."""
@@ -38,10 +42,16 @@ class DataConfig:
     """`installed`, `files:PATH` or `hub:REPO`."""
     keywords: tuple[str, ...] = COURSE_KEYWORDS
     """A file is kept when its text contains one of them: plain substrings, case-sensitive."""
+    match: str = "substring"
+    """`substring`: as in the course. `identifier`: not as a part of a longer name. `import`: a line imports it."""
     max_files: int | None = None
     """Stop after this many kept files; None reads the source to its end."""
     validation_share: float = 0.05
     """Share of the kept files, chosen by a hash of repository and path, that training never sees."""
+    validation_source: str | None = None
+    """Another source, all of whose kept files are held out; then `source` is all for training."""
+    max_validation_files: int | None = None
+    """Stop after this many kept files of `validation_source`."""
     windows: str = "join"
     """`join`: files joined by end-of-text, nothing lost. `drop`: the course's windows, shorter tails dropped."""
     window: int = 128
@@ -63,7 +73,7 @@ class DataConfig:
                 "write 1 to 200 characters, not only spaces",
             )
             require(_is_writable(keyword), "keyword", keyword, "leave out the halves of characters (lone surrogates)")
-        for name in ("source", "tokenizer"):
+        for name in ("source", "validation_source", "tokenizer"):
             text = getattr(self, name) or ""
             require(_is_writable(text), name, text, "leave out the halves of characters (lone surrogates)")
         require(len(self.keywords) <= 50, "keywords", len(self.keywords), "give at most 50")
@@ -72,6 +82,21 @@ class DataConfig:
             "max_files",
             self.max_files,
             "keep 2 files or more: one is held out for validation",
+        )
+        require(self.match in MATCHES, "match", self.match, f"choose one of {', '.join(MATCHES)}")
+        for keyword in self.keywords if self.match == "import" else ():
+            require(
+                bool(MODULE_NAME.fullmatch(keyword)),
+                "keyword",
+                keyword,
+                "write the name of a module, as match is import: pandas, or matplotlib.pyplot",
+            )
+        require(
+            self.max_validation_files is None
+            or (self.max_validation_files >= 1 and self.validation_source is not None),
+            "max_validation_files",
+            self.max_validation_files,
+            "keep 1 file or more, and name a validation_source to take them from",
         )
         require(
             0 < self.validation_share <= 0.5,
@@ -84,6 +109,23 @@ class DataConfig:
         require(
             SMALLEST_VOCABULARY <= self.vocab_size <= 1_000_000, "vocab_size", self.vocab_size, "set 257 to 1000000"
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workforce:
+    """Who prepares a corpus. What comes out does not depend on it."""
+
+    engine: str = "local"
+    """`local`: processes of this machine. `ray`: a Ray cluster, the one that RAY_ADDRESS names or one started here."""
+    workers: int = 1
+    """Processes at a time; 1 of the local engine is the job itself."""
+    parts: str | None = None
+    """Address of the folder that the parts of the corpus are written to on the way, anything that fsspec opens and every
+    worker sees; None: the corpus's own folder."""
+
+    def __post_init__(self) -> None:
+        require(self.engine in ENGINES, "engine", self.engine, f"choose one of {', '.join(ENGINES)}")
+        require(1 <= self.workers <= 4_096, "workers", self.workers, "set 1 to 4096")
 
 
 @dataclass(frozen=True, kw_only=True)

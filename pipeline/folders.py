@@ -118,6 +118,15 @@ class CorpusFolder(JobFolder):
         return self.path / "report.json"
 
     @property
+    def samples(self) -> Path:
+        return self.path / "samples.json"
+
+    @property
+    def parts(self) -> Path:
+        """What was made of each shard of the source, until the corpus is complete."""
+        return self.path / "parts"
+
+    @property
     def tokenizer(self) -> Path:
         return self.path / "tokenizer"
 

@@ -63,9 +63,9 @@ class Encoder:
             self._marked, self.why = None, "tiktoken makes other ids of a sample"
 
     @classmethod
-    def open(cls, folder: Path) -> Encoder:
+    def open(cls, folder: Path, *, num_threads: int | None = None) -> Encoder:
         """The encoder of a corpus's tokenizer folder."""
-        return cls(*tokenizer.load(folder))
+        return cls(*tokenizer.load(folder), num_threads=num_threads)
 
     @property
     def kind(self) -> str:

@@ -6,19 +6,17 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from pipeline.config import MATCHES, MODULE_NAME
+
 if TYPE_CHECKING:
     import polars as pl
 
-MODULE_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 NO_NAME = r"[^0-9A-Za-z_\x{80}-\x{10FFFF}]"
 """A character that ends a name; letters of other alphabets may go on with it."""
-MATCHES = ("substring", "identifier", "import")
-"""`substring`: the text contains it, as in the course. `identifier`: not as a part of a longer name. `import`: a line
-imports it."""
 
 
 class Matcher:
-    """Looks for `keywords` in texts, as one of MATCHES."""
+    """Looks for `keywords` in texts, as one of MATCHES (see DataConfig.match)."""
 
     def __init__(self, keywords: Iterable[str], match: str = "substring") -> None:
         self.keywords = tuple(keywords)

@@ -35,10 +35,22 @@ class Progress:
         self._write(facts)
         self._print(facts)
 
-    def __call__(self, **facts: Any) -> None:
-        """Show `facts`, unless others were shown a moment ago. Raises Stopped when the job was asked to."""
+    @property
+    def stop_requested(self) -> bool:
+        return self._job.stop_requested
+
+    def check(self) -> None:
+        """Raises Stopped when the job was asked to stop."""
         if self._job.stop_requested:
             raise Stopped
+
+    def __call__(self, **facts: Any) -> None:
+        """Show `facts`, unless others were shown a moment ago. Raises Stopped when the job was asked to."""
+        self.check()
+        self.show(**facts)
+
+    def show(self, **facts: Any) -> None:
+        """Show `facts`, unless others were shown a moment ago."""
         now = time.monotonic()
         if now - self._written >= WRITE_EVERY_SECONDS:
             self._write(facts)

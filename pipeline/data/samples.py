@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from bisect import insort
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,14 @@ class Samples:
         self._all: list[Sample] = []
         self._of_each: dict[str, list[Sample]] = {}
 
+    @classmethod
+    def of(cls, samples: Iterable[Sample]) -> Samples:
+        """What `to_list` gave, to be merged with others."""
+        found = cls()
+        for sample in samples:
+            found._enter(sample)
+        return found
+
     def add(self, batch: Batch, hits: pl.DataFrame) -> None:
         chosen = kept(hits)
         if not chosen.any():
@@ -69,14 +78,17 @@ class Samples:
     def merge(self, other: Samples) -> None:
         """Add what another part of the source gave."""
         for sample in other.to_list():
-            for kept_so_far, most in self._lists(sample.keywords):
-                if _enters(sample.draw, kept_so_far, most):
-                    _enter(sample, kept_so_far, most)
+            self._enter(sample)
 
     def to_list(self) -> list[Sample]:
         """In the order of their draws, each once."""
         of_each = [sample for samples in self._of_each.values() for sample in samples]
         return sorted({id(sample): sample for sample in [*self._all, *of_each]}.values())
+
+    def _enter(self, sample: Sample) -> None:
+        for kept_so_far, most in self._lists(sample.keywords):
+            if _enters(sample.draw, kept_so_far, most):
+                _enter(sample, kept_so_far, most)
 
     def _lists(self, keywords: tuple[str, ...]) -> list[tuple[list[Sample], int]]:
         return [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from pipeline.data.sources.batch import content_bytes
 
@@ -55,18 +55,22 @@ class ShardWriter:
         self._pending, self._pending_bytes = [], 0
 
 
-def texts(folder: Path, split: str, *, group_characters: int = 2_000_000) -> Iterator[list[str]]:
-    """The texts of one split's files in groups of about `group_characters`, in the order they were written."""
+def files(folder: Path, split: str) -> list[Path]:
+    """The shards of one split, in the order they were written."""
+    return sorted(folder.glob(f"files-{split}-*.parquet"))
+
+
+def texts(source: Path | BinaryIO, *, group_characters: int = 2_000_000) -> Iterator[list[str]]:
+    """The texts of one shard in groups of about `group_characters`, in the order they were written."""
     import polars as pl
 
     group: list[str] = []
     size = 0
-    for path in sorted(folder.glob(f"files-{split}-*.parquet")):
-        for text in pl.read_parquet(path, columns=["content"], glob=False)["content"]:
-            group.append(text)
-            size += len(text)
-            if size >= group_characters:
-                yield group
-                group, size = [], 0
+    for text in pl.read_parquet(source, columns=["content"], glob=False)["content"]:
+        group.append(text)
+        size += len(text)
+        if size >= group_characters:
+            yield group
+            group, size = [], 0
     if group:
         yield group

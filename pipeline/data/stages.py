@@ -13,7 +13,15 @@ from typing import Any
 from pipeline.files import read_json, write_json
 
 FIELDS = {
-    "filter": ("source", "keywords", "max_files", "validation_share"),
+    "filter": (
+        "source",
+        "validation_source",
+        "keywords",
+        "match",
+        "max_files",
+        "max_validation_files",
+        "validation_share",
+    ),
     "tokenizer": ("tokenizer", "vocab_size"),
     "tokens": ("windows", "window"),
 }

@@ -25,7 +25,10 @@ def test_rows_come_back_in_their_order_with_all_columns(tmp_path: Path) -> None:
     assert pl.read_parquet(tmp_path / writer.names[0]).rows() == [
         tuple(row(number)[column] for column in COLUMNS) for number in range(30)
     ]
-    assert list(shards.texts(tmp_path, "train")) == [[code(number) for number in range(30)]]
+    (path,) = shards.files(tmp_path, "train")
+    assert list(shards.texts(path)) == [[code(number) for number in range(30)]]
+    with path.open("rb") as file:
+        assert list(shards.texts(file)) == [[code(number) for number in range(30)]]
 
 
 def test_shards_are_bounded_by_rows_and_by_bytes(tmp_path: Path) -> None:
@@ -33,9 +36,9 @@ def test_shards_are_bounded_by_rows_and_by_bytes(tmp_path: Path) -> None:
     assert len(write(tmp_path / "bytes", 35, 5, max_bytes=5 * len(code(0))).names) == 7
 
 
-def test_texts_come_in_groups_across_shards(tmp_path: Path) -> None:
-    write(tmp_path, 35, 5, max_rows=10)
-    groups = list(shards.texts(tmp_path, "train", group_characters=3 * len(code(0))))
+def test_texts_come_in_groups(tmp_path: Path) -> None:
+    write(tmp_path, 35, 5)
+    groups = list(shards.texts(shards.files(tmp_path, "train")[0], group_characters=3 * len(code(0))))
     assert [text for group in groups for text in group] == [code(number) for number in range(35)]
     assert max(map(len, groups)) == 3
 
@@ -48,4 +51,4 @@ def test_the_same_rows_make_the_same_bytes(tmp_path: Path) -> None:
 def test_a_split_without_rows_leaves_nothing(tmp_path: Path) -> None:
     assert write(tmp_path, 0, 1).names == []
     assert list(tmp_path.iterdir()) == []
-    assert list(shards.texts(tmp_path, "train")) == []
+    assert shards.files(tmp_path, "train") == []

@@ -9,8 +9,10 @@ from tokenizers import Tokenizer
 
 from pipeline.data import tokenizer
 from pipeline.data.encoding import Encoder
-from pipeline.data.tokens import TokenFile, dtype_for, write_tokens
-from tests.data.examples import code
+from pipeline.data.progress import Stopped
+from pipeline.data.shards import ShardWriter
+from pipeline.data.tokens import Encoded, EncodeTask, TokenFile, dtype_for, encode_shard, is_done, join, write_tokens
+from tests.data.examples import batch, code, row
 
 TEXTS = [code(number) * (number + 1) for number in range(12)]
 
@@ -29,11 +31,10 @@ def encoder(own: Tokenizer) -> Encoder:
 
 def write(
     path: Path, encoder: Encoder, texts: list[str], *, window: int | None = None, dtype: str = "uint16"
-) -> tuple[TokenFile, np.ndarray]:
+) -> tuple[Encoded, np.ndarray]:
     groups = [texts[start : start + 5] for start in range(0, len(texts), 5)]
-    written = write_tokens(
-        path, groups, encoder, dtype=dtype, window=window, on_group=lambda characters, new_tokens: None
-    )
+    with path.open("wb") as file:
+        written = write_tokens(file, groups, encoder, dtype=dtype, window=window)
     return written, np.fromfile(path, dtype=f"<{np.dtype(dtype).str[1:]}")
 
 
@@ -43,7 +44,7 @@ def test_joined_files_are_all_there_each_with_one_end(tmp_path: Path, encoder: E
     assert len(ends) == len(TEXTS)
     parts = np.split(ids, ends + 1)[:-1]
     assert [own.decode(part[:-1].tolist()) for part in parts] == TEXTS
-    assert written == TokenFile(len(ids), 0, hashlib.sha256((tmp_path / "t.bin").read_bytes()).hexdigest())
+    assert written == Encoded(len(ids), 0)
 
 
 def test_dropped_windows_are_whole_and_their_tails_are_counted(
@@ -78,13 +79,46 @@ def test_ids_take_two_bytes_while_they_fit(tmp_path: Path, encoder: Encoder) -> 
     assert np.array_equal(narrow, wide)
 
 
-def test_a_writing_that_is_broken_off_leaves_the_old_file(tmp_path: Path, encoder: Encoder) -> None:
-    path = tmp_path / "t.bin"
-    path.write_bytes(b"old")
+@pytest.fixture
+def tasks(tmp_path: Path) -> list[EncodeTask]:
+    """Three shards to encode."""
+    folder = tmp_path / "tokenizer"
+    folder.mkdir()
+    tokenizer.save_trained(tokenizer.train(iter(TEXTS), 300), folder)
+    writer = ShardWriter(tmp_path, "train", max_rows=5)
+    for start in range(0, 12, 5):
+        writer.add(batch([row(n, content=text) for n, text in enumerate(TEXTS[start : start + 5])]).rows)
+    writer.close()
+    return [
+        EncodeTask(
+            source=str(tmp_path / name),
+            tokenizer=str(folder),
+            target=str(tmp_path / "parts" / name),
+            dtype="uint16",
+            window=None,
+        )
+        for name in writer.names
+    ]
 
-    def stop(characters: int, new_tokens: int) -> None:
-        raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        write_tokens(path, [TEXTS], encoder, dtype="uint16", window=None, on_group=stop)
-    assert path.read_bytes() == b"old"
+def test_shards_put_together_are_the_tokens_of_all_their_texts(
+    tmp_path: Path, tasks: list[EncodeTask], encoder: Encoder
+) -> None:
+    assert len(tasks) == 3
+    for task in tasks:
+        encode_shard(task)
+        assert is_done(task)
+    joined = join(tmp_path / "joined.bin", tasks)
+    _, ids = write(tmp_path / "whole.bin", encoder, TEXTS)
+    data = (tmp_path / "joined.bin").read_bytes()
+    assert data == (tmp_path / "whole.bin").read_bytes()
+    assert joined == TokenFile(len(ids), 0, hashlib.sha256(data).hexdigest())
+
+
+def test_a_shard_that_is_broken_off_leaves_nothing(tasks: list[EncodeTask]) -> None:
+    with pytest.raises(Stopped):
+        encode_shard(tasks[0], lambda: True)
+    assert not is_done(tasks[0])
+    assert not [path for path in Path(tasks[0].target).parent.iterdir() if path.is_file()]
+    encode_shard(tasks[0])
+    assert is_done(tasks[0]), "control"

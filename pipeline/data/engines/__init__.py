@@ -14,12 +14,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
+from pipeline.config import ENGINES
 from pipeline.data.engines.tasks import ShouldStop, Work, never
 from pipeline.errors import InputError, require
 
-__all__ = ["ENGINES", "Engine", "ShouldStop", "Work", "never", "open_engine"]
-
-ENGINES = ("local", "ray")
+__all__ = ["Engine", "ShouldStop", "Work", "never", "open_engine"]
 
 T = TypeVar("T")
 

@@ -106,6 +106,6 @@ def in_threads(
 
 
 def num_threads() -> int:
-    """The cores that this process may use, within reason."""
+    """The cores that this process may use, within reason: in a worker, those that polars may."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(MOST_THREADS, cores)
+    return min(MOST_THREADS, int(os.environ.get("POLARS_MAX_THREADS") or cores))
