@@ -13,7 +13,7 @@ import typer
 from typer.exceptions import TyperException
 
 from pipeline import config as configuration
-from pipeline.config import COURSE_KEPT_RATE, COURSE_KEYWORDS, DataConfig
+from pipeline.config import COURSE_KEPT_RATE, COURSE_KEYWORDS, DataConfig, Workforce
 from pipeline.console import Console
 from pipeline.errors import InputError, PipelineError, require
 from pipeline.folders import Home
@@ -36,6 +36,9 @@ SourceOption = Annotated[str, typer.Option("--source", help="installed, files:PA
 Keywords = Annotated[
     list[str] | None, typer.Option("--keyword", help="Keep files that contain it; the course's four unless given.")
 ]
+MatchOption = Annotated[
+    str, typer.Option("--match", help="substring, identifier (a whole name) or import (a line imports it).")
+]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Id of a run.")]
 
 LIST_OPTIONS = ("--keyword", "--set")
@@ -46,6 +49,7 @@ LIST_OPTIONS = ("--keyword", "--set")
 def preview(
     source: SourceOption = DataConfig.source,
     keyword: Keywords = None,
+    match: MatchOption = DataConfig.match,
     limit: Annotated[int, typer.Option(help="Rows to scan.")] = 2_000,
     json: Json = False,
 ) -> None:
@@ -55,8 +59,8 @@ def preview(
 
     console = Console(as_json=json)
     require(limit >= 1, "limit", limit, "scan 1 row or more")
-    data = DataConfig(source=source, keywords=tuple(keyword or COURSE_KEYWORDS))
-    for look in scan(open_source(data.source), data.keywords, limit=limit):
+    data = DataConfig(source=source, keywords=tuple(keyword or COURSE_KEYWORDS), match=match)
+    for look in scan(open_source(data.source), data.keywords, match=data.match, limit=limit):
         console.progress(f"{look.report['scanned']:,} files scanned, {look.report['kept']:,} kept")
         last = look
     report = last.report
@@ -76,13 +80,28 @@ def preview(
 def prepare(
     source: SourceOption = DataConfig.source,
     keyword: Keywords = None,
+    match: MatchOption = DataConfig.match,
     corpus: Annotated[str, typer.Option(help="Id of the corpus to make.")] = configuration.DEFAULT_CORPUS,
+    validation_source: Annotated[
+        str | None, typer.Option(help="Another source, all held out; else a share of the kept files is.")
+    ] = None,
     max_files: Annotated[int | None, typer.Option(help="Stop after this many kept files.")] = None,
+    max_validation_files: Annotated[
+        int | None, typer.Option(help="The same for the files of --validation-source.")
+    ] = None,
     windows: Annotated[
         str, typer.Option(help="join: nothing is lost; drop: the course's windows.")
     ] = DataConfig.windows,
     tokenizer: Annotated[str | None, typer.Option(help="A tokenizer's folder or Hub id; else one is trained.")] = None,
     vocab_size: Annotated[int, typer.Option(help="Size of the vocabulary that is trained.")] = DataConfig.vocab_size,
+    workers: Annotated[int, typer.Option(help="Processes that filter and tokenize.")] = Workforce.workers,
+    engine: Annotated[str, typer.Option(help="local: of this machine; ray: of a Ray cluster.")] = Workforce.engine,
+    parts: Annotated[
+        str | None, typer.Option(help="Folder that every worker sees, a path or s3://...; else the corpus's own.")
+    ] = None,
+    only_scan: Annotated[
+        bool, typer.Option("--only-scan", help="Only filter and report; a later prepare goes on from there.")
+    ] = False,
     detach: Detach = False,
     json: Json = False,
 ) -> None:
@@ -93,18 +112,47 @@ def prepare(
     data = DataConfig(
         source=source,
         keywords=tuple(keyword or COURSE_KEYWORDS),
+        match=match,
+        validation_source=validation_source,
         max_files=max_files,
+        max_validation_files=max_validation_files,
         windows=windows,
         tokenizer=tokenizer,
         vocab_size=vocab_size,
     )
-    requests.start_preparing(settings, config=data, corpus_id=corpus)
+    workforce = Workforce(engine=engine, workers=workers, parts=parts)
+    requests.start_preparing(settings, config=data, corpus_id=corpus, workforce=workforce, only_scan=only_scan)
     if not detach:
         with console.stop_on_signal(lambda: requests.stop_corpus(settings, corpus)):
             follow_corpus(settings, corpus, console.show_corpus)
-    view = views.corpus_view(Home(settings.home), corpus)
+    home = Home(settings.home)
+    view = views.corpus_view(home, corpus)
     _check_ended(view)
-    console.document(view.to_dict())
+    console.document({**view.to_dict(), "report": views.report(home.corpus(corpus))} if only_scan else view.to_dict())
+
+
+@app.command()
+def corpora(json: Json = False) -> None:
+    """List every corpus, newest first, and the disk it takes."""
+    console = Console(as_json=json)
+    found = views.corpus_views(Home(Settings.from_environment().home))
+    console.table(
+        ("corpus", "state", "files", "training tokens", "MB", "source"),
+        [(v.corpus, v.state, v.files, v.tokens_train, f"{v.bytes_on_disk / 1e6:.1f}", v.source) for v in found],
+    )
+    console.document([view.to_dict() for view in found])
+
+
+@app.command()
+def delete(
+    corpus: Annotated[str, typer.Argument(metavar="CORPUS", help="Id of a corpus.")], json: Json = False
+) -> None:
+    """Delete a corpus: its kept files, tokenizer and tokens."""
+    settings, console = Settings.from_environment(), Console(as_json=json)
+    freed = views.corpus_bytes(requests.find_corpus(settings, corpus))
+    requests.delete_corpus(settings, corpus)
+    console.line(f"Corpus {corpus} is deleted; {freed / 1e6:.1f} MB are free again.")
+    console.document({"corpus": corpus, "bytes": freed})
 
 
 @app.command()

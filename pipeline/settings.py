@@ -25,6 +25,8 @@ class Limits:
     """Most tokens one completion may add."""
     samples: int = 4
     """Most completions of one prompt in one request."""
+    corpora_bytes: int | None = None
+    """Disk that all corpora together may take before another one is refused; None: as much as there is."""
     stop_grace_seconds: float = 120.0
     """How long a job that was asked to stop may take to save before it is sent SIGTERM, and then SIGKILL."""
 
@@ -74,7 +76,15 @@ class Settings:
         require(
             not port or (port.isascii() and port.isdecimal()), "GRADIO_SERVER_PORT", port, "set a port from 1 to 65535"
         )
+        budget = environ.get("PIPELINE_CORPORA_GB") or ""
+        require(
+            not budget or (budget.isascii() and budget.isdecimal() and int(budget) >= 1),
+            "PIPELINE_CORPORA_GB",
+            budget,
+            "set a whole number of gigabytes, 1 or more",
+        )
         return cls(
+            limits=Limits(corpora_bytes=int(budget) * 10**9 if budget else None),
             home=Path(environ.get("PIPELINE_HOME") or "home"),
             hub_repo=environ.get("PIPELINE_HUB_REPO") or None,
             owner_key=environ.get("PIPELINE_OWNER_KEY") or None,

@@ -22,11 +22,11 @@ class Progress:
     def __init__(self, job: Job) -> None:
         self._job = job
         self._stage = ""
-        self._started = time.monotonic()
+        self._started = self._stage_started = time.monotonic()
         self._written = self._printed = 0.0
 
     def begin(self, stage: str) -> None:
-        self._stage = stage
+        self._stage, self._stage_started = stage, time.monotonic()
         self._write({"stage": stage, "progress": None})
         print(f"{datetime.now(UTC):%H:%M:%S} {stage} begins", flush=True)
 
@@ -59,7 +59,11 @@ class Progress:
 
     def _write(self, facts: dict[str, Any]) -> None:
         self._written = time.monotonic()
-        self._job.write(**facts, seconds=round(self._written - self._started, 3))
+        self._job.write(
+            **facts,
+            seconds=round(self._written - self._started, 3),
+            stage_seconds=round(self._written - self._stage_started, 3),
+        )
 
     def _print(self, facts: dict[str, Any]) -> None:
         self._printed = time.monotonic()

@@ -9,17 +9,19 @@ import dataclasses
 import os
 import random
 import secrets
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipeline.config import PRESETS, DataConfig, run_config
+from pipeline.config import PRESETS, DataConfig, Workforce, run_config
 from pipeline.errors import BusyError, InputError, require
 from pipeline.files import locked, read_json, readable_json, write_json
 from pipeline.folders import CorpusFolder, Home, JobFolder, RunFolder, check_id
 from pipeline.jobs import worker
 from pipeline.jobs.state import RESUMABLE, in_order, job_state
+from pipeline.jobs.views import corpus_bytes
 from pipeline.settings import Settings
 
 NAMES = (
@@ -64,14 +66,29 @@ def start_training(
     return folder.id
 
 
-def start_preparing(settings: Settings, *, config: DataConfig, corpus_id: str, request_id: str | None = None) -> str:
-    """Ask for a corpus; returns its id. One that was cut off goes on, with `config` as it is now: stages that were done
-    with other settings are done again. Raises InputError when the id is taken or source or tokenizer are not there.
+def start_preparing(
+    settings: Settings,
+    *,
+    config: DataConfig,
+    corpus_id: str,
+    workforce: Workforce | None = None,
+    only_scan: bool = False,
+    request_id: str | None = None,
+) -> str:
+    """Ask for a corpus, or with `only_scan` for the report of its whole source; returns its id. One that was cut off or
+    scanned goes on, with `config` as it is now: what was done with other settings is done again.
+
+    Raises InputError when the id is taken or source, engine or tokenizer are not there.
     """
+    from pipeline.data.engines import open_engine
     from pipeline.data.sources import open_source
     from pipeline.data.tokenizer import check_tokenizer
 
+    workforce = workforce or Workforce()
     open_source(config.source)
+    if config.validation_source is not None:
+        open_source(config.validation_source)
+    open_engine(workforce.engine, workforce.workers)
     if config.tokenizer is not None:
         check_tokenizer(config.tokenizer)
     home = Home(settings.home)
@@ -83,9 +100,34 @@ def start_preparing(settings: Settings, *, config: DataConfig, corpus_id: str, r
             raise InputError(f"Corpus {folder.id} exists already; choose another id, or train on it.")
         if folder.request.exists() and job_state(folder).is_active:
             raise BusyError(f"Corpus {folder.id} is being prepared already; stop that first, or choose another id.")
-        _write(folder, "prepare", request_id, config=_data_request(config))
+        _check_budget(home, settings.limits.corpora_bytes)
+        _write(
+            folder,
+            "prepare",
+            request_id,
+            config=_data_request(config),
+            workforce=dataclasses.asdict(workforce),
+            only_scan=only_scan,
+        )
     worker.wake(settings)
     return folder.id
+
+
+def delete_corpus(settings: Settings, corpus_id: str) -> None:
+    """Delete a corpus and all that was made for it. Raises InputError when there is none, BusyError while it is being
+    prepared or a run that is not over trains on it. Runs that are over keep all but the tokens they were trained on.
+    """
+    folder = find_corpus(settings, corpus_id)
+    home = Home(settings.home)
+    with locked(home.requests_lock):
+        if job_state(folder).is_active:
+            raise BusyError(f"Corpus {folder.id} is being prepared; stop that first, then delete it.")
+        for state in in_order(home):
+            if state.request.get("corpus") == folder.id:
+                raise BusyError(f"Run {state.id} trains on corpus {folder.id}; stop it first, then delete the corpus.")
+        hidden = folder.path.with_name(f".deleted-{folder.id}-{secrets.token_hex(4)}")
+        folder.path.rename(hidden)  # gone in one step, whatever happens to the rest
+    shutil.rmtree(hidden, ignore_errors=True)
 
 
 def stop_run(settings: Settings, run_id: str) -> None:
@@ -202,14 +244,31 @@ def _find(folder: Folder, what: str, known: list[str]) -> Folder:
     return folder
 
 
+def _check_budget(home: Home, budget: int | None) -> None:
+    """Raises InputError when the corpora that are there take all the disk they may."""
+    if budget is None:
+        return
+    sizes = {folder.id: corpus_bytes(folder) for folder in home.corpora()}
+    if (used := sum(sizes.values())) >= budget:
+        largest = max(sizes, key=lambda name: sizes[name])
+        raise InputError(
+            f"Corpora take {used / 1e9:.1f} GB, and PIPELINE_CORPORA_GB allows {budget / 1e9:.0f}; "
+            f"delete one first, {largest} for example ({sizes[largest] / 1e9:.1f} GB)."
+        )
+
+
 def _data_request(config: DataConfig) -> dict[str, Any]:
     """The configuration with its paths made absolute: the job works from another folder than whoever asks."""
-    kind, _, path = config.source.partition(":")
-    source = f"files:{_absolute(path)}" if kind == "files" else config.source
     tokenizer = config.tokenizer
     if tokenizer is not None and _absolute(tokenizer).is_dir():  # else it is the name of one on the Hub
         tokenizer = str(_absolute(tokenizer))
-    return {**dataclasses.asdict(config), "source": source, "tokenizer": tokenizer}
+    sources = {name: _absolute_source(getattr(config, name)) for name in ("source", "validation_source")}
+    return {**dataclasses.asdict(config), **sources, "tokenizer": tokenizer}
+
+
+def _absolute_source(source: str | None) -> str | None:
+    kind, _, path = (source or "").partition(":")
+    return f"files:{_absolute(path)}" if kind == "files" else source
 
 
 def _absolute(path: str) -> Path:

@@ -5,6 +5,8 @@ Reading is cheap enough for once a second: line files are read again only when t
 
 from __future__ import annotations
 
+import contextlib
+import os
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -70,12 +72,15 @@ class CorpusView:
     tokens_validation: int | None
     tokens_dropped: int | None
     vocab_size: int | None
+    bytes_on_disk: int
     error: str | None
     is_callers_mistake: bool
     """Whether whoever asked can mend `error`."""
     place: int | None
     requested_at: float
     seconds: float | None
+    seconds_left: float | None
+    """Of the present stage, if it goes on as it went."""
     status: dict[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
@@ -166,7 +171,7 @@ def _corpus_view(folder: CorpusFolder, queue: list[JobState]) -> CorpusView:
     return CorpusView(
         corpus=folder.id,
         # A corpus that was copied here has a manifest and no job: what counts is that it is whole.
-        state="finished" if manifest else state.state,
+        state="finished" if manifest else "scanned" if state.state == "finished" else state.state,
         stage=status.get("stage"),
         progress=status.get("progress"),
         source=config.get("source"),
@@ -175,13 +180,35 @@ def _corpus_view(folder: CorpusFolder, queue: list[JobState]) -> CorpusView:
         tokens_validation=manifest.get("tokens_validation"),
         tokens_dropped=manifest.get("tokens_dropped"),
         vocab_size=manifest.get("vocab_size"),
+        bytes_on_disk=corpus_bytes(folder),
         error=None if manifest else state.error,
         is_callers_mistake=state.is_callers_mistake,
         place=_place(state, queue),
         requested_at=state.requested_at,
         seconds=manifest.get("seconds") or status.get("seconds"),
+        seconds_left=_seconds_left(status) if state.is_active else None,
         status=status,
     )
+
+
+def report(folder: CorpusFolder) -> dict[str, Any] | None:
+    """What the scan of the corpus's source has found, so far if it goes on; None when there is none."""
+    return files.readable_json(folder.report) or None
+
+
+def corpus_bytes(folder: CorpusFolder) -> int:
+    """Disk that a corpus takes."""
+    total = 0
+    for parent, _, names in os.walk(folder.path):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):  # a job replaces files meanwhile
+                total += os.stat(os.path.join(parent, name)).st_size  # noqa: PTH116, PTH118 - once a second, for every file
+    return total
+
+
+def _seconds_left(status: dict[str, Any]) -> float | None:
+    share, seconds = status.get("progress"), status.get("stage_seconds")
+    return seconds * (1 - share) / share if share and seconds else None
 
 
 def _place(state: JobState, queue: list[JobState]) -> int | None:

@@ -19,6 +19,7 @@ GLYPHS = {
     "stopping": "◑",
     "stopped": "■",
     "finished": "✓",
+    "scanned": "◇",
     "failed": "!",
     "interrupted": "!",
     "registered": "✓",
