@@ -90,6 +90,11 @@ def test_the_rule_sees_a_wrong_import(tmp_path: Path) -> None:
     assert wrong_imports(path, "ui") == ["torch.nn"]
 
 
+def test_only_the_cluster_engine_imports_ray() -> None:
+    importers = [path for path in FILES if any(name.split(".")[0] == "ray" for name, _ in imports(path))]
+    assert importers == [PACKAGE / "data" / "engines" / "cluster.py"]
+
+
 def test_only_the_hub_room_reads_the_token() -> None:
     readers = [path for path in FILES if "HF_TOKEN" in path.read_text(encoding="utf-8")]
     assert {room(path) for path in readers} <= {"hub"}

@@ -9,6 +9,8 @@
     split       which file is held out for validation
     tokenizer   byte-level BPE, trained or given
     tokens      files as one flat file of ids per split
+    engines/    one function over many tasks: here, in worker processes, on Ray
+    places      small files at any address, read and replaced whole
     prepare     all of it as a job: `python -m pipeline.data CORPUS_FOLDER`
     corpus      a prepared corpus, opened
     windows     its training windows, by number

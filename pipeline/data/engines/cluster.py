@@ -13,6 +13,7 @@ import importlib.util
 import os
 import secrets
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,6 +30,9 @@ OBJECT_STORE_BYTES = 80 * 2**20
 
 SEEN_WITHIN_SECONDS = 60
 """How long a network folder may hide what another machine has just written."""
+
+ANSWERS_WITHIN_SECONDS = 10
+"""How long the cluster's head may take to accept a connection."""
 
 OF_ONE_MACHINE = frozenset(
     "PATH HOME USER SHELL TMPDIR VIRTUAL_ENV LD_LIBRARY_PATH PYTHONPATH XDG_CACHE_HOME "
@@ -126,6 +130,9 @@ def _connected(num_workers: int) -> Iterator[Any]:
 
 
 def _join(address: str) -> Any:
+    host, _, port = address.rpartition("/")[2].rpartition(":")
+    if port.isdigit():  # Ray itself tries for minutes before it says that nobody answers
+        socket.create_connection((host.strip("[]"), int(port)), ANSWERS_WITHIN_SECONDS).close()
     import ray
 
     environment = {name: value for name, value in child_environment().items() if name not in OF_ONE_MACHINE}

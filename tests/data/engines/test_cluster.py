@@ -134,9 +134,15 @@ def cluster() -> Iterator[dict[str, str]]:
         command = [Path(sys.executable).parent / "ray", "start", "--head", f"--port={port}", f"--temp-dir={folder}"]
         with (Path(folder) / "log").open("wb") as log:
             head = subprocess.Popen([*command, *options], cwd=folder, env=environment, stdout=log, stderr=log)
-        yield {**token, "RAY_ADDRESS": f"127.0.0.1:{port}"}
-        head.terminate()
-        head.wait(timeout=30)
+        try:
+            yield {**token, **quiet, "RAY_ADDRESS": f"127.0.0.1:{port}"}
+        finally:
+            below = psutil.Process(head.pid).children(recursive=True)
+            head.kill()
+            head.wait()
+            for process in below:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
 
 
 @pytest.mark.slow
@@ -149,6 +155,7 @@ def test_a_cluster_gets_the_package_and_no_secret(cluster: dict[str, str], tmp_p
         env={**child_environment(), **cluster, "HF_TOKEN": "sesame", "HF_ENDPOINT": "http://127.0.0.1:9"},
         capture_output=True,
         text=True,
+        timeout=100,
         check=False,
     )
     assert done.stdout.strip() == "[0, 1]", done.stderr
@@ -164,7 +171,6 @@ def answers(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-@pytest.mark.slow
 def test_a_cluster_that_cannot_be_reached_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     with pytest.raises(PipelineError, match=r"Ray at RAY_ADDRESS 127\.0\.0\.1:1 does not start"):
