@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pipeline.data import places
-from pipeline.data.matching import Matcher, kept
+from pipeline.data.matching import Matcher
 from pipeline.data.progress import Stopped
 from pipeline.data.report import Report
 from pipeline.data.samples import Sample, Samples
@@ -71,14 +71,14 @@ def process_shard(task: FilterTask, should_stop: Callable[[], bool] = lambda: Fa
         parts = matched([task.shard], Matcher(task.keywords, task.match), max_kept=task.max_kept)
         with closing(parts), _Writer(file) as writer:
             started = time.perf_counter()
-            for batch, hits in parts:
+            for found in parts:
                 if should_stop():
                     raise Stopped
-                report.add(batch, hits)
-                samples.add(batch, hits)
-                writer.add(batch.rows.filter(kept(hits)))
+                report.add(found)
+                samples.add(found)
+                writer.add(found.rows)
                 report.seconds += time.perf_counter() - started
-                live.show(report, samples, batch.progress)
+                live.show(report, samples, found.batch.progress)
                 started = time.perf_counter()
 
     places.write_atomically(f"{task.target}.parquet", write)

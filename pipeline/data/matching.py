@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.config import MATCHES, MODULE_NAME
+from pipeline.data.sources.batch import Batch
 
 if TYPE_CHECKING:
     import polars as pl
@@ -15,13 +17,29 @@ NO_NAME = r"[^0-9A-Za-z_\x{80}-\x{10FFFF}]"
 """A character that ends a name; letters of other alphabets may go on with it."""
 
 
+@dataclass(frozen=True)
+class Matched:
+    """A batch, and what of it is kept."""
+
+    batch: Batch
+    rows: pl.DataFrame
+    """The kept rows."""
+    hits: pl.DataFrame
+    """One Boolean column per keyword: whether each kept row has it."""
+
+
 class Matcher:
     """Looks for `keywords` in texts, as one of MATCHES (see DataConfig.match)."""
 
     def __init__(self, keywords: Iterable[str], match: str = "substring") -> None:
         self.keywords = tuple(keywords)
-        self.match = match
+        self._match = match
         assert match in MATCHES, match
+
+    def matched(self, batch: Batch) -> Matched:
+        hits = self.hits(batch.rows["content"])
+        chosen = kept(hits)
+        return Matched(batch, batch.rows.filter(chosen), hits.filter(chosen))
 
     def hits(self, content: pl.Series) -> pl.DataFrame:
         """One Boolean column per keyword: whether each text has it."""
@@ -30,13 +48,13 @@ class Matcher:
         text = content.rename("text").to_frame()
         # By literal: polars searches it at memory speed, and no keyword is a pattern.
         found = text.select(pl.col("text").str.contains(word, literal=True).alias(word) for word in self.keywords)
-        if self.match == "substring":
+        if self._match == "substring":
             return found
         return found.select(self._confirmed(content, found[word]) for word in self.keywords)
 
     def _confirmed(self, content: pl.Series, found: pl.Series) -> pl.Series:
         """Of the texts that contain the keyword, those that have it as `match` asks."""
-        pattern = _identifier(found.name) if self.match == "identifier" else import_pattern(found.name)
+        pattern = _identifier(found.name) if self._match == "identifier" else import_pattern(found.name)
         places = found.arg_true()
         if pattern is None or not len(places):
             return found & (pattern is not None)
@@ -48,12 +66,6 @@ def kept(hits: pl.DataFrame) -> pl.Series:
     import polars as pl
 
     return hits.select(kept=pl.any_horizontal(pl.all())).to_series()
-
-
-def count_imports(content: pl.Series, keyword: str) -> int | None:
-    """How many texts import the module `keyword` or a part of it, at the start of a line; None if it names no module."""
-    pattern = import_pattern(keyword)
-    return None if pattern is None else int(content.str.contains(pattern).sum())
 
 
 def import_pattern(keyword: str) -> str | None:

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from pipeline.data.matching import count_imports, import_pattern, kept
-from pipeline.data.sources.batch import BadRow, Batch
+from pipeline.data.matching import Matched, import_pattern
+from pipeline.data.sources.batch import BadRow
 
 if TYPE_CHECKING:
     import polars as pl
@@ -52,21 +52,18 @@ class Report:
         """Files by class of length: n is up to 2**n bytes."""
         self.kept_lengths: Counter[int] = Counter()
 
-    def add(self, batch: Batch, hits: pl.DataFrame) -> None:
-        """Count `batch`; `hits` is what Matcher says of its content."""
+    def add(self, matched: Matched) -> None:
+        """Count a batch and what of it is kept."""
+        batch = matched.batch
         self.scanned += len(batch.rows)
         self.num_bytes += batch.num_bytes
         self.num_skipped += batch.num_skipped
         self.num_bad += len(batch.bad)
         self.bad.update(row.reason for row in batch.bad)
         self.bad_examples += batch.bad[: MAX_BAD_EXAMPLES - len(self.bad_examples)]
-        sizes = batch.rows["content"].str.len_bytes()
-        self.lengths.update(_classes(sizes))
-        chosen = kept(hits)
-        if chosen.any():
-            self.kept_bytes += int(sizes.filter(chosen).sum())
-            self.kept_lengths.update(_classes(sizes.filter(chosen)))
-            self._add_kept(batch.rows.filter(chosen), hits.filter(chosen))
+        self.lengths.update(_classes(batch.rows["content"].str.len_bytes()))
+        if len(matched.rows):
+            self._add_kept(matched.rows, matched.hits)
 
     def merge(self, other: Report) -> None:
         """Add what another part of the source gave, which comes behind this one's."""
@@ -127,22 +124,18 @@ class Report:
         return report
 
     def _add_kept(self, rows: pl.DataFrame, hits: pl.DataFrame) -> None:
-        import polars as pl
-
+        sizes = rows["content"].str.len_bytes()
         self.kept += len(rows)
+        self.kept_bytes += int(sizes.sum())
+        self.kept_lengths.update(_classes(sizes))
         self.repositories.update(rows["repo_name"].to_list())
         self.licenses.update(rows["license"].to_list())
-        masks = pl.repeat(0, len(rows), dtype=pl.UInt64, eager=True)
-        for number, hit in enumerate(hits.iter_columns()):
-            masks += hit.cast(pl.UInt64) * 2**number
-            texts = rows["content"].filter(hit)
-            if not len(texts):
-                continue
-            self.files[hit.name] += len(texts)
-            self.imported[hit.name] += count_imports(texts, hit.name) or 0
-            before = texts.str.splitn(hit.name, 2).struct.field("field_0")
-            self.first_lines[hit.name].update((before.str.count_matches("\n", literal=True) + 1).to_list())
-        self.overlap.update(masks.to_list())
+        found = _look(rows["content"], hits)
+        self.overlap.update(found["masks"])
+        for number, word in enumerate(self.keywords):
+            self.files[word] += len(found[f"lines {number}"])
+            self.imported[word] += found[f"imports {number}"]
+            self.first_lines[word].update(found[f"lines {number}"])
 
     def _keyword(self, word: str) -> dict[str, Any]:
         files = self.files[word]
@@ -186,6 +179,27 @@ def interval(hits: int, tries: int) -> list[float] | None:
     centre = rate + z2 / (2 * tries)
     spread = NORMAL_95 * math.sqrt(rate * (1 - rate) / tries + z2 / (4 * tries**2))
     return [max(0.0, (centre - spread) / (1 + z2 / tries)), min(1.0, (centre + spread) / (1 + z2 / tries))]
+
+
+def _look(content: pl.Series, hits: pl.DataFrame) -> dict[str, Any]:
+    """Of kept texts: `masks`, the set of keywords of each; and for keyword n, of the texts that have it, `lines n`, the
+    line of the first, and `imports n`, how many import it. In one question to polars: each costs as much as a megabyte.
+    """
+    import polars as pl
+
+    text = pl.col("text")
+    asked = [
+        pl.sum_horizontal(pl.col(str(n)).cast(pl.UInt64) * 2**n for n in range(hits.width)).implode().alias("masks")
+    ]
+    for number, word in enumerate(hits.columns):
+        texts, pattern = text.filter(pl.col(str(number))), import_pattern(word)
+        before = texts.str.splitn(word, 2).struct.field("field_0")
+        asked += [
+            (before.str.count_matches("\n", literal=True) + 1).implode().alias(f"lines {number}"),
+            (texts.str.contains(pattern).sum() if pattern else pl.lit(0)).alias(f"imports {number}"),
+        ]
+    numbered = hits.rename({word: str(number) for number, word in enumerate(hits.columns)})
+    return numbered.with_columns(content.alias("text")).select(asked).row(0, named=True)
 
 
 def _classes(sizes: pl.Series) -> Counter[int]:

@@ -10,13 +10,9 @@ import hashlib
 from bisect import insort
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pipeline.data.matching import kept
-from pipeline.data.sources.batch import Batch
-
-if TYPE_CHECKING:
-    import polars as pl
+from pipeline.data.matching import Matched
 
 SEED = 0
 
@@ -57,23 +53,14 @@ class Samples:
             found._enter(sample)
         return found
 
-    def add(self, batch: Batch, hits: pl.DataFrame) -> None:
-        chosen = kept(hits)
-        if not chosen.any():
-            return
-        rows, hits = batch.rows.filter(chosen), hits.filter(chosen)
-        names = rows.select("repo_name", "path", "size").iter_rows()
-        flags = dict(zip(hits.columns, (hit.to_list() for hit in hits.iter_columns()), strict=True))
-        for row, named in enumerate(names):
+    def add(self, matched: Matched) -> None:
+        rows, hits = matched.rows, matched.hits
+        flags = [(word, hits[word].to_list()) for word in hits.columns]
+        for row, named in enumerate(rows.select("repo_name", "path", "size").iter_rows()):
             draw = self._draw(*named)
-            keywords = tuple(word for word, hit in flags.items() if hit[row])
-            wanting = [
-                (kept_so_far, most) for kept_so_far, most in self._lists(keywords) if _enters(draw, kept_so_far, most)
-            ]
-            if wanting:
-                sample = Sample(draw=draw, keywords=keywords, **rows.row(row, named=True))
-                for kept_so_far, most in wanting:
-                    _enter(sample, kept_so_far, most)
+            keywords = tuple(word for word, has in flags if has[row])
+            if any(_enters(draw, samples, most) for samples, most in self._lists(keywords)):
+                self._enter(Sample(draw=draw, keywords=keywords, **rows.row(row, named=True)))
 
     def merge(self, other: Samples) -> None:
         """Add what another part of the source gave."""
@@ -86,9 +73,10 @@ class Samples:
         return sorted({id(sample): sample for sample in [*self._all, *of_each]}.values())
 
     def _enter(self, sample: Sample) -> None:
-        for kept_so_far, most in self._lists(sample.keywords):
-            if _enters(sample.draw, kept_so_far, most):
-                _enter(sample, kept_so_far, most)
+        for samples, most in self._lists(sample.keywords):
+            if _enters(sample.draw, samples, most):
+                insort(samples, sample)
+                del samples[most:]
 
     def _lists(self, keywords: tuple[str, ...]) -> list[tuple[list[Sample], int]]:
         return [
@@ -103,8 +91,3 @@ class Samples:
 
 def _enters(draw: str, samples: list[Sample], most: int) -> bool:
     return len(samples) < most or draw < samples[-1].draw
-
-
-def _enter(sample: Sample, samples: list[Sample], most: int) -> None:
-    insort(samples, sample)
-    del samples[most:]

@@ -9,16 +9,13 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pipeline.data.matching import Matcher, kept
+from pipeline.data.matching import Matched, Matcher, kept
 from pipeline.data.report import Report
 from pipeline.data.samples import Sample, Samples
-from pipeline.data.sources import Batch, Piece, Shard, Source
+from pipeline.data.sources import Piece, Shard, Source
 from pipeline.data.sources.shard import in_threads, pieces_of
-
-if TYPE_CHECKING:
-    import polars as pl
 
 SHOW_EVERY_SECONDS = 0.3
 
@@ -55,10 +52,10 @@ def scan(
     has_shown_kept = stopped = False
     progress = None
     with closing(matched(source.shards(), Matcher(report.keywords, match), limit=limit)) as parts:
-        for batch, hits in parts:
-            report.add(batch, hits)
-            samples.add(batch, hits)
-            progress = batch.progress
+        for found in parts:
+            report.add(found)
+            samples.add(found)
+            progress = found.batch.progress
             now = time.perf_counter()
             report.seconds += now - started
             if stopped := should_stop():
@@ -77,27 +74,24 @@ def matched(
     limit: int | None = None,
     max_kept: int | None = None,
     threads: int | None = None,
-) -> Generator[tuple[Batch, pl.DataFrame], None, None]:
-    """The shards' batches with what `matcher` says of them, cut after exactly `limit` rows, bad ones counted, or after
+) -> Generator[Matched, None, None]:
+    """The shards' batches with what `matcher` keeps of them, cut after exactly `limit` rows, bad ones counted, or after
     `max_kept` kept ones. Read and matched in `threads` threads, a few batches ahead.
     """
 
-    def work(piece: Piece) -> tuple[Batch, pl.DataFrame]:
-        batch = replace(piece.read(), progress=piece.share)
-        return batch, matcher.hits(batch.rows["content"])
+    def work(piece: Piece) -> Matched:
+        return matcher.matched(replace(piece.read(), progress=piece.share))
 
     num_rows = num_kept = 0
     with closing(in_threads(pieces_of(shards), work, threads)) as parts:
-        for read, found in parts:
-            batch = read if limit is None else read.at_most(limit - num_rows)
-            hits = found.head(len(batch.rows))
-            chosen = kept(hits)
-            if max_kept is not None and num_kept + chosen.sum() > max_kept:
-                num_wanted = chosen.arg_true()[max_kept - num_kept - 1] + 1
-                batch = batch.head(num_wanted)
-                hits, chosen = hits.head(num_wanted), chosen.head(num_wanted)
+        for found in parts:
+            batch = found.batch if limit is None else found.batch.at_most(limit - num_rows)
+            if max_kept is not None and num_kept + len(found.rows) > max_kept:
+                places = kept(matcher.hits(batch.rows["content"])).arg_true()
+                batch = batch.head(places[max_kept - num_kept - 1] + 1)
+            cut = found if batch is found.batch else matcher.matched(batch)
             num_rows += len(batch.rows) + len(batch.bad)
-            num_kept += int(chosen.sum())
-            yield batch, hits
+            num_kept += len(cut.rows)
+            yield cut
             if num_rows == limit or num_kept == max_kept:
                 return

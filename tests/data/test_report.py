@@ -15,7 +15,7 @@ TEXTS = ["import pandas", "# pandas", "import pandas, sklearn\nimport sklearn", 
 def report_of(*batches: Batch, keywords: tuple[str, ...] = ("pandas", "sklearn")) -> Report:
     report = Report(keywords)
     for one in batches:
-        report.add(one, Matcher(report.keywords).hits(one.rows["content"]))
+        report.add(Matcher(report.keywords).matched(one))
     return report
 
 

@@ -14,8 +14,7 @@ ROWS = [row(number, content="import pandas" if number % 10 else "mean of pandas"
 def samples_of(rows: list[dict[str, str]], most: int = 50, batch_rows: int = 8, seed: int = 0) -> Samples:
     samples, matcher = Samples(most, most_of_each=10, seed=seed), Matcher(["pandas", "mean"])
     for start in range(0, len(rows), batch_rows):
-        one = batch(rows[start : start + batch_rows])
-        samples.add(one, matcher.hits(one.rows["content"]))
+        samples.add(matcher.matched(batch(rows[start : start + batch_rows])))
     return samples
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.data.matching import Matcher, kept
+from pipeline.data.matching import Matcher
 from pipeline.data.scan import matched, scan
 from pipeline.data.sources import BadRow, Piece, open_source
 from tests.data.examples import Rows, batch, code_folder, row
@@ -75,5 +75,5 @@ def test_an_empty_source_still_ends_with_a_look(tmp_path: Path) -> None:
 def test_as_many_are_kept_as_asked_for_and_not_one_row_more_is_read() -> None:
     for wanted in (1, 5, 6, 49, 50, 80):
         parts = list(matched(source().shards(), Matcher(KEYWORDS), max_kept=wanted))
-        assert sum(kept(hits).sum() for _, hits in parts) == min(wanted, 50)
-        assert sum(len(part.rows) for part, _ in parts) == min(2 * wanted, 100)
+        assert sum(len(part.rows) for part in parts) == min(wanted, 50)
+        assert sum(len(part.batch.rows) for part in parts) == min(2 * wanted, 100)

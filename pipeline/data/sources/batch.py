@@ -65,6 +65,8 @@ class Batch:
     def at_most(self, num_rows: int) -> Batch:
         """No more than `num_rows` of it, bad ones counted: readable ones first, as nobody knows their common order."""
         head = self.head(num_rows)
+        if len(head.rows) + len(head.bad) <= num_rows:
+            return head
         return replace(head, bad=head.bad[: num_rows - len(head.rows)])
 
 

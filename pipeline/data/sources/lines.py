@@ -33,7 +33,7 @@ from pipeline.data.sources.packing import StreamError, unpacked
 from pipeline.data.sources.shard import Piece
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-BLOCK_BYTES = 4 * 2**20
+BLOCK_BYTES = 12 * 2**20
 """Large enough to be read by columns, small enough to show early and to lie in memory several times."""
 LARGEST_DOCUMENT = 256 * 2**20
 """Bytes of a file that is one JSON value: it has to be read whole."""
@@ -152,30 +152,33 @@ class _Cutter:
             yield from self.whole_lines()
         if self._size > LONGEST_TEXT and not self._has_end:
             yield BadRow(TOO_LONG, f"{self._place}:{self.first}")
-            self._keep(b"")
+            self._keep([])
             self._skips = True
 
     def whole_lines(self) -> Iterator[Block | BadRow]:
-        data = b"".join(self._pending)
-        end = data.rfind(b"\n") + 1
-        if end:
-            num_lines = _line_ends(data[:end])
-            yield from _fitting(Block(data[:end], self.first, num_lines, self._place))
-            self.first += num_lines
-        self._keep(data[end:])
+        """What ends in what is pending."""
+        last = next((n for n in reversed(range(len(self._pending))) if b"\n" in self._pending[n]), None)
+        if last is None:
+            return
+        end = self._pending[last].rfind(b"\n") + 1
+        data = b"".join([*self._pending[:last], memoryview(self._pending[last])[:end]])
+        num_lines = _line_ends(data)
+        yield from _fitting(Block(data, self.first, num_lines, self._place))
+        self.first += num_lines
+        self._keep([self._pending[last][end:], *self._pending[last + 1 :]])
 
     def rest(self) -> Iterator[Block | BadRow]:
         if data := b"".join(self._pending):
             num_lines = _line_ends(data) + (not data.endswith(b"\n"))
             yield from _fitting(Block(data, self.first, num_lines, self._place))
 
-    def _keep(self, data: bytes) -> None:
-        self._pending, self._size, self._has_end = [data], len(data), False
+    def _keep(self, pending: list[bytes]) -> None:
+        self._pending, self._size, self._has_end = pending, sum(map(len, pending)), False
 
 
 def _fitting(block: Block) -> Iterator[Block | BadRow]:
-    """`block` without its lines that are too long. Only a block that is longer than such a line can hold one."""
-    if len(block.data) <= LONGEST_TEXT:
+    """`block` without its lines that are too long."""
+    if len(block.data) <= LONGEST_TEXT or max(map(len, block.data.split(b"\n"))) <= LONGEST_TEXT:
         yield block
         return
     for number, line in enumerate(block.data.removesuffix(b"\n").split(b"\n"), block.first):

@@ -95,7 +95,7 @@ def in_threads(
                 failure = error
                 break
             waiting.append(pool.submit(work, piece))
-            if len(waiting) > 2 * threads:
+            if len(waiting) > threads + 1:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
