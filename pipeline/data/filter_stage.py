@@ -18,7 +18,7 @@ from pipeline.data import filtering
 from pipeline.data.choosing import Chooser
 from pipeline.data.engines import open_engine
 from pipeline.data.filtering import FilterTask
-from pipeline.data.progress import Progress
+from pipeline.data.progress import Progress, Stopped
 from pipeline.data.report import Report
 from pipeline.data.samples import Samples
 from pipeline.data.sources import open_source
@@ -113,7 +113,14 @@ class FilterStage:
             yield tasks[start : start + together]
 
     def _filter(self, tasks: list[FilterTask], watch: _Watch) -> None:
-        self._engine.run(filtering.process_shard, tasks, filtering.is_done, watch.on_done, watch.should_stop)
+        try:
+            self._engine.run(filtering.process_shard, tasks, filtering.is_done, watch.on_done, watch.should_stop)
+        except Stopped:
+            watch.stopped()
+            raise
+        finally:  # what a worker that was ended had begun to write
+            for staged in self._folder.parts.glob("*/.*.tmp"):
+                staged.unlink(missing_ok=True)
 
 
 class _Watch:
@@ -138,6 +145,12 @@ class _Watch:
         if part is not None and self._left.pop(task.target, None) is not None:
             self._report.merge(part.report)
             self._samples.merge(part.samples)
+
+    def stopped(self) -> None:
+        """Show the last of it, with the parts that became complete while nobody listened."""
+        for task in [*self._left.values()]:
+            self.on_done(task)
+        self.show(is_done=False)
 
     def should_stop(self) -> bool:
         if time.monotonic() - self._shown_at >= SHOW_EVERY_SECONDS:

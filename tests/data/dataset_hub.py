@@ -19,7 +19,9 @@ COMMIT = "c0ffee" + 34 * "0"
 class DatasetHub(ThreadingHTTPServer):
     """`repos` maps owner/name to {path: bytes}; `tokens` collects every Authorization header that came.
 
-    Requests that `silent` matches get no answer.
+    Requests that `silent` matches get no answer. `cuts` maps a file's path to the bytes after which the connection is
+    closed, for one request after the other; `walls` to the byte that no request gets beyond. `fetched` collects the
+    path of each file that was asked for, and from which byte on.
     """
 
     daemon_threads = True
@@ -30,6 +32,9 @@ class DatasetHub(ThreadingHTTPServer):
         self.tokens: list[str] = []
         self.silent = ""
         self.requests: list[str] = []
+        self.cuts: dict[str, list[int]] = {}
+        self.walls: dict[str, int] = {}
+        self.fetched: list[tuple[str, int]] = []
         self._closing = threading.Event()
 
     @property
@@ -109,9 +114,19 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {"X-Repo-Commit": COMMIT, "ETag": f'"{hashlib.sha1(data).hexdigest()}"', "Accept-Ranges": "bytes"}
         if match := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "")):
             first, last = int(match[1]), min(int(match[2] or len(data) - 1), len(data) - 1)
+            if first >= len(data):
+                return self._send(416, b"", {"Content-Range": f"bytes */{len(data)}"})
             headers["Content-Range"] = f"bytes {first}-{last}/{len(data)}"
-            return self._send(206, data[first : last + 1], headers)
-        return self._send(200, data, headers)
+            return self._send(206, data[first : last + 1], headers, self._most(facts["path"], first))
+        return self._send(200, data, headers, self._most(facts["path"], 0))
+
+    def _most(self, path: str, first: int) -> int | None:
+        """How many bytes of this answer are sent before the connection is closed; None: all."""
+        if self.command == "HEAD":
+            return None
+        self.server.fetched.append((path, first))
+        cuts, wall = self.server.cuts.get(path), self.server.walls.get(path)
+        return cuts.pop(0) if cuts else None if wall is None else max(0, wall - first)
 
     def _refuse(self, code: str) -> None:
         self._send(404, b'{"error": "not found"}', {"X-Error-Code": code, "X-Repo-Commit": COMMIT})
@@ -119,13 +134,14 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, value: Any) -> None:
         self._send(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
 
-    def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+    def _send(self, status: int, body: bytes, headers: dict[str, str], most: int | None = None) -> None:
         self.send_response(status)
         for name, value in {**headers, "Content-Length": str(len(body))}.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(body)
+            self.wfile.write(body[:most])
+            self.close_connection = self.close_connection or (most is not None and most < len(body))
 
 
 def _entry(path: str, data: bytes) -> dict[str, Any]:
