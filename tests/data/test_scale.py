@@ -191,12 +191,12 @@ def staged(made: Made) -> list[Path]:
 def test_a_killed_job_goes_on(workers: int, alone: Made, source: Path, tmp_path: Path) -> None:
     made = Made(tmp_path, source, workforce={"workers": workers})
     with made.start() as process:
-        wait_until(lambda: len(made.parts) >= 2, 60, "no shard is done")
+        wait_until(lambda: len(made.parts) >= 1, 60, "no shard is done")
         below = workers_of(process)
         process.kill()
     psutil.wait_procs(below, timeout=10)
     before = made.parts
-    assert 2 <= len(before) < NUM_SHARDS, "control: it was killed before it was done"
+    assert 1 <= len(before) < NUM_SHARDS, "control: it was killed before it was done"
     seen: dict[str, tuple[int, int]] = {}
 
     def look(process: subprocess.Popen[str]) -> None:
@@ -229,17 +229,17 @@ def test_a_stopped_scan_says_what_it_counted_and_goes_on(
     assert asked is not None
 
     def stop_in_the_middle(process: subprocess.Popen[str]) -> None:
-        wait_until(lambda: len(made.parts) >= 2, 60, "no shard is done")
+        wait_until(lambda: len(made.parts) >= 1, 60, "no shard is done")
         write_json(made.folder.stop, {"request_id": asked["request_id"]})
 
     made.run(stop_in_the_middle)
     status, before = read_json(made.folder.status), made.parts
     assert status is not None
     assert status["state"] == "stopped"
-    assert 2 <= len(before) < NUM_SHARDS
+    assert 1 <= len(before) < NUM_SHARDS
     stopped = made.report
     assert not stopped["done"]
-    assert (len(before)) * ROWS - 1 <= stopped["scanned"] < alone.report["scanned"]
+    assert len(before) * (ROWS - 10) <= stopped["scanned"] < alone.report["scanned"]
     assert not staged(made), "nothing half-written is left"
 
     made.ask(**{key: value for key, value in asked.items() if key not in ("request_id", "kind")}, resume=True)
