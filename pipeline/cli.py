@@ -19,6 +19,7 @@ from pipeline.errors import InputError, PipelineError, require
 from pipeline.folders import Home
 from pipeline.generation.settings import Sampling
 from pipeline.jobs import requests, views
+from pipeline.quality import quality_config
 from pipeline.settings import Settings
 
 app = typer.Typer(
@@ -41,7 +42,7 @@ MatchOption = Annotated[
 ]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Id of a run.")]
 
-LIST_OPTIONS = ("--keyword", "--set")
+LIST_OPTIONS = ("--keyword", "--set", "--quality")
 """Options that take several values after one name, as in `--keyword pandas numpy`."""
 
 
@@ -89,6 +90,12 @@ def prepare(
     max_validation_files: Annotated[
         int | None, typer.Option(help="The same for the files of --validation-source.")
     ] = None,
+    as_codeparrot: Annotated[
+        bool, typer.Option("--as-codeparrot", help="Remove duplicates and poor files as CodeParrot did.")
+    ] = False,
+    quality: Annotated[
+        list[str] | None, typer.Option("--quality", help="key=value: a rule that removes files; see QualityConfig.")
+    ] = None,
     windows: Annotated[
         str, typer.Option(help="join: nothing is lost; drop: the course's windows.")
     ] = DataConfig.windows,
@@ -116,6 +123,7 @@ def prepare(
         validation_source=validation_source,
         max_files=max_files,
         max_validation_files=max_validation_files,
+        quality=quality_config(_changes("--quality", quality or []), as_codeparrot=as_codeparrot),
         windows=windows,
         tokenizer=tokenizer,
         vocab_size=vocab_size,
@@ -171,7 +179,7 @@ def train(
 ) -> None:
     """Train a GPT-2 from scratch; stays until the last checkpoint is in the registry."""
     settings, console = Settings.from_environment(), Console(as_json=json)
-    changes = _changes(set_ or [])
+    changes = _changes("--set", set_ or [])
     if max_steps is not None:
         changes["max_steps"] = max_steps
     run = requests.start_training(
@@ -354,12 +362,12 @@ def _repeat_lists(arguments: list[str]) -> list[str]:
     return spread
 
 
-def _changes(pairs: list[str]) -> dict[str, Any]:
+def _changes(option: str, pairs: list[str]) -> dict[str, Any]:
     changes = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name:
-            raise InputError(f"--set is {pair!r}; write it as key=value, for example learning_rate=0.001.")
+            raise InputError(f"{option} is {pair!r}; write it as key=value, with the name of a field before the sign.")
         changes[name.strip()] = value
     return changes
 

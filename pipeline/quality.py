@@ -6,9 +6,11 @@ beside one another).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from pipeline.errors import require
+from pipeline.fields import parsed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,16 @@ class QualityConfig:
     near_duplicate_jaccard: float | None = None
     """Drop a file whose set of words is at least so similar to that of one already kept."""
 
+    @property
+    def is_none(self) -> bool:
+        """Whether every kept file stays."""
+        return self == NO_RULES
+
+    @property
+    def compares(self) -> bool:
+        """Whether files are compared with one another."""
+        return self.drop_exact_duplicates or self.near_duplicate_jaccard is not None
+
     def __post_init__(self) -> None:
         length, mean = self.max_line_length, self.max_mean_line_length
         require(length is None or length >= 1, "max_line_length", length, "set 1 character or more")
@@ -50,11 +62,6 @@ class QualityConfig:
         require(least is None or 1 <= least <= 1_000_000, "min_assignments", least, "set 1 to 1000000")
         near = self.near_duplicate_jaccard
         require(near is None or 0.5 <= near <= 1, "near_duplicate_jaccard", near, "set 0.5 to 1")
-
-    @classmethod
-    def none(cls) -> QualityConfig:
-        """Every kept file stays, as in the course."""
-        return cls()
 
     @classmethod
     def as_codeparrot(cls) -> QualityConfig:
@@ -74,3 +81,16 @@ class QualityConfig:
             drop_exact_duplicates=True,
             near_duplicate_jaccard=0.85,
         )
+
+
+NO_RULES = QualityConfig()
+"""Every kept file stays, as in the course."""
+
+
+def quality_config(changes: dict[str, Any], *, as_codeparrot: bool) -> QualityConfig:
+    """The rules that `changes` name, as values or as text, beside all of CodeParrot's if so asked.
+
+    Raises InputError for an unknown rule or a value out of range.
+    """
+    start = QualityConfig.as_codeparrot() if as_codeparrot else NO_RULES
+    return replace(start, **parsed(changes, QualityConfig))

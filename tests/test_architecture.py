@@ -20,6 +20,7 @@ BASE = {
     "settings",
     "config",
     "quality",
+    "fields",
     "job",
     "manifest",
     "prompts",

@@ -17,6 +17,14 @@ class Removed:
     def __init__(self) -> None:
         self._rules: dict[str, dict[str, Any]] = {}
 
+    @classmethod
+    def from_dict(cls, value: dict[str, dict[str, Any]]) -> Removed:
+        """Inverse of `to_dict`."""
+        removed = cls()
+        for rule, found in value.items():
+            removed._count(rule, found["files"], found["bytes"], found["examples"])
+        return removed
+
     def add(self, rows: pl.DataFrame, reasons: pl.Series, of: Sequence[str | None] | None = None) -> None:
         """Count those of `rows` that have a reason; `of`: for each row the name of the file that it duplicates."""
         import polars as pl

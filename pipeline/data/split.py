@@ -50,7 +50,7 @@ class Splitter:
         return {"train": self._held[1:], "validation": self._held[:1]}
 
 
-def place_of(repo_name: str, path: str, content: str, draw: bytes = b"split") -> float:
+def place_of(repo_name: str, path: str, content: str, *, draw: bytes = b"split") -> float:
     """Where a file lies from 0 to 1, evenly spread. Files without a path are told apart by their text.
 
     `draw` (at most 16 bytes) says what is decided: another draw's places have nothing to do with these.
