@@ -46,7 +46,7 @@ class FilterStage:
         tasks = self._tasks(config.source, config.max_files)
         found = Found(config.keywords)
         for wave in self._waves(tasks, config.max_files):
-            self._filter(wave, tasks, found)
+            self._filter(wave, tasks, found, config.max_files)
             found.add_parts(wave)
             if config.max_files is not None and found.report.kept >= config.max_files:
                 break
@@ -79,7 +79,7 @@ class FilterStage:
         tasks, found = self._tasks(source, most), Found(self._config.keywords)
         num_chosen = 0
         for wave in self._waves(tasks, most):
-            self._filter(wave, tasks, found)
+            self._filter(wave, tasks, found, most)
             for task in wave:
                 if num_chosen == most:
                     break
@@ -115,9 +115,9 @@ class FilterStage:
         for start in range(0, len(tasks), together):
             yield tasks[start : start + together]
 
-    def _filter(self, wave: list[FilterTask], tasks: list[FilterTask], found: Found) -> None:
+    def _filter(self, wave: list[FilterTask], tasks: list[FilterTask], found: Found, most: int | None) -> None:
         """Have the tasks of `wave` done, showing what they and those before them, `found`, give of all `tasks`."""
-        watch = _Watch(self._folder, tasks, found, self._progress)
+        watch = _Watch(self._folder, tasks, wave, found, most, self._progress)
         self._engine.run(filtering.process_shard, wave, filtering.is_done, watch.on_done, watch.should_stop)
 
     def _check(self, source: str, found: Found, num_chosen: int, needed: int) -> None:
@@ -163,11 +163,23 @@ class Found:
 class _Watch:
     """Shows how far the tasks of one source are, and what was found, while others work on them."""
 
-    def __init__(self, folder: CorpusFolder, tasks: list[FilterTask], found: Found, progress: Progress) -> None:
+    def __init__(
+        self,
+        folder: CorpusFolder,
+        tasks: list[FilterTask],
+        wave: list[FilterTask],
+        found: Found,
+        most: int | None,
+        progress: Progress,
+    ) -> None:
+        """`found` is what the tasks before `wave` gave; `most`: no more kept files than these are needed."""
         self._folder = folder
         self._progress = progress
+        self._most = most
         self._weights = {task.target: float(task.shard.num_bytes or 1) for task in tasks}
-        self._left = {task.target: task for task in tasks}
+        self._total = sum(self._weights.values())
+        self._done = sum(self._weights[task.target] for task in tasks[: tasks.index(wave[0])])
+        self._left = {task.target: task for task in wave}
         self._shown_at = time.monotonic()
         self._found = Found(found.report.keywords)
         self._found.add(found)
@@ -176,6 +188,7 @@ class _Watch:
         part = filtering.read_part(task)
         if part is not None and self._left.pop(task.target, None) is not None:
             self._found.add(part)
+            self._done += self._weights[task.target]
 
     def should_stop(self) -> bool:
         is_stopping = self._progress.stop_requested
@@ -187,11 +200,12 @@ class _Watch:
     def _show(self) -> None:
         found = Found(self._found.report.keywords)
         found.add(self._found)
-        share = sum(weight for target, weight in self._weights.items() if target not in self._left)
+        done = self._done
         for target, task in self._left.items():
             if part := filtering.read_live(task):
                 found.add(part)
-                share += self._weights[target] * part.progress
+                done += self._weights[target] * part.progress
         scanned, kept = found.report.scanned, found.report.kept
-        self._progress.show(scanned=scanned, kept=kept, files=kept, progress=share / sum(self._weights.values()))
+        share = max(done / self._total, min(1.0, kept / self._most) if self._most else 0.0)
+        self._progress.show(scanned=scanned, kept=kept, files=kept, progress=share)
         found.write(self._folder, is_done=False)
