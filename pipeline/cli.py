@@ -64,7 +64,10 @@ def preview(
     for look in scan(open_source(data.source), data.keywords, match=data.match, limit=limit):
         console.progress(f"{look.report['scanned']:,} files scanned, {look.report['kept']:,} kept")
         last = look
-    report = last.report
+    report, extent = last.report, last.extent
+    if extent is not None:
+        size = f", {extent.num_bytes / 1e6:,.1f} MB" if extent.num_bytes else ""
+        console.line(f"{data.source}: {extent.num_files:,} files{size}")
     console.line(f"kept rate {report['keep_rate']:.2%} (the course's: {COURSE_KEPT_RATE:.2%})")
     console.table(
         ("keyword", "files", "rate"),

@@ -95,7 +95,7 @@ class FilterStage:
         config, shards = self._config, open_source(source).shards()
         max_kept = max_kept if config.quality.is_none else None
         rules = dataclasses.asdict(config.quality)
-        decides = [source, config.keywords, config.match, max_kept, rules, [(s.name, s.num_bytes) for s in shards]]
+        decides = [source, config.keywords, config.match, max_kept, rules, repr(shards)]
         key = hashlib.blake2b(json.dumps(decides).encode(), digest_size=8).hexdigest()
         return [
             FilterTask(

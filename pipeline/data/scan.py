@@ -15,7 +15,7 @@ from pipeline.data.matching import Matched, Matcher, kept
 from pipeline.data.report import Report
 from pipeline.data.samples import Sample, Samples
 from pipeline.data.sources import Piece, Shard, Source
-from pipeline.data.sources.shard import in_threads, pieces_of
+from pipeline.data.sources.shard import Extent, extent_of, in_threads, pieces_of
 
 SHOW_EVERY_SECONDS = 0.3
 
@@ -31,6 +31,8 @@ class Scan:
     """Whether the source, or what was asked of it, has been read to its end."""
     progress: float | None = None
     """Share of the source that was read, 0 to 1; None when nobody knows."""
+    extent: Extent | None = None
+    """How large the source is, as far as that is known before it is read."""
 
 
 def scan(
@@ -47,11 +49,12 @@ def scan(
     Yields at the first kept file, then several times a second, and once at the end; there is always an end, also when
     `should_stop` says so, which then is not `done`.
     """
-    report, samples = Report(keywords), Samples()
+    report, samples, shards = Report(keywords), Samples(), source.shards()
+    extent = extent_of(shards)
     started = shown_at = time.perf_counter()
     has_shown_kept = stopped = False
     progress = None
-    with closing(matched(source.shards(), Matcher(report.keywords, match), limit=limit)) as parts:
+    with closing(matched(shards, Matcher(report.keywords, match), limit=limit)) as parts:
         for found in parts:
             report.add(found)
             samples.add(found)
@@ -62,9 +65,9 @@ def scan(
                 break
             if now - shown_at >= SHOW_EVERY_SECONDS or (report.kept and not has_shown_kept):
                 shown_at, has_shown_kept = now, report.kept > 0
-                yield Scan(report.to_dict(), samples.to_list(), done=False, progress=progress)
+                yield Scan(report.to_dict(), samples.to_list(), done=False, progress=progress, extent=extent)
             started = time.perf_counter()  # what the viewer took is not the scan's
-    yield Scan(report.to_dict(), samples.to_list(), done=not stopped, progress=progress)
+    yield Scan(report.to_dict(), samples.to_list(), done=not stopped, progress=progress, extent=extent)
 
 
 def matched(

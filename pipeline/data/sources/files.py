@@ -101,6 +101,10 @@ class FilesShard:
     def name(self) -> str:
         return _printable(str(self.paths[0]))
 
+    @property
+    def num_files(self) -> int:
+        return len(self.paths)
+
     def pieces(self) -> Iterator[Piece]:
         small: list[Path] = []
         size = done = 0

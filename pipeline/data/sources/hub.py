@@ -60,6 +60,7 @@ class LinesShard:
     url: str
     """hf://datasets/owner/name@commit/place"""
     num_bytes: int | None
+    num_files: int = 1
 
     @property
     def name(self) -> str:
@@ -85,6 +86,7 @@ class TableShard:
     number: int
     num_shards: int
     num_bytes: None = None
+    num_files: int = 1
 
     @property
     def name(self) -> str:
