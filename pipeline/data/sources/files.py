@@ -187,7 +187,7 @@ class FilesShard:
         first = 1
         try:
             table = pl.scan_parquet(path, glob=False)
-            text = text_column(table.collect_schema().names())
+            text = text_column(table.collect_schema())
             if text is None:
                 yield Piece(_bad(NO_TEXT, place), 1.0)
                 return

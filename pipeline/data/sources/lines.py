@@ -49,9 +49,12 @@ def json_suffix(name: str) -> str | None:
     return None
 
 
-def pieces(stream: BinaryIO, name: str, place: str, num_bytes: int | None) -> Iterator[Piece]:
+def pieces(
+    stream: BinaryIO, name: str, place: str, num_bytes: int | None, names: tuple[str, ...] = TEXT_COLUMNS
+) -> Iterator[Piece]:
     """The rows of one file. `name` tells by its ending how it is packed and whether it may be one JSON value; `place` is
-    what bad rows are said to be in; `num_bytes` is the size of `stream`, if known.
+    what bad rows are said to be in; `num_bytes` is the size of `stream`, if known; a row's text is what it has under the
+    first of `names` that it has.
     """
     packing = json_suffix(name) or ""
     may_be_document = not name.lower().removesuffix(packing).endswith(".jsonl")
@@ -61,7 +64,7 @@ def pieces(stream: BinaryIO, name: str, place: str, num_bytes: int | None) -> It
         nonlocal num_read
         num_read += new_bytes
 
-    blocks = _blocks(unpacked(stream, packing, count), place)
+    blocks = _blocks(unpacked(stream, packing, count), place, names)
     for read in _readers(blocks, place, may_be_document=may_be_document):
         yield Piece(read, min(1.0, num_read / num_bytes) if num_bytes else None)
 
@@ -75,14 +78,16 @@ class Block:
     """Number of its first line, from 1."""
     num_lines: int
     place: str
+    names: tuple[str, ...]
+    """Where a row's text may be."""
 
     def read(self) -> Batch:
         """By columns where that is exact, else by lines."""
-        rows = columns.table(self.data, self.num_lines)
+        rows = columns.table(self.data, self.num_lines, self.names)
         if rows is not None:
             return Batch(rows, content_bytes(rows))
         return _batch(
-            _row(line, f"{self.place}:{number}")
+            _row(line, f"{self.place}:{number}", self.names)
             for number, line in enumerate(self.data.split(b"\n"), self.first)
             if line.strip()
         )
@@ -109,11 +114,11 @@ def _batch(rows: Iterator[Row | BadRow]) -> Batch:
     return builder.batch()
 
 
-def _blocks(chunks: Iterator[bytes], place: str) -> Iterator[Block | BadRow]:
+def _blocks(chunks: Iterator[bytes], place: str, names: tuple[str, ...]) -> Iterator[Block | BadRow]:
     """Whole lines, BLOCK_BYTES or a little more at a time; and a bad row for each line that is too long, and for the
     place where the stream breaks off. What follows the last line end is a line too, unless it breaks off there.
     """
-    cutter = _Cutter(place)
+    cutter = _Cutter(place, names)
     try:
         for chunk in chunks:
             yield from cutter.add(chunk)
@@ -127,7 +132,8 @@ def _blocks(chunks: Iterator[bytes], place: str) -> Iterator[Block | BadRow]:
 class _Cutter:
     """Cuts chunks at line ends."""
 
-    def __init__(self, place: str) -> None:
+    def __init__(self, place: str, names: tuple[str, ...]) -> None:
+        self._names = names
         self.first = 1
         """Number of the line that what is pending begins with."""
         self._place = place
@@ -163,14 +169,14 @@ class _Cutter:
         end = self._pending[last].rfind(b"\n") + 1
         data = b"".join([*self._pending[:last], memoryview(self._pending[last])[:end]])
         num_lines = _line_ends(data)
-        yield from _fitting(Block(data, self.first, num_lines, self._place))
+        yield from _fitting(Block(data, self.first, num_lines, self._place, self._names))
         self.first += num_lines
         self._keep([self._pending[last][end:], *self._pending[last + 1 :]])
 
     def rest(self) -> Iterator[Block | BadRow]:
         if data := b"".join(self._pending):
             num_lines = _line_ends(data) + (not data.endswith(b"\n"))
-            yield from _fitting(Block(data, self.first, num_lines, self._place))
+            yield from _fitting(Block(data, self.first, num_lines, self._place, self._names))
 
     def _keep(self, pending: list[bytes]) -> None:
         self._pending, self._size, self._has_end = pending, sum(map(len, pending)), False
@@ -183,7 +189,11 @@ def _fitting(block: Block) -> Iterator[Block | BadRow]:
         return
     for number, line in enumerate(block.data.removesuffix(b"\n").split(b"\n"), block.first):
         too_long = len(line) > LONGEST_TEXT
-        yield BadRow(TOO_LONG, f"{block.place}:{number}") if too_long else Block(line, number, 1, block.place)
+        yield (
+            BadRow(TOO_LONG, f"{block.place}:{number}")
+            if too_long
+            else Block(line, number, 1, block.place, block.names)
+        )
 
 
 def _line_ends(data: bytes) -> int:
@@ -217,13 +227,15 @@ def _document(first: Block, rest: Iterator[Block | BadRow], place: str) -> Itera
         return
     value = _parsed(b"".join(block.data for block in blocks))
     if isinstance(value, (list, dict)):
-        yield from _items(value if isinstance(value, list) else [value], place)
+        yield from _items(value if isinstance(value, list) else [value], place, first.names)
     else:
         yield from (block.read for block in blocks)
 
 
-def _items(items: list[Any], place: str, *, together: int = 256) -> Iterator[Callable[[], Batch]]:
-    rows = [_row_of(item, f"{place}:{number}") for number, item in enumerate(items, 1)]
+def _items(
+    items: list[Any], place: str, names: tuple[str, ...], *, together: int = 256
+) -> Iterator[Callable[[], Batch]]:
+    rows = [_row_of(item, f"{place}:{number}", names) for number, item in enumerate(items, 1)]
     for start in range(0, len(rows), together):
         part = rows[start : start + together]
         yield lambda part=part: _batch(iter(part))  # type: ignore[misc]
@@ -236,9 +248,9 @@ def _parsed(data: bytes) -> Any:
         return None
 
 
-def _row(line: bytes, where: str) -> Row | BadRow:
+def _row(line: bytes, where: str, names: tuple[str, ...]) -> Row | BadRow:
     try:
-        return _row_of(json.loads(line, object_pairs_hook=_first_of_equal), where)
+        return _row_of(json.loads(line, object_pairs_hook=_first_of_equal), where, names)
     except UnicodeDecodeError:
         return BadRow(NOT_UTF8, where)
     except (ValueError, RecursionError):
@@ -250,10 +262,10 @@ def _first_of_equal(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(reversed(pairs)) if len({name for name, _ in pairs}) < len(pairs) else dict(pairs)
 
 
-def _row_of(value: Any, where: str) -> Row | BadRow:
+def _row_of(value: Any, where: str, names: tuple[str, ...]) -> Row | BadRow:
     if not isinstance(value, dict):
         return BadRow(NOT_AN_OBJECT, where)
-    name = next((name for name in TEXT_COLUMNS if name in value), None)
+    name = next((name for name in names if name in value), None)
     if name is None:
         return BadRow(NO_TEXT, where)
     if reason := text_fault(value[name]):
