@@ -12,6 +12,12 @@ const acts = {
     button.closest('.picked').dataset.shown = button.dataset.name;
     for (const other of button.parentElement.children) other.setAttribute('aria-pressed', other === button);
   },
+  hit: (button) => {
+    const code = button.closest('.file-head').parentElement.querySelector('.code');
+    const mark = code.querySelector('mark');
+    code.focus({ preventScroll: true });
+    if (mark) mark.scrollIntoView({ block: 'center', inline: 'nearest' });
+  },
   copy: async (button) => {
     const field = button.parentElement.querySelector('input');
     field.select();

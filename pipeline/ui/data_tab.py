@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from pipeline.config import COURSE_KEPT_RATE, COURSE_KEYWORDS
+from pipeline.config import COURSE_KEPT_RATE, COURSE_KEYWORDS, MATCHES, DataConfig
 from pipeline.errors import PipelineError
 from pipeline.ui import setups
 from pipeline.ui.engine import Engine
-from pipeline.ui.highlight import shortened
+from pipeline.ui.highlight import first_hit, shortened
 from pipeline.ui.markup import blank, notice, render
 from pipeline.ui.parts import QUIET, ask, card, head, html
 from pipeline.ui.scans import Question
@@ -68,6 +68,16 @@ class DataTab:
             self.own = ask(
                 gr.Textbox, label=t("data.own"), placeholder=t("data.own.example"), max_lines=1, elem_id="own-keywords"
             )
+            self.choices = gr.State(list(COURSE_KEYWORDS))
+            self.match = ask(
+                gr.Radio,
+                [(t(f"data.match.{match}"), match) for match in MATCHES],
+                value=DataConfig.match,
+                label=t("data.match"),
+                info=t("data.match.info"),
+                elem_id="match",
+                elem_classes="segments",
+            )
             self.rows = ask(
                 gr.Slider,
                 min(1_000, limits.preview_rows),
@@ -95,19 +105,32 @@ class DataTab:
                 self.overlap = html()
         with gr.Row(elem_classes="pair"):
             with card():
-                self.largest = html()
+                self.largest = html(elem_id="largest")
             with card():
-                self.bad = html()
+                self.lengths = html(elem_id="lengths")
+        with card(elem_id="bad-rows"):
+            self.bad = html()
         with card("flush", elem_id="samples"):
             with gr.Row(elem_classes="toolbar"):
                 html(render("section", title=t("data.kept_files")))
+                self.only = ask(
+                    gr.Dropdown,
+                    [(t("data.only.any"), "")],
+                    value="",
+                    show_label=False,
+                    container=False,
+                    label=t("data.only"),
+                    elem_id="only",
+                    filterable=False,
+                    min_width=0,
+                )
                 self.previous = gr.Button(t("data.previous"), size="sm")
                 self.random = gr.Button(t("data.random"), size="sm")
                 self.next = gr.Button(t("data.next"), size="sm")
             self.sample = html(blank(t("data.no_sample"), t("data.no_sample.more")), elem_id="sample")
 
     def connect(self, page: gr.Blocks) -> None:
-        inputs = [self.kind, self.path, self.repo, self.keywords, self.own, self.rows]
+        inputs = [self.kind, self.path, self.repo, self.keywords, self.own, self.match, self.rows]
         shown = [
             self.scan,
             self.index,
@@ -116,17 +139,28 @@ class DataTab:
             self.hits,
             self.overlap,
             self.largest,
+            self.lengths,
             self.bad,
+            self.only,
             self.sample,
         ]
         # "multiple": a new look may begin while another one goes on, which then ends.
         looks: dict[str, Any] = {**QUIET, "concurrency_limit": MOST_LOOKS_AT_ONCE, "trigger_mode": "multiple"}
-        gr.on([page.load, self.scan_button.click, self.own.submit], self.look, inputs, shown, **looks)
+        gr.on([page.load, self.scan_button.click, self.match.input], self.look, inputs, shown, **looks)
+        chips = [self.choices, self.keywords, self.own]
+        self.own.submit(self.add_keyword, chips, chips, queue=False, **QUIET).then(self.look, inputs, shown, **looks)
         self.cancel_button.click(self.cancel, None, None, queue=False, **QUIET)
         self.kind.change(self.show_source, self.kind, [self.path, self.repo], queue=False, **QUIET)
         for button, move in ((self.previous, -1), (self.next, 1), (self.random, 0)):
             turn = partial(self.turn, move=move)
-            button.click(turn, [self.scan, self.index], [self.index, self.sample], queue=False, **QUIET)
+            button.click(turn, [self.scan, self.index, self.only], [self.index, self.sample], queue=False, **QUIET)
+        self.only.input(
+            lambda scan, only: self.turn(scan, 0, only, move=None),
+            [self.scan, self.only],
+            [self.index, self.sample],
+            queue=False,
+            **QUIET,
+        )
 
     # ---- handlers ----
 
@@ -137,6 +171,7 @@ class DataTab:
         repo: str,
         keywords: list[str],
         own: str,
+        match: str,
         rows: float,
         request: gr.Request,
     ) -> Iterator[Updates]:
@@ -144,7 +179,9 @@ class DataTab:
 
         with self.engine.scans.question(request.session_hash or "") as question:
             try:
-                yield from self._look(question, kind, path, repo, keywords, own, rows, request)
+                yield from self._look(
+                    question, kind, path, repo, setups.keyword_list(keywords, own), match, rows, request
+                )
             except PipelineError as error:
                 yield {self.progress: notice(str(error))}
             # Gradio sends the last update once more at the end, over what a newer question may show by then.
@@ -156,26 +193,26 @@ class DataTab:
         kind: str,
         path: str,
         repo: str,
-        keywords: list[str],
-        own: str,
+        words: tuple[str, ...],
+        match: str,
         rows: float,
         request: gr.Request,
     ) -> Iterator[Updates]:
         yield {self.progress: render("scan_progress", scan=None, limit=0)}
         if kind == "files":
             self.engine.access.require(request)
-        words = setups.keyword_list(keywords, own)
         spec = setups.source_spec(kind, path, repo)
-        setups.DataConfig(source=spec, keywords=words)  # refuses keywords that cannot be
+        DataConfig(source=spec, keywords=words, match=match)  # refuses keywords that cannot be
         from pipeline.data.sources import open_source
 
         most = self.engine.settings.limits.preview_rows
         note, limit = open_source(spec).note, min(int(rows or most), most)
         scan, has_sample = None, False
-        for scan in self.engine.scans.watch(spec, words, limit, question):
+        for scan in self.engine.scans.watch(spec, words, limit, question, match=match):
             updates = self.found(scan, limit, note)
             if not has_sample:
-                updates |= {self.index: 0, self.sample: self.sample_view(scan, 0)}
+                only = gr.Dropdown([(t("data.only.any"), ""), *((word, word) for word in words)], value="")
+                updates |= {self.index: 0, self.only: only, self.sample: self.sample_view(scan, 0)}
                 has_sample = bool(scan.samples)
             yield updates
         if question.is_stopped:
@@ -190,30 +227,47 @@ class DataTab:
             self.figures: render("scan_figures", report=report, course_rate=COURSE_KEPT_RATE),
             self.hits: render("keyword_hits", report=report),
             self.overlap: render("overlap", report=report),
-            self.largest: render("largest", report=report),
+            self.largest: render("largest", report=report, concentration=setups.concentration(report)),
+            self.lengths: render("lengths", report=report),
             self.bad: render("bad_rows", report=report, note=note),
         }
 
-    def sample_view(self, scan: Scan | None, index: int) -> str:
-        if scan is None or not scan.samples:
+    def sample_view(self, scan: Scan | None, index: int, only: str = "") -> str:
+        """One kept file, of those that have the keyword `only`; empty: of all. It begins a little before the first hit, if
+        that is not among the first lines.
+        """
+        samples = setups.samples_with(scan, only)
+        if not samples:
             return blank(t("data.no_sample"), t("data.no_sample.more"))
-        sample = scan.samples[index % len(scan.samples)]
-        code, num_hidden = shortened(sample.content)
+        sample = samples[index % len(samples)]
+        hit = first_hit(sample.content, [only] if only else sample.keywords)
+        code, first, num_hidden = shortened(sample.content, hit)
         return render(
             "sample",
             sample=sample,
             code=code,
+            first=first,
+            hit=hit,
             num_hidden=num_hidden,
-            place=index % len(scan.samples) + 1,
-            num_samples=len(scan.samples),
+            place=index % len(samples) + 1,
+            num_samples=len(samples),
+            num_kept=scan.report["kept"] if scan else 0,
         )
 
-    def turn(self, scan: Scan | None, index: int, move: int) -> Updates:
-        """The sample before, after, or at random (`move` 0)."""
-        if scan is None or not scan.samples:
-            return {self.index: 0}
-        index = (index + move if move else random.randrange(len(scan.samples))) % len(scan.samples)
-        return {self.index: index, self.sample: self.sample_view(scan, index)}
+    def turn(self, scan: Scan | None, index: int, only: str, move: int | None) -> Updates:
+        """The sample before, after, at random (`move` 0), or the first (None)."""
+        num_samples = len(setups.samples_with(scan, only))
+        if not num_samples:
+            return {self.index: 0, self.sample: self.sample_view(scan, 0, only)}
+        index = 0 if move is None else (index + move if move else random.randrange(num_samples)) % num_samples
+        return {self.index: index, self.sample: self.sample_view(scan, index, only)}
+
+    def add_keyword(self, choices: list[str], chosen: list[str], own: str) -> Updates:
+        """What was typed becomes chips, ticked."""
+        words = list(setups.keyword_list(None, own))
+        choices = list(dict.fromkeys([*choices, *words]))
+        chips = gr.CheckboxGroup(choices, value=list(dict.fromkeys([*chosen, *words])))
+        return {self.choices: choices, self.keywords: chips, self.own: ""}
 
     def cancel(self, request: gr.Request) -> None:
         self.engine.scans.stop(request.session_hash or "")

@@ -14,6 +14,7 @@ from pygments.token import Comment, Keyword, Name, Number, Operator, String, _To
 MOST_LINES = 400
 MOST_CHARACTERS = 40_000
 LONGEST_LINE = 1_000
+LINES_BEFORE_HIT = 20
 
 KINDS: tuple[tuple[_TokenType, str], ...] = (
     (Comment, "comment"),
@@ -40,16 +41,26 @@ def numbered(code: str, marks: Sequence[str] = ()) -> Markup:
     return Markup("").join(Markup("<li>{}</li>").format(line or " ") for line in _lines(_clean(code), tuple(marks)))
 
 
-def shortened(code: str) -> tuple[str, int]:
-    """What of `code` is shown, and how many of its lines are left out."""
+def first_hit(code: str, words: Sequence[str]) -> int | None:
+    """The line, from 1, that first contains one of `words`; None when none does."""
+    places = [place for place in (code.find(word) for word in words) if place >= 0]
+    return _clean(code[: min(places)]).count("\n") + 1 if places else None
+
+
+def shortened(code: str, hit: int | None = None) -> tuple[str, int, int]:
+    """What of `code` is shown, the number of its first line, and how many lines are left out.
+
+    From the beginning, unless line `hit` would not be among what is shown: then from a little before it.
+    """
     lines = _clean(code).rstrip("\n").split("\n")
+    first = max(1, hit - LINES_BEFORE_HIT) if hit is not None and hit > MOST_LINES - LINES_BEFORE_HIT else 1
     shown, characters = [], 0
-    for line in lines[:MOST_LINES]:
+    for line in lines[first - 1 : first - 1 + MOST_LINES]:
         shown.append(line if len(line) <= LONGEST_LINE else line[:LONGEST_LINE] + "…")
         characters += len(shown[-1])
         if characters > MOST_CHARACTERS:
             break
-    return "\n".join(shown), len(lines) - len(shown)
+    return "\n".join(shown), first, len(lines) - len(shown)
 
 
 def _clean(code: str) -> str:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from pipeline.config import DataConfig
+from pipeline.data.sources.remembered import Memory
 from pipeline.errors import BusyError
 from pipeline.ui.texts import t
 
@@ -26,7 +28,8 @@ PATIENCE_SECONDS = 5.0
 KEPT_SOURCE = "installed"
 """The only source that cannot change while the page runs."""
 
-Key = tuple[str, tuple[str, ...], int]
+Key = tuple[str, tuple[str, ...], str, int]
+"""Source, keywords, match and limit."""
 
 
 class Question:
@@ -47,6 +50,7 @@ class Scans:
     """What is being looked at, and what was."""
 
     def __init__(self) -> None:
+        self.memory = Memory()
         self._looks: OrderedDict[Key, _Look] = OrderedDict()
         self._asked: dict[str, Question] = {}
         """The newest question of each browser that still waits for its answer."""
@@ -79,7 +83,13 @@ class Scans:
                 question.is_stopped = True
 
     def watch(
-        self, source: str, keywords: tuple[str, ...], limit: int, question: Question | None = None
+        self,
+        source: str,
+        keywords: tuple[str, ...],
+        limit: int,
+        question: Question | None = None,
+        *,
+        match: str = DataConfig.match,
     ) -> Iterator[Scan]:
         """The look as it goes on, each state that is new; the last one is `done`, unless `question` is over before.
 
@@ -87,7 +97,7 @@ class Scans:
         BusyError when too many run.
         """
         question = question or Question()
-        look = self._join((source, keywords, limit))
+        look = self._join((source, keywords, match, limit))
         try:
             yield from look.states(lambda: question.is_open)
         finally:
@@ -100,7 +110,7 @@ class Scans:
                 running = sum(not look.is_over for look in self._looks.values())
                 if running >= MOST_RUNNING:
                     raise BusyError(t("data.busy", running=running))
-                look = self._looks[key] = _Look(key)
+                look = self._looks[key] = _Look(key, self.memory)
                 look.start()
             look.watchers += 1
             return look
@@ -120,8 +130,9 @@ class Scans:
 class _Look:
     """One scan and the thread it runs in."""
 
-    def __init__(self, key: Key) -> None:
+    def __init__(self, key: Key, memory: Memory) -> None:
         self.key = key
+        self._memory = memory
         self.watchers = 0
         self.is_abandoned = False
         self.is_over = False
@@ -156,10 +167,12 @@ class _Look:
     def _run(self) -> None:
         from pipeline.data.scan import scan
         from pipeline.data.sources import open_source
+        from pipeline.data.sources.remembered import Remembered
 
-        source, keywords, limit = self.key
+        source, keywords, match, limit = self.key
         try:
-            for state in scan(open_source(source), keywords, limit=limit, should_stop=lambda: self.is_abandoned):
+            remembered = Remembered(open_source(source), self._memory)
+            for state in scan(remembered, keywords, match=match, limit=limit, should_stop=lambda: self.is_abandoned):
                 self._tell(state)
         except BaseException as error:  # it belongs to those who watch, not to this thread
             self._error = error

@@ -10,7 +10,7 @@ import itertools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.config import DEFAULT_CORPUS, PRESETS, RECIPES, DataConfig, RunConfig, run_config
 from pipeline.errors import require
@@ -22,8 +22,14 @@ from pipeline.jobs.views import run_view, run_views
 from pipeline.plan import Plan, plan_run
 from pipeline.settings import Settings
 
+if TYPE_CHECKING:
+    from pipeline.data.samples import Sample
+    from pipeline.data.scan import Scan
+
 FIRST_CORPUS = DEFAULT_CORPUS
 """The corpus that the page offers to prepare before the first run."""
+CONCENTRATED = 0.3
+"""Above this share, one repository decides what the figures say."""
 UNKNOWN_TOKENS = 10**9
 """Stands for the size of a corpus that is not prepared yet."""
 CHANGES = (
@@ -50,13 +56,31 @@ def keyword_list(chosen: Sequence[str] | None, own: str | None) -> tuple[str, ..
     return tuple(dict.fromkeys([*(chosen or ()), *filter(None, typed)]))
 
 
-def new_corpus(source: str, keywords: tuple[str, ...], vocab_size: float | None, max_files: float | None) -> DataConfig:
+def samples_with(scan: Scan | None, keyword: str) -> list[Sample]:
+    """The samples that have `keyword`; with an empty one, all."""
+    samples = scan.samples if scan else []
+    return [sample for sample in samples if keyword in sample.keywords] if keyword else samples
+
+
+def concentration(report: dict[str, Any]) -> tuple[str, float] | None:
+    """The repository that more than CONCENTRATED of the kept files are from, and its share; None when none is."""
+    for largest in report["repositories"][:1]:
+        share = largest["files"] / report["kept"]
+        if largest["name"] and share > CONCENTRATED:
+            return largest["name"], share
+    return None
+
+
+def new_corpus(
+    source: str, keywords: tuple[str, ...], match: str, vocab_size: float | None, max_files: float | None
+) -> DataConfig:
     """Raises InputError for a value out of range."""
     require(vocab_size is not None, "vocab_size", vocab_size, "set 257 to 1000000")
     assert vocab_size is not None
     return DataConfig(
         source=source,
         keywords=keywords,
+        match=match,
         vocab_size=int(vocab_size),
         max_files=int(max_files) if max_files else None,
     )

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.ui.highlight import LONGEST_LINE, MOST_LINES, numbered, python_html, shortened
+from pipeline.ui.highlight import LONGEST_LINE, MOST_LINES, first_hit, numbered, python_html, shortened
 
 HOSTILE = """<script>alert(1)</script>'"><img src=x onerror=alert(1)>{{ 7*7 }} ${7*7} `x` &lt;"""
 
@@ -54,11 +54,22 @@ def test_every_line_is_an_item_and_no_span_crosses_it() -> None:
 
 
 def test_a_long_file_is_shortened_and_says_by_how_much() -> None:
-    code, num_hidden = shortened("x\n" * (MOST_LINES + 25))
-    assert (code.count("\n") + 1, num_hidden) == (MOST_LINES, 25)
-    assert shortened("x = 1\n") == ("x = 1", 0)
+    code, first, num_hidden = shortened("x\n" * (MOST_LINES + 25))
+    assert (code.count("\n") + 1, first, num_hidden) == (MOST_LINES, 1, 25)
+    assert shortened("x = 1\n") == ("x = 1", 1, 0)
+
+
+def test_an_excerpt_begins_a_little_before_a_hit_that_is_far_down() -> None:
+    code = "".join(f"line {number}\n" for number in range(1, 2_001)).replace("line 1500", "import pandas")
+    hit = first_hit(code, ["pandas", "seaborn"])
+    assert hit == 1_500
+    shown, first, num_hidden = shortened(code, hit)
+    assert (first, num_hidden) == (1_480, 2_000 - MOST_LINES)
+    assert shown.split("\n")[hit - first] == "import pandas"
+    assert shortened(code, 30)[1] == 1, "one near the beginning is shown from there"
+    assert first_hit(code, ["seaborn"]) is None
 
 
 def test_a_long_line_is_cut() -> None:
-    code, _ = shortened("y" * 10 * LONGEST_LINE)
+    code, *_ = shortened("y" * 10 * LONGEST_LINE)
     assert len(code) == LONGEST_LINE + 1
