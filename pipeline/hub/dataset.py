@@ -87,7 +87,10 @@ def push_corpus(
     Raises InputError when the corpus is not ready or the repo holds something else, DamagedError when a file of the
     corpus is not what was written, HubError when the Hub refuses or cannot be reached, also not after some seconds.
     """
+    from huggingface_hub.utils import logging
+
     patience = patience or Patience()
+    logging.set_verbosity_error()  # each of its retries is two lines on stderr, which is for one sentence
     require(repo.count("/") == 1 and all(repo.split("/")), "dataset", repo, "write it as owner/name")
     folder = Home(settings.home).corpus(corpus_id)
     with hub_errors(repo, PUSH_DATASET):

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.data import corpus, split
 from pipeline.errors import BusyError, DamagedError, InputError
 from pipeline.files import locked, read_json, write_json
 from pipeline.folders import CorpusFolder, Home
+from pipeline.hub import prepared
 from pipeline.hub.prepared import Prepared
 from tests.hub.corpora import CORPUS, prepare_corpus, project
 
@@ -25,12 +27,17 @@ def folder(original: CorpusFolder, home: Home) -> CorpusFolder:
     return home.corpus(CORPUS)
 
 
+def test_it_knows_the_format_that_is_written() -> None:
+    """The rooms do not import one another."""
+    assert (prepared.FORMAT, prepared.SPLITS) == (corpus.FORMAT, split.SPLITS)
+
+
 def test_a_whole_corpus_is_counted(folder: CorpusFolder) -> None:
-    prepared = Prepared.open(folder)
-    assert sum(prepared.num_rows.values()) == 90
-    assert prepared.licenses == {"": 60, "mit": 20, "gpl-3.0": 10}
-    assert [path.name for path in prepared.shards["validation"]] == ["files-validation-00000.parquet"]
-    assert len(prepared.shards["train"]) > 1
+    found = Prepared.open(folder)
+    assert sum(found.num_rows.values()) == 90
+    assert found.licenses == {"": 60, "mit": 20, "gpl-3.0": 10}
+    assert [path.name for path in found.shards["validation"]] == ["files-validation-00000.parquet"]
+    assert len(found.shards["train"]) > 1
 
 
 def test_a_corpus_that_is_not_ready_is_refused(folder: CorpusFolder) -> None:
@@ -81,7 +88,7 @@ def test_shards_with_other_rows_than_were_kept_are_damage(folder: CorpusFolder) 
     stages = read_json(folder.path / "stages.json") or {}
     stages["done"]["filter"]["found"]["files_train"] += 1
     write_json(folder.path / "stages.json", stages)
-    with pytest.raises(DamagedError, match="its train split holds 8[0-9] files"):
+    with pytest.raises(DamagedError, match=r"its train split holds 8[0-9] files"):
         Prepared.open(folder)
 
 
