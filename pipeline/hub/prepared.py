@@ -52,7 +52,7 @@ class Prepared:
             raise _damaged(folder, "its manifest is of another format")
         stages = _stages(folder)
         _check_sizes(folder, stages)
-        _check_hashes(folder, manifest)
+        _check_hashes(folder, manifest, stages)
         prepared = cls(
             folder=folder,
             manifest=manifest,
@@ -126,11 +126,12 @@ def _check_sizes(folder: CorpusFolder, stages: dict[str, Any]) -> None:
             raise _damaged(folder, f"{name} has {path.stat().st_size:,} bytes, {size:,} were written")
 
 
-def _check_hashes(folder: CorpusFolder, manifest: dict[str, Any]) -> None:
-    tokenizer = f"{folder.tokenizer.name}/tokenizer.json"
-    for name, digest in {**manifest["sha256"], tokenizer: manifest["tokenizer_sha256"]}.items():
+def _check_hashes(folder: CorpusFolder, manifest: dict[str, Any], stages: dict[str, Any]) -> None:
+    tokenizer = {f"{folder.tokenizer.name}/tokenizer.json": manifest["tokenizer_sha256"]}
+    shards = stages["filter"]["found"].get("sha256", {})  # older corpora have none: of them sizes and counts must do
+    for name, digest in {**manifest["sha256"], **tokenizer, **shards}.items():
         if files.sha256(folder.path / name) != digest:
-            raise _damaged(folder, f"{name} does not have the SHA-256 of its manifest")
+            raise _damaged(folder, f"{name} does not have the SHA-256 that was written down")
 
 
 def _shards(folder: CorpusFolder, names: dict[str, int], split: str) -> list[Path]:

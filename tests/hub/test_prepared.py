@@ -64,7 +64,7 @@ def flip(path: Path, where: int) -> None:
 DAMAGES = {
     "files-train-00001.parquet is missing": lambda folder: shard(folder).unlink(),
     "files-train-00001.parquet has 3 bytes": lambda folder: shard(folder).write_bytes(b"PAR"),
-    "files-train-00001.parquet cannot be read": lambda folder: flip(shard(folder), -6),
+    "files-train-00001.parquet does not have the SHA-256": lambda folder: flip(shard(folder), 50),
     "tokens-train.bin does not have the SHA-256": lambda folder: flip(folder.tokens("train"), 5),
     "tokenizer/tokenizer.json does not have": lambda folder: flip(folder.tokenizer / "tokenizer.json", 99),
     "tokenizer/tokenizer_config.json is missing": lambda folder: (folder.tokenizer / "tokenizer_config.json").unlink(),
@@ -84,10 +84,24 @@ def test_a_damaged_corpus_is_refused_in_one_sentence_that_names_the_file(folder:
         Prepared.open(folder)
 
 
-def test_shards_with_other_rows_than_were_kept_are_damage(folder: CorpusFolder) -> None:
+def without_hashes(folder: CorpusFolder, **found: int) -> None:
+    """As an earlier version of the program left it."""
     stages = read_json(folder.path / "stages.json") or {}
-    stages["done"]["filter"]["found"]["files_train"] += 1
+    del stages["done"]["filter"]["found"]["sha256"]
+    stages["done"]["filter"]["found"] |= found
     write_json(folder.path / "stages.json", stages)
+
+
+def test_an_older_corpus_is_checked_by_reading_it(folder: CorpusFolder) -> None:
+    without_hashes(folder)
+    Prepared.open(folder)
+    flip(shard(folder), -6)
+    with pytest.raises(DamagedError, match=r"files-train-00001\.parquet cannot be read;"):
+        Prepared.open(folder)
+
+
+def test_shards_with_other_rows_than_were_kept_are_damage(folder: CorpusFolder) -> None:
+    without_hashes(folder, files_train=99)
     with pytest.raises(DamagedError, match=r"its train split holds 8[0-9] files"):
         Prepared.open(folder)
 
