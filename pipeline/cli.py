@@ -311,19 +311,29 @@ def score(
 
 
 @app.command()
-def publish(json: Json = False) -> None:
-    """Put every complete checkpoint into the registry and, with PIPELINE_HUB_REPO set, onto the Hub, what it refused before too."""
-    from pipeline.hub.publisher import Publisher
+def publish(
+    corpus: Annotated[str | None, typer.Option(help="Id of a corpus to push as a dataset, with --dataset.")] = None,
+    dataset: Annotated[str | None, typer.Option(metavar="OWNER/NAME", help="The dataset on the Hub.")] = None,
+    private: Annotated[bool, typer.Option("--private", help="Make the dataset private if there is none yet.")] = False,
+    json: Json = False,
+) -> None:
+    """Put every complete checkpoint into the registry and, with PIPELINE_HUB_REPO set, onto the Hub, what it refused before too.
 
+    With --corpus and --dataset: push that corpus to the Hub as a dataset instead.
+    """
     settings, console = Settings.from_environment(), Console(as_json=json)
-    Publisher(settings, again=True).run()
-    home = Home(settings.home)
-    rows = [{"run": folder.id, **row} for folder in home.runs() for row in views.latest_pushes(folder)]
-    console.table(
-        ("run", "step", "state", "revision", "error"),
-        [(row["run"], row["step"], row["state"], row.get("revision"), row.get("error")) for row in rows],
-    )
-    console.document(rows)
+    if corpus is not None and dataset is not None:
+        return _publish_corpus(settings, console, corpus, dataset, private=private)
+    for option, is_given in (
+        ("--corpus", corpus is not None),
+        ("--dataset", dataset is not None),
+        ("--private", private),
+    ):
+        if is_given:
+            raise InputError(
+                f"{option} pushes a corpus; give both --corpus ID and --dataset OWNER/NAME, or leave it out."
+            )
+    _publish_checkpoints(settings, console)
 
 
 @app.command()
@@ -387,6 +397,28 @@ def _stay(settings: Settings, console: Console, run: str, *, detach: bool) -> No
             view = follow_run(settings, run, console.show_run)
         _check_ended(view)
     console.document(view.to_dict())
+
+
+def _publish_corpus(settings: Settings, console: Console, corpus: str, dataset: str, *, private: bool) -> None:
+    from pipeline.hub.dataset import push_corpus
+
+    requests.find_corpus(settings, corpus)
+    pushed = push_corpus(settings, corpus, dataset, private=private, say=console.progress)
+    console.line(str(pushed))
+    console.document(pushed.to_dict())
+
+
+def _publish_checkpoints(settings: Settings, console: Console) -> None:
+    from pipeline.hub.publisher import Publisher
+
+    Publisher(settings, again=True).run()
+    home = Home(settings.home)
+    rows = [{"run": folder.id, **row} for folder in home.runs() for row in views.latest_pushes(folder)]
+    console.table(
+        ("run", "step", "state", "revision", "error"),
+        [(row["run"], row["step"], row["state"], row.get("revision"), row.get("error")) for row in rows],
+    )
+    console.document(rows)
 
 
 def _check_ended(view: views.RunView | views.CorpusView) -> None:

@@ -25,7 +25,7 @@ from pipeline.data.report import Report
 from pipeline.data.samples import Samples
 from pipeline.data.sources import open_source
 from pipeline.errors import InputError
-from pipeline.files import write_json
+from pipeline.files import sha256, write_json
 from pipeline.folders import CorpusFolder
 
 SHOW_EVERY_SECONDS = 1.0
@@ -68,6 +68,7 @@ class FilterStage:
             "files": chooser.num_chosen,
             **{f"files_{split}": writer.num_rows for split, writer in chooser.writers.items()},
             **{f"{split}_bytes": writer.num_bytes for split, writer in chooser.writers.items()},
+            "sha256": {name: sha256(self._folder.path / name) for name in chooser.names},
         }, [self._folder.report.name, self._folder.samples.name, *chooser.names]
 
     def clean_up(self) -> None:
