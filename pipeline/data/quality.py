@@ -115,9 +115,11 @@ def _count_alphanumeric(texts: pl.Series) -> pl.Series:
     """Bytes by table, several times as fast as a pattern; only what is beyond ASCII is looked at by character."""
     import polars as pl
 
-    counts = [len(text.encode().translate(None, NOT_ALPHANUMERIC)) for text in texts]
-    other = texts.str.replace_all(r"[\x00-\x7f]+", "").str.count_matches(r"[\p{L}\p{N}]")
-    return pl.Series(counts, dtype=pl.Int64) + other.cast(pl.Int64)
+    counts = [len(text.translate(None, NOT_ALPHANUMERIC)) for text in texts.cast(pl.Binary)]
+    is_other = texts.str.len_bytes() != texts.str.len_chars()
+    other = texts.filter(is_other).str.replace_all(r"[\x00-\x7f]+", "").str.count_matches(r"[\p{L}\p{N}]")
+    total = pl.Series(counts, dtype=pl.Int64)
+    return total.scatter(is_other.arg_true(), total.filter(is_other) + other.cast(pl.Int64))
 
 
 def _is_test(text: pl.Expr) -> pl.Expr:
@@ -130,5 +132,7 @@ def _drawn(rows: pl.DataFrame, share: float, draw: bytes) -> pl.Expr:
     """Whether a row is among the `share` of all that `draw` hits: by its names, else by its text."""
     import polars as pl
 
-    names = rows.select("repo_name", "path", "content").iter_rows()
-    return pl.lit(pl.Series([place_of(*name, draw=draw) < share for name in names], dtype=pl.Boolean))
+    text = pl.when(pl.col("path") == "").then("content").otherwise(pl.lit(""))
+    names = rows.select("repo_name", "path", text.alias("content")).iter_rows()
+    places = [place_of(repo_name, path, content, draw=draw) for repo_name, path, content in names]
+    return pl.lit(pl.Series(places, dtype=pl.Float64) < share)
