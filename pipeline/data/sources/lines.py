@@ -7,8 +7,10 @@ by columns where that is exact, else line by line. Whatever the file holds, no m
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, BinaryIO
 
 from pipeline.data.sources import columns
@@ -288,6 +290,8 @@ def as_text(value: Any) -> str:
     """A column other than the text, as a string; empty when there is none."""
     if value is None:
         return ""
+    if isinstance(value, float) and math.isfinite(value):
+        return f"{Decimal(repr(value)):f}".removesuffix(".0")  # as reading by columns writes it: 1 for 1.0, no exponent
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if _is_utf8(text) else text.encode("utf-8", "replace").decode()
 
