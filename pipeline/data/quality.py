@@ -32,7 +32,7 @@ SAYS_TEST = HEAD + r"(?i-u:unit tests|test file|configuration file)"
 TEST_LINES = 20
 """A file that says `test`, or `config`, more often than once in so many lines is one."""
 KEYWORDS = ["def ", "class ", "for ", "while "]
-NOT_ALPHANUMERIC = bytes(byte for byte in range(256) if byte >= 128 or not chr(byte).isalnum())
+ASCII = bytes(range(128))
 
 
 def reasons(rows: pl.DataFrame, config: QualityConfig) -> pl.Series:
@@ -112,14 +112,22 @@ def _alphanumeric_share(text: pl.Expr) -> pl.Expr:
 
 
 def _count_alphanumeric(texts: pl.Series) -> pl.Series:
-    """Bytes by table, several times as fast as a pattern; only what is beyond ASCII is looked at by character."""
     import polars as pl
 
-    counts = [len(text.translate(None, NOT_ALPHANUMERIC)) for text in texts.cast(pl.Binary)]
-    is_other = texts.str.len_bytes() != texts.str.len_chars()
-    other = texts.filter(is_other).str.replace_all(r"[\x00-\x7f]+", "").str.count_matches(r"[\p{L}\p{N}]")
-    total = pl.Series(counts, dtype=pl.Int64)
-    return total.scatter(is_other.arg_true(), total.filter(is_other) + other.cast(pl.Int64))
+    return pl.Series([_num_alphanumeric(text) for text in texts.cast(pl.Binary)], dtype=pl.Int64)
+
+
+def _num_alphanumeric(text: bytes) -> int:
+    """As `sum(map(str.isalnum, text))`, but bytes are compared at once, ten times as fast as a pattern counts them."""
+    import numpy as np
+
+    codes = np.frombuffer(text, np.uint8)
+    # What is below the range wraps round to the top of uint8, so that one comparison does.
+    num_letters = int(np.count_nonzero((codes | 0x20) - np.uint8(ord("a")) < 26))
+    num_digits = int(np.count_nonzero(codes - np.uint8(ord("0")) < 10))
+    if text.isascii():
+        return num_letters + num_digits
+    return num_letters + num_digits + sum(map(str.isalnum, text.translate(None, ASCII).decode()))
 
 
 def _is_test(text: pl.Expr) -> pl.Expr:
