@@ -51,6 +51,8 @@ def _texts(column: pl.Series) -> tuple[pl.Series, dict[int, str]]:
     """The text of every row, null where it is bad, and why those are: {row: reason}."""
     import polars as pl
 
+    if isinstance(column.dtype, (pl.Categorical, pl.Enum)):  # how a table may hold text that repeats
+        column = column.cast(pl.String)
     kind = column.dtype
     if kind == pl.Binary:
         return _each(column, _from_bytes)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any, BinaryIO
 
 from pipeline.data.sources import columns
@@ -37,6 +39,9 @@ from pipeline.data.sources.shard import Piece
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 BLOCK_BYTES = 12 * 2**20
 """Large enough to be read by columns, small enough to show early and to lie in memory several times."""
+MOST_LINES = 2**17
+"""Lines of a block: each may be a bad row, which takes more memory than a short line does."""
+LINE = re.compile(rb"[^ \t\r\n][^\n]*")
 LARGEST_DOCUMENT = 256 * 2**20
 """Bytes of a file that is one JSON value: it has to be read whole."""
 
@@ -88,11 +93,33 @@ class Block:
         rows = columns.table(self.data, self.num_lines, self.names)
         if rows is not None:
             return Batch(rows, content_bytes(rows))
-        return _batch(
-            _row(line, f"{self.place}:{number}", self.names)
-            for number, line in enumerate(self.data.split(b"\n"), self.first)
-            if line.strip()
-        )
+        return _batch(_row(line, f"{self.place}:{number}", self.names) for number, line in self.lines())
+
+    def lines(self) -> Iterator[tuple[int, bytes]]:
+        """Every line that is not blank, without the space before it, and its number."""
+        number, end = self.first, 0
+        # Not split: of a file of line ends, that makes a million lines a megabyte.
+        for match in LINE.finditer(self.data):
+            number += self.data.count(b"\n", end, match.start())
+            end = match.end()
+            yield number, match[0]
+
+    def parts(self) -> Iterator[Block]:
+        """Blocks of at most MOST_LINES lines."""
+        import numpy as np
+
+        ends = np.flatnonzero(np.frombuffer(self.data, np.uint8) == 10) + 1
+        cuts = [0, *ends[MOST_LINES - 1 :: MOST_LINES].tolist(), len(self.data)]
+        for part, (start, end) in enumerate(pairwise(cuts)):
+            before = part * MOST_LINES
+            if start < end:
+                yield Block(
+                    self.data[start:end],
+                    self.first + before,
+                    min(MOST_LINES, self.num_lines - before),
+                    self.place,
+                    self.names,
+                )
 
 
 def _readers(blocks: Iterator[Block | BadRow], place: str, *, may_be_document: bool) -> Iterator[Callable[[], Batch]]:
@@ -185,17 +212,21 @@ class _Cutter:
 
 
 def _fitting(block: Block) -> Iterator[Block | BadRow]:
-    """`block` without its lines that are too long."""
-    if len(block.data) <= LONGEST_TEXT or max(map(len, block.data.split(b"\n"))) <= LONGEST_TEXT:
-        yield block
+    """`block` without its lines that are too long, in parts if it has too many; nothing if it is blank."""
+    if block.data.isspace():
         return
-    for number, line in enumerate(block.data.removesuffix(b"\n").split(b"\n"), block.first):
-        too_long = len(line) > LONGEST_TEXT
-        yield (
-            BadRow(TOO_LONG, f"{block.place}:{number}")
-            if too_long
-            else Block(line, number, 1, block.place, block.names)
-        )
+    if len(block.data) > LONGEST_TEXT and any(len(line) > LONGEST_TEXT for _, line in block.lines()):
+        for number, line in block.lines():
+            too_long = len(line) > LONGEST_TEXT
+            yield (
+                BadRow(TOO_LONG, f"{block.place}:{number}")
+                if too_long
+                else Block(line, number, 1, block.place, block.names)
+            )
+    elif block.num_lines > MOST_LINES:
+        yield from block.parts()
+    else:
+        yield block
 
 
 def _line_ends(data: bytes) -> int:
@@ -245,14 +276,19 @@ def _items(
 
 def _parsed(data: bytes) -> Any:
     try:
-        return json.loads(data, object_pairs_hook=_first_of_equal)
+        return _loads(data)
     except (ValueError, RecursionError):
         return None
 
 
+def _loads(data: bytes) -> Any:
+    # Decoded here: json would guess at other encodings, line by line.
+    return json.loads(data.removeprefix(BYTE_ORDER_MARK).decode("utf-8"), object_pairs_hook=_first_of_equal)
+
+
 def _row(line: bytes, where: str, names: tuple[str, ...]) -> Row | BadRow:
     try:
-        return _row_of(json.loads(line, object_pairs_hook=_first_of_equal), where, names)
+        return _row_of(_loads(line), where, names)
     except UnicodeDecodeError:
         return BadRow(NOT_UTF8, where)
     except (ValueError, RecursionError):
@@ -262,6 +298,10 @@ def _row(line: bytes, where: str, names: tuple[str, ...]) -> Row | BadRow:
 def _first_of_equal(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Of two equal names in one object the first counts, as it does in reading by columns."""
     return dict(reversed(pairs)) if len({name for name, _ in pairs}) < len(pairs) else dict(pairs)
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=_first_of_equal)
+"""Made once: to make it takes as long as to read a short line."""
 
 
 def _row_of(value: Any, where: str, names: tuple[str, ...]) -> Row | BadRow:
@@ -292,8 +332,14 @@ def as_text(value: Any) -> str:
         return ""
     if isinstance(value, float) and math.isfinite(value):
         return f"{Decimal(repr(value)):f}".removesuffix(".0")  # as reading by columns writes it: 1 for 1.0, no exponent
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if not isinstance(value, (str, int, float, list, dict)):  # what a table holds and JSON does not: bytes, dates
+        value = _other_text(value)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=_other_text)
     return text if _is_utf8(text) else text.encode("utf-8", "replace").decode()
+
+
+def _other_text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def _is_utf8(text: str) -> bool:

@@ -1,0 +1,140 @@
+"""Files that mean harm: what is good in them is kept, what is bad is counted with its place, and memory is bounded."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from pipeline.data.scan import scan
+from pipeline.data.sources.batch import DAMAGED, TRUNCATED
+from pipeline.data.sources.files import FilesSource
+from pipeline.environment import ROOT, child_environment
+from tests.data.sources import hostile
+from tests.data.sources.hostile import FIRST, LAST, Case
+
+CASES = hostile.cases()
+LARGE = ("mb", "bomb")
+"""What a file's name contains when it takes a second."""
+PEAK = """
+import re, sys
+from pathlib import Path
+from pipeline.data.scan import scan
+from pipeline.data.sources import open_source
+{work}
+print(re.search(r"VmHWM:\\s*(\\d+) kB", Path("/proc/self/status").read_text())[1])
+"""
+
+
+def read(path: Path) -> tuple[int, Counter[tuple[str, str]]]:
+    """How many good rows, and of the bad ones (place behind the path, reason)."""
+    batches = list(FilesSource(str(path)).batches())
+    bad = Counter((bad.where.removeprefix(str(path)), bad.reason) for batch in batches for bad in batch.bad)
+    return sum(len(batch.rows) for batch in batches), bad
+
+
+def found_in(case: Case, folder: Path) -> tuple[int, Counter[tuple[str, str]]]:
+    good, bad = read(case.write(folder))
+    if "*" in case.bad:  # where a bomb is given up depends on how it is unpacked
+        bad = Counter(("*", reason) if reason == case.bad["*"] else (place, reason) for place, reason in bad.elements())
+    return good, bad
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=case.name, marks=pytest.mark.slow if any(w in case.name for w in LARGE) else ())
+        for case in CASES
+    ],
+)
+def test_alone(case: Case, tmp_path: Path) -> None:
+    assert found_in(case, tmp_path) == (case.good, Counter(case.bad.items()))
+
+
+def test_there_are_more_than_a_hundred_and_every_reason_is_among_them() -> None:
+    from pipeline.data.sources import batch
+
+    reasons = {value for name, value in vars(batch).items() if name.isupper() and isinstance(value, str)}
+    assert len(CASES) > 100
+    assert {reason for case in CASES for reason in case.bad.values()} == reasons
+
+
+@pytest.mark.slow
+def test_all_together_in_one_folder(tmp_path: Path) -> None:
+    for case in CASES:
+        case.write(tmp_path)
+    *_, last = scan(FilesSource(str(tmp_path)), ["import"])
+    assert last.done
+    assert last.report["scanned"] == sum(case.good for case in CASES)
+    assert last.report["bad_rows"] == Counter(reason for case in CASES for reason in case.bad.values())
+    assert last.report["skipped"] == 0
+
+
+def test_a_checksum_that_does_not_fit_is_seen(tmp_path: Path) -> None:
+    """The rows before it were read already, but for the last quarter of a megabyte, which is not given out unchecked."""
+    whole = hostile.gzip.compress(hostile.MANY)
+    path = tmp_path / "sum.json.gz"
+    for place in (-8, -1):  # of the checksum, and of the length
+        data = bytearray(whole)
+        data[place] ^= 1
+        path.write_bytes(data)
+        good, bad = read(path)
+        assert 3_000 - 2**18 / 150 < good < 3_000
+        assert bad == {(f":{good + 1}", DAMAGED): 1}
+    path.write_bytes(whole)
+    assert read(path) == (3_000, {}), "control"
+
+
+def test_a_byte_turned_anywhere_in_a_packed_file_is_seen_and_no_row_is_invented(tmp_path: Path) -> None:
+    """But for the header of a .gz, whose date and flags mean nothing."""
+    rows = [hostile.row(number) for number in range(40)]
+    whole = hostile.gzip.compress(hostile.json_lines(rows), mtime=0)
+    path = tmp_path / "turned.json.gz"
+    for place in range(10, len(whole), 7):
+        data = bytearray(whole)
+        data[place] ^= 0x10
+        path.write_bytes(data)
+        good, bad = read(path)
+        assert {reason for _, reason in bad} & {DAMAGED, TRUNCATED}, place
+        assert good < 40, place
+    path.write_bytes(whole)
+    assert read(path) == (40, {}), "control"
+
+
+def test_good_files_of_every_kind_have_nothing_bad(tmp_path: Path) -> None:
+    """The control of the whole table: around what is bad, everything is good."""
+    for name, data in {
+        "a.json": FIRST + LAST,
+        "a.jsonl": FIRST + b"\n" + LAST,
+        "a.json.gz": hostile.pack(FIRST + LAST),
+        "a.jsonl.zst": hostile.zstandard.ZstdCompressor().compress(FIRST + LAST),
+    }.items():
+        (tmp_path / name).write_bytes(data)
+        assert read(tmp_path / name) == (2, {}), name
+
+
+def peak_megabytes(work: str, folder: Path) -> float:
+    """The most memory that a process of its own took for `work`."""
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK.format(work=work), folder],
+        cwd=ROOT,
+        env=child_environment(),
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=True,
+    )
+    return int(done.stdout) / 1024
+
+
+@pytest.mark.slow
+def test_lines_of_50_mb_and_bombs_are_read_in_bounded_memory(tmp_path: Path) -> None:
+    for case in CASES:
+        if any(word in case.name for word in LARGE):
+            case.write(tmp_path)
+    assert peak_megabytes("for look in scan(open_source(f'files:{sys.argv[1]}'), ['x']): pass", tmp_path) < 1_000
+    whole = "import gzip; gzip.decompress(Path(sys.argv[1], 'bomb-of-zeros.json.gz').read_bytes())"
+    assert peak_megabytes(whole, tmp_path) > 1_200, "control: what unpacks them takes more"
