@@ -283,7 +283,7 @@ def _parsed(data: bytes) -> Any:
 
 def _loads(data: bytes) -> Any:
     # Decoded here: json would guess at other encodings, line by line.
-    return json.loads(data.removeprefix(BYTE_ORDER_MARK).decode("utf-8"), object_pairs_hook=_first_of_equal)
+    return DECODER.decode(data.removeprefix(BYTE_ORDER_MARK).decode("utf-8"))
 
 
 def _row(line: bytes, where: str, names: tuple[str, ...]) -> Row | BadRow:

@@ -22,6 +22,8 @@ from pipeline.errors import InputError, PipelineError
 from tests.data.engines import toys
 from tests.data.engines.toys import Toy, children, is_done, is_gone, run, wait_until, wait_until_gone
 
+pytestmark = pytest.mark.timeout(180)  # a Ray that hangs has to end here
+
 StartCaller = Callable[[str], tuple["subprocess.Popen[bytes]", list[Toy]]]
 
 
