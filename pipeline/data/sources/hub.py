@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from datasets import DatasetBuilder
 
 SPEC = re.compile(rf"(?P<repo>{REPO.pattern})(?:@(?P<revision>[^\s:@]+))?(?::(?P<split>[\w.-]+))?")
+COMMIT = re.compile(r"[0-9a-f]{40}")
+"""A revision that nobody can move."""
 TABLE_ROWS = 256
 """Rows of a table per batch."""
 
@@ -35,6 +37,7 @@ class HubSource(Source):
             raise InputError(f"source is 'hub:{name}'; write it as hub:owner/name, hub:owner/name@revision:split.")
         self.spec = f"hub:{name}"
         self._repo, self._revision, self._split = match["repo"], match["revision"], match["split"]
+        self.is_fixed = bool(COMMIT.fullmatch(self._revision or ""))
 
     def shards(self) -> list[LinesShard | TableShard]:
         with hub_faults(f"Dataset {self._repo!r}"):
@@ -65,6 +68,10 @@ class LinesShard:
     def name(self) -> str:
         return _place(self.url)
 
+    @property
+    def key(self) -> LinesShard:
+        return self  # its address names the commit
+
     def pieces(self) -> Iterator[Piece]:
         with hub_faults(f"Dataset {self.repo!r}"):
             from datasets import DownloadConfig
@@ -89,6 +96,10 @@ class TableShard:
     @property
     def name(self) -> str:
         return f"{self.repo} {self.split} {self.number}"
+
+    @property
+    def key(self) -> TableShard:
+        return self  # it names the commit
 
     def pieces(self) -> Iterator[Piece]:
         import polars as pl

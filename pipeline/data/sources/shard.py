@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
@@ -41,8 +41,12 @@ class Shard(Protocol):
     def num_bytes(self) -> int | None:
         """Its size where it lies, packed or not; None when nobody knows."""
 
+    @property
+    def key(self) -> Hashable:
+        """Equal to that of another shard only when both give the same rows; None when nobody can tell."""
+
     def pieces(self) -> Iterator[Piece]:
-        """In the order of its rows."""
+        """In the order of its rows, cut at the same places at every reading."""
 
 
 class Source:
@@ -51,6 +55,8 @@ class Source:
     spec: str
     note: str = ""
     """What its numbers do not show, for people; empty when there is nothing to say."""
+    is_fixed: bool = False
+    """Whether it holds the same for as long as this process lives: then it need not be listed twice."""
 
     def shards(self) -> Sequence[Shard]:
         """Lists what there is, without reading it."""
