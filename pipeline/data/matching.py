@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from pipeline.config import MATCHES, MODULE_NAME
@@ -66,6 +65,26 @@ def kept(hits: pl.DataFrame) -> pl.Series:
     import polars as pl
 
     return hits.select(kept=pl.any_horizontal(pl.all())).to_series()
+
+
+def count_imports(content: pl.Series, keyword: str) -> int | None:
+    """How many texts import the module `keyword` or a part of it, at the start of a line; None if it names no module."""
+    pattern = import_pattern(keyword)
+    return None if pattern is None else int(content.str.contains(pattern).sum())
+
+
+def places(text: str, keyword: str, match: str = "substring") -> Iterator[tuple[int, int]]:
+    """Where `text` has `keyword` as `match` asks: start and end of each, in characters, in their order."""
+    word = re.escape(keyword)
+    if match == "identifier":
+        word = rf"(?<!\w){word}(?!\w)"
+    elif match == "import":
+        # ++ and *+ give nothing back: so it takes linear time, as polars' patterns do.
+        word = (
+            rf"(?m)^[ \t]*+(?:from|import)[ \t]++(?:[0-9A-Za-z_. ]++,[ \t]*+)*({word})(?![0-9A-Za-z_\x80-\U0010ffff])"
+        )
+    for found in re.finditer(word, text):
+        yield found.span(found.re.groups)
 
 
 def import_pattern(keyword: str) -> str | None:

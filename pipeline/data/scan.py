@@ -31,8 +31,8 @@ class Scan:
     """Whether the source, or what was asked of it, has been read to its end."""
     progress: float | None = None
     """Share of the source that was read, 0 to 1; None when nobody knows."""
-    extent: Extent | None = None
-    """How large the source is, as far as that is known before it is read."""
+    num_remembered: int = 0
+    """Rows that came from memory, bad ones counted."""
 
 
 def scan(
@@ -53,21 +53,26 @@ def scan(
     extent = extent_of(shards)
     started = shown_at = time.perf_counter()
     has_shown_kept = stopped = False
-    progress = None
-    with closing(matched(shards, Matcher(report.keywords, match), limit=limit)) as parts:
-        for found in parts:
-            report.add(found)
-            samples.add(found)
-            progress = found.batch.progress
+    progress, num_remembered = None, 0
+
+    def state(*, done: bool) -> Scan:
+        return Scan(report.to_dict(), samples.to_list(), done, progress, num_remembered)
+
+    with closing(matched(source.shards(), Matcher(report.keywords, match), limit=limit)) as parts:
+        for batch, hits in parts:
+            report.add(batch, hits)
+            samples.add(batch, hits)
+            progress = batch.progress
+            num_remembered += batch.is_remembered * (len(batch.rows) + len(batch.bad))
             now = time.perf_counter()
             report.seconds += now - started
             if stopped := should_stop():
                 break
             if now - shown_at >= SHOW_EVERY_SECONDS or (report.kept and not has_shown_kept):
                 shown_at, has_shown_kept = now, report.kept > 0
-                yield Scan(report.to_dict(), samples.to_list(), done=False, progress=progress, extent=extent)
+                yield state(done=False)
             started = time.perf_counter()  # what the viewer took is not the scan's
-    yield Scan(report.to_dict(), samples.to_list(), done=not stopped, progress=progress, extent=extent)
+    yield state(done=not stopped)
 
 
 def matched(

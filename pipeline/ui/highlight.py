@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import groupby
 
@@ -11,10 +11,13 @@ from markupsafe import Markup, escape
 from pygments.lexers.python import PythonLexer
 from pygments.token import Comment, Keyword, Name, Number, Operator, String, _TokenType
 
+from pipeline.data.matching import places
+
 MOST_LINES = 400
 MOST_CHARACTERS = 40_000
 LONGEST_LINE = 1_000
-LINES_BEFORE_HIT = 20
+LINES_BEFORE = 6
+"""An excerpt that begins further down shows so many lines before the one that is looked for."""
 
 KINDS: tuple[tuple[_TokenType, str], ...] = (
     (Comment, "comment"),
@@ -31,45 +34,67 @@ def _lexer() -> PythonLexer:
     return PythonLexer(stripnl=False, ensurenl=False)
 
 
-def python_html(code: str, marks: Sequence[str] = ()) -> Markup:
-    """`code` with a span around every token of a kind and `<mark>` around every one of the substrings `marks`."""
-    return Markup("\n").join(_lines(_clean(code), tuple(marks)))
-
-
-def numbered(code: str, marks: Sequence[str] = ()) -> Markup:
-    """`python_html` as list items, one a line; the numbers come from CSS, so that they are never copied."""
-    return Markup("").join(Markup("<li>{}</li>").format(line or " ") for line in _lines(_clean(code), tuple(marks)))
-
-
-def first_hit(code: str, words: Sequence[str]) -> int | None:
-    """The line, from 1, that first contains one of `words`; None when none does."""
-    places = [place for place in (code.find(word) for word in words) if place >= 0]
-    return _clean(code[: min(places)]).count("\n") + 1 if places else None
-
-
-def shortened(code: str, hit: int | None = None) -> tuple[str, int, int]:
-    """What of `code` is shown, the number of its first line, and how many lines are left out.
-
-    From the beginning, unless line `hit` would not be among what is shown: then from a little before it.
+def python_html(code: str, marks: Sequence[str] = (), match: str = "substring") -> Markup:
+    """`code` with a span around every token of a kind and `<mark>` around every one of the keywords `marks`, found as
+    one of matching.MATCHES.
     """
-    lines = _clean(code).rstrip("\n").split("\n")
-    first = max(1, hit - LINES_BEFORE_HIT) if hit is not None and hit > MOST_LINES - LINES_BEFORE_HIT else 1
+    return Markup("\n").join(_lines(clean(code), tuple(marks), match))
+
+
+def numbered(code: str, marks: Sequence[str] = (), match: str = "substring") -> Markup:
+    """`python_html` as list items, one a line; the numbers come from CSS, so that they are never copied."""
+    lines = _lines(clean(code), tuple(marks), match)
+    return Markup("").join(Markup("<li>{}</li>").format(line or " ") for line in lines)
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """What is shown of a file."""
+
+    code: str
+    first: int
+    """Number of its first line, from 1."""
+    last: int
+    num_after: int
+    """Lines behind it that are left out; before it, `first - 1` are."""
+
+
+def excerpt(code: str, line: int = 1) -> Excerpt:
+    """The beginning of `code` or, when that does not reach `line`, what is around it."""
+    lines = clean(code).rstrip("\n").split("\n")
+    shown = _shown(lines)
+    first = 1
+    if line > len(shown):
+        first = max(1, min(line, len(lines)) - LINES_BEFORE)
+        shown = _shown(lines[first - 1 :])
+    last = first + len(shown) - 1
+    return Excerpt("\n".join(shown), first, last, len(lines) - last)
+
+
+def line_of(code: str, keyword: str, match: str = "substring") -> int | None:
+    """Number of the first line that has `keyword`, from 1."""
+    code = clean(code)
+    first = next(places(code, keyword, match), None)
+    return None if first is None else code.count("\n", 0, first[0]) + 1
+
+
+def _shown(lines: Sequence[str]) -> list[str]:
     shown, characters = [], 0
     for line in lines[first - 1 : first - 1 + MOST_LINES]:
         shown.append(line if len(line) <= LONGEST_LINE else line[:LONGEST_LINE] + "…")
         characters += len(shown[-1])
         if characters > MOST_CHARACTERS:
             break
-    return "\n".join(shown), first, len(lines) - len(shown)
+    return shown
 
 
-def _clean(code: str) -> str:
+def clean(code: str) -> str:
     return code.replace("\r\n", "\n").replace("\r", "\n")
 
 
 @lru_cache(maxsize=256)
-def _lines(code: str, marks: tuple[str, ...]) -> tuple[Markup, ...]:
-    marked = _marked(code, marks)
+def _lines(code: str, marks: tuple[str, ...], match: str) -> tuple[Markup, ...]:
+    marked = _marked(code, marks, match)
     lines: list[list[Markup]] = [[]]
     for start, kind, text in _tokens(code):
         for (is_break, is_marked), group in groupby(
@@ -89,13 +114,12 @@ def _tokens(code: str) -> Iterator[tuple[int, str, str]]:
         yield start, next((kind for parent, kind in KINDS if token in parent), ""), text
 
 
-def _marked(code: str, marks: tuple[str, ...]) -> bytearray:
+def _marked(code: str, marks: tuple[str, ...], match: str) -> bytearray:
     """1 for every character of `code` that lies inside one of `marks`, 0 for the others."""
     inside = bytearray(len(code))
-    if marks:
-        pattern = "|".join(re.escape(mark) for mark in sorted(marks, key=len, reverse=True))
-        for match in re.finditer(pattern, code):
-            inside[match.start() : match.end()] = b"\1" * len(match.group())
+    for mark in marks:
+        for start, end in places(code, mark, match):
+            inside[start:end] = b"\1" * (end - start)
     return inside
 
 

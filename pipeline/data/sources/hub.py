@@ -22,7 +22,9 @@ from pipeline.errors import InputError
 if TYPE_CHECKING:
     from datasets import DatasetBuilder
 
-SPEC = re.compile(rf"(?P<repo>{REPO.pattern})(?:@(?P<revision>[^\s:@]+))?(?::(?P<split>[\w.-]+))?(?:#(?P<column>\S+))?")
+SPEC = re.compile(rf"(?P<repo>{REPO.pattern})(?:@(?P<revision>[^\s:@]+))?(?::(?P<split>[\w.-]+))?")
+COMMIT = re.compile(r"[0-9a-f]{40}")
+"""A revision that nobody can move."""
 TABLE_ROWS = 256
 """Rows of a table per batch."""
 
@@ -38,7 +40,7 @@ class HubSource(Source):
             )
         self.spec = f"hub:{name}"
         self._repo, self._revision, self._split = match["repo"], match["revision"], match["split"]
-        self._column = match["column"]
+        self.is_fixed = bool(COMMIT.fullmatch(self._revision or ""))
 
     def shards(self) -> list[LinesShard | TableShard]:
         with hub_faults(f"Dataset {self._repo!r}"):
@@ -74,6 +76,10 @@ class LinesShard:
     def name(self) -> str:
         return _place(self.url)
 
+    @property
+    def key(self) -> LinesShard:
+        return self  # its address names the commit
+
     def pieces(self) -> Iterator[Piece]:
         with hub_faults(f"Dataset {self.repo!r}"):
             from datasets import DownloadConfig
@@ -102,6 +108,10 @@ class TableShard:
     @property
     def name(self) -> str:
         return f"{self.repo} {self.split} {self.number}"
+
+    @property
+    def key(self) -> TableShard:
+        return self  # it names the commit
 
     def pieces(self) -> Iterator[Piece]:
         import polars as pl
