@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.config import MATCHES, MODULE_NAME
@@ -65,12 +66,6 @@ def kept(hits: pl.DataFrame) -> pl.Series:
     import polars as pl
 
     return hits.select(kept=pl.any_horizontal(pl.all())).to_series()
-
-
-def count_imports(content: pl.Series, keyword: str) -> int | None:
-    """How many texts import the module `keyword` or a part of it, at the start of a line; None if it names no module."""
-    pattern = import_pattern(keyword)
-    return None if pattern is None else int(content.str.contains(pattern).sum())
 
 
 def places(text: str, keyword: str, match: str = "substring") -> Iterator[tuple[int, int]]:

@@ -31,6 +31,8 @@ class Scan:
     """Whether the source, or what was asked of it, has been read to its end."""
     progress: float | None = None
     """Share of the source that was read, 0 to 1; None when nobody knows."""
+    extent: Extent | None = None
+    """How large the source is, as far as that is known before it is read."""
     num_remembered: int = 0
     """Rows that came from memory, bad ones counted."""
 
@@ -53,17 +55,19 @@ def scan(
     extent = extent_of(shards)
     started = shown_at = time.perf_counter()
     has_shown_kept = stopped = False
-    progress, num_remembered = None, 0
+    progress: float | None = None
+    num_remembered = 0
 
     def state(*, done: bool) -> Scan:
-        return Scan(report.to_dict(), samples.to_list(), done, progress, num_remembered)
+        return Scan(report.to_dict(), samples.to_list(), done, progress, extent, num_remembered)
 
-    with closing(matched(source.shards(), Matcher(report.keywords, match), limit=limit)) as parts:
-        for batch, hits in parts:
-            report.add(batch, hits)
-            samples.add(batch, hits)
-            progress = batch.progress
-            num_remembered += batch.is_remembered * (len(batch.rows) + len(batch.bad))
+    with closing(matched(shards, Matcher(report.keywords, match), limit=limit)) as parts:
+        for found in parts:
+            report.add(found)
+            samples.add(found)
+            progress = found.batch.progress
+            if found.batch.is_remembered:
+                num_remembered += len(found.batch.rows) + len(found.batch.bad)
             now = time.perf_counter()
             report.seconds += now - started
             if stopped := should_stop():

@@ -80,7 +80,7 @@ def line_of(code: str, keyword: str, match: str = "substring") -> int | None:
 
 def _shown(lines: Sequence[str]) -> list[str]:
     shown, characters = [], 0
-    for line in lines[first - 1 : first - 1 + MOST_LINES]:
+    for line in lines[:MOST_LINES]:
         shown.append(line if len(line) <= LONGEST_LINE else line[:LONGEST_LINE] + "…")
         characters += len(shown[-1])
         if characters > MOST_CHARACTERS:

@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from pipeline.config import DataConfig
-from pipeline.data.sources.remembered import Memory
 from pipeline.errors import BusyError
 from pipeline.ui.texts import t
 
@@ -53,7 +51,6 @@ class Scans:
     """What is being looked at, and what was."""
 
     def __init__(self) -> None:
-        self.memory = Memory()
         self._looks: OrderedDict[Key, _Look] = OrderedDict()
         self._asked: dict[str, Question] = {}
         """The newest question of each browser that still waits for its answer."""

@@ -10,7 +10,7 @@ import itertools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.config import DEFAULT_CORPUS, PRESETS, RECIPES, DataConfig, RunConfig, run_config
 from pipeline.data.matching import MATCHES, MODULE_NAME
@@ -24,14 +24,8 @@ from pipeline.plan import Plan, plan_run
 from pipeline.settings import Settings
 from pipeline.ui.texts import t
 
-if TYPE_CHECKING:
-    from pipeline.data.samples import Sample
-    from pipeline.data.scan import Scan
-
 FIRST_CORPUS = DEFAULT_CORPUS
 """The corpus that the page offers to prepare before the first run."""
-CONCENTRATED = 0.3
-"""Above this share, one repository decides what the figures say."""
 UNKNOWN_TOKENS = 10**9
 """Stands for the size of a corpus that is not prepared yet."""
 CHANGES = (
@@ -66,21 +60,6 @@ def checked_match(match: str | None, keywords: Sequence[str]) -> str:
         for keyword in keywords:
             require(bool(MODULE_NAME.fullmatch(keyword)), "keyword", keyword, t("data.no_module"))
     return match
-
-
-def samples_with(scan: Scan | None, keyword: str) -> list[Sample]:
-    """The samples that have `keyword`; with an empty one, all."""
-    samples = scan.samples if scan else []
-    return [sample for sample in samples if keyword in sample.keywords] if keyword else samples
-
-
-def concentration(report: dict[str, Any]) -> tuple[str, float] | None:
-    """The repository that more than CONCENTRATED of the kept files are from, and its share; None when none is."""
-    for largest in report["repositories"][:1]:
-        share = largest["files"] / report["kept"]
-        if largest["name"] and share > CONCENTRATED:
-            return largest["name"], share
-    return None
 
 
 def new_corpus(

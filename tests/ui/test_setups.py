@@ -112,10 +112,3 @@ def test_a_corpus_without_keywords_is_refused() -> None:
     assert setups.new_corpus("installed", COURSE_KEYWORDS, "import", 4_096.0, 50.0).max_files == 50
     with pytest.raises(InputError, match="vocab_size"):
         setups.new_corpus("installed", COURSE_KEYWORDS, "substring", None, None)
-
-
-def test_a_repository_that_most_kept_files_are_from_is_named() -> None:
-    report = {"kept": 10, "repositories": [{"name": "pandas", "files": 7}, {"name": "other", "files": 3}]}
-    assert setups.concentration(report) == ("pandas", 0.7)
-    assert setups.concentration({"kept": 30, "repositories": [{"name": "pandas", "files": 7}]}) is None
-    assert setups.concentration({"kept": 0, "repositories": []}) is None

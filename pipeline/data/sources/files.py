@@ -8,7 +8,7 @@ from __future__ import annotations
 import glob
 import os
 import stat
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -102,9 +102,8 @@ class FilesShard:
         return _printable(str(self.paths[0]))
 
     @property
-    def key(self) -> Hashable:
-        """Names, sizes and times: of the content, and of the file itself, as the first can be set to anything."""
-        return (self.root, *((str(path), *_state(path)) for path in self.paths))
+    def num_files(self) -> int:
+        return len(self.paths)
 
     def pieces(self) -> Iterator[Piece]:
         small: list[Path] = []
@@ -232,15 +231,6 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return 0
-
-
-def _state(path: Path) -> tuple[int, ...]:
-    """What changes when the file does; empty when it is not there."""
-    try:
-        found = path.stat()
-    except OSError:
-        return ()
-    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _printable(name: str) -> str:

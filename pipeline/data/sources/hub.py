@@ -22,9 +22,7 @@ from pipeline.errors import InputError
 if TYPE_CHECKING:
     from datasets import DatasetBuilder
 
-SPEC = re.compile(rf"(?P<repo>{REPO.pattern})(?:@(?P<revision>[^\s:@]+))?(?::(?P<split>[\w.-]+))?")
-COMMIT = re.compile(r"[0-9a-f]{40}")
-"""A revision that nobody can move."""
+SPEC = re.compile(rf"(?P<repo>{REPO.pattern})(?:@(?P<revision>[^\s:@]+))?(?::(?P<split>[\w.-]+))?(?:#(?P<column>\S+))?")
 TABLE_ROWS = 256
 """Rows of a table per batch."""
 
@@ -40,7 +38,7 @@ class HubSource(Source):
             )
         self.spec = f"hub:{name}"
         self._repo, self._revision, self._split = match["repo"], match["revision"], match["split"]
-        self.is_fixed = bool(COMMIT.fullmatch(self._revision or ""))
+        self._column = match["column"]
 
     def shards(self) -> list[LinesShard | TableShard]:
         with hub_faults(f"Dataset {self._repo!r}"):
@@ -76,10 +74,6 @@ class LinesShard:
     def name(self) -> str:
         return _place(self.url)
 
-    @property
-    def key(self) -> LinesShard:
-        return self  # its address names the commit
-
     def pieces(self) -> Iterator[Piece]:
         with hub_faults(f"Dataset {self.repo!r}"):
             from datasets import DownloadConfig
@@ -108,10 +102,6 @@ class TableShard:
     @property
     def name(self) -> str:
         return f"{self.repo} {self.split} {self.number}"
-
-    @property
-    def key(self) -> TableShard:
-        return self  # it names the commit
 
     def pieces(self) -> Iterator[Piece]:
         import polars as pl

@@ -57,7 +57,6 @@ class InstalledSource(Source):
 
     def __init__(self, distributions: Iterable[Distribution] | None = None) -> None:
         self._distributions = distributions
-        self.is_fixed = distributions is None  # what is installed later is seen by the next process
 
     def shards(self) -> list[InstalledShard]:
         found = importlib.metadata.distributions() if self._distributions is None else self._distributions
@@ -87,10 +86,6 @@ class InstalledShard:
     @property
     def num_files(self) -> int:
         return len(self.files)
-
-    @property
-    def key(self) -> InstalledShard:
-        return self
 
     def pieces(self) -> Iterator[Piece]:
         for start in range(0, max(1, len(self.files)), PIECE_FILES):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
@@ -42,11 +42,11 @@ class Shard(Protocol):
         """Its size where it lies, packed or not; None when nobody knows."""
 
     @property
-    def key(self) -> Hashable:
-        """Equal to that of another shard only when both give the same rows; None when nobody can tell."""
+    def num_files(self) -> int:
+        """Files it lies in."""
 
     def pieces(self) -> Iterator[Piece]:
-        """In the order of its rows, cut at the same places at every reading."""
+        """In the order of its rows."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,6 @@ class Source:
     spec: str
     note: str = ""
     """What its numbers do not show, for people; empty when there is nothing to say."""
-    is_fixed: bool = False
-    """Whether it holds the same for as long as this process lives: then it need not be listed twice."""
 
     def shards(self) -> Sequence[Shard]:
         """Lists what there is, without reading it."""
