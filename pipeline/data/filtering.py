@@ -158,7 +158,7 @@ class _Writer:
         import pyarrow.parquet as parquet
 
         self._schema = arrow.schema([(name, arrow.large_string()) for name in COLUMNS])
-        self._parquet = parquet.ParquetWriter(file, self._schema, compression="zstd", compression_level=3)
+        self._parquet = parquet.ParquetWriter(file, self._schema, compression="zstd", compression_level=1)
         self._pending: list[pl.DataFrame] = []
         self._num_bytes = 0
 
