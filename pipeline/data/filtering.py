@@ -197,7 +197,7 @@ class _Writer:
                 *((name, arrow.large_binary()) for name, is_there in compared.items() if is_there),
             ]
         )
-        self._parquet = parquet.ParquetWriter(file, self._schema, compression="zstd", compression_level=3)
+        self._parquet = parquet.ParquetWriter(file, self._schema, compression="zstd", compression_level=1)
         self._pending: list[pl.DataFrame] = []
         self._num_bytes = 0
 

@@ -33,7 +33,7 @@ from pipeline.data.sources.batch import (
     Row,
     content_bytes,
 )
-from pipeline.data.sources.packing import StreamError, unpacked
+from pipeline.data.sources.packing import CHUNK, StreamError, unpacked
 from pipeline.data.sources.shard import Piece
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -232,8 +232,9 @@ def _fitting(block: Block) -> Iterator[Block | BadRow]:
 def _line_ends(data: bytes) -> int:
     import numpy as np
 
-    # Not data.count: that holds up the other threads.
-    return int(np.count_nonzero(np.frombuffer(data, np.uint8) == 10))
+    # Not data.count: that holds up the other threads. In parts, as comparing the whole would fill fresh memory.
+    values = np.frombuffer(data, np.uint8)
+    return sum(int(np.count_nonzero(values[start : start + CHUNK] == 10)) for start in range(0, len(values), CHUNK))
 
 
 def _opens_document(line: bytes) -> bool:
