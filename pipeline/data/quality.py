@@ -6,21 +6,19 @@ so that a file's fate is the same on every scan and in every process. A line end
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pipeline.data.split import place_of
 from pipeline.quality import QualityConfig
 
 if TYPE_CHECKING:
-    import numpy as np
     import polars as pl
 
 GENERATED = "auto-generated"
 LONG_LINE = "a long line"
 LONG_LINES = "long lines on average"
 FEW_ALPHANUMERIC = "few letters and digits"
-DENSE_TOKENS = "few characters per token"
 TEST = "test or configuration"
 NO_KEYWORD = "no def, class, for or while"
 FEW_ASSIGNMENTS = "few assignments"
@@ -38,24 +36,13 @@ ASCII = bytes(range(128))
 def reasons(rows: pl.DataFrame, config: QualityConfig) -> pl.Series:
     """For each of `rows` (the course's columns) the first rule that removes it; null where it stays.
 
-    Characters per token are not among the rules: `token_reasons` has them.
+    Characters per token are not among the rules: whoever writes the tokens counts them.
     """
     import polars as pl
 
     names = [pl.when(rule).then(pl.lit(name)) for name, rule in _rules(rows, config)]
     nothing = pl.repeat(None, pl.len(), dtype=pl.String)
     return _with_unix_lines(rows).select(reason=pl.coalesce([*names, nothing])).to_series()
-
-
-def token_reasons(rows: pl.DataFrame, num_tokens: Sequence[int] | np.ndarray, config: QualityConfig) -> pl.Series:
-    """As `reasons`, for a file of few characters per token; `num_tokens`: one count per row. No tokens: it stays."""
-    import polars as pl
-
-    if config.min_characters_per_token is None:
-        return pl.repeat(None, len(rows), dtype=pl.String, eager=True).alias("reason")
-    least = pl.Series("least", num_tokens, dtype=pl.Int64) * config.min_characters_per_token
-    is_dense = pl.col("content").str.len_chars() < least
-    return rows.select(reason=pl.when(is_dense).then(pl.lit(DENSE_TOKENS))).to_series()
 
 
 def _rules(rows: pl.DataFrame, config: QualityConfig) -> Iterator[tuple[str, pl.Expr]]:
@@ -118,7 +105,7 @@ def _count_alphanumeric(texts: pl.Series) -> pl.Series:
 
 
 def _num_alphanumeric(text: bytes) -> int:
-    """As `sum(map(str.isalnum, text))`, but bytes are compared at once, ten times as fast as a pattern counts them."""
+    """As `sum(map(str.isalnum, text))`, but bytes are compared all at once."""
     import numpy as np
 
     codes = np.frombuffer(text, np.uint8)

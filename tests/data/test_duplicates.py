@@ -1,94 +1,225 @@
 from __future__ import annotations
 
-import os
+import hashlib
 import random
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from pipeline.data.duplicates import EXACT, NEAR, Duplicates, exact_keys, signatures
-from pipeline.environment import ROOT
-from pipeline.quality import QualityConfig
+from pipeline.data.duplicates import (
+    EXACT,
+    MIN_TOKENS,
+    NEAR,
+    NUM_PERMUTATIONS,
+    Duplicates,
+    ExactDuplicates,
+    NearDuplicates,
+    exact_keys,
+    rows_per_band,
+    signatures,
+)
+from pipeline.quality import NO_RULES, QualityConfig
 from tests.data.examples import batch, row
 
-IN_ANOTHER_PROCESS = """
-import hashlib, sys
-from pipeline.data.duplicates import exact_keys, signatures
-from tests.data.test_duplicates import rows_of, words
-rows = rows_of(*(words(number) for number in range(20)))
-print(hashlib.sha256(b"".join(exact_keys(rows)) + signatures(rows).tobytes()).hexdigest())
-"""
+ROOT = Path(__file__).resolve().parents[2]
 
 
-def rows_of(*texts: str) -> pl.DataFrame:
-    return batch(
-        [row(number, content=text, repo_name="r", path=f"{number}.py") for number, text in enumerate(texts)]
-    ).rows
+def frame(*texts: str) -> pl.DataFrame:
+    return batch([row(number, content=text) for number, text in enumerate(texts)]).rows
 
 
-def words(seed: int, num_words: int = 200) -> str:
-    chosen = random.Random(seed)
-    return " ".join(f"name_{chosen.randrange(10**9)}" for _ in range(num_words))
+def pair(jaccard: float, number: int, num_words: int = 200) -> tuple[str, str]:
+    """Two texts whose sets of words have this similarity; other words for every `number`."""
+    num_common = round(2 * num_words * jaccard / (1 + jaccard))
+    common = [f"w{number}_{word}" for word in range(num_common)]
+    own = [[f"{side}{number}_{word}" for word in range(num_words - num_common)] for side in "ab"]
+    return " ".join(common + own[0]), " ".join(own[1] + common)
 
 
-def changed(text: str, num_words: int) -> str:
-    """`text` with so many of its words replaced: of n words, a Jaccard similarity of (n - k) / (n + k)."""
-    parts = text.split()
-    return " ".join([*(f"other_{number}" for number in range(num_words)), *parts[num_words:]])
+def share_found(jaccard: float, threshold: float = 0.85, num_pairs: int = 200) -> float:
+    """Of pairs so similar, how many are found, all in one index."""
+    index = NearDuplicates(threshold)
+    pairs = [pair(jaccard, number) for number in range(num_pairs)]
+    for number, print_ in enumerate(signatures(frame(*(first for first, _ in pairs)))):
+        assert index.add(print_, str(number)) is None
+    found = [index.add(print_, "later") for print_ in signatures(frame(*(second for _, second in pairs)))]
+    assert all(name in (None, str(number)) for number, name in enumerate(found))
+    return sum(name is not None for name in found) / num_pairs
 
 
-def found(config: QualityConfig, *texts: str) -> list[tuple[str | None, str | None]]:
-    reasons, of = Duplicates(config).find(rows_of(*texts))
-    return list(zip(reasons.to_list(), of, strict=True))
+# ---- exact ----
+@given(st.lists(st.text(alphabet=st.sampled_from("ab \t\n\r\x0b\x1c\x85\u00a0\u3000é\0")), max_size=10))
+def test_texts_that_differ_in_white_space_only_have_one_key(texts: list[str]) -> None:
+    keys = exact_keys(frame(*texts))
+    bare = ["".join(text.split()) for text in texts]
+    assert [keys.index(key) for key in keys] == [bare.index(text) for text in bare]
 
 
-def test_texts_that_differ_in_white_space_only_are_one_and_the_first_stays() -> None:
-    config = QualityConfig(drop_exact_duplicates=True)
-    texts = ("x = 1\n", "x=1", "x\u00a0=\t1\r\n", "x = 2\n", "x = 1")
-    assert found(config, *texts) == [
-        (None, None),
-        (EXACT, "r/0.py"),
-        (EXACT, "r/0.py"),
-        (None, None),
-        (EXACT, "r/0.py"),
+def test_a_key_is_blake2b_of_what_is_not_white_space() -> None:
+    keys = [hashlib.blake2b(text, digest_size=16).digest() for text in (b"x=1", "é=中".encode(), b"")]
+    assert exact_keys(frame("x = 1\n", "é =\u3000中", "")) == keys
+
+
+def test_the_first_of_equal_files_stays() -> None:
+    seen = ExactDuplicates()
+    assert [seen.add(key, name) for key, name in [(b"1", "a"), (b"2", "b"), (b"1", "c"), (b"1", "a")]] == [
+        None,
+        None,
+        "a",
+        "a",
     ]
 
 
-def test_near_files_go_and_others_stay() -> None:
-    config = QualityConfig(near_duplicate_jaccard=0.85)
-    text = words(1)
-    near, far = changed(text, 4), changed(text, 40)  # similarities of 0.96 and 0.67
-    assert found(config, text, near, far, words(2)) == [(None, None), (NEAR, "r/0.py"), (None, None), (None, None)]
-    assert found(QualityConfig(near_duplicate_jaccard=0.6), text, far)[1] == (NEAR, "r/0.py"), "control"
+# ---- near ----
+def test_order_and_repetition_of_words_leave_the_signature_as_it_is() -> None:
+    words = [f"word{number}" for number in range(500)]
+    shuffled = words * 3
+    random.Random(0).shuffle(shuffled)
+    first, second, other = signatures(frame(" ".join(words), "\n=+-é".join(shuffled), " ".join(words[1:])))
+    assert (first == second).all()
+    assert not (first == other).all()
 
 
-def test_few_words_are_near_nothing() -> None:
-    assert found(QualityConfig(near_duplicate_jaccard=0.85), "a b c", "a b c") == [(None, None), (None, None)]
+@pytest.mark.parametrize("jaccard", [0.3, 0.7, 0.85, 0.95])
+def test_equal_places_estimate_the_jaccard_similarity(jaccard: float) -> None:
+    pairs = [pair(jaccard, number) for number in range(100)]
+    prints = [signatures(frame(*texts)) for texts in zip(*pairs, strict=True)]
+    assert abs((prints[0] == prints[1]).mean() - jaccard) < 0.01
 
 
-def test_batches_that_follow_each_other_are_compared_too() -> None:
-    duplicates = Duplicates(QualityConfig(drop_exact_duplicates=True, near_duplicate_jaccard=0.85))
-    text = words(3)
-    assert duplicates.find(rows_of(text))[0].to_list() == [None]
-    assert duplicates.find(rows_of(text, changed(text, 2)))[0].to_list() == [EXACT, NEAR]
+def test_files_of_seven_tenths_the_same_words_stay_and_of_nineteen_twentieths_go() -> None:
+    assert share_found(0.7) == 0
+    assert share_found(0.95) == 1
 
 
-def test_keys_and_signatures_are_the_same_in_every_process() -> None:
-    def there(seed: str) -> str:
-        command = [sys.executable, "-c", IN_ANOTHER_PROCESS]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": seed}
-        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
-
-    assert there("1") == there("2")
-    rows = rows_of(words(1), words(2))
-    assert exact_keys(rows) == exact_keys(rows[:1]) + exact_keys(rows[1:])
-    assert signatures(rows)[1].tolist() == signatures(rows[1:])[0].tolist()
+def test_at_the_threshold_half_are_found_as_the_estimate_goes_either_way() -> None:
+    assert 0.3 < share_found(0.85) < 0.7
 
 
-def test_estimates_of_similarity_are_near_the_truth() -> None:
-    text = words(5, 400)
-    for num_words in (20, 60, 120):
-        truth = (400 - num_words) / (400 + num_words)
-        one, two = signatures(rows_of(text, changed(text, num_words)))
-        assert abs((one == two).mean() - truth) < 0.1  # four standard deviations of 256 places
+@pytest.mark.parametrize("threshold", [0.5, 0.85, 0.95, 1.0])
+def test_whoever_is_clearly_above_the_threshold_is_found_whatever_the_threshold(threshold: float) -> None:
+    assert share_found(min(1.0, threshold + 0.12), threshold) == 1
+
+
+def test_a_band_is_as_long_as_it_may_be() -> None:
+    assert [rows_per_band(jaccard) for jaccard in (0.5, 0.85, 1.0)] == [3, 10, NUM_PERMUTATIONS]
+
+
+def test_the_earliest_near_file_is_named() -> None:
+    prints = signatures(frame(*(pair(0.9, 1)), pair(0.95, 1)[0]))
+    index = NearDuplicates(0.8)
+    assert index.add(prints[0], "first") is None
+    assert index.add(prints[1], "second") == "first"
+    assert index.add(prints[2], "third") == "first"
+
+
+def test_a_removed_file_removes_no_other() -> None:
+    words = [f"word{number}" for number in range(260)]
+    prints = signatures(frame(*(" ".join(words[start : start + 200]) for start in (0, 8, 60))))
+    index = NearDuplicates(0.85)
+    assert [index.add(print_, name) for print_, name in zip(prints, "abc", strict=True)] == [None, "a", None]
+
+
+def test_files_that_meet_in_a_band_and_are_not_near_all_stay() -> None:
+    base = np.arange(NUM_PERMUTATIONS, dtype=np.uint32)
+    prints = [np.where(np.arange(NUM_PERMUTATIONS) < 10, base, base + 1_000 * number) for number in range(1, 6)]
+    index = NearDuplicates()
+    assert [index.add(print_.astype(np.uint32), str(n)) for n, print_ in enumerate(prints)] == [None] * 5
+    assert [index.add(print_.astype(np.uint32), "again") for print_ in prints] == list("01234")
+
+
+def test_too_few_words_are_near_nothing() -> None:
+    nine, ten = "a " * (MIN_TOKENS - 1), "a " * MIN_TOKENS
+    prints = signatures(frame(nine, nine, ten, ten, "", "\n\n", "é" * 99, "\0"))
+    assert (prints[[0, 1, 4, 5, 6, 7]] == 2**32 - 1).all()
+    index = NearDuplicates()
+    assert [index.add(print_, str(number)) for number, print_ in enumerate(prints)] == [
+        *[None, None, None, "2"],
+        *[None] * 4,
+    ]
+
+
+def test_signatures_written_by_an_earlier_version_can_still_be_compared() -> None:
+    (print_,) = signatures(frame("one two three four five six seven eight nine ten"))
+    assert hashlib.sha256(print_.astype("<u4").tobytes()).hexdigest()[:16] == "9f87db11604e7a1d", (
+        "rensa's algorithm has changed"
+    )
+
+
+def test_no_rows_have_no_signatures() -> None:
+    found = signatures(frame())
+    assert (found.shape, found.dtype) == ((0, NUM_PERMUTATIONS), np.uint32)
+
+
+def test_one_line_of_5_mb_has_a_signature() -> None:
+    long = "value = 1;" * 500_000
+    first, second = signatures(frame(long, "value = 1; " * 10))
+    assert (first == second).all()
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.text(alphabet=st.sampled_from("abc _1é\n"), min_size=20, max_size=60), max_size=12), st.data())
+def test_a_signature_depends_on_its_row_alone(texts: list[str], data: st.DataObject) -> None:
+    cut = data.draw(st.integers(0, len(texts)))
+    pieces = [signatures(frame(*part)) for part in (texts[:cut], texts[cut:])]
+    assert (np.concatenate(pieces) == signatures(frame(*texts))).all()
+
+
+IN_A_PROCESS = """
+import hashlib
+from pipeline.data.duplicates import exact_keys, signatures
+from tests.data.test_duplicates import frame, pair
+rows = frame(*[text for number in range(300) for text in pair(0.9, number)])
+print(hashlib.sha256(signatures(rows).tobytes() + b"".join(exact_keys(rows))).hexdigest())
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_agree_on_every_key_and_signature() -> None:
+    """With other seeds of Python's own hash and other numbers of threads."""
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", IN_A_PROCESS],
+            cwd=ROOT,
+            env={"PYTHONHASHSEED": str(number), "RAYON_NUM_THREADS": str(number), "PATH": ""},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for number in (1, 2)
+    }
+    assert len(digests) == 1
+
+
+# ---- both ----
+def test_duplicates_are_told_by_kind_with_what_they_duplicate() -> None:
+    first, near = pair(0.95, 1)
+    rows = frame(first, "x = 1", near, first.replace(" ", "\n"), "x=1")
+    reasons, of = Duplicates(QualityConfig.as_codeparrot()).find(rows)
+    assert reasons.to_list() == [None, None, NEAR, EXACT, EXACT]
+    names = [f"{repo}/{path}" for repo, path in rows.select("repo_name", "path").iter_rows()]
+    assert of == [None, None, names[0], names[0], names[1]]
+
+
+def test_what_other_processes_computed_gives_the_same_in_any_batches() -> None:
+    rows = frame(*[text for number in range(20) for text in pair(0.9, number % 7)])
+    config = QualityConfig.as_codeparrot()
+    whole = Duplicates(config).find(rows)
+    parts = Duplicates(config)
+    reasons, of = [], []
+    for part in (rows[:13], rows[13:14], rows[14:]):
+        found = parts.find(part, exact_keys(part), signatures(part))
+        reasons += found[0].to_list()
+        of += found[1]
+    assert (reasons, of) == (whole[0].to_list(), whole[1])
+
+
+def test_without_rules_there_are_no_duplicates() -> None:
+    reasons, of = Duplicates(NO_RULES).find(frame("x", "x"))
+    assert (reasons.dtype, reasons.to_list(), of) == (pl.String, [None, None], [None, None])
