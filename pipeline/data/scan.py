@@ -33,6 +33,9 @@ class Scan:
     """Share of the source that was read, 0 to 1; None when nobody knows."""
     extent: Extent | None = None
     """How large the source is, as far as that is known before it is read."""
+    source: str = ""
+    """What it looks at, as `open_source` names it."""
+    match: str = "substring"
 
 
 def scan(
@@ -50,7 +53,7 @@ def scan(
     `should_stop` says so, which then is not `done`.
     """
     report, samples, shards = Report(keywords), Samples(), source.shards()
-    extent = extent_of(shards)
+    of: dict[str, Any] = {"extent": extent_of(shards), "source": source.spec, "match": match}
     started = shown_at = time.perf_counter()
     has_shown_kept = stopped = False
     progress = None
@@ -65,9 +68,9 @@ def scan(
                 break
             if now - shown_at >= SHOW_EVERY_SECONDS or (report.kept and not has_shown_kept):
                 shown_at, has_shown_kept = now, report.kept > 0
-                yield Scan(report.to_dict(), samples.to_list(), done=False, progress=progress, extent=extent)
+                yield Scan(report.to_dict(), samples.to_list(), done=False, progress=progress, **of)
             started = time.perf_counter()  # what the viewer took is not the scan's
-    yield Scan(report.to_dict(), samples.to_list(), done=not stopped, progress=progress, extent=extent)
+    yield Scan(report.to_dict(), samples.to_list(), done=not stopped, progress=progress, **of)
 
 
 def matched(

@@ -11,6 +11,7 @@ import pytest
 
 from pipeline.environment import ROOT
 from pipeline.ui.charts import CHARTS
+from pipeline.ui.corpus_setup import FIELDS, RULES
 from pipeline.ui.data_tab import SOURCES
 from pipeline.ui.markup import GLYPHS
 from pipeline.ui.setups import CHANGES
@@ -32,6 +33,10 @@ COMPUTED = {
     "pick.": {chart.name for chart in CHARTS} | {"runs", "pushes", "log"},
     "train.": set(CHANGES),
     "data.source.": set(SOURCES),
+    "prepare.": {*FIELDS, "workers"} - {"vocab_size"},
+    "prepare.windows.": {"join", "drop"},
+    "quality.": set(RULES),
+    "inspect.quantile.": {"0", "25", "50", "75", "100"},
 }
 """Keys that are put together, by their beginning: every one of them."""
 
