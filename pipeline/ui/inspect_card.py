@@ -29,7 +29,7 @@ class InspectCard:
                 self.own = ask(
                     gr.Textbox,
                     label=t("inspect.own"),
-                    placeholder=t("inspect.own"),
+                    placeholder=t("inspect.own.example"),
                     show_label=False,
                     container=False,
                     max_lines=1,
