@@ -54,6 +54,7 @@ def share_found(jaccard: float, threshold: float = 0.85, num_pairs: int = 200) -
 
 
 # ---- exact ----
+@settings(deadline=None)
 @given(st.lists(st.text(alphabet=st.sampled_from("ab \t\n\r\x0b\x1c\x85\u00a0\u3000é\0")), max_size=10))
 def test_texts_that_differ_in_white_space_only_have_one_key(texts: list[str]) -> None:
     keys = exact_keys(frame(*texts))
@@ -111,12 +112,14 @@ def test_a_band_is_as_long_as_it_may_be() -> None:
     assert [rows_per_band(jaccard) for jaccard in (0.5, 0.85, 1.0)] == [3, 10, NUM_PERMUTATIONS]
 
 
-def test_the_earliest_near_file_is_named() -> None:
-    prints = signatures(frame(*(pair(0.9, 1)), pair(0.95, 1)[0]))
-    index = NearDuplicates(0.8)
-    assert index.add(prints[0], "first") is None
-    assert index.add(prints[1], "second") == "first"
-    assert index.add(prints[2], "third") == "first"
+def test_the_earliest_of_two_near_files_is_named() -> None:
+    words = [f"word{number}" for number in range(240)]
+    prints = signatures(frame(*(" ".join(words[start : start + 200]) for start in (0, 40, 20))))
+    index = NearDuplicates(0.75)
+    assert [index.add(print_, name) for print_, name in zip(prints, "abc", strict=True)] == [None, None, "a"]
+    assert NearDuplicates(0.75).add(prints[2], "c") is None
+    index = NearDuplicates(0.75)
+    assert [index.add(prints[number], "abc"[number]) for number in (1, 0, 2)] == [None, None, "b"]
 
 
 def test_a_removed_file_removes_no_other() -> None:
@@ -132,6 +135,16 @@ def test_files_that_meet_in_a_band_and_are_not_near_all_stay() -> None:
     index = NearDuplicates()
     assert [index.add(print_.astype(np.uint32), str(n)) for n, print_ in enumerate(prints)] == [None] * 5
     assert [index.add(print_.astype(np.uint32), "again") for print_ in prints] == list("01234")
+
+
+def test_every_file_of_a_band_is_compared() -> None:
+    """Five files share one band; who is near one of them and shares no other band with it is still found."""
+    base = np.arange(NUM_PERMUTATIONS, dtype=np.uint32)
+    prints = [np.where(base < 10, base, base + np.uint32(1_000 * number)) for number in range(5)]
+    index = NearDuplicates()
+    assert [index.add(print_, str(number)) for number, print_ in enumerate(prints)] == [None] * 5
+    for number, print_ in enumerate(prints):
+        assert index.add(np.where((base % 10 == 0) & (base > 0), 7, print_), "later") == str(number)
 
 
 def test_too_few_words_are_near_nothing() -> None:

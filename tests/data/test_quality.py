@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.data import quality
@@ -101,6 +101,7 @@ def test_unusual_texts_are_judged_too(text: str, name: str | None) -> None:
     assert found == name
 
 
+@settings(deadline=None)
 @given(TEXTS, st.floats(0.05, 1))
 def test_letters_and_digits_are_pythons_own(texts: list[str], share: float) -> None:
     found = reasons(frame(*texts), QualityConfig(min_alphanumeric_share=share))
@@ -108,6 +109,7 @@ def test_letters_and_digits_are_pythons_own(texts: list[str], share: float) -> N
     assert found.is_not_null().to_list() == [value < share for value in shares]
 
 
+@settings(deadline=None)
 @given(TEXTS, st.integers(1, 20))
 def test_lines_are_those_that_end_with_lf_crlf_or_cr(texts: list[str], most: int) -> None:
     lines = [_unix(text).removesuffix("\n").split("\n") for text in texts]

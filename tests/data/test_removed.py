@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 import polars as pl
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.data.removed import MAX_EXAMPLES, Removed
@@ -36,6 +36,7 @@ def names(number: int) -> dict[str, str]:
     return {name: row(number)[name] for name in ("repo_name", "path")}
 
 
+@settings(deadline=None)
 @given(st.lists(RULES, max_size=20), st.lists(RULES, max_size=20))
 def test_parts_merged_in_order_are_the_whole(first: list[str | None], second: list[str | None]) -> None:
     rows = batch([row(number) for number in range(len(first + second))]).rows
