@@ -95,19 +95,6 @@ def length_words(report: dict[str, Any]) -> str:
     )
 
 
-def parts(report: dict[str, Any], match: str) -> dict[str, Any]:
-    """What the templates of a saved report's parts need beside it."""
-    return {
-        "course_rate": COURSE_KEPT_RATE,
-        "axis": RateAxis.of(report),
-        "warnings": warnings(report, ""),
-        "is_recount": False,
-        "match": match,
-        "reasons": bad_rows(report),
-        "skipped": report["skipped"],
-    }
-
-
 def warnings(report: dict[str, Any], note: str = "") -> list[str]:
     """What the numbers hide: a repository that speaks for all, and what the source says of itself."""
     return [text for text in (dominance(report), note) if text]
