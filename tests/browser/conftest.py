@@ -133,7 +133,7 @@ def field(tab: Tab, elem_id: str) -> Locator:
 
 def look_at(tab: Tab, folder: Path) -> None:
     """Scan `folder` on the Data tab, to its end."""
-    tab.locator(".segments label", has_text="Files").click()
+    tab.get_by_test_id("Files-radio-label").click()
     tab.get_by_label("File, glob or folder").fill(str(folder))
     tab.locator("#scan").click()
     expect(tab.locator("#largest")).to_contain_text(folder.name)

@@ -149,7 +149,7 @@ def test_hostile_names_stay_text(finished_page: Page, open_tab: OpenTab, known_c
 
 def test_a_cancelled_scan_keeps_what_it_counted_and_goes_on_from_memory(finished_page: Page, open_tab: OpenTab) -> None:
     tab = open_tab(finished_page.url)
-    tab.locator(".segments label", has_text="Files").click()
+    tab.get_by_test_id("Files-radio-label").click()
     tab.get_by_label("File, glob or folder").fill(f"{sys.prefix}/.")  # large: it is still going when Cancel is pressed
     tab.locator("#scan").click()
     expect(tab.locator("#scan-progress")).to_contain_text(re.compile("[1-9][0-9,]* of at most 20,000 files"))

@@ -24,7 +24,7 @@ EVIL = "<img src=x onerror=document.title='hacked'>"
 
 def test_a_missing_file_is_named_as_text(finished_page: Page, open_tab: OpenTab) -> None:
     tab = open_tab(finished_page.url)
-    tab.locator(".segments label", has_text="Files").click()
+    tab.get_by_test_id("Files-radio-label").click()
     tab.get_by_label("File, glob or folder").fill(sys.prefix)  # large enough to be still going when the next one comes
     tab.locator("#scan").click()
     expect(tab.locator("#scan-progress")).to_contain_text(re.compile("[1-9].* of at most 20,000 files"))
