@@ -12,6 +12,18 @@ const acts = {
     button.closest('.picked').dataset.shown = button.dataset.name;
     for (const other of button.parentElement.children) other.setAttribute('aria-pressed', other === button);
   },
+  // To a keyword's first line, inside its own card; the arrow keys go on from there.
+  jump: (button) => {
+    const code = button.closest('.card').querySelector('.code');
+    const line = code.children[button.dataset.item];
+    code.querySelectorAll('.here').forEach((other) => other.classList.remove('here'));
+    line.classList.add('here');
+    code.focus({ preventScroll: true });
+    code.scrollTop = line.offsetTop - code.offsetTop - code.clientHeight / 3;
+    const mark = line.querySelector('mark');
+    code.scrollLeft = mark && mark.offsetLeft > code.clientWidth * 0.8 ? mark.offsetLeft - code.clientWidth / 2 : 0;
+    code.scrollIntoView({ block: 'nearest' });
+  },
   copy: async (button) => {
     const field = button.parentElement.querySelector('input');
     field.select();
@@ -24,6 +36,17 @@ document.addEventListener('click', (event) => {
   const button = event.target.closest('[data-act]');
   if (button && acts[button.dataset.act]) acts[button.dataset.act](button);
 });
+
+// What is typed among chips becomes one at a comma, and when something else is pressed: nobody loses a word to a missing Enter.
+const enter = (input) => input.dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter', bubbles: true }));
+document.addEventListener('keydown', (event) => {
+  if (event.key !== ',' || !event.target.closest('.chips')) return;
+  event.preventDefault();
+  if (event.target.value.trim()) enter(event.target);
+}, true);
+document.addEventListener('focusout', (event) => {
+  if (event.target.matches('.chips input') && event.target.value.trim()) enter(event.target);
+}, true);
 
 const asked = new URLSearchParams(location.search);
 if (!asked.get('__theme') && kept('studio-theme')) {

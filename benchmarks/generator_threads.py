@@ -7,9 +7,13 @@ One process measures, a second one multiplies matrices on all cores as a trainin
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parents[1])  # this folder has a tokenize.py, which is not Python's own
+
 import os
 import subprocess
-import sys
 import time
 
 import torch

@@ -11,16 +11,19 @@ the speeds, ours to the course's, and what was checked of the ids.
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parents[1])  # this folder has a tokenize.py, which is not Python's own
+
 import argparse
 import json
 import os
 import statistics
-import sys
 import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np

@@ -3,6 +3,7 @@
 Read it in the order the data flows:
 
     settings, config   where this instance lives; what a run is (presets and recipes: one table)
+    quality, fields    rules that remove files; fields of configuration as people write them
     files, folders     how anything reaches the disk; where every file lies and who writes it
     manifest           a folder's list of its own files: how a checkpoint or a revision proves that it is whole
     environment, http  what a process we start may see; how long the Hub may keep us waiting

@@ -19,6 +19,7 @@ from pipeline.errors import InputError, PipelineError, require
 from pipeline.folders import Home
 from pipeline.generation.settings import Sampling
 from pipeline.jobs import requests, views
+from pipeline.quality import quality_config
 from pipeline.settings import Settings
 
 app = typer.Typer(
@@ -41,7 +42,7 @@ MatchOption = Annotated[
 ]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Id of a run.")]
 
-LIST_OPTIONS = ("--keyword", "--set")
+LIST_OPTIONS = ("--keyword", "--set", "--quality")
 """Options that take several values after one name, as in `--keyword pandas numpy`."""
 
 
@@ -63,7 +64,10 @@ def preview(
     for look in scan(open_source(data.source), data.keywords, match=data.match, limit=limit):
         console.progress(f"{look.report['scanned']:,} files scanned, {look.report['kept']:,} kept")
         last = look
-    report = last.report
+    report, extent = last.report, last.extent
+    if extent is not None:
+        size = f", {extent.num_bytes / 1e6:,.1f} MB" if extent.num_bytes else ""
+        console.line(f"{data.source}: {extent.num_files:,} files{size}")
     console.line(f"kept rate {report['keep_rate']:.2%} (the course's: {COURSE_KEPT_RATE:.2%})")
     console.table(
         ("keyword", "files", "rate"),
@@ -88,6 +92,12 @@ def prepare(
     max_files: Annotated[int | None, typer.Option(help="Stop after this many kept files.")] = None,
     max_validation_files: Annotated[
         int | None, typer.Option(help="The same for the files of --validation-source.")
+    ] = None,
+    as_codeparrot: Annotated[
+        bool, typer.Option("--as-codeparrot", help="Remove duplicates and poor files as CodeParrot did.")
+    ] = False,
+    quality: Annotated[
+        list[str] | None, typer.Option("--quality", help="key=value: a rule that removes files; see QualityConfig.")
     ] = None,
     windows: Annotated[
         str, typer.Option(help="join: nothing is lost; drop: the course's windows.")
@@ -116,6 +126,7 @@ def prepare(
         validation_source=validation_source,
         max_files=max_files,
         max_validation_files=max_validation_files,
+        quality=quality_config(_changes("--quality", quality or []), as_codeparrot=as_codeparrot),
         windows=windows,
         tokenizer=tokenizer,
         vocab_size=vocab_size,
@@ -171,7 +182,7 @@ def train(
 ) -> None:
     """Train a GPT-2 from scratch; stays until the last checkpoint is in the registry."""
     settings, console = Settings.from_environment(), Console(as_json=json)
-    changes = _changes(set_ or [])
+    changes = _changes("--set", set_ or [])
     if max_steps is not None:
         changes["max_steps"] = max_steps
     run = requests.start_training(
@@ -300,19 +311,29 @@ def score(
 
 
 @app.command()
-def publish(json: Json = False) -> None:
-    """Put every complete checkpoint into the registry and, with PIPELINE_HUB_REPO set, onto the Hub, what it refused before too."""
-    from pipeline.hub.publisher import Publisher
+def publish(
+    corpus: Annotated[str | None, typer.Option(help="Id of a corpus to push as a dataset, with --dataset.")] = None,
+    dataset: Annotated[str | None, typer.Option(metavar="OWNER/NAME", help="The dataset on the Hub.")] = None,
+    private: Annotated[bool, typer.Option("--private", help="Make the dataset private if there is none yet.")] = False,
+    json: Json = False,
+) -> None:
+    """Put every complete checkpoint into the registry and, with PIPELINE_HUB_REPO set, onto the Hub, what it refused before too.
 
+    With --corpus and --dataset: push that corpus to the Hub as a dataset instead.
+    """
     settings, console = Settings.from_environment(), Console(as_json=json)
-    Publisher(settings, again=True).run()
-    home = Home(settings.home)
-    rows = [{"run": folder.id, **row} for folder in home.runs() for row in views.latest_pushes(folder)]
-    console.table(
-        ("run", "step", "state", "revision", "error"),
-        [(row["run"], row["step"], row["state"], row.get("revision"), row.get("error")) for row in rows],
-    )
-    console.document(rows)
+    if corpus is not None and dataset is not None:
+        return _publish_corpus(settings, console, corpus, dataset, private=private)
+    for option, is_given in (
+        ("--corpus", corpus is not None),
+        ("--dataset", dataset is not None),
+        ("--private", private),
+    ):
+        if is_given:
+            raise InputError(
+                f"{option} pushes a corpus; give both --corpus ID and --dataset OWNER/NAME, or leave it out."
+            )
+    _publish_checkpoints(settings, console)
 
 
 @app.command()
@@ -354,12 +375,12 @@ def _repeat_lists(arguments: list[str]) -> list[str]:
     return spread
 
 
-def _changes(pairs: list[str]) -> dict[str, Any]:
+def _changes(option: str, pairs: list[str]) -> dict[str, Any]:
     changes = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name:
-            raise InputError(f"--set is {pair!r}; write it as key=value, for example learning_rate=0.001.")
+            raise InputError(f"{option} is {pair!r}; write it as key=value, with the name of a field before the sign.")
         changes[name.strip()] = value
     return changes
 
@@ -376,6 +397,28 @@ def _stay(settings: Settings, console: Console, run: str, *, detach: bool) -> No
             view = follow_run(settings, run, console.show_run)
         _check_ended(view)
     console.document(view.to_dict())
+
+
+def _publish_corpus(settings: Settings, console: Console, corpus: str, dataset: str, *, private: bool) -> None:
+    from pipeline.hub.dataset import push_corpus
+
+    requests.find_corpus(settings, corpus)
+    pushed = push_corpus(settings, corpus, dataset, private=private, say=console.progress)
+    console.line(str(pushed))
+    console.document(pushed.to_dict())
+
+
+def _publish_checkpoints(settings: Settings, console: Console) -> None:
+    from pipeline.hub.publisher import Publisher
+
+    Publisher(settings, again=True).run()
+    home = Home(settings.home)
+    rows = [{"run": folder.id, **row} for folder in home.runs() for row in views.latest_pushes(folder)]
+    console.table(
+        ("run", "step", "state", "revision", "error"),
+        [(row["run"], row["step"], row["state"], row.get("revision"), row.get("error")) for row in rows],
+    )
+    console.document(rows)
 
 
 def _check_ended(view: views.RunView | views.CorpusView) -> None:

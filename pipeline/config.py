@@ -7,15 +7,14 @@ Figures of the recipes: Hugging Face LLM course, chapter 7, section 6.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import re
-import types
-import typing
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.errors import InputError, require
+from pipeline.errors import require
+from pipeline.fields import known, parsed
+from pipeline.quality import NO_RULES, QualityConfig
 
 MATCHES = ("substring", "identifier", "import")
 MODULE_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
@@ -52,6 +51,8 @@ class DataConfig:
     """Another source, all of whose kept files are held out; then `source` is all for training."""
     max_validation_files: int | None = None
     """Stop after this many kept files of `validation_source`."""
+    quality: QualityConfig = NO_RULES
+    """Rules that remove kept files; none unless asked for."""
     windows: str = "join"
     """`join`: files joined by end-of-text, nothing lost. `drop`: the course's windows, shorter tails dropped."""
     window: int = 128
@@ -63,6 +64,8 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "keywords", tuple(dict.fromkeys(self.keywords)))
+        if isinstance(self.quality, dict):  # as JSON holds it
+            object.__setattr__(self, "quality", QualityConfig(**known(QualityConfig, self.quality)))
         require(bool(self.source), "source", self.source, "use installed, files:PATH or hub:REPO")
         require(bool(self.keywords), "keywords", list(self.keywords), "give at least one")
         for keyword in self.keywords:
@@ -280,8 +283,8 @@ class RunConfig:
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> RunConfig:
         """Inverse of `to_dict`; unknown keys are left out, so that an older run can be read by newer code."""
-        model = ModelConfig(**_known(ModelConfig, value["model"]))
-        training = TrainingConfig(**_known(TrainingConfig, value["training"]))
+        model = ModelConfig(**known(ModelConfig, value["model"]))
+        training = TrainingConfig(**known(TrainingConfig, value["training"]))
         return cls(
             corpus=value["corpus"], preset=value["preset"], recipe=value["recipe"], model=model, training=training
         )
@@ -448,50 +451,11 @@ def _training_defaults(size: Preset, recipe: Recipe, num_windows: int, changes: 
 
 def _split_changes(changes: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """`changes` sorted into the fields of ModelConfig and of TrainingConfig, texts turned into values."""
-    model = typing.get_type_hints(ModelConfig)
-    training = typing.get_type_hints(TrainingConfig)
-    for name in changes:
-        if name not in model and name not in training:
-            near = difflib.get_close_matches(name, [*model, *training], n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted({*model, *training}))}."
-            raise InputError(f"There is no setting {name!r}; {hint}")
-    parsed = {name: parse_value(name, value, model.get(name) or training[name]) for name, value in changes.items()}
-    return ({n: v for n, v in parsed.items() if n in model}, {n: v for n, v in parsed.items() if n in training})
-
-
-def parse_value(name: str, value: Any, kind: Any) -> Any:
-    """`value` as the type of the field `name`. Raises InputError when it cannot be read as one."""
-    options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
-    if type(None) in options and value in (None, "", "none", "None"):
-        return None
-    kind = next(option for option in options if option is not type(None))
-    try:
-        if kind is int:
-            return _as_int(value)
-        if kind is float:
-            number = float(value)
-            require(math.isfinite(number), name, value, "give a finite number")
-            return number
-        if typing.get_origin(kind) is tuple:
-            return tuple(word for word in value.split(",") if word) if isinstance(value, str) else tuple(value)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise InputError(f"{name} is {value!r}; give a {'whole number' if kind is int else 'number'}.") from error
-    return value.strip() if isinstance(value, str) else value
-
-
-def _as_int(value: Any) -> int:
-    if isinstance(value, str):
-        return int(value.replace("_", "").replace(",", ""))
-    if isinstance(value, bool) or int(value) != value:
-        raise ValueError("not a whole number")
-    return int(value)
+    model = {item.name for item in dataclasses.fields(ModelConfig)}
+    values = parsed(changes, ModelConfig, TrainingConfig)
+    return ({n: v for n, v in values.items() if n in model}, {n: v for n, v in values.items() if n not in model})
 
 
 def _is_writable(text: str) -> bool:
     """Half a character cannot be written as UTF-8, so no file and no search can hold it."""
     return not any("\ud800" <= character <= "\udfff" for character in text)
-
-
-def _known(kind: type, value: dict[str, Any]) -> dict[str, Any]:
-    names = {item.name for item in dataclasses.fields(kind)}
-    return {name: item for name, item in value.items() if name in names}

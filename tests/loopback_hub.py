@@ -1,4 +1,4 @@
-"""A Hub on loopback, enough for the real huggingface_hub client: create, upload, info, commits, download.
+"""A Hub on loopback, enough for the real huggingface_hub client: create, upload, info, commits, download; of model and of dataset repos.
 
 It keeps what it is sent in memory and misbehaves on request. The client reads its settings when it is imported, so it
 runs in a process of its own with `hub.environment(folder)`.

@@ -1,6 +1,6 @@
-"""The model repos of the loopback Hub: what it holds, in memory, and how it answers when it is well.
+"""The repos of the loopback Hub, models and datasets: what it holds, in memory, and how it answers when it is well.
 
-The addresses, fields and headers are those the huggingface_hub client relies on.
+A dataset repo is named `datasets/owner/name`, as in its address; a model repo `owner/name`. The addresses, fields and headers are those the huggingface_hub client relies on.
 """
 
 from __future__ import annotations
@@ -9,11 +9,17 @@ import base64
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import parse_qs
 
-REPO = r"(?P<repo>[^/]+/[^/]+)"
+REPO = r"(?P<repo>(?:datasets/)?[^/]+/[^/]+)"
+LFS_ENDINGS = (".safetensors", ".parquet")
+API = r"/api/(?P<kind>models|datasets)/(?P<repo>[^/]+/[^/]+)"
+READS = "/paths-info/"
+"""The one POST that needs no token: the repos are public."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,7 @@ class Repos:
         self.token = token
         self.page_size = 50
         """Commits per page of a listing."""
+        self.private: set[str] = set()
         self._commits: dict[str, list[Commit]] = {}
         self._lfs: dict[str, bytes] = {}
 
@@ -66,28 +73,36 @@ class Repos:
         routes = (
             (r"POST /api/repos/create", self._create),
             (r"POST /api/validate-yaml", lambda **_: Reply(200, {"errors": [], "warnings": []})),
-            (rf"POST /api/models/{REPO}/preupload/main", self._preupload),
+            (rf"POST {API}/preupload/main", self._preupload),
             (rf"POST /{REPO}\.git/info/lfs/objects/batch", self._lfs_batch),
             (r"PUT /_lfs/(?P<oid>\w+)", self._lfs_upload),
-            (rf"POST /api/models/{REPO}/commit/main", self._commit),
-            (rf"GET /api/models/{REPO}(?:/revision/(?P<revision>.+))?", self._info),
-            (rf"GET /api/models/{REPO}/tree/(?P<revision>[^/]+)", self._tree),
-            (rf"GET /api/models/{REPO}/commits/main", self._list_commits),
+            (rf"POST {API}/commit/main", self._commit),
+            (rf"GET {API}(?:/revision/(?P<revision>.+))?", self._info),
+            (rf"GET {API}/tree/(?P<revision>[^/]+)(?:/(?P<folder>.+))?", self._tree),
+            (rf"POST {API}/paths-info/(?P<revision>[^/]+)", self._paths_info),
+            (rf"GET {API}/commits/main", self._list_commits),
             (rf"(?:GET|HEAD) /{REPO}/resolve/(?P<revision>[^/]+)/(?P<path>.+)", self._resolve),
         )
         for pattern, route in routes:
             if found := re.fullmatch(pattern, request):
                 # The address of an upload is the permission to use it, as with the real Hub's storage.
-                if request.startswith("POST") and authorization != f"Bearer {self.token}":
+                is_write = request.startswith("POST") and READS not in request
+                if is_write and authorization != f"Bearer {self.token}":
                     return Reply(401, {"error": "Invalid username or password."})
-                return route(**found.groupdict(), body=body, query=query)
+                facts = found.groupdict()
+                if facts.pop("kind", None) == "datasets":
+                    facts["repo"] = f"datasets/{facts['repo']}"
+                return route(**facts, body=body, query=query)
         return Reply(404, {"error": f"the loopback Hub does not know {request}"})
 
     def _create(self, body: bytes, **_: Any) -> Reply:
         asked = json.loads(body)
-        repo = f"{asked.get('organization') or 'me'}/{asked['name']}"
+        folder = "datasets/" if asked.get("type") == "dataset" else ""
+        repo = f"{folder}{asked.get('organization') or 'me'}/{asked['name']}"
         if repo in self._commits:
-            return Reply(409, {"error": "You already created this model repo", "url": f"{self.url}/{repo}"})
+            return Reply(409, {"error": "You already created this repo", "url": f"{self.url}/{repo}"})
+        if asked.get("private") or asked.get("visibility") == "private":
+            self.private.add(repo)
         self.append(repo, "initial commit", "", {".gitattributes": File(b"*.safetensors lfs\n", is_lfs=False)})
         return Reply(200, {"url": f"{self.url}/{repo}"})
 
@@ -97,7 +112,7 @@ class Repos:
         there = self._commits[repo][-1].files
         answers = []
         for asked in json.loads(body)["files"]:
-            mode = "lfs" if asked["path"].endswith(".safetensors") else "regular"
+            mode = "lfs" if asked["path"].endswith(LFS_ENDINGS) else "regular"
             oid = there[asked["path"]].oid if asked["path"] in there else None
             answers.append({"path": asked["path"], "uploadMode": mode, "shouldIgnore": False, "oid": oid})
         return Reply(200, {"files": answers})
@@ -119,12 +134,15 @@ class Repos:
     def _commit(self, repo: str, body: bytes, **_: Any) -> Reply:
         if repo not in self._commits:
             return _no_repo()
-        header, changed = {}, {}
+        header: dict[str, Any] = {}
+        changed: dict[str, File | None] = {}
         for line in body.splitlines():
             part = json.loads(line)
             value = part["value"]
             if part["key"] == "header":
                 header = value
+            elif part["key"] == "deletedFile":
+                changed[value["path"]] = None
             elif part["key"] == "lfsFile":
                 changed[value["path"]] = File(self._lfs[value["oid"]], is_lfs=True)
             else:
@@ -134,11 +152,13 @@ class Repos:
         oid = self.append(repo, header["summary"], header.get("description", ""), changed)
         return Reply(200, {"success": True, "commitOid": oid, "commitUrl": f"{self.url}/{repo}/commit/{oid}"})
 
-    def append(self, repo: str, title: str, message: str, changed: dict[str, File]) -> str:
+    def append(self, repo: str, title: str, message: str, changed: Mapping[str, File | None]) -> str:
+        """A commit on top of `main`; None deletes a file."""
         commits = self._commits.setdefault(repo, [])
         date = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=len(commits))
         oid = hashlib.sha1(f"{repo} {len(commits)} {title}".encode()).hexdigest()
-        files = {**(commits[-1].files if commits else {}), **changed}
+        merged = {**(commits[-1].files if commits else {}), **changed}
+        files = {path: file for path, file in merged.items() if file is not None}
         commits.append(Commit(oid, title, message, date.strftime("%Y-%m-%dT%H:%M:%S.000Z"), files))
         return oid
 
@@ -152,18 +172,34 @@ class Repos:
         commit = self._find(repo, revision)
         if commit is None:
             return _no_repo()
-        named = {"id": repo, "modelId": repo, "sha": commit.oid, "private": False, "tags": [], "downloads": 0}
+        name, is_private = repo.removeprefix("datasets/"), repo in self.private
+        named = {"id": name, "modelId": name, "sha": commit.oid, "private": is_private, "tags": [], "downloads": 0}
         return Reply(200, {**named, "likes": 0, "siblings": [{"rfilename": name} for name in commit.files]})
 
-    def _tree(self, repo: str, revision: str, **_: Any) -> Reply:
+    def _tree(
+        self, repo: str, revision: str, query: dict[str, list[str]], folder: str | None = None, **_: Any
+    ) -> Reply:
         commit = self._find(repo, revision)
         if commit is None:
             return _no_repo()
-        entries = []
-        for path, file in commit.files.items():
-            lfs = {"lfs": {"oid": file.oid, "size": len(file.content), "pointerSize": 134}} if file.is_lfs else {}
-            entries.append({"type": "file", "oid": file.oid, "size": len(file.content), "path": path, **lfs})
-        return Reply(200, entries)
+        prefix = f"{folder}/" if folder else ""
+        below = [path for path in commit.files if path.startswith(prefix)]
+        if folder and not below:
+            return Reply(404, {"error": "Entry not found"}, {"X-Error-Code": "EntryNotFound"})
+        here = [path for path in below if "/" not in path.removeprefix(prefix)]
+        folders = sorted({prefix + path.removeprefix(prefix).split("/")[0] for path in below if path not in here})
+        listed = [
+            {"type": "directory", "path": name, "oid": hashlib.sha1(name.encode()).hexdigest()} for name in folders
+        ]
+        shown = below if query.get("recursive", ["false"])[0].lower() == "true" else here
+        return Reply(200, [*listed, *(_entry(path, commit.files[path]) for path in shown)])
+
+    def _paths_info(self, repo: str, revision: str, body: bytes, **_: Any) -> Reply:
+        commit = self._find(repo, revision)
+        if commit is None:
+            return _no_repo()
+        asked = _asked_paths(body)
+        return Reply(200, [_entry(path, file) for path, file in commit.files.items() if path in asked])
 
     def _list_commits(self, repo: str, query: dict[str, list[str]], **_: Any) -> Reply:
         if repo not in self._commits:
@@ -172,7 +208,8 @@ class Repos:
         shown = newest_first[page * self.page_size : (page + 1) * self.page_size]
         rows = [{"id": c.oid, "title": c.title, "message": c.message, "date": c.date, "authors": []} for c in shown]
         more = len(newest_first) > (page + 1) * self.page_size
-        following = f'<{self.url}/api/models/{repo}/commits/main?p={page + 1}>; rel="next"'
+        kind = "" if repo.startswith("datasets/") else "models/"
+        following = f'<{self.url}/api/{kind}{repo}/commits/main?p={page + 1}>; rel="next"'
         return Reply(200, rows, {"Link": following} if more else {})
 
     def _resolve(self, repo: str, revision: str, path: str, **_: Any) -> Reply:
@@ -185,6 +222,20 @@ class Repos:
         file = commit.files[path]
         headers = {"X-Repo-Commit": commit.oid, "ETag": f'"{file.oid}"', "Accept-Ranges": "bytes"}
         return Reply(200, None, headers, file.content)
+
+
+def _entry(path: str, file: File) -> dict[str, Any]:
+    lfs = {"lfs": {"oid": file.oid, "size": len(file.content), "pointerSize": 134}} if file.is_lfs else {}
+    blob = hashlib.sha1(f"pointer of {file.oid}".encode()).hexdigest() if file.is_lfs else file.oid
+    return {"type": "file", "oid": blob, "size": len(file.content), "path": path, **lfs}
+
+
+def _asked_paths(body: bytes) -> list[str]:
+    """Sent as JSON, or as a form."""
+    try:
+        return json.loads(body)["paths"]
+    except ValueError:
+        return parse_qs(body.decode())["paths"]
 
 
 def _no_repo() -> Reply:

@@ -13,7 +13,20 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "pipeline"
 
-BASE = {"errors", "files", "folders", "settings", "config", "job", "manifest", "prompts", "environment", "http"}
+BASE = {
+    "errors",
+    "files",
+    "folders",
+    "settings",
+    "config",
+    "quality",
+    "fields",
+    "job",
+    "manifest",
+    "prompts",
+    "environment",
+    "http",
+}
 MAY_IMPORT = {
     **dict.fromkeys(BASE, BASE),
     "plan": BASE,

@@ -86,6 +86,11 @@ def test_every_command_takes_json(command: str, capsys: pytest.CaptureFixture[st
         (["generate", "x", "--temperature", "-1"], ["temperature", "-1"]),
         (["generate", "x", "--samples", "0"], ["samples", "0"]),
         (["generate", "x", "--top-p", "2"], ["top_p", "2"]),
+        (["publish", "--corpus", "mine"], ["--corpus", "--dataset"]),
+        (["publish", "--dataset", "me/files", "--json"], ["--dataset", "--corpus"]),
+        (["publish", "--private"], ["--private", "--corpus"]),
+        (["publish", "--corpus", "none", "--dataset", "me/files"], ["corpus", "'none'"]),
+        (["publish", "--corpus", "../x", "--dataset", "me/files"], ["corpus id", "'../x'"]),
     ],
 )
 def test_what_the_caller_can_mend_is_one_sentence_and_status_2(

@@ -5,6 +5,9 @@
     report      what a scan found, as numbers
     samples     the few kept files that are shown
     scan        a look at a source, while it goes on
+    quality     rules of good code, one file at a time
+    duplicates  files that say what another one said before
+    removed     what these rules removed, as numbers
     shards      kept files as parquet
     split       which file is held out for validation
     tokenizer   byte-level BPE, trained or given

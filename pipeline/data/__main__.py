@@ -5,14 +5,13 @@ Progress goes to standard output, which the worker keeps as the job's log. Ends 
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from pathlib import Path
-from typing import Any
 
 from pipeline.config import DataConfig, Workforce
 from pipeline.data.prepare import prepare
 from pipeline.errors import InputError, PipelineError
+from pipeline.fields import known
 from pipeline.folders import CorpusFolder
 from pipeline.job import Job
 
@@ -23,7 +22,7 @@ def main(arguments: list[str]) -> int:
             raise InputError(f"arguments are {arguments!r}; give one corpus folder: python -m pipeline.data FOLDER.")
         with Job(CorpusFolder(Path(arguments[0]).absolute())) as job:
             asked = job.request
-            workforce = Workforce(**_known(Workforce, asked.get("workforce") or {}))
+            workforce = Workforce(**known(Workforce, asked.get("workforce") or {}))
             prepare(job, _config(job), workforce, only_scan=bool(asked.get("only_scan")))
     except PipelineError as error:
         print(error, file=sys.stderr)
@@ -36,13 +35,7 @@ def _config(job: Job) -> DataConfig:
     asked = job.request.get("config")
     if not isinstance(asked, dict):
         raise InputError(f"{job.folder.request} has no config; ask for a corpus with `python -m pipeline prepare`.")
-    return DataConfig(**_known(DataConfig, asked))
-
-
-def _known(kind: type[Any], values: dict[str, Any]) -> dict[str, Any]:
-    """Those of `values` that are fields of the dataclass `kind`."""
-    names = {field.name for field in dataclasses.fields(kind)}
-    return {name: value for name, value in values.items() if name in names}
+    return DataConfig(**known(DataConfig, asked))
 
 
 if __name__ == "__main__":

@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.data import filtering
-from pipeline.data.filtering import FilterTask, Part
-from pipeline.data.samples import Samples
+from pipeline.data.duplicates import Duplicates
+from pipeline.data.filtering import KEY, PRINT, FilterTask
+from pipeline.data.removed import Removed
 from pipeline.data.shards import ShardWriter
+from pipeline.data.sources import COLUMNS
 from pipeline.data.split import SPLITS, Splitter
+from pipeline.quality import QualityConfig
 
 if TYPE_CHECKING:
     import polars as pl
@@ -21,33 +24,36 @@ if TYPE_CHECKING:
 class Chooser:
     """Takes complete parts and writes `files-<split>-*.parquet` into `folder`; those of an earlier try are removed."""
 
-    def __init__(self, folder: Path, keywords: tuple[str, ...], validation_share: float) -> None:
+    def __init__(self, folder: Path, validation_share: float, quality: QualityConfig) -> None:
         for old in [*folder.glob("files-*.parquet"), *folder.glob(".files-*.tmp")]:
             old.unlink()
-        self.samples = Samples()
         self.num_chosen = 0
+        self.removed = Removed()
+        """By comparison with files before."""
         self.writers = {split: ShardWriter(folder, split) for split in SPLITS}
         self._splitter: Splitter | None = None
         self._validation_share = validation_share
+        self._duplicates = Duplicates(quality) if quality.compares else None
 
     @property
     def names(self) -> list[str]:
         """Of the files that were written."""
         return [name for writer in self.writers.values() for name in writer.names]
 
-    def add(self, task: FilterTask, *, most: int | None, split: str | None) -> Part:
-        """Take at most `most` files of the part of `task`: all into `split`, or with None divided by their hashes."""
-        part = filtering.read_part(task)
-        assert part is not None, f"{task} is not done"
-        self.samples.merge(part.samples)
+    def add(self, task: FilterTask, *, most: int | None, split: str | None) -> int:
+        """Take at most `most` files of the part of `task`, all into `split`, or with None divided by their hashes; returns
+        how many.
+        """
         num_before = self.num_chosen
         for rows in filtering.kept_rows(task):
-            chosen = rows if most is None else rows.head(most - (self.num_chosen - num_before))
-            if not len(chosen):
-                break
+            chosen = self._first_ones(rows)
+            chosen = chosen if most is None else chosen.head(most - (self.num_chosen - num_before))
             self.num_chosen += len(chosen)
-            self._write({split: chosen} if split else self._divided(chosen))
-        return part
+            if len(chosen):
+                self._write({split: chosen} if split else self._divided(chosen))
+            if most is not None and self.num_chosen - num_before == most:
+                break
+        return self.num_chosen - num_before
 
     def close(self) -> None:
         """Write what is left."""
@@ -55,6 +61,21 @@ class Chooser:
             self._write(self._splitter.rest())
         for writer in self.writers.values():
             writer.close()
+
+    def _first_ones(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows that duplicate none before them."""
+        import numpy as np
+
+        if self._duplicates is None:
+            return rows
+        keys = rows[KEY].to_list() if KEY in rows.columns else None
+        prints = None
+        if PRINT in rows.columns:
+            prints = np.frombuffer(b"".join(rows[PRINT].to_list()), np.uint32).reshape(len(rows), -1)
+        rows = rows.select(COLUMNS)
+        reasons, of = self._duplicates.find(rows, keys, prints)
+        self.removed.add(rows, reasons, of)
+        return rows.filter(reasons.is_null())
 
     def _divided(self, rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
         self._splitter = self._splitter or Splitter(self._validation_share)

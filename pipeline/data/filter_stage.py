@@ -6,6 +6,7 @@ removed when the files of the corpus are written.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -17,13 +18,14 @@ from pipeline.config import DataConfig, Workforce
 from pipeline.data import filtering
 from pipeline.data.choosing import Chooser
 from pipeline.data.engines import open_engine
-from pipeline.data.filtering import FilterTask
+from pipeline.data.filtering import FilterTask, Part
 from pipeline.data.progress import Progress, Stopped
+from pipeline.data.removed import Removed
 from pipeline.data.report import Report
 from pipeline.data.samples import Samples
 from pipeline.data.sources import open_source
 from pipeline.errors import InputError
-from pipeline.files import write_json
+from pipeline.files import sha256, write_json
 from pipeline.folders import CorpusFolder
 
 SHOW_EVERY_SECONDS = 1.0
@@ -42,58 +44,59 @@ class FilterStage:
         """Filter the source and write the report and samples of it; the parts stay, for `run` to choose from."""
         config = self._config
         tasks = self._tasks(config.source, config.max_files)
-        watch = _Watch(self._folder, tasks, self._progress)
-        kept = 0
+        found = Found(config.keywords)
         for wave in self._waves(tasks, config.max_files):
-            self._filter(wave, watch)
-            kept = watch.kept
-            if config.max_files is not None and kept >= config.max_files:
+            self._filter(wave, tasks, found, config.max_files)
+            found.add_parts(wave)
+            if config.max_files is not None and found.report.kept >= config.max_files:
                 break
-        return watch.show(is_done=True)
+        return found.write(self._folder, is_done=True)
 
     def run(self) -> tuple[dict[str, Any], list[str]]:
         """What the source gives, and the names of the files written. Raises InputError when it gives no corpus."""
         config, other = self._config, self._config.validation_source
-        chooser = Chooser(self._folder.path, config.keywords, config.validation_share)
-        report = self._choose(chooser, config.source, config.max_files, "train" if other else None)
+        chooser = Chooser(self._folder.path, config.validation_share, config.quality)
+        found = self._choose(chooser, config.source, config.max_files, "train" if other else None)
         if other:
             self._choose(chooser, other, config.max_validation_files, "validation")
         chooser.close()
-        _write(self._folder, report, chooser.samples, is_done=True)
-        found = report.to_dict()
+        found.removed.merge(chooser.removed)
+        found.write(self._folder, is_done=True)
         return {
-            **{name: found[name] for name in ("scanned", "kept")},
+            "scanned": found.report.scanned,
+            "kept": found.report.kept,
             "files": chooser.num_chosen,
             **{f"files_{split}": writer.num_rows for split, writer in chooser.writers.items()},
             **{f"{split}_bytes": writer.num_bytes for split, writer in chooser.writers.items()},
+            "sha256": {name: sha256(self._folder.path / name) for name in chooser.names},
         }, [self._folder.report.name, self._folder.samples.name, *chooser.names]
 
     def clean_up(self) -> None:
         """Remove the parts: the files of the corpus are written."""
         shutil.rmtree(self._folder.parts, ignore_errors=True)
 
-    def _choose(self, chooser: Chooser, source: str, most: int | None, split: str | None) -> Report:
+    def _choose(self, chooser: Chooser, source: str, most: int | None, split: str | None) -> Found:
         """Filter `source` and take files from it, at most `most`. Raises InputError when there are too few."""
-        tasks, report, before = self._tasks(source, most), Report(self._config.keywords), chooser.num_chosen
-        watch = _Watch(self._folder, tasks, self._progress)
-        room = most
+        tasks, found = self._tasks(source, most), Found(self._config.keywords)
+        num_chosen = 0
         for wave in self._waves(tasks, most):
-            self._filter(wave, watch)
+            self._filter(wave, tasks, found, most)
             for task in wave:
-                if room == 0:
+                if num_chosen == most:
                     break
-                taken = chooser.add(task, most=room, split=split)
-                report.merge(taken.report)
-                room = None if most is None else most - (chooser.num_chosen - before)
+                found.add_parts([task])
+                num_chosen += chooser.add(task, most=None if most is None else most - num_chosen, split=split)
                 self._progress.check()
-            if room == 0:
+            if num_chosen == most:
                 break
-        _check_kept(source, self._config, report, chooser.num_chosen - before, 1 if split else 2)
-        return report
+        self._check(source, found, num_chosen, 1 if split else 2)
+        return found
 
     def _tasks(self, source: str, max_kept: int | None) -> list[FilterTask]:
         config, shards = self._config, open_source(source).shards()
-        decides = [source, config.keywords, config.match, max_kept, [(s.name, s.num_bytes) for s in shards]]
+        max_kept = max_kept if config.quality.is_none else None
+        rules = dataclasses.asdict(config.quality)
+        decides = [source, config.keywords, config.match, max_kept, rules, repr(shards)]
         key = hashlib.blake2b(json.dumps(decides).encode(), digest_size=8).hexdigest()
         return [
             FilterTask(
@@ -102,6 +105,7 @@ class FilterStage:
                 keywords=config.keywords,
                 match=config.match,
                 max_kept=max_kept,
+                quality=config.quality,
             )
             for number, shard in enumerate(shards)
         ]
@@ -112,9 +116,11 @@ class FilterStage:
         for start in range(0, len(tasks), together):
             yield tasks[start : start + together]
 
-    def _filter(self, tasks: list[FilterTask], watch: _Watch) -> None:
+    def _filter(self, wave: list[FilterTask], tasks: list[FilterTask], found: Found, most: int | None) -> None:
+        """Have the tasks of `wave` done, showing what they and those before them, `found`, give of all `tasks`."""
+        watch = _Watch(self._folder, tasks, wave, found, most, self._progress)
         try:
-            self._engine.run(filtering.process_shard, tasks, filtering.is_done, watch.on_done, watch.should_stop)
+            self._engine.run(filtering.process_shard, wave, filtering.is_done, watch.on_done, watch.should_stop)
         except Stopped:
             watch.stopped()
             raise
@@ -122,72 +128,97 @@ class FilterStage:
             for staged in self._folder.parts.glob("*/.*.tmp"):
                 staged.unlink(missing_ok=True)
 
+    def _check(self, source: str, found: Found, num_chosen: int, needed: int) -> None:
+        """A corpus needs a file to train on and one to hold out."""
+        if num_chosen >= needed:
+            return
+        report = found.report
+        unread = f" ({report.num_bad:,} could not be read)" if report.num_bad else ""
+        rules = "" if self._config.quality.is_none else " and the rules of quality"
+        raise InputError(
+            f"Source {source!r} keeps {num_chosen} of {report.scanned:,} files{unread} with the keywords "
+            f"{', '.join(self._config.keywords)}{rules}, and a corpus needs {needed} or more; "
+            "choose another source or other keywords."
+        )
+
+
+class Found:
+    """What the parts of a source gave, in their order."""
+
+    def __init__(self, keywords: tuple[str, ...]) -> None:
+        self.report, self.samples, self.removed = Report(keywords), Samples(), Removed()
+
+    def add(self, part: Part | Found) -> None:
+        self.report.merge(part.report)
+        self.samples.merge(part.samples)
+        self.removed.merge(part.removed)
+
+    def add_parts(self, tasks: list[FilterTask]) -> None:
+        """Of tasks that are done."""
+        for task in tasks:
+            part = filtering.read_part(task)
+            assert part is not None, f"{task} is not done"
+            self.add(part)
+
+    def write(self, folder: CorpusFolder, *, is_done: bool) -> dict[str, Any]:
+        """The report and the samples of the corpus; returns the report."""
+        report = {**self.report.to_dict(), "removed": self.removed.to_dict(), "done": is_done}
+        write_json(folder.report, report)
+        write_json(folder.samples, {"samples": [sample.to_dict() for sample in self.samples.to_list()]})
+        return report
+
 
 class _Watch:
     """Shows how far the tasks of one source are, and what was found, while others work on them."""
 
-    def __init__(self, folder: CorpusFolder, tasks: list[FilterTask], progress: Progress) -> None:
+    def __init__(
+        self,
+        folder: CorpusFolder,
+        tasks: list[FilterTask],
+        wave: list[FilterTask],
+        found: Found,
+        most: int | None,
+        progress: Progress,
+    ) -> None:
+        """`found` is what the tasks before `wave` gave; `most`: no more kept files than these are needed."""
         self._folder = folder
         self._progress = progress
+        self._most = most
         self._weights = {task.target: float(task.shard.num_bytes or 1) for task in tasks}
-        self._left = {task.target: task for task in tasks}
+        self._total = sum(self._weights.values())
+        self._done = sum(self._weights[task.target] for task in tasks[: tasks.index(wave[0])])
+        self._left = {task.target: task for task in wave}
         self._shown_at = time.monotonic()
-        self._keywords = tasks[0].keywords if tasks else ()
-        self._report, self._samples = Report(self._keywords), Samples()
-        """Of the parts that are complete."""
-
-    @property
-    def kept(self) -> int:
-        return self._report.kept
+        self._found = Found(found.report.keywords)
+        self._found.add(found)
 
     def on_done(self, task: FilterTask) -> None:
         part = filtering.read_part(task)
         if part is not None and self._left.pop(task.target, None) is not None:
-            self._report.merge(part.report)
-            self._samples.merge(part.samples)
+            self._found.add(part)
+            self._done += self._weights[task.target]
+
+    def should_stop(self) -> bool:
+        if time.monotonic() - self._shown_at >= SHOW_EVERY_SECONDS:
+            self._shown_at = time.monotonic()
+            self._show()
+        return self._progress.stop_requested
 
     def stopped(self) -> None:
         """Show the last of it, with the parts that became complete while nobody listened."""
         for task in [*self._left.values()]:
             self.on_done(task)
-        self.show(is_done=False)
+        self._show()
 
-    def should_stop(self) -> bool:
-        if time.monotonic() - self._shown_at >= SHOW_EVERY_SECONDS:
-            self._shown_at = time.monotonic()
-            self.show(is_done=False)
-        return self._progress.stop_requested
-
-    def show(self, *, is_done: bool) -> dict[str, Any]:
-        report, samples = Report(self._keywords), Samples()
-        report.merge(self._report)
-        samples.merge(self._samples)
-        total = sum(self._weights.values())
-        share = total - sum(self._weights[target] for target in self._left)
+    def _show(self) -> None:
+        found = Found(self._found.report.keywords)
+        found.add(self._found)
+        done = self._done
         for target, task in self._left.items():
             if part := filtering.read_live(task):
-                report.merge(part.report)
-                samples.merge(part.samples)
-                share += self._weights[target] * part.progress
-        self._progress.show(
-            scanned=report.scanned, kept=report.kept, files=report.kept, progress=share / total if total else None
-        )
-        return _write(self._folder, report, samples, is_done=is_done)
-
-
-def _write(folder: CorpusFolder, report: Report, samples: Samples, *, is_done: bool) -> dict[str, Any]:
-    found = {**report.to_dict(), "done": is_done}
-    write_json(folder.report, found)
-    write_json(folder.samples, {"samples": [sample.to_dict() for sample in samples.to_list()]})
-    return found
-
-
-def _check_kept(source: str, config: DataConfig, report: Report, num_chosen: int, needed: int) -> None:
-    """A corpus needs a file to train on and one to hold out."""
-    if num_chosen >= needed:
-        return
-    unread = f" ({report.num_bad:,} could not be read)" if report.num_bad else ""
-    raise InputError(
-        f"Source {source!r} keeps {num_chosen} of {report.scanned:,} files{unread} with the keywords "
-        f"{', '.join(config.keywords)}, and a corpus needs {needed} or more; choose another source or other keywords."
-    )
+                found.add(part)
+                done += self._weights[target] * part.progress
+        scanned, kept = found.report.scanned, found.report.kept
+        share = max(done / self._total, min(1.0, kept / self._most) if self._most else 0.0)
+        self._progress.show(scanned=scanned, kept=kept, files=kept, progress=share)
+        found.write(self._folder, is_done=False)

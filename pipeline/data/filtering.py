@@ -21,11 +21,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from pipeline.data import places
 from pipeline.data.matching import Matcher
 from pipeline.data.progress import Stopped
+from pipeline.data.removed import Removed
 from pipeline.data.report import Report
 from pipeline.data.samples import Sample, Samples
 from pipeline.data.scan import matched
 from pipeline.data.sources import COLUMNS, Shard
 from pipeline.data.sources.batch import content_bytes
+from pipeline.quality import NO_RULES, QualityConfig
 
 if TYPE_CHECKING:
     import polars as pl
@@ -34,6 +36,8 @@ GROUP_ROWS = 1_024
 GROUP_BYTES = 32 * 2**20
 """Kept files are written in groups of so many, whichever comes first, so that neither side needs more memory."""
 LIVE_SECONDS = 1.0
+KEY, PRINT = "exact_key", "signature"
+"""Columns of a part that files are compared by (see duplicates.py)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +50,8 @@ class FilterTask:
     keywords: tuple[str, ...]
     match: str = "substring"
     max_kept: int | None = None
-    """Read no further than so many kept files."""
+    """Read no further than so many kept files; None also where a rule may remove some of them."""
+    quality: QualityConfig = NO_RULES
 
     def __str__(self) -> str:
         return f"Filtering {self.shard.name}"
@@ -58,6 +63,7 @@ class Part:
 
     report: Report
     samples: Samples
+    removed: Removed
     progress: float
     """Share of the shard that was read."""
 
@@ -65,24 +71,24 @@ class Part:
 def process_shard(task: FilterTask, should_stop: Callable[[], bool] = lambda: False) -> None:
     """Filter the shard of `task` and write its part. Raises Stopped when `should_stop()`, and then writes nothing."""
     live = _Live(task.target)
-    report, samples = Report(task.keywords), Samples()
+    report, samples, removed = Report(task.keywords), Samples(), Removed()
 
     def write(file: BinaryIO) -> None:
         parts = matched([task.shard], Matcher(task.keywords, task.match), max_kept=task.max_kept)
-        with closing(parts), _Writer(file) as writer:
+        with closing(parts), _Writer(file, task.quality) as writer:
             started = time.perf_counter()
             for found in parts:
                 if should_stop():
                     raise Stopped
                 report.add(found)
                 samples.add(found)
-                writer.add(found.rows)
+                writer.add(_good(found.rows, task.quality, removed))
                 report.seconds += time.perf_counter() - started
-                live.show(report, samples, found.batch.progress)
+                live.show(Part(report, samples, removed, found.batch.progress or 0.0))
                 started = time.perf_counter()
 
     places.write_atomically(f"{task.target}.parquet", write)
-    found = json.dumps(_part(report, samples, 1.0), allow_nan=False).encode()
+    found = json.dumps(_state(Part(report, samples, removed, 1.0)), allow_nan=False).encode()
     places.write_atomically(f"{task.target}.json", lambda file: file.write(found))
     live.end()
 
@@ -109,11 +115,14 @@ def _read(address: str) -> Part | None:
     except (FileNotFoundError, ValueError):
         return None
     samples = [Sample(**{**one, "keywords": tuple(one["keywords"])}) for one in state["samples"]]
-    return Part(Report.from_state(state["report"]), Samples.of(samples), state["progress"])
+    removed = Removed.from_dict(state["removed"])
+    return Part(Report.from_state(state["report"]), Samples.of(samples), removed, state["progress"])
 
 
 def kept_rows(task: FilterTask) -> Iterator[pl.DataFrame]:
-    """The kept files of a complete part, a group at a time: COLUMNS."""
+    """The kept files of a complete part that no rule for single files removes, a group at a time: COLUMNS, and KEY and
+    PRINT where files are to be compared.
+    """
     import polars as pl
     import pyarrow.parquet as parquet
 
@@ -124,9 +133,33 @@ def kept_rows(task: FilterTask) -> Iterator[pl.DataFrame]:
             yield frame
 
 
-def _part(report: Report, samples: Samples, progress: float) -> dict[str, Any]:
-    listed = [dataclasses.asdict(sample) for sample in samples.to_list()]
-    return {"report": report.state(), "samples": listed, "progress": progress}
+def _good(rows: pl.DataFrame, config: QualityConfig, removed: Removed) -> pl.DataFrame:
+    """The rows that no rule for single files removes, with what files are compared by, if they are to be."""
+    import polars as pl
+
+    from pipeline.data import duplicates, quality
+
+    if config.is_none:
+        return rows
+    reasons = quality.reasons(rows, config)
+    removed.add(rows, reasons)
+    rows = rows.filter(reasons.is_null())
+    if config.drop_exact_duplicates:
+        rows = rows.with_columns(pl.Series(KEY, duplicates.exact_keys(rows), dtype=pl.Binary))
+    if config.near_duplicate_jaccard is not None:
+        prints = [one.tobytes() for one in duplicates.signatures(rows)]
+        rows = rows.with_columns(pl.Series(PRINT, prints, dtype=pl.Binary))
+    return rows
+
+
+def _state(part: Part) -> dict[str, Any]:
+    """As JSON holds it."""
+    return {
+        "report": part.report.state(),
+        "samples": [dataclasses.asdict(sample) for sample in part.samples.to_list()],
+        "removed": part.removed.to_dict(),
+        "progress": part.progress,
+    }
 
 
 class _Live:
@@ -136,13 +169,13 @@ class _Live:
         self._path = None if "://" in target else Path(f"{target}.live.json")
         self._shown_at = time.monotonic()
 
-    def show(self, report: Report, samples: Samples, progress: float | None) -> None:
+    def show(self, part: Part) -> None:
         if self._path is None or time.monotonic() - self._shown_at < LIVE_SECONDS:
             return
         self._shown_at = time.monotonic()
         staged = self._path.with_suffix(".tmp")
         # Neither synced nor kept: when it is lost, nothing is.
-        staged.write_text(json.dumps(_part(report, samples, progress or 0.0), allow_nan=False))
+        staged.write_text(json.dumps(_state(part), allow_nan=False))
         staged.replace(self._path)
 
     def end(self) -> None:
@@ -153,12 +186,18 @@ class _Live:
 class _Writer:
     """Kept files into a parquet file, group by group."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, config: QualityConfig) -> None:
         import pyarrow as arrow
         import pyarrow.parquet as parquet
 
-        self._schema = arrow.schema([(name, arrow.large_string()) for name in COLUMNS])
-        self._parquet = parquet.ParquetWriter(file, self._schema, compression="zstd", compression_level=3)
+        compared = {KEY: config.drop_exact_duplicates, PRINT: config.near_duplicate_jaccard is not None}
+        self._schema = arrow.schema(
+            [
+                *((name, arrow.large_string()) for name in COLUMNS),
+                *((name, arrow.large_binary()) for name, is_there in compared.items() if is_there),
+            ]
+        )
+        self._parquet = parquet.ParquetWriter(file, self._schema, compression="zstd", compression_level=1)
         self._pending: list[pl.DataFrame] = []
         self._num_bytes = 0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -66,6 +66,20 @@ def kept(hits: pl.DataFrame) -> pl.Series:
     import polars as pl
 
     return hits.select(kept=pl.any_horizontal(pl.all())).to_series()
+
+
+def places(text: str, keyword: str, match: str = "substring") -> Iterator[tuple[int, int]]:
+    """Where `text` has `keyword` as `match` asks: start and end of each, in characters, in their order."""
+    word = re.escape(keyword)
+    if match == "identifier":
+        word = rf"(?<!\w){word}(?!\w)"
+    elif match == "import":
+        # ++ and *+ give nothing back: so it takes linear time, as polars' patterns do.
+        word = (
+            rf"(?m)^[ \t]*+(?:from|import)[ \t]++(?:[0-9A-Za-z_. ]++,[ \t]*+)*({word})(?![0-9A-Za-z_\x80-\U0010ffff])"
+        )
+    for found in re.finditer(word, text):
+        yield found.span(found.re.groups)
 
 
 def import_pattern(keyword: str) -> str | None:

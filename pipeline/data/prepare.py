@@ -21,6 +21,7 @@ from pipeline.data import shards, tokenizer
 from pipeline.data.corpus import FORMAT
 from pipeline.data.filter_stage import FilterStage
 from pipeline.data.progress import Progress, Stopped
+from pipeline.data.split import SPLITS
 from pipeline.data.stages import Stages
 from pipeline.data.token_stage import TokenStage
 from pipeline.files import read_json, sha256, write_json
@@ -93,14 +94,15 @@ class _Preparation:
         return found
 
     def _manifest(self, filtered: dict[str, Any], learned: dict[str, Any], encoded: dict[str, Any]) -> dict[str, Any]:
+        dense = {split: encoded[f"dense_{split}"] for split in SPLITS}
         manifest = {
             "format": FORMAT,
             "corpus": self._folder.id,
             "config": self._plain,
-            "files_train": filtered["files_train"],
-            "files_validation": filtered["files_validation"],
+            **{f"files_{split}": filtered[f"files_{split}"] - dense[split] for split in SPLITS},
+            "files_dense": sum(dense.values()),
             **learned,
-            **encoded,
+            **{name: value for name, value in encoded.items() if not name.startswith("dense_")},
             "seconds": self._stages.seconds,
             "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": {"python": platform.python_version(), **{n: version(n) for n in VERSIONS_OF}},

@@ -192,14 +192,17 @@ def _look(content: pl.Series, hits: pl.DataFrame) -> dict[str, Any]:
         pl.sum_horizontal(pl.col(str(n)).cast(pl.UInt64) * 2**n for n in range(hits.width)).implode().alias("masks")
     ]
     for number, word in enumerate(hits.columns):
-        texts, pattern = text.filter(pl.col(str(number))), import_pattern(word)
-        before = texts.str.splitn(word, 2).struct.field("field_0")
-        asked += [
-            (before.str.count_matches("\n", literal=True) + 1).implode().alias(f"lines {number}"),
-            (texts.str.contains(pattern).sum() if pattern else pl.lit(0)).alias(f"imports {number}"),
-        ]
+        pattern = import_pattern(word)
+        imports = text.filter(pl.col(str(number))).str.contains(pattern).sum() if pattern else pl.lit(0)
+        asked.append(imports.alias(f"imports {number}"))
     numbered = hits.rename({word: str(number) for number, word in enumerate(hits.columns)})
-    return numbered.with_columns(content.alias("text")).select(asked).row(0, named=True)
+    found = numbered.with_columns(content.alias("text")).select(asked).row(0, named=True)
+    # Not in polars, which would copy all that is before the keyword.
+    texts = content.to_list()
+    for number, word in enumerate(hits.columns):
+        having = [text for text, mask in zip(texts, found["masks"], strict=True) if mask >> number & 1]
+        found[f"lines {number}"] = [text.count("\n", 0, text.find(word)) + 1 for text in having]
+    return found
 
 
 def _classes(sizes: pl.Series) -> Counter[int]:

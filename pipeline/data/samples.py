@@ -15,6 +15,8 @@ from typing import Any
 from pipeline.data.matching import Matched
 
 SEED = 0
+LONGEST_SAMPLE = 200_000
+"""Characters kept of a file that is shown: nobody reads further, and a hundred samples are held at once."""
 
 
 @dataclass(frozen=True, order=True)
@@ -60,7 +62,9 @@ class Samples:
             draw = self._draw(*named)
             keywords = tuple(word for word, has in flags if has[row])
             if any(_enters(draw, samples, most) for samples, most in self._lists(keywords)):
-                self._enter(Sample(draw=draw, keywords=keywords, **rows.row(row, named=True)))
+                values = rows.row(row, named=True)
+                values["content"] = values["content"][:LONGEST_SAMPLE]
+                self._enter(Sample(draw=draw, keywords=keywords, **values))
 
     def merge(self, other: Samples) -> None:
         """Add what another part of the source gave."""

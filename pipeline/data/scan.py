@@ -15,7 +15,7 @@ from pipeline.data.matching import Matched, Matcher, kept
 from pipeline.data.report import Report
 from pipeline.data.samples import Sample, Samples
 from pipeline.data.sources import Piece, Shard, Source
-from pipeline.data.sources.shard import in_threads, pieces_of
+from pipeline.data.sources.shard import Extent, extent_of, in_threads, pieces_of
 
 SHOW_EVERY_SECONDS = 0.3
 
@@ -31,6 +31,10 @@ class Scan:
     """Whether the source, or what was asked of it, has been read to its end."""
     progress: float | None = None
     """Share of the source that was read, 0 to 1; None when nobody knows."""
+    extent: Extent | None = None
+    """How large the source is, as far as that is known before it is read."""
+    num_remembered: int = 0
+    """Rows that came from memory, bad ones counted."""
 
 
 def scan(
@@ -47,24 +51,32 @@ def scan(
     Yields at the first kept file, then several times a second, and once at the end; there is always an end, also when
     `should_stop` says so, which then is not `done`.
     """
-    report, samples = Report(keywords), Samples()
+    report, samples, shards = Report(keywords), Samples(), source.shards()
+    extent = extent_of(shards)
     started = shown_at = time.perf_counter()
     has_shown_kept = stopped = False
-    progress = None
-    with closing(matched(source.shards(), Matcher(report.keywords, match), limit=limit)) as parts:
+    progress: float | None = None
+    num_remembered = 0
+
+    def state(*, done: bool) -> Scan:
+        return Scan(report.to_dict(), samples.to_list(), done, progress, extent, num_remembered)
+
+    with closing(matched(shards, Matcher(report.keywords, match), limit=limit)) as parts:
         for found in parts:
             report.add(found)
             samples.add(found)
             progress = found.batch.progress
+            if found.batch.is_remembered:
+                num_remembered += len(found.batch.rows) + len(found.batch.bad)
             now = time.perf_counter()
             report.seconds += now - started
             if stopped := should_stop():
                 break
             if now - shown_at >= SHOW_EVERY_SECONDS or (report.kept and not has_shown_kept):
                 shown_at, has_shown_kept = now, report.kept > 0
-                yield Scan(report.to_dict(), samples.to_list(), done=False, progress=progress)
+                yield state(done=False)
             started = time.perf_counter()  # what the viewer took is not the scan's
-    yield Scan(report.to_dict(), samples.to_list(), done=not stopped, progress=progress)
+    yield state(done=not stopped)
 
 
 def matched(

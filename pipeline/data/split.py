@@ -50,8 +50,11 @@ class Splitter:
         return {"train": self._held[1:], "validation": self._held[:1]}
 
 
-def place_of(repo_name: str, path: str, content: str) -> float:
-    """Where a file lies from 0 to 1, evenly spread. Files without a path are told apart by their text."""
+def place_of(repo_name: str, path: str, content: str, *, draw: bytes = b"split") -> float:
+    """Where a file lies from 0 to 1, evenly spread. Files without a path are told apart by their text.
+
+    `draw` (at most 16 bytes) says what is decided: another draw's places have nothing to do with these.
+    """
     names = f"{repo_name}\0{path}" if path else f"{repo_name}\0\0{content}"
-    digest = hashlib.blake2b(names.encode(), digest_size=8, person=b"split").digest()
+    digest = hashlib.blake2b(names.encode(), digest_size=8, person=draw).digest()
     return int.from_bytes(digest, "big") / 2**64

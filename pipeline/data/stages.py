@@ -21,6 +21,7 @@ FIELDS = {
         "max_files",
         "max_validation_files",
         "validation_share",
+        "quality",
     ),
     "tokenizer": ("tokenizer", "vocab_size"),
     "tokens": ("windows", "window"),

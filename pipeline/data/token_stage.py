@@ -29,7 +29,7 @@ class TokenStage:
         dtype = tokens.dtype_for(vocab_size)
         window = config.window if config.windows == "drop" else None
         # Named by what decides the tokens, beside the files themselves: those a new filter stage has written are newer.
-        target = f"{self._parts or folder.parts}/tokens-{tokenizer_sha256[:16]}-{config.windows}-{window or 0}"
+        target = f"{self._parts or folder.parts}/tokens-{tokenizer_sha256[:16]}-{config.windows}-{window or 0}-{config.quality.min_characters_per_token or 0}"
         sources = {split: shards.files(folder.path, split) for split in SPLITS}
         where = self._shared(target, [path for paths in sources.values() for path in paths])
         tasks = {
@@ -40,6 +40,7 @@ class TokenStage:
                     target=f"{target}/{path.stem}-{path.stat().st_size}-{path.stat().st_mtime_ns}",
                     dtype=dtype,
                     window=window,
+                    min_characters_per_token=config.quality.min_characters_per_token,
                 )
                 for path in paths
             ]
@@ -61,6 +62,7 @@ class TokenStage:
                 )
         return {
             **{f"tokens_{split}": file.num_tokens for split, file in written.items()},
+            **{f"dense_{split}": file.num_dense for split, file in written.items()},
             "tokens_dropped": sum(file.num_dropped for file in written.values()),
             "dtype": dtype,
             "sha256": {folder.tokens(split).name: file.sha256 for split, file in written.items()},

@@ -33,14 +33,15 @@ class Encoded:
 
     num_tokens: int
     num_dropped: int
+    """Tokens of tails that fill no window."""
+    num_dense: int
+    """Files left out for too few characters per token."""
 
 
 @dataclass(frozen=True)
-class TokenFile:
+class TokenFile(Encoded):
     """A split's tokens."""
 
-    num_tokens: int
-    num_dropped: int
     sha256: str
 
 
@@ -56,6 +57,7 @@ class EncodeTask:
     """Address of the tokens, without an ending: `.bin` holds them, `.json` says how many, written last."""
     dtype: str
     window: int | None
+    min_characters_per_token: float | None = None
 
     def __str__(self) -> str:
         return f"Encoding {self.source.rpartition('/')[2]}"
@@ -73,7 +75,17 @@ def encode_shard(task: EncodeTask, should_stop: Callable[[], bool] = lambda: Fal
     def write(file: BinaryIO) -> None:
         with places.open_read(task.source) as source:
             texts = shards.texts(source)
-            encoded.append(write_tokens(file, texts, encoder, dtype=task.dtype, window=task.window, on_group=stop))
+            encoded.append(
+                write_tokens(
+                    file,
+                    texts,
+                    encoder,
+                    dtype=task.dtype,
+                    window=task.window,
+                    min_characters_per_token=task.min_characters_per_token,
+                    on_group=stop,
+                )
+            )
 
     places.write_atomically(f"{task.target}.bin", write)
     facts = json.dumps(asdict(encoded[0])).encode()
@@ -104,7 +116,10 @@ def join(path: Path, tasks: Sequence[EncodeTask]) -> TokenFile:
     places.write_atomically(path, write)
     encoded = [encoded_facts(task) for task in tasks]
     return TokenFile(
-        sum(one.num_tokens for one in encoded), sum(one.num_dropped for one in encoded), digest.hexdigest()
+        num_tokens=sum(one.num_tokens for one in encoded),
+        num_dropped=sum(one.num_dropped for one in encoded),
+        num_dense=sum(one.num_dense for one in encoded),
+        sha256=digest.hexdigest(),
     )
 
 
@@ -120,28 +135,33 @@ def write_tokens(
     *,
     dtype: str,
     window: int | None,
+    min_characters_per_token: float | None = None,
     on_group: Callable[[int, int], None] = lambda characters, tokens: None,
 ) -> Encoded:
     """Write the tokens of all texts in `groups` to `file`; `window` cuts each text to whole windows, None joins them.
+    Texts with fewer characters per token than `min_characters_per_token` are left out.
 
     Calls `on_group` with the characters and tokens of each group once it is written; what that raises ends the writing.
     """
     import numpy as np
 
     kind = np.dtype(dtype).newbyteorder("<")
-    num_tokens = num_dropped = 0
+    num_tokens = num_dropped = num_dense = 0
     for texts in groups:
-        if window is None:
-            parts = encoder.encode_with_end(texts)
-        else:
-            whole = encoder.encode(texts)
-            parts = [ids[: len(ids) // window * window] for ids in whole]
-            num_dropped += sum(map(len, whole)) - sum(map(len, parts))
+        whole = encoder.encode_with_end(texts)
+        if min_characters_per_token is not None:
+            pairs = zip(texts, whole, strict=True)
+            whole = [ids for text, ids in pairs if len(text) >= min_characters_per_token * (len(ids) - 1)]
+            num_dense += len(texts) - len(whole)
+        parts = whole
+        if window is not None:
+            parts = [ids[: (len(ids) - 1) // window * window] for ids in whole]
+            num_dropped += sum(map(len, whole)) - len(whole) - sum(map(len, parts))
         ids = np.concatenate(parts) if parts else np.empty(0)
         file.write(ids.astype(kind, copy=False).tobytes())
         num_tokens += len(ids)
         on_group(sum(map(len, texts)), len(ids))
-    return Encoded(num_tokens, num_dropped)
+    return Encoded(num_tokens, num_dropped, num_dense)
 
 
 @lru_cache(maxsize=1)

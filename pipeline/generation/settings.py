@@ -7,8 +7,8 @@ import typing
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.config import parse_value
 from pipeline.errors import InputError, require
+from pipeline.fields import parse_value
 from pipeline.settings import Limits
 
 

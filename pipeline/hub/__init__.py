@@ -8,7 +8,10 @@ mirror       which revision goes to the Hub next, and when to try again
 remote       the Hub's model repo: looks at its commits, adds one
 archive      the Hub's revisions behind the registry's calls, for a disk that was wiped
 commits      the title of a push's commit, written and read
-cards        the model card of a commit
+cards        the card of a model or a dataset
+prepared     a corpus, checked before it is pushed
+bundle       the files that go to the Hub for it, without a word of this machine
+dataset      one push of a corpus to a dataset repo, asked for by a person
 client       huggingface_hub with time limits; its errors as sentences
 token        the only reader of the Hub token
 

@@ -1,4 +1,4 @@
-"""The model card (README.md) of a pushed revision, from its provenance and assets/model_card.md.j2."""
+"""The card (README.md) of a pushed revision or corpus, from its provenance and a template in assets/."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ from typing import Any
 
 from pipeline.hub.token import redact
 
-TEMPLATE = Path(__file__).resolve().parents[2] / "assets" / "model_card.md.j2"
+ASSETS = Path(__file__).resolve().parents[2] / "assets"
+MOST_LICENSES = 20
+"""Rows of a dataset card's table; provenance.json has them all."""
+SIZES = (
+    (1_000, "n<1K"),
+    (10_000, "1K<n<10K"),
+    (100_000, "10K<n<100K"),
+    (1_000_000, "100K<n<1M"),
+    (10_000_000, "1M<n<10M"),
+)
 
 NAMES = (
     "repo revision run step max_steps corpus preset recipe eval_loss perplexity parameters tokens window created_at final"
@@ -16,11 +25,43 @@ NAMES = (
 
 def model_card(provenance: dict[str, Any]) -> str:
     """What the revision is, how good it is, how to use it, where it comes from. What was not recorded is said to be so."""
-    from jinja2 import Environment
+    return _rendered("model_card.md.j2", _facts(provenance))
 
-    environment = Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
-    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    return redact(template.render(_facts(provenance)))
+
+def dataset_card(repo: str, provenance: dict[str, Any], report: dict[str, Any]) -> str:
+    """What is in the dataset, how it was chosen and from what, how to load it, and what its numbers hide."""
+    total = sum(provenance["files"].values())
+    licenses = [(_cell(name) or "not recorded", files) for name, files in provenance["licenses"].items()]
+    names = {name: _cell(provenance[name]) for name in ("source", "validation_source", "tokenizer") if provenance[name]}
+    facts = {
+        **provenance,
+        **names,
+        "repo": repo,
+        "size": next((size for most, size in SIZES if total < most), "10M<n<100M"),
+        "keywords": [_cell(word) for word in provenance["keywords"]],
+        "rules": {name: value for name, value in (provenance.get("quality") or {}).items() if value},
+        "licenses": licenses[:MOST_LICENSES],
+        "num_more_licenses": max(0, len(licenses) - MOST_LICENSES),
+        "report": report,
+        "removed": {rule: found["files"] for rule, found in (report.get("removed") or {}).items()},
+        "num_bad": sum((report.get("bad_rows") or {}).values()),
+    }
+    return _rendered("dataset_card.md.j2", facts)
+
+
+def _rendered(template: str, facts: dict[str, Any]) -> str:
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined
+    )
+    text = (ASSETS / template).read_text(encoding="utf-8")
+    return redact(environment.from_string(text).render(facts))
+
+
+def _cell(text: str, most: int = 60) -> str:
+    """A stranger's words, fit for code in a table of Markdown."""
+    return " ".join(text.replace("`", "'").replace("|", "/").split())[:most]
 
 
 def _facts(provenance: dict[str, Any]) -> dict[str, Any]:

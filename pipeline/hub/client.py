@@ -41,6 +41,8 @@ class Errand:
     """What becomes of a passing fault."""
     again: str
     """What a person does after correcting a refusal."""
+    named_by: str = "PIPELINE_HUB_REPO"
+    """Where a wrong name of the repo is corrected."""
 
 
 PUSH = Errand(
@@ -124,7 +126,7 @@ def _of_status(status: int, told: str, repo: str, errand: Errand) -> HubError:
     elif status == 403:
         remedy = f"The token may not {errand.right} {repo}; give it that right, or set {VARIABLE} to one that may"
     elif status == 404:
-        remedy = f"The Hub has no repo {repo} that this token may see; check PIPELINE_HUB_REPO and {VARIABLE}"
+        remedy = f"The Hub has no repo {repo} that this token may see; check {errand.named_by} and {VARIABLE}"
     else:
         remedy = f"The Hub refused the {errand.what} {repo}; correct what it says"
     return Refusal(_one_line(f"{remedy}, then {errand.again} ({status}: {told})."))

@@ -40,15 +40,15 @@ class Api:
         source: str = "installed",
         keywords: list[str] = list(COURSE_KEYWORDS),  # noqa: B006 - Gradio reads defaults, nobody changes it
         limit: int = 2_000,
+        match: str = DataConfig.match,
     ) -> dict[str, Any]:
         """Scan `limit` rows of a source: how many files are kept, which keyword keeps how many, and some of them."""
         if not (source == "installed" or source.startswith("hub:")):
             self.engine.access.require(request)
         limit = max(1, min(limit, self.engine.settings.limits.preview_rows))
         last = None
-        for state in self.engine.scans.watch(
-            source, DataConfig(source=source, keywords=tuple(keywords)).keywords, limit
-        ):
+        config = DataConfig(source=source, keywords=tuple(keywords), match=match)
+        for state in self.engine.scans.watch(source, config.keywords, limit, match=match):
             last = state
         assert last is not None  # a scan always has an end
         return {**last.report, "samples": [sample.to_dict() for sample in last.samples]}

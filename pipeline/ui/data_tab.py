@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -10,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from pipeline.config import COURSE_KEPT_RATE, COURSE_KEYWORDS
+from pipeline.data.matching import MATCHES
 from pipeline.errors import PipelineError
-from pipeline.ui import setups
+from pipeline.ui import report_view, setups
 from pipeline.ui.engine import Engine
-from pipeline.ui.highlight import shortened
 from pipeline.ui.markup import blank, notice, render
 from pipeline.ui.parts import QUIET, ask, card, head, html
+from pipeline.ui.sample_view import Seen, keyword_choices, moved, sample_html
 from pipeline.ui.scans import Question
 from pipeline.ui.texts import t
 
@@ -26,6 +26,8 @@ SOURCES = ("installed", "files", "hub")
 MOST_LOOKS_AT_ONCE = 16
 
 Updates = dict[Any, Any]
+Asked = tuple[str, int]
+"""A source and how many of its rows: what other keywords are counted in."""
 
 
 class DataTab:
@@ -55,19 +57,33 @@ class DataTab:
                 [t("data.repo.course"), t("data.repo.all")],
                 value=t("data.repo.course"),
                 label=t("data.repo"),
+                info=t("data.repo.info"),
                 allow_custom_value=True,
                 visible=False,
             )
+            # Without choices: Enter would take the first one that contains what was typed, "matplotlib" for "plot".
             self.keywords = ask(
-                gr.CheckboxGroup,
-                list(COURSE_KEYWORDS),
+                gr.Dropdown,
+                [],
                 value=list(COURSE_KEYWORDS),
                 label=t("data.keywords"),
+                info=t("data.keywords.info"),
+                multiselect=True,
+                allow_custom_value=True,
                 elem_classes="chips",
+                elem_id="keywords",
             )
-            self.own = ask(
-                gr.Textbox, label=t("data.own"), placeholder=t("data.own.example"), max_lines=1, elem_id="own-keywords"
+            self.own = gr.State("")  # keywords beside the chips; the form that prepares a corpus asks for both
+            self.course = gr.Button(t("data.keywords.course"), size="sm", elem_classes="quiet-button", elem_id="course")
+            self.match = ask(
+                gr.Radio,
+                [(t(f"data.match.{match}"), match) for match in MATCHES],
+                value=MATCHES[0],
+                label=t("data.match"),
+                elem_classes="segments",
+                elem_id="match",
             )
+            self.match_info = html(render("hint", text=t(f"data.match.{MATCHES[0]}.info")), elem_classes="under")
             self.rows = ask(
                 gr.Slider,
                 min(1_000, limits.preview_rows),
@@ -83,7 +99,8 @@ class DataTab:
 
     def build_main(self) -> None:
         """What was found; inside the main column."""
-        self.scan = gr.State(None)
+        self.seen = gr.State(None)
+        self.asked = gr.State(None)
         self.index = gr.State(0)
         with card("flush"):
             self.progress = html(elem_id="scan-progress")
@@ -92,41 +109,52 @@ class DataTab:
             with card():
                 self.hits = html(elem_id="hits")
             with card():
-                self.overlap = html()
+                self.overlap = html(elem_id="overlap")
+        self._build_samples()
         with gr.Row(elem_classes="pair"):
             with card():
-                self.largest = html()
+                self.lengths = html(elem_id="lengths")
             with card():
-                self.bad = html()
+                self.largest = html(elem_id="largest")
+        with card():
+            self.bad = html(elem_id="bad-rows")
+
+    def _build_samples(self) -> None:
         with card("flush", elem_id="samples"):
             with gr.Row(elem_classes="toolbar"):
-                html(render("section", title=t("data.kept_files")))
+                html(render("card_head", title=t("data.kept_files"), note=t("data.kept_files.note"), fold=False))
+                self.filter = ask(
+                    gr.Dropdown,
+                    [(t("data.any_keyword"), "")],
+                    value="",
+                    label=t("data.filter"),
+                    show_label=False,
+                    container=False,
+                    filterable=False,
+                    min_width=0,
+                    elem_id="filter",
+                )
                 self.previous = gr.Button(t("data.previous"), size="sm")
                 self.random = gr.Button(t("data.random"), size="sm")
                 self.next = gr.Button(t("data.next"), size="sm")
             self.sample = html(blank(t("data.no_sample"), t("data.no_sample.more")), elem_id="sample")
 
     def connect(self, page: gr.Blocks) -> None:
-        inputs = [self.kind, self.path, self.repo, self.keywords, self.own, self.rows]
-        shown = [
-            self.scan,
-            self.index,
-            self.progress,
-            self.figures,
-            self.hits,
-            self.overlap,
-            self.largest,
-            self.bad,
-            self.sample,
-        ]
+        inputs = [self.kind, self.path, self.repo, self.keywords, self.match, self.rows]
+        reports = [self.progress, self.figures, self.hits, self.overlap, self.lengths, self.largest, self.bad]
+        shown = [self.asked, self.seen, self.index, self.filter, self.sample, *reports]
         # "multiple": a new look may begin while another one goes on, which then ends.
         looks: dict[str, Any] = {**QUIET, "concurrency_limit": MOST_LOOKS_AT_ONCE, "trigger_mode": "multiple"}
-        gr.on([page.load, self.scan_button.click, self.own.submit], self.look, inputs, shown, **looks)
+        gr.on([page.load, self.scan_button.click], self.look, inputs, shown, **looks)
+        gr.on([self.keywords.change, self.match.change], self.recount, [self.asked, *inputs], shown, **looks)
         self.cancel_button.click(self.cancel, None, None, queue=False, **QUIET)
+        self.course.click(lambda: list(COURSE_KEYWORDS), None, self.keywords, queue=False, **QUIET)
+        self.match.change(self.show_match, self.match, self.match_info, queue=False, **QUIET)
         self.kind.change(self.show_source, self.kind, [self.path, self.repo], queue=False, **QUIET)
+        place, turned = [self.seen, self.filter, self.index], [self.index, self.sample]
         for button, move in ((self.previous, -1), (self.next, 1), (self.random, 0)):
-            turn = partial(self.turn, move=move)
-            button.click(turn, [self.scan, self.index], [self.index, self.sample], queue=False, **QUIET)
+            button.click(partial(self.turn, move=move), place, turned, queue=False, **QUIET)
+        self.filter.input(self.choose, [self.seen, self.filter], turned, queue=False, **QUIET)
 
     # ---- handlers ----
 
@@ -136,87 +164,125 @@ class DataTab:
         path: str,
         repo: str,
         keywords: list[str],
-        own: str,
+        match: str,
         rows: float,
         request: gr.Request,
     ) -> Iterator[Updates]:
         """Scan, showing what is found as it goes on."""
+        most = self.engine.settings.limits.preview_rows
+        yield from self._answer(kind, path, repo, keywords, match, min(int(rows or most), most), request)
 
+    def recount(
+        self,
+        asked: Asked | None,
+        kind: str,
+        path: str,
+        repo: str,
+        keywords: list[str],
+        match: str,
+        rows: float,
+        request: gr.Request,
+    ) -> Iterator[Updates]:
+        """Count other keywords, or in another way, in what was read already; nothing when the source is another one."""
+        if asked is None or asked[0] != setups.source_spec(kind, path, repo):
+            yield {self.progress: gr.skip()}
+            return
+        yield from self._answer(kind, path, repo, keywords, match, asked[1], request)
+
+    def _answer(
+        self, kind: str, path: str, repo: str, keywords: list[str], match: str, limit: int, request: gr.Request
+    ) -> Iterator[Updates]:
         with self.engine.scans.question(request.session_hash or "") as question:
             try:
-                yield from self._look(question, kind, path, repo, keywords, own, rows, request)
+                yield {self.progress: render("scan_progress", scan=None)}
+                if kind == "files":
+                    self.engine.access.require(request)
+                words = setups.keyword_list(keywords)
+                spec = setups.source_spec(kind, path, repo)
+                setups.DataConfig(source=spec, keywords=words)  # refuses keywords that cannot be
+                match = setups.checked_match(match, words)
+                yield from self._watch(question, spec, words, match, limit)
             except PipelineError as error:
                 yield {self.progress: notice(str(error))}
             # Gradio sends the last update once more at the end, over what a newer question may show by then.
             yield {self.progress: gr.skip()}
 
-    def _look(
-        self,
-        question: Question,
-        kind: str,
-        path: str,
-        repo: str,
-        keywords: list[str],
-        own: str,
-        rows: float,
-        request: gr.Request,
+    def _watch(
+        self, question: Question, spec: str, words: tuple[str, ...], match: str, limit: int
     ) -> Iterator[Updates]:
-        yield {self.progress: render("scan_progress", scan=None, limit=0)}
-        if kind == "files":
-            self.engine.access.require(request)
-        words = setups.keyword_list(keywords, own)
-        spec = setups.source_spec(kind, path, repo)
-        setups.DataConfig(source=spec, keywords=words)  # refuses keywords that cannot be
         from pipeline.data.sources import open_source
 
-        most = self.engine.settings.limits.preview_rows
-        note, limit = open_source(spec).note, min(int(rows or most), most)
+        note = open_source(spec).note
+        yield {self.asked: (spec, limit)}
         scan, has_sample = None, False
-        for scan in self.engine.scans.watch(spec, words, limit, question):
-            updates = self.found(scan, limit, note)
+        for scan in self.engine.scans.watch(spec, words, limit, question, match):
+            seen = Seen(scan, match)
+            updates = self.found(seen, limit, note)
             if not has_sample:
-                updates |= {self.index: 0, self.sample: self.sample_view(scan, 0)}
+                choices = gr.Dropdown(keyword_choices(seen), value="")
+                updates |= {self.filter: choices, self.index: 0, self.sample: sample_html(seen, "", 0)}
                 has_sample = bool(scan.samples)
             yield updates
         if question.is_stopped:
-            yield {self.progress: render("scan_cancelled", scan=scan)}
+            num_rows = report_view.num_rows(scan.report) if scan else 0
+            # Other keywords are then counted in just these.
+            yield {self.asked: (spec, num_rows or limit), self.progress: render("scan_cancelled", rows=num_rows)}
 
-    def found(self, scan: Scan, limit: int, note: str) -> Updates:
+    def found(self, seen: Seen, limit: int, note: str) -> Updates:
         """Everything but the sample, of one state of a scan."""
-        report = scan.report
+        scan, report = seen.scan, seen.scan.report
         return {
-            self.scan: scan,
-            self.progress: render("scan_progress", scan=scan, limit=limit),
-            self.figures: render("scan_figures", report=report, course_rate=COURSE_KEPT_RATE),
-            self.hits: render("keyword_hits", report=report),
+            self.seen: seen,
+            self.progress: progress_html(scan, limit),
+            self.figures: figures_html(scan, note),
+            self.hits: render("keyword_hits", report=report, match=seen.match),
             self.overlap: render("overlap", report=report),
+            self.lengths: render(
+                "lengths", columns=report_view.length_columns(report), words=report_view.length_words(report)
+            ),
             self.largest: render("largest", report=report),
-            self.bad: render("bad_rows", report=report, note=note),
+            self.bad: render("bad_rows", reasons=report_view.bad_rows(report), skipped=report["skipped"]),
         }
 
-    def sample_view(self, scan: Scan | None, index: int) -> str:
-        if scan is None or not scan.samples:
-            return blank(t("data.no_sample"), t("data.no_sample.more"))
-        sample = scan.samples[index % len(scan.samples)]
-        code, num_hidden = shortened(sample.content)
-        return render(
-            "sample",
-            sample=sample,
-            code=code,
-            num_hidden=num_hidden,
-            place=index % len(scan.samples) + 1,
-            num_samples=len(scan.samples),
-        )
-
-    def turn(self, scan: Scan | None, index: int, move: int) -> Updates:
+    def turn(self, seen: Seen | None, keyword: str, index: int, move: int) -> Updates:
         """The sample before, after, or at random (`move` 0)."""
-        if scan is None or not scan.samples:
-            return {self.index: 0}
-        index = (index + move if move else random.randrange(len(scan.samples))) % len(scan.samples)
-        return {self.index: index, self.sample: self.sample_view(scan, index)}
+        index = moved(seen.samples(keyword), index, move) if seen else 0
+        return {self.index: index, self.sample: sample_html(seen, keyword, index)}
+
+    def choose(self, seen: Seen | None, keyword: str) -> Updates:
+        """The first sample that has `keyword`."""
+        return {self.index: 0, self.sample: sample_html(seen, keyword, 0)}
 
     def cancel(self, request: gr.Request) -> None:
         self.engine.scans.stop(request.session_hash or "")
 
+    def show_match(self, match: str) -> str:
+        return render("hint", text=t(f"data.match.{setups.checked_match(match, ())}.info"))
+
     def show_source(self, kind: str) -> tuple[gr.Textbox, gr.Dropdown]:
         return gr.Textbox(visible=kind == "files"), gr.Dropdown(visible=kind == "hub")
+
+
+def progress_html(scan: Scan, limit: int) -> str:
+    """How far a scan is, or how it ended."""
+    return render(
+        "scan_progress",
+        scan=scan,
+        rows=report_view.num_rows(scan.report),
+        limit=limit,
+        share=report_view.share_done(scan, limit),
+        left=report_view.seconds_left(scan, limit),
+    )
+
+
+def figures_html(scan: Scan, note: str) -> str:
+    """The four figures, the kept rate beside the course's, and what they hide."""
+    report = scan.report
+    return render(
+        "scan_figures",
+        report=report,
+        course_rate=COURSE_KEPT_RATE,
+        axis=report_view.RateAxis.of(report),
+        warnings=report_view.warnings(report, note),
+        is_recount=scan.num_remembered > 0 and scan.num_remembered == report_view.num_rows(report),
+    )

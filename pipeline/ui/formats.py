@@ -52,10 +52,20 @@ def size(num_bytes: float | None) -> str:
     return f"{compact(num_bytes)}B" if num_bytes >= 1000 else f"{num_bytes:.0f} B"
 
 
+def binary(num_bytes: int) -> str:
+    """64 B, 2 kB, 1 MB, where a kilobyte is 1024 bytes: for classes that double."""
+    for unit, unit_bytes in (("MB", 2**20), ("kB", 2**10)):
+        if num_bytes >= unit_bytes:
+            return f"{num_bytes // unit_bytes} {unit}"
+    return f"{num_bytes} B"
+
+
 def duration(seconds: float | None) -> str:
-    """42 s, 12 min, 1 h 05 min"""
+    """0.2 s, 42 s, 12 min, 1 h 05 min"""
     if seconds is None:
         return UNKNOWN
+    if seconds < 1:
+        return t("unit.seconds", n=f"{seconds:.1f}")
     if seconds < 90:
         return t("unit.seconds", n=round(seconds))
     minutes = round(seconds / 60)

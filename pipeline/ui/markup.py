@@ -45,7 +45,7 @@ def environment() -> Environment:
     )
     env.globals.update(t=t, glyphs=GLYPHS, ACTIVE=ACTIVE, RESUMABLE=RESUMABLE)
     env.globals.update(python_html=highlight.python_html, numbered=highlight.numbered)
-    for name in ("whole", "loss", "perplexity", "rate", "percent", "compact", "size", "duration", "ago"):
+    for name in ("whole", "loss", "perplexity", "rate", "percent", "compact", "size", "binary", "duration", "ago"):
         env.filters[name] = getattr(formats, name)
     return env
 

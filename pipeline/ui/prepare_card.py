@@ -66,7 +66,17 @@ class PrepareCard:
     def connect(self, page: gr.Blocks) -> None:
         shown = gr.State(None)
         data = self.data
-        inputs = [data.kind, data.path, data.repo, data.keywords, data.own, self.name, self.vocabulary, self.max_files]
+        inputs = [
+            data.kind,
+            data.path,
+            data.repo,
+            data.keywords,
+            data.own,
+            data.match,
+            self.name,
+            self.vocabulary,
+            self.max_files,
+        ]
         live: dict[str, Any] = {**QUIET, "queue": False, "concurrency_limit": None}
         self.button.click(self.prepare, inputs, [self.answer], **QUIET)
         gr.on([self.running.click, self.corpora.click], self.act, None, [self.answer], **QUIET)
@@ -83,6 +93,7 @@ class PrepareCard:
         repo: str,
         keywords: list[str],
         own: str,
+        match: str,
         name: str,
         vocab_size: float,
         max_files: float | None,
@@ -92,7 +103,7 @@ class PrepareCard:
         try:
             self.engine.access.require(request)
             config = setups.new_corpus(
-                setups.source_spec(kind, path, repo), setups.keyword_list(keywords, own), vocab_size, max_files
+                setups.source_spec(kind, path, repo), setups.keyword_list(keywords, own), match, vocab_size, max_files
             )
             corpus = requests.start_preparing(self.engine.settings, config=config, corpus_id=(name or "").strip())
         except PipelineError as error:

@@ -1,4 +1,5 @@
-"""Looks at data, in threads of the page, shared by everybody who asks for the same one. Finished looks are kept.
+"""Looks at data, in threads of the page, shared by everybody who asks for the same one. Finished looks are kept,
+and what was read is remembered: other keywords are counted without reading again.
 
 A look ends when nobody watches it any more. Knows nothing of Gradio.
 """
@@ -9,6 +10,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pipeline.errors import BusyError
@@ -16,6 +18,7 @@ from pipeline.ui.texts import t
 
 if TYPE_CHECKING:
     from pipeline.data.scan import Scan
+    from pipeline.data.sources.remembered import Memory
 
 MOST_RUNNING = 4
 MOST_KEPT = 8
@@ -24,9 +27,10 @@ WAIT_SECONDS = 0.2
 PATIENCE_SECONDS = 5.0
 """A newer question waits this long for the older one's last word."""
 KEPT_SOURCE = "installed"
-"""The only source that cannot change while the page runs."""
+"""The only source whose finished looks are kept: it cannot change while the page runs."""
 
-Key = tuple[str, tuple[str, ...], int]
+Key = tuple[str, tuple[str, ...], str, int]
+"""Source, keywords, match, limit."""
 
 
 class Question:
@@ -51,6 +55,13 @@ class Scans:
         self._asked: dict[str, Question] = {}
         """The newest question of each browser that still waits for its answer."""
         self._lock = threading.Lock()
+
+    @cached_property
+    def _memory(self) -> Memory:
+        """What was read of every source, so that other keywords are counted without reading it again."""
+        from pipeline.data.sources.remembered import Memory
+
+        return Memory()
 
     @contextmanager
     def question(self, asked_by: str) -> Iterator[Question]:
@@ -79,7 +90,12 @@ class Scans:
                 question.is_stopped = True
 
     def watch(
-        self, source: str, keywords: tuple[str, ...], limit: int, question: Question | None = None
+        self,
+        source: str,
+        keywords: tuple[str, ...],
+        limit: int,
+        question: Question | None = None,
+        match: str = "substring",
     ) -> Iterator[Scan]:
         """The look as it goes on, each state that is new; the last one is `done`, unless `question` is over before.
 
@@ -87,7 +103,7 @@ class Scans:
         BusyError when too many run.
         """
         question = question or Question()
-        look = self._join((source, keywords, limit))
+        look = self._join((source, keywords, match, limit))
         try:
             yield from look.states(lambda: question.is_open)
         finally:
@@ -100,7 +116,7 @@ class Scans:
                 running = sum(not look.is_over for look in self._looks.values())
                 if running >= MOST_RUNNING:
                     raise BusyError(t("data.busy", running=running))
-                look = self._looks[key] = _Look(key)
+                look = self._looks[key] = _Look(key, self._memory)
                 look.start()
             look.watchers += 1
             return look
@@ -120,8 +136,9 @@ class Scans:
 class _Look:
     """One scan and the thread it runs in."""
 
-    def __init__(self, key: Key) -> None:
+    def __init__(self, key: Key, memory: Memory) -> None:
         self.key = key
+        self._memory = memory
         self.watchers = 0
         self.is_abandoned = False
         self.is_over = False
@@ -156,10 +173,12 @@ class _Look:
     def _run(self) -> None:
         from pipeline.data.scan import scan
         from pipeline.data.sources import open_source
+        from pipeline.data.sources.remembered import Remembered
 
-        source, keywords, limit = self.key
+        spec, keywords, match, limit = self.key
         try:
-            for state in scan(open_source(source), keywords, limit=limit, should_stop=lambda: self.is_abandoned):
+            source = Remembered(open_source(spec), self._memory)
+            for state in scan(source, keywords, match=match, limit=limit, should_stop=lambda: self.is_abandoned):
                 self._tell(state)
         except BaseException as error:  # it belongs to those who watch, not to this thread
             self._error = error

@@ -94,6 +94,21 @@ def start_page(tmp_path: Path) -> Iterator[Callable[..., Page]]:
     end_jobs(Home(tmp_path / "home"))
 
 
+@pytest.fixture
+def known_code(tmp_path: Path) -> Path:
+    """50 files: 10 import pandas, 10 mention it, 10 import geopandas and have seaborn in a wide line 600; 20 nothing."""
+    folder = tmp_path / "known-code"
+    folder.mkdir()
+    far_down = "import geopandas\n" + "x = 1\n" * 598 + f"y = seaborn({'1 + ' * 100}1)\n"
+    for number in range(10):
+        (folder / f"a{number}.py").write_text(f"import pandas as pd\nimport numpy\n# {number}\n")
+        (folder / f"b{number}.py").write_text(f"# as in pandas\nimport numpy\n# {number}\n")
+        (folder / f"c{number}.py").write_text(far_down)
+        (folder / f"d{number}.py").write_text("x = 1\n")
+        (folder / f"e{number}.py").write_text("y = 2\n")
+    return folder
+
+
 def end_jobs(home: Home, seconds: float = 30) -> None:
     """Kill every job of `home`, and wait until its worker and publisher have left by themselves."""
     for folder in [*home.runs(), *home.corpora()]:
@@ -114,6 +129,30 @@ def show(tab: Tab, name: str) -> None:
 def field(tab: Tab, elem_id: str) -> Locator:
     """The text field inside the component with this id."""
     return tab.locator(f"#{elem_id}").locator("input, textarea").first
+
+
+def look_at(tab: Tab, folder: Path) -> None:
+    """Scan `folder` on the Data tab, to its end."""
+    tab.get_by_test_id("Files-radio-label").click()
+    tab.get_by_label("File, glob or folder").fill(str(folder))
+    tab.locator("#scan").click()
+    expect(tab.locator("#largest")).to_contain_text(folder.name)
+    expect(tab.locator("#scan-progress")).to_contain_text("Scan finished")
+
+
+def add_keyword(tab: Tab, keyword: str) -> None:
+    tab.locator("#keywords input").fill(keyword)
+    tab.locator("#keywords input").press("Enter")
+
+
+def remove_keyword(tab: Tab, keyword: str) -> None:
+    tab.locator("#keywords .token", has_text=keyword).locator(".token-remove").click()
+
+
+def choose_filter(tab: Tab, keyword: str) -> None:
+    """Show only kept files that have `keyword`."""
+    tab.locator("#filter input").click()
+    tab.get_by_role("option", name=keyword).click()
 
 
 def wait_for(tab: Tab, what: str, holds: Callable[[], bool], seconds: float = 90) -> None:

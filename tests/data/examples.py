@@ -52,6 +52,7 @@ class Rows(Source):
     spec = "rows"
     name = "rows"
     num_bytes = 1
+    num_files = 1
 
     def __init__(self, *batches: Batch) -> None:
         self._batches = batches

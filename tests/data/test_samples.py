@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from pipeline.data.matching import Matcher
-from pipeline.data.samples import Sample, Samples
+from pipeline.data.samples import LONGEST_SAMPLE, Sample, Samples
 from tests.data.examples import batch, row
 
 ROWS = [row(number, content="import pandas" if number % 10 else "mean of pandas") for number in range(400)]
@@ -65,3 +65,10 @@ def test_only_kept_files_are_shown_with_the_keywords_they_mention() -> None:
 def test_a_sample_carries_its_provenance_as_json() -> None:
     (only,) = samples_of([row(3)]).to_list()
     assert only.to_dict() == {**row(3), "keywords": ("pandas", "mean")}
+
+
+def test_of_a_very_long_file_only_the_beginning_is_held() -> None:
+    text = "pandas " + "x" * 1_000_000
+    (only,) = samples_of([row(1, content=text, size=str(len(text)))]).to_list()
+    assert only.content == text[:LONGEST_SAMPLE]
+    assert only.size == str(len(text)), "what it is said to be"

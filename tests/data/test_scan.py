@@ -8,6 +8,7 @@ import pytest
 from pipeline.data.matching import Matcher
 from pipeline.data.scan import matched, scan
 from pipeline.data.sources import BadRow, Piece, open_source
+from pipeline.data.sources.shard import Extent
 from tests.data.examples import Rows, batch, code_folder, row
 
 KEYWORDS = ("pandas",)
@@ -77,3 +78,13 @@ def test_as_many_are_kept_as_asked_for_and_not_one_row_more_is_read() -> None:
         parts = list(matched(source().shards(), Matcher(KEYWORDS), max_kept=wanted))
         assert sum(len(part.rows) for part in parts) == min(wanted, 50)
         assert sum(len(part.batch.rows) for part in parts) == min(2 * wanted, 100)
+
+
+def test_a_scan_says_at_once_how_large_the_source_is(tmp_path: Path) -> None:
+    code_folder(tmp_path, 30)
+    size = sum(path.stat().st_size for path in tmp_path.rglob("*.py"))
+    first, *_ = scan(open_source(f"files:{tmp_path}"), KEYWORDS, limit=1)
+    assert first.extent == Extent(31, size)
+    installed, *_ = scan(open_source("installed"), KEYWORDS, limit=1)
+    assert installed.extent is not None
+    assert installed.extent.num_files > 1_000

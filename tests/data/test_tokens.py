@@ -44,7 +44,7 @@ def test_joined_files_are_all_there_each_with_one_end(tmp_path: Path, encoder: E
     assert len(ends) == len(TEXTS)
     parts = np.split(ids, ends + 1)[:-1]
     assert [own.decode(part[:-1].tolist()) for part in parts] == TEXTS
-    assert written == Encoded(len(ids), 0)
+    assert written == Encoded(len(ids), 0, 0)
 
 
 def test_dropped_windows_are_whole_and_their_tails_are_counted(
@@ -112,7 +112,7 @@ def test_shards_put_together_are_the_tokens_of_all_their_texts(
     _, ids = write(tmp_path / "whole.bin", encoder, TEXTS)
     data = (tmp_path / "joined.bin").read_bytes()
     assert data == (tmp_path / "whole.bin").read_bytes()
-    assert joined == TokenFile(len(ids), 0, hashlib.sha256(data).hexdigest())
+    assert joined == TokenFile(len(ids), 0, 0, hashlib.sha256(data).hexdigest())
 
 
 def test_a_shard_that_is_broken_off_leaves_nothing(tasks: list[EncodeTask]) -> None:

@@ -7,7 +7,7 @@ import yaml
 
 from pipeline.files import read_json
 from pipeline.folders import Home, RunFolder
-from pipeline.hub.cards import model_card
+from pipeline.hub.cards import dataset_card, model_card
 from pipeline.hub.registry import Registry
 from tests.checkpoints import write_checkpoint
 
@@ -52,3 +52,53 @@ def test_the_token_never_reaches_a_card(home: Home, run: RunFolder, monkeypatch:
     assert "accelerate" in card(home, run)
     monkeypatch.setenv("HF_TOKEN", "accelerate")
     assert "accelerate" not in card(home, run)
+
+
+DATASET = {
+    "corpus": "code", "created_at": "2026-11-24T12:00:00+00:00", "source": "hub:owner/name", "validation_source": None,
+    "keywords": ["pandas"], "match": "import", "max_files": None, "validation_share": 0.05, "quality": {},
+    "tokenizer": None, "vocab_size": 300, "files": {"train": 900, "validation": 100}, "versions": {"polars": "2.1"},
+    "bytes": {"train": 10_000, "validation": 1_000}, "tokens": {"train": 5_000, "validation": 500},
+    "files_dense": 0, "licenses": {"mit": 1_000},
+}  # fmt: skip
+REPORT = {"scanned": 40_000, "kept": 1_000, "keep_rate": 0.025, "bad_rows": {"not JSON": 3}, "removed": {}}
+
+
+def about(**changes: Any) -> str:
+    return dataset_card("me/files", {**DATASET, **changes}, REPORT)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, "- 1K<n<10K"),
+        ({}, "40,000 files, of which 1,000 (2.50 %) match; 3 more rows could not be read"),
+        ({}, "a file that has `pandas` in a line that imports it"),
+        ({}, "Rules of quality: none"),
+        ({}, "Copies of a file can stand in both splits"),
+        ({"source": "files"}, "Source: files of somebody's own disk."),
+        ({"source": "installed"}, "Source: the Python packages installed"),
+        ({"max_files": 1_000}, "read until 1,000 files were kept"),
+        ({"keywords": ["a", "b`|\n"]}, "one of `a`, `b'/`"),
+        ({"validation_source": "hub:owner/held"}, "Held out: all that match of `hub:owner/held`"),
+        ({"validation_source": "files"}, "Held out: all that match of other files of somebody's own disk"),
+        ({"tokenizer": "a folder"}, "one that was given, from a folder"),
+        ({"tokenizer": "gpt2"}, "Tokenizer: `gpt2`"),
+        ({"quality": {"drop_generated": True, "min_assignments": 5}}, "`drop_generated`, `min_assignments` = 5."),
+        ({"quality": {"drop_exact_duplicates": True}}, "Near copies of a file can stand in both splits"),
+        ({"quality": {"near_duplicate_jaccard": 0.85}}, "Files of one repository can stand in both"),
+        ({"files_dense": 7}, "7 of the files needed too many tokens"),
+        ({"licenses": {f"l{n}": 1 for n in range(25)}}, "5 more, all in `provenance.json`"),
+        ({"licenses": {"a|b\nc`": 1}}, "| `a/b c'` | 1 |"),
+    ],
+)
+def test_a_dataset_card_tells_how_the_corpus_was_made(changes: dict[str, Any], told: str) -> None:
+    text = about(**changes)
+    assert told in text
+    assert not [word for word in ("None", "{", "}", "\n\n\n", " ,", "..") if word in text.split("## How to load it")[1]]
+
+
+def test_a_dataset_card_counts_what_the_rules_removed() -> None:
+    report = {**REPORT, "removed": {"drop_generated": {"files": 4}, "min_assignments": {"files": 5}}}
+    text = dataset_card("me/files", {**DATASET, "quality": {"drop_generated": True}}, report)
+    assert "They removed 4 by `drop_generated`, 5 by `min_assignments`." in text

@@ -133,7 +133,7 @@ FORWARDED = {"x_forwarded_for": "203.0.113.9"}
     [
         ("start", ["ready", "tiny", "accelerate", {}, "", ""]),
         ("stop", ["calm-kea"]),
-        ("preview", ["files:/etc", ["root"], 10]),
+        ("preview", ["files:/etc", ["root"], 10, "substring"]),
     ],
 )
 def test_a_stranger_starts_stops_and_reads_nothing(page: Page, name: str, values: list[object]) -> None:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.ui.highlight import LONGEST_LINE, MOST_LINES, numbered, python_html, shortened
+from pipeline.data.matching import MATCHES
+from pipeline.ui.highlight import LINES_BEFORE, LONGEST_LINE, MOST_LINES, excerpt, line_of, numbered, python_html
 
 HOSTILE = """<script>alert(1)</script>'"><img src=x onerror=alert(1)>{{ 7*7 }} ${7*7} `x` &lt;"""
 
@@ -54,11 +55,36 @@ def test_every_line_is_an_item_and_no_span_crosses_it() -> None:
 
 
 def test_a_long_file_is_shortened_and_says_by_how_much() -> None:
-    code, num_hidden = shortened("x\n" * (MOST_LINES + 25))
-    assert (code.count("\n") + 1, num_hidden) == (MOST_LINES, 25)
-    assert shortened("x = 1\n") == ("x = 1", 0)
+    shown = excerpt("x\n" * (MOST_LINES + 25))
+    assert (shown.first, shown.last, shown.num_after, shown.code.count("\n") + 1) == (1, MOST_LINES, 25, MOST_LINES)
+    whole = excerpt("x = 1\n")
+    assert (whole.code, whole.first, whole.last, whole.num_after) == ("x = 1", 1, 1, 0)
+
+
+def test_an_excerpt_begins_a_little_before_a_line_that_would_not_be_shown() -> None:
+    code = "\n".join(f"x{number}" for number in range(1, 1_001))
+    shown = excerpt(code, 900)
+    lines = shown.code.split("\n")
+    assert shown.first == 900 - LINES_BEFORE
+    assert lines[900 - shown.first] == "x900"
+    assert (shown.last, shown.num_after, lines[-1]) == (1_000, 0, "x1000")
+    assert excerpt(code, MOST_LINES).first == 1
+    assert excerpt(code, 5_000).last == 1_000
+
+
+def test_wide_lines_count_as_well_as_many() -> None:
+    code = "y" * 900 + "\n"
+    assert excerpt(code * 300, 1).last < 50
+    assert excerpt(code * 300, 200).first == 200 - LINES_BEFORE
 
 
 def test_a_long_line_is_cut() -> None:
-    code, _ = shortened("y" * 10 * LONGEST_LINE)
-    assert len(code) == LONGEST_LINE + 1
+    assert len(excerpt("y" * 10 * LONGEST_LINE).code) == LONGEST_LINE + 1
+
+
+def test_only_what_was_looked_for_is_marked() -> None:
+    code = "geopandas = pandas\nimport numpy, pandas.core\n"
+    marked = {match: python_html(code, ("pandas",), match).count("<mark>") for match in MATCHES}
+    assert marked == {"substring": 3, "identifier": 2, "import": 1}
+    assert [line_of(code, "pandas", match) for match in ("substring", "identifier", "import")] == [1, 1, 2]
+    assert line_of(code, "torch") is None

@@ -10,7 +10,7 @@ from typing import Any
 import jinja2
 import pytest
 
-from pipeline.config import COURSE_KEPT_RATE
+from pipeline.data.report import Report
 from pipeline.data.samples import Sample
 from pipeline.data.scan import Scan
 from pipeline.files import write_json
@@ -21,8 +21,11 @@ from pipeline.jobs.views import CorpusView, corpus_view
 from pipeline.prompts import Prompt
 from pipeline.ui import run_view, setups
 from pipeline.ui.answers import Answer
+from pipeline.ui.data_tab import figures_html, progress_html
 from pipeline.ui.markup import environment, notice, render
+from pipeline.ui.report_view import bad_rows, length_columns, length_words
 from pipeline.ui.run_view import Watched
+from pipeline.ui.sample_view import Seen, sample_html
 from pipeline.ui.texts import ASSETS
 from tests.homes import write_run
 
@@ -49,8 +52,10 @@ def report() -> dict[str, Any]:
         "scanned": 10,
         "kept": 4,
         "keep_rate": 0.4,
-        "keywords": {EVIL: {"files": 4, "rate": 0.4, "imported": None, "mentioned": None}},
+        "keep_rate_interval": [0.17, 0.69],
+        "keywords": {EVIL: {"files": 4, "rate": 0.4, "imported": None, "mentioned": None, "first_line": 3}},
         "overlap": [{"keywords": [EVIL], "files": 4}],
+        "together": [{"keywords": [EVIL, EVIL], "files": 2}],
         "bad_rows": {EVIL: 2},
         "bad_examples": [{"reason": EVIL, "where": EVIL}],
         "skipped": 3,
@@ -60,11 +65,16 @@ def report() -> dict[str, Any]:
         "bytes_per_second": 50_000,
         "repositories": [{"name": EVIL, "files": 4}],
         "licenses": [{"name": EVIL, "files": 4}, {"name": "", "files": 1}],
+        "lengths": [{"up_to": 1024, "files": 10, "kept": 4}],
     }
 
 
 def sample() -> Sample:
     return Sample("0", EVIL, EVIL, EVIL, EVIL, EVIL, EVIL, (EVIL[:5],))
+
+
+def seen() -> Seen:
+    return Seen(Scan(report(), [sample()], False), "substring")
 
 
 def corpus() -> CorpusView:
@@ -93,14 +103,13 @@ SAMPLING = {"temperature": EVIL, "top_p": EVIL, "top_k": EVIL, "max_new_tokens":
 SHOWN: list[tuple[str, dict[str, Any]]] = [
     ("notice", {"kind": "bad", "title": EVIL, "message": EVIL}),
     ("blank", {"title": EVIL, "message": EVIL}),
-    ("scan_progress", {"scan": Scan(report(), [sample()], False), "limit": 100}),
-    ("scan_cancelled", {"scan": Scan(report(), [], False)}),
-    ("scan_figures", {"report": report(), "course_rate": COURSE_KEPT_RATE}),
-    ("keyword_hits", {"report": report()}),
+    ("scan_cancelled", {"rows": 7}),
+    ("keyword_hits", {"report": report(), "match": "substring"}),
     ("overlap", {"report": report()}),
+    ("overlap", {"report": {**report(), "keywords": dict.fromkeys((EVIL, *"abcdef"))}}),
+    ("lengths", {"columns": length_columns(report()), "words": EVIL}),
     ("largest", {"report": report()}),
-    ("bad_rows", {"report": report(), "note": EVIL}),
-    ("sample", {"sample": sample(), "code": EVIL, "num_hidden": 3, "place": 1, "num_samples": 2}),
+    ("bad_rows", {"reasons": bad_rows(report()), "skipped": 3}),
     ("corpora", {"corpora": [corpus()]}),
     ("prompts", {"prompts": [Prompt(EVIL, EVIL)], "current": EVIL}),
     ("completion_failed", {"message": EVIL}),
@@ -129,6 +138,34 @@ def test_hostile_values_stay_text(template: str, values: dict[str, Any]) -> None
     markup = render(template, **values)
     assert "49" not in markup
     assert_harmless(markup)
+
+
+@pytest.mark.parametrize("num_remembered", [0, 4, 12])
+@pytest.mark.parametrize("done", [False, True])
+def test_a_scan_of_hostile_names_stays_text(done: bool, num_remembered: int) -> None:
+    scan = Scan({**report(), "seconds": 3.0}, [sample()], done, 0.5, num_remembered)
+    assert_harmless(progress_html(scan, 12))
+    figures = figures_html(scan, EVIL)
+    assert "script" in figures
+    assert_harmless(figures)
+
+
+@pytest.mark.parametrize("keyword", ["", EVIL[:5], EVIL])
+def test_a_hostile_file_stays_text(keyword: str) -> None:
+    markup = sample_html(seen(), keyword, 0)
+    assert "script" in markup or keyword == ""
+    assert_harmless(markup)
+
+
+def test_nothing_found_is_shown_with_nothing_known() -> None:
+    empty = Report(["pandas"]).to_dict()
+    scan = Scan(empty, [], True)
+    assert "0.00 %" in figures_html(scan, "")
+    assert "No files yet" in render("lengths", columns=length_columns(empty), words=length_words(empty))
+    assert "No kept files" in render("largest", report=empty)
+    assert "No kept files" in sample_html(Seen(scan, "substring"), "", 0)
+    assert "No kept files" in sample_html(None, "", 0)
+    assert "Nothing was read" in render("scan_cancelled", rows=0)
 
 
 @pytest.mark.parametrize("state", [*ACTIVE, *RESUMABLE, "finished"])

@@ -117,7 +117,7 @@ def test_too_many_looks_at_once_are_refused(source: str) -> None:
     looks = Scans()
     watching = []
     for number in range(scans.MOST_RUNNING):
-        look = scans._Look((source, ("x",), number))  # not started: it stays on
+        look = scans._Look((source, ("x",), "substring", number), looks._memory)  # not started: it stays on
         looks._looks[look.key] = look
         watching.append(look)
     with pytest.raises(BusyError, match="press Scan"):

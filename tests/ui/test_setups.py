@@ -108,7 +108,7 @@ def test_keywords_are_those_ticked_and_those_typed_each_once() -> None:
 
 def test_a_corpus_without_keywords_is_refused() -> None:
     with pytest.raises(InputError, match="keywords"):
-        setups.new_corpus("installed", (), 4_096, None)
-    assert setups.new_corpus("installed", COURSE_KEYWORDS, 4_096.0, 50.0).max_files == 50
+        setups.new_corpus("installed", (), "substring", 4_096, None)
+    assert setups.new_corpus("installed", COURSE_KEYWORDS, "import", 4_096.0, 50.0).max_files == 50
     with pytest.raises(InputError, match="vocab_size"):
-        setups.new_corpus("installed", COURSE_KEYWORDS, None, None)
+        setups.new_corpus("installed", COURSE_KEYWORDS, "substring", None, None)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.data.matching import MATCHES
 from pipeline.environment import ROOT
 from pipeline.ui.charts import CHARTS
 from pipeline.ui.data_tab import SOURCES
@@ -32,6 +33,9 @@ COMPUTED = {
     "pick.": {chart.name for chart in CHARTS} | {"runs", "pushes", "log"},
     "train.": set(CHANGES),
     "data.source.": set(SOURCES),
+    "data.match.": {*MATCHES, *(f"{match}.info" for match in MATCHES)},
+    "data.hits.": set(MATCHES),
+    "data.rate.": {"above", "below", "within"},
 }
 """Keys that are put together, by their beginning: every one of them."""
 

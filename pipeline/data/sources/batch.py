@@ -54,6 +54,8 @@ class Batch:
     """Files left out because of their ending."""
     progress: float | None = None
     """Share of the source that is read when this batch is, 0 to 1; None when nobody knows."""
+    is_remembered: bool = False
+    """Whether it comes from memory, not from where the source lies."""
 
     def head(self, num_rows: int) -> Batch:
         """The first rows of it only; itself when it has no more."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from pipeline.data.sources.batch import COLUMNS, TEXT_COLUMNS
+from pipeline.data.sources.batch import COLUMNS
 
 if TYPE_CHECKING:
     import polars as pl
@@ -24,11 +24,14 @@ ESCAPED_NAME = re.compile(rb'"[contexd]*\\u00[67][\w\\]*"')
 """A name among which TEXT_COLUMNS may be, spelt with escapes."""
 
 
-def table(data: bytes, num_lines: int) -> pl.DataFrame | None:
-    """COLUMNS of the `num_lines` lines of `data`, or None when they must be read one by one. No line is lost or invented."""
+def table(data: bytes, num_lines: int, names: tuple[str, ...]) -> pl.DataFrame | None:
+    """COLUMNS of the `num_lines` lines of `data`, or None when they must be read one by one. No line is lost or invented.
+
+    A line's text is what it has under the first of `names` that it has.
+    """
     import polars as pl
 
-    text = _text_column(data)
+    text = _text_column(data, names)
     if text is None or _has_odd_pair(data):
         return None
     try:
@@ -50,11 +53,11 @@ def table(data: bytes, num_lines: int) -> pl.DataFrame | None:
     return read.select(pl.col(text if name == "content" else name).fill_null("").alias(name) for name in COLUMNS)
 
 
-def _text_column(data: bytes) -> str | None:
-    """The first of TEXT_COLUMNS in the first line, if no line has one that would go before it."""
+def _text_column(data: bytes, names: tuple[str, ...]) -> str | None:
+    """The first of `names` in the first line, if no line has one that would go before it."""
     first = data[: data.find(b"\n") + 1 or None]
-    found = next((name for name in TEXT_COLUMNS if _key(name) in first), None)
-    before = TEXT_COLUMNS[: TEXT_COLUMNS.index(found)] if found else ()
+    found = next((name for name in names if _key(name) in first), None)
+    before = names[: names.index(found)] if found else ()
     if any(_key(name) in data for name in before) or (before and _has_escaped_name(data)):
         return None
     return found

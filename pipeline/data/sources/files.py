@@ -101,6 +101,10 @@ class FilesShard:
     def name(self) -> str:
         return _printable(str(self.paths[0]))
 
+    @property
+    def num_files(self) -> int:
+        return len(self.paths)
+
     def pieces(self) -> Iterator[Piece]:
         small: list[Path] = []
         size = done = 0
@@ -183,7 +187,7 @@ class FilesShard:
         first = 1
         try:
             table = pl.scan_parquet(path, glob=False)
-            text = text_column(table.collect_schema().names())
+            text = text_column(table.collect_schema())
             if text is None:
                 yield Piece(_bad(NO_TEXT, place), 1.0)
                 return

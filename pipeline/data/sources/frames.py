@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pipeline.data.sources.batch import (
@@ -21,9 +21,17 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-def text_column(names: list[str]) -> str | None:
-    """Which of a table's columns holds the files' text."""
-    return next((name for name in TEXT_COLUMNS if name in names), None)
+def text_column(schema: Mapping[str, pl.DataType], asked: str | None = None) -> str | None:
+    """Which of a table's columns holds the files' text: the one that was asked for, else the first of TEXT_COLUMNS, else
+    the only one of text; None when that is not clear.
+    """
+    import polars as pl
+
+    if asked is not None:
+        return asked if asked in schema else None
+    texts = [name for name, kind in schema.items() if kind == pl.String]
+    found = next((name for name in TEXT_COLUMNS if name in schema), None)
+    return found or (texts[0] if len(texts) == 1 else None)
 
 
 def batch_of(frame: pl.DataFrame, text: str, *, place: str, first: int) -> Batch:

@@ -1,4 +1,5 @@
-"""A dataset on the Hugging Face Hub, streamed: `REPO`, `REPO@revision`, `REPO:split`, `REPO@revision:split`.
+"""A dataset on the Hugging Face Hub, streamed: `REPO`, `REPO@revision`, `REPO:split`, `REPO@revision:split`; any of them
+with `#column` behind it, when the text is in a column of another name than the usual ones.
 
 `datasets` says which files a split has. JSON lines are read by our own reader, because one bad line would cost `datasets`
 the whole file and a cut-off .gz all of its rows; everything else comes from it as tables.
@@ -21,7 +22,7 @@ from pipeline.errors import InputError
 if TYPE_CHECKING:
     from datasets import DatasetBuilder
 
-SPEC = re.compile(rf"(?P<repo>{REPO.pattern})(?:@(?P<revision>[^\s:@]+))?(?::(?P<split>[\w.-]+))?")
+SPEC = re.compile(rf"(?P<repo>{REPO.pattern})(?:@(?P<revision>[^\s:@]+))?(?::(?P<split>[\w.-]+))?(?:#(?P<column>\S+))?")
 TABLE_ROWS = 256
 """Rows of a table per batch."""
 
@@ -32,9 +33,12 @@ class HubSource(Source):
     def __init__(self, name: str) -> None:
         match = SPEC.fullmatch(name)
         if not match:
-            raise InputError(f"source is 'hub:{name}'; write it as hub:owner/name, hub:owner/name@revision:split.")
+            raise InputError(
+                f"source is 'hub:{name}'; write it as hub:owner/name, hub:owner/name@revision:split#column."
+            )
         self.spec = f"hub:{name}"
         self._repo, self._revision, self._split = match["repo"], match["revision"], match["split"]
+        self._column = match["column"]
 
     def shards(self) -> list[LinesShard | TableShard]:
         with hub_faults(f"Dataset {self._repo!r}"):
@@ -47,9 +51,11 @@ class HubSource(Source):
                 raise InputError(f"Dataset {self._repo!r} has no split {split!r}; it has {known}.")
             urls = [str(url) for url in files[split]]
             if all(lines.json_suffix(url) is not None for url in urls):
-                return [LinesShard(self._repo, url, sizes.get(_place(url))) for url in urls]
+                return [LinesShard(self._repo, url, sizes.get(_place(url)), self._column) for url in urls]
             num_shards = builder.as_streaming_dataset(split).num_shards
-            return [TableShard(self._repo, commit, split, number, num_shards) for number in range(num_shards)]
+            return [
+                TableShard(self._repo, commit, split, number, num_shards, self._column) for number in range(num_shards)
+            ]
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,9 @@ class LinesShard:
     url: str
     """hf://datasets/owner/name@commit/place"""
     num_bytes: int | None
+    column: str | None
+    """Of the text, if it was asked for."""
+    num_files: int = 1
 
     @property
     def name(self) -> str:
@@ -72,7 +81,8 @@ class LinesShard:
 
             # xopen reads piece by piece and comes back after a lost connection.
             with xopen(self.url, "rb", download_config=DownloadConfig(token=False)) as stream:
-                yield from lines.pieces(stream, self.url, self.name, self.num_bytes or stream.size)
+                names = (self.column,) if self.column else TEXT_COLUMNS
+                yield from lines.pieces(stream, self.url, self.name, self.num_bytes or stream.size, names)
 
 
 @dataclass(frozen=True)
@@ -84,7 +94,10 @@ class TableShard:
     split: str
     number: int
     num_shards: int
+    column: str | None
+    """Of the text, if it was asked for."""
     num_bytes: None = None
+    num_files: int = 1
 
     @property
     def name(self) -> str:
@@ -100,15 +113,18 @@ class TableShard:
             stream = _builder(self.repo, self.commit).as_streaming_dataset(self.split)
             one = stream.shard(num_shards=self.num_shards, index=self.number)
             for table in one.with_format("arrow").iter(TABLE_ROWS):
-                text = text_column(table.column_names)
-                if text is None:
-                    raise InputError(
-                        f"Dataset {self.repo!r} has the columns {', '.join(table.column_names)}; "
-                        f"choose one with a text column named {', '.join(TEXT_COLUMNS[:-1])} or {TEXT_COLUMNS[-1]}."
-                    )
                 frame = pl.DataFrame(table)
+                text = text_column(frame.schema, self.column)
+                if text is None:
+                    raise InputError(self._no_text(frame.columns))
                 yield Piece(partial(batch_of, frame, text, place=self.name, first=first))
                 first += table.num_rows
+
+    def _no_text(self, names: list[str]) -> str:
+        known = f"Dataset {self.repo!r} has the columns {', '.join(names)}"
+        if self.column:
+            return f"{known}, and no {self.column!r}; choose one of them behind the #."
+        return f"{known}; say which one holds the text, as in hub:{self.repo}#{names[0]}."
 
 
 def _commit(repo: str, revision: str | None) -> tuple[str, dict[str, int]]:

@@ -76,14 +76,16 @@ class InstalledShard:
     files: tuple[InstalledFile, ...]
     bad: tuple[BadRow, ...]
     """Packages that could not be read; the first shard tells of them."""
+    num_bytes: None = None
+    """Every file would have to be asked; shards are of equal length but for the last."""
 
     @property
     def name(self) -> str:
         return f"installed files {self.number}"
 
     @property
-    def num_bytes(self) -> int:
-        return len(self.files) + 1  # nobody needs to look at every file for its size: shares are of files
+    def num_files(self) -> int:
+        return len(self.files)
 
     def pieces(self) -> Iterator[Piece]:
         for start in range(0, max(1, len(self.files)), PIECE_FILES):

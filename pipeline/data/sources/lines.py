@@ -33,7 +33,7 @@ from pipeline.data.sources.batch import (
     Row,
     content_bytes,
 )
-from pipeline.data.sources.packing import StreamError, unpacked
+from pipeline.data.sources.packing import CHUNK, StreamError, unpacked
 from pipeline.data.sources.shard import Piece
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -56,9 +56,12 @@ def json_suffix(name: str) -> str | None:
     return None
 
 
-def pieces(stream: BinaryIO, name: str, place: str, num_bytes: int | None) -> Iterator[Piece]:
+def pieces(
+    stream: BinaryIO, name: str, place: str, num_bytes: int | None, names: tuple[str, ...] = TEXT_COLUMNS
+) -> Iterator[Piece]:
     """The rows of one file. `name` tells by its ending how it is packed and whether it may be one JSON value; `place` is
-    what bad rows are said to be in; `num_bytes` is the size of `stream`, if known.
+    what bad rows are said to be in; `num_bytes` is the size of `stream`, if known; a row's text is what it has under the
+    first of `names` that it has.
     """
     packing = json_suffix(name) or ""
     may_be_document = not name.lower().removesuffix(packing).endswith(".jsonl")
@@ -68,7 +71,7 @@ def pieces(stream: BinaryIO, name: str, place: str, num_bytes: int | None) -> It
         nonlocal num_read
         num_read += new_bytes
 
-    blocks = _blocks(unpacked(stream, packing, count), place)
+    blocks = _blocks(unpacked(stream, packing, count), place, names)
     for read in _readers(blocks, place, may_be_document=may_be_document):
         yield Piece(read, min(1.0, num_read / num_bytes) if num_bytes else None)
 
@@ -82,13 +85,15 @@ class Block:
     """Number of its first line, from 1."""
     num_lines: int
     place: str
+    names: tuple[str, ...]
+    """Where a row's text may be."""
 
     def read(self) -> Batch:
         """By columns where that is exact, else by lines."""
-        rows = columns.table(self.data, self.num_lines)
+        rows = columns.table(self.data, self.num_lines, self.names)
         if rows is not None:
             return Batch(rows, content_bytes(rows))
-        return _batch(_row(line, f"{self.place}:{number}") for number, line in self.lines())
+        return _batch(_row(line, f"{self.place}:{number}", self.names) for number, line in self.lines())
 
     def lines(self) -> Iterator[tuple[int, bytes]]:
         """Every line that is not blank, without the space before it, and its number."""
@@ -109,7 +114,11 @@ class Block:
             before = part * MOST_LINES
             if start < end:
                 yield Block(
-                    self.data[start:end], self.first + before, min(MOST_LINES, self.num_lines - before), self.place
+                    self.data[start:end],
+                    self.first + before,
+                    min(MOST_LINES, self.num_lines - before),
+                    self.place,
+                    self.names,
                 )
 
 
@@ -134,11 +143,11 @@ def _batch(rows: Iterator[Row | BadRow]) -> Batch:
     return builder.batch()
 
 
-def _blocks(chunks: Iterator[bytes], place: str) -> Iterator[Block | BadRow]:
+def _blocks(chunks: Iterator[bytes], place: str, names: tuple[str, ...]) -> Iterator[Block | BadRow]:
     """Whole lines, BLOCK_BYTES or a little more at a time; and a bad row for each line that is too long, and for the
     place where the stream breaks off. What follows the last line end is a line too, unless it breaks off there.
     """
-    cutter = _Cutter(place)
+    cutter = _Cutter(place, names)
     try:
         for chunk in chunks:
             yield from cutter.add(chunk)
@@ -152,7 +161,8 @@ def _blocks(chunks: Iterator[bytes], place: str) -> Iterator[Block | BadRow]:
 class _Cutter:
     """Cuts chunks at line ends."""
 
-    def __init__(self, place: str) -> None:
+    def __init__(self, place: str, names: tuple[str, ...]) -> None:
+        self._names = names
         self.first = 1
         """Number of the line that what is pending begins with."""
         self._place = place
@@ -188,14 +198,14 @@ class _Cutter:
         end = self._pending[last].rfind(b"\n") + 1
         data = b"".join([*self._pending[:last], memoryview(self._pending[last])[:end]])
         num_lines = _line_ends(data)
-        yield from _fitting(Block(data, self.first, num_lines, self._place))
+        yield from _fitting(Block(data, self.first, num_lines, self._place, self._names))
         self.first += num_lines
         self._keep([self._pending[last][end:], *self._pending[last + 1 :]])
 
     def rest(self) -> Iterator[Block | BadRow]:
         if data := b"".join(self._pending):
             num_lines = _line_ends(data) + (not data.endswith(b"\n"))
-            yield from _fitting(Block(data, self.first, num_lines, self._place))
+            yield from _fitting(Block(data, self.first, num_lines, self._place, self._names))
 
     def _keep(self, pending: list[bytes]) -> None:
         self._pending, self._size, self._has_end = pending, sum(map(len, pending)), False
@@ -208,7 +218,11 @@ def _fitting(block: Block) -> Iterator[Block | BadRow]:
     if len(block.data) > LONGEST_TEXT and any(len(line) > LONGEST_TEXT for _, line in block.lines()):
         for number, line in block.lines():
             too_long = len(line) > LONGEST_TEXT
-            yield BadRow(TOO_LONG, f"{block.place}:{number}") if too_long else Block(line, number, 1, block.place)
+            yield (
+                BadRow(TOO_LONG, f"{block.place}:{number}")
+                if too_long
+                else Block(line, number, 1, block.place, block.names)
+            )
     elif block.num_lines > MOST_LINES:
         yield from block.parts()
     else:
@@ -218,8 +232,9 @@ def _fitting(block: Block) -> Iterator[Block | BadRow]:
 def _line_ends(data: bytes) -> int:
     import numpy as np
 
-    # Not data.count: that holds up the other threads.
-    return int(np.count_nonzero(np.frombuffer(data, np.uint8) == 10))
+    # Not data.count: that holds up the other threads. In parts, as comparing the whole would fill fresh memory.
+    values = np.frombuffer(data, np.uint8)
+    return sum(int(np.count_nonzero(values[start : start + CHUNK] == 10)) for start in range(0, len(values), CHUNK))
 
 
 def _opens_document(line: bytes) -> bool:
@@ -246,13 +261,15 @@ def _document(first: Block, rest: Iterator[Block | BadRow], place: str) -> Itera
         return
     value = _parsed(b"".join(block.data for block in blocks))
     if isinstance(value, (list, dict)):
-        yield from _items(value if isinstance(value, list) else [value], place)
+        yield from _items(value if isinstance(value, list) else [value], place, first.names)
     else:
         yield from (block.read for block in blocks)
 
 
-def _items(items: list[Any], place: str, *, together: int = 256) -> Iterator[Callable[[], Batch]]:
-    rows = [_row_of(item, f"{place}:{number}") for number, item in enumerate(items, 1)]
+def _items(
+    items: list[Any], place: str, names: tuple[str, ...], *, together: int = 256
+) -> Iterator[Callable[[], Batch]]:
+    rows = [_row_of(item, f"{place}:{number}", names) for number, item in enumerate(items, 1)]
     for start in range(0, len(rows), together):
         part = rows[start : start + together]
         yield lambda part=part: _batch(iter(part))  # type: ignore[misc]
@@ -270,9 +287,9 @@ def _loads(data: bytes) -> Any:
     return DECODER.decode(data.removeprefix(BYTE_ORDER_MARK).decode("utf-8"))
 
 
-def _row(line: bytes, where: str) -> Row | BadRow:
+def _row(line: bytes, where: str, names: tuple[str, ...]) -> Row | BadRow:
     try:
-        return _row_of(_loads(line), where)
+        return _row_of(_loads(line), where, names)
     except UnicodeDecodeError:
         return BadRow(NOT_UTF8, where)
     except (ValueError, RecursionError):
@@ -288,10 +305,10 @@ DECODER = json.JSONDecoder(object_pairs_hook=_first_of_equal)
 """Made once: to make it takes as long as to read a short line."""
 
 
-def _row_of(value: Any, where: str) -> Row | BadRow:
+def _row_of(value: Any, where: str, names: tuple[str, ...]) -> Row | BadRow:
     if not isinstance(value, dict):
         return BadRow(NOT_AN_OBJECT, where)
-    name = next((name for name in TEXT_COLUMNS if name in value), None)
+    name = next((name for name in names if name in value), None)
     if name is None:
         return BadRow(NO_TEXT, where)
     if reason := text_fault(value[name]):

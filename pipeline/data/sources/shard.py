@@ -41,8 +41,27 @@ class Shard(Protocol):
     def num_bytes(self) -> int | None:
         """Its size where it lies, packed or not; None when nobody knows."""
 
+    @property
+    def num_files(self) -> int:
+        """Files it lies in."""
+
     def pieces(self) -> Iterator[Piece]:
         """In the order of its rows."""
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How large a source is where it lies, before anything of it is read."""
+
+    num_files: int
+    num_bytes: int | None
+    """Packed as it is; None when nobody knows."""
+
+
+def extent_of(shards: Sequence[Shard]) -> Extent:
+    sizes = [shard.num_bytes for shard in shards]
+    num_bytes = None if None in sizes else sum(size for size in sizes if size is not None)
+    return Extent(sum(shard.num_files for shard in shards), num_bytes)
 
 
 class Source:

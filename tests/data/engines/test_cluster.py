@@ -43,7 +43,7 @@ def test_without_ray_the_error_says_how_to_install_it(monkeypatch: pytest.Monkey
 def test_nothing_to_do_starts_no_ray(two: Engine) -> None:
     before = children()
     assert run(two, toys.write, []) == []
-    assert children() == before
+    assert children() <= before
 
 
 @pytest.mark.slow

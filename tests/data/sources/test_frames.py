@@ -8,9 +8,17 @@ from pipeline.data.sources.frames import batch_of, text_column
 
 
 def test_the_text_column_is_content_before_text_before_code() -> None:
-    assert text_column(["code", "text", "content"]) == "content"
-    assert text_column(["code", "text"]) == "text"
-    assert text_column(["x"]) is None
+    def chosen(*names: str, asked: str | None = None) -> str | None:
+        return text_column({name: pl.String() for name in names}, asked)
+
+    assert chosen("code", "text", "content") == "content"
+    assert chosen("code", "text") == "text"
+    assert chosen("code", "x") == "code"
+    assert chosen("x") == "x", "the only one of text"
+    assert chosen("x", "y") is None
+    assert chosen("x", "content", asked="x") == "x"
+    assert chosen("content", asked="x") is None
+    assert text_column({"x": pl.Int64()}) is None
 
 
 def test_missing_columns_are_empty_and_others_become_text() -> None:

@@ -51,6 +51,9 @@ def repos() -> dict[str, dict[str, bytes]]:
         "me/only": {"data/validation-0.parquet": parquet(rows[:7])},
         "me/bad": {"a.jsonl": bad + b'{"content": null}\n{"content": 7}\n'},
         "me/numbers": {"a.parquet": parquet([{"x": 1}])},
+        "me/other": {"a.parquet": parquet([{"name": f"f{n}", "body": "import pandas"} for n in range(9)])},
+        "me/single": {"a.parquet": parquet([{"body": "import pandas", "n": 1}])},
+        "me/named": {"a.jsonl": b'{"body": "import pandas", "content": "x"}\n' * 5},
         "me/empty": {"README.md": b"# nothing yet"},
     }
 
@@ -109,16 +112,48 @@ def test_datasets_stream_in_every_format_and_keep_their_good_rows(hub: DatasetHu
 
 @pytest.mark.slow
 def test_what_the_hub_does_not_have_is_said_in_one_sentence(hub: DatasetHub, tmp_path: Path) -> None:
-    specs = ["hub:me/missing", "hub:me/tables@nope", "hub:me/tables:test", "hub:me/empty", "hub:me/numbers"]
+    specs = [
+        "hub:me/missing",
+        "hub:me/tables@nope",
+        "hub:me/tables:test",
+        "hub:me/empty",
+        "hub:me/numbers",
+        "hub:me/other",
+        "hub:me/other#nope",
+    ]
     found = ask(hub.endpoint, tmp_path, *specs)["found"]
     for spec, words in zip(
         specs,
-        ["no such public repository", "no such revision", "train, validation", "no data files", "text column"],
+        [
+            "no such public repository",
+            "no such revision",
+            "train, validation",
+            "no data files",
+            "columns x; say which",
+            "columns name, body; say which",
+            "no 'nope'",
+        ],
         strict=True,
     ):
         assert words in found[spec]["error"], spec
         assert found[spec]["exit_status"] == 2
         assert "\n" not in found[spec]["error"]
+
+
+@pytest.mark.slow
+def test_the_text_is_in_the_column_that_was_asked_for_or_in_the_only_one_of_text(
+    hub: DatasetHub, tmp_path: Path
+) -> None:
+    specs = [
+        "hub:me/other#body",
+        f"hub:me/other@{COMMIT}:train#name",
+        "hub:me/single",
+        "hub:me/named#body",
+        "hub:me/named",
+    ]
+    found = ask(hub.endpoint, tmp_path, *specs)["found"]
+    assert [found[spec]["kept"] for spec in specs] == [9, 0, 1, 5, 0]
+    assert [found[spec]["scanned"] for spec in specs] == [9, 9, 1, 5, 5]
 
 
 @pytest.mark.slow

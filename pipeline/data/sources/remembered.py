@@ -1,0 +1,116 @@
+"""A source whose rows are kept in memory as they are read, so that other keywords are counted without reading it again.
+
+What does not fit into the budget is read again each time. Within one process: shards of a remembered source do not travel.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from pipeline.data.sources.batch import Batch
+from pipeline.data.sources.shard import Piece, Shard, Source
+
+BUDGET_BYTES = 320 * 2**20
+"""Text kept over all sources; a look at 20,000 installed files is 280 MB."""
+
+
+@dataclass
+class _Known:
+    """What is remembered of one shard."""
+
+    batches: dict[int, tuple[Batch, float | None]] = field(default_factory=dict)
+    """By the number of the piece: its batch, and the share of the shard behind it."""
+    num_pieces: int | None = None
+    """How many pieces the shard has; None while it was not read to its end."""
+
+    @property
+    def num_bytes(self) -> int:
+        return sum(batch.num_bytes for batch, _ in self.batches.values())
+
+    @property
+    def is_whole(self) -> bool:
+        return len(self.batches) == self.num_pieces
+
+
+class Memory:
+    """The batches of several shards; the shard that was used longest ago is forgotten first."""
+
+    def __init__(self, budget_bytes: int = BUDGET_BYTES) -> None:
+        self._budget = budget_bytes
+        self._shards: OrderedDict[str, _Known] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def recall(self, key: str) -> _Known:
+        with self._lock:
+            known = self._shards.setdefault(key, _Known())
+            self._shards.move_to_end(key)
+            return _Known(dict(known.batches), known.num_pieces)
+
+    def remember(self, key: str, number: int, batch: Batch, share: float | None) -> None:
+        """Keep the batch of piece `number`, if there is room for it beside those of its own shard."""
+        with self._lock:
+            known = self._shards.setdefault(key, _Known())
+            if known.num_bytes + batch.num_bytes > self._budget:
+                return
+            known.batches[number] = batch, share
+            self._shards.move_to_end(key)
+            while sum(one.num_bytes for one in self._shards.values()) > self._budget:
+                self._shards.popitem(last=False)
+
+    def end(self, key: str, num_pieces: int) -> None:
+        """The shard was read to its end."""
+        with self._lock:
+            if key in self._shards:
+                self._shards[key].num_pieces = num_pieces
+
+
+class Remembered(Source):
+    """`source`, of whose rows some may be in `memory`: the same rows in the same order.
+
+    Its files are listed anew each time, and nothing is remembered of a shard whose files are others now, or have other
+    sizes. A file that was changed and kept its size goes unnoticed until the page is started again.
+    """
+
+    def __init__(self, source: Source, memory: Memory) -> None:
+        self.spec, self.note = source.spec, source.note
+        self._source = source
+        self._memory = memory
+
+    def shards(self) -> list[Shard]:
+        return [RememberedShard(shard, self.spec, self._memory) for shard in self._source.shards()]
+
+
+class RememberedShard:
+    def __init__(self, shard: Shard, spec: str, memory: Memory) -> None:
+        self.name, self.num_bytes, self.num_files = shard.name, shard.num_bytes, shard.num_files
+        self._shard = shard
+        self._memory = memory
+        self._key = hashlib.blake2b(f"{spec} {shard!r}".encode(), digest_size=16).hexdigest()
+
+    def pieces(self) -> Iterator[Piece]:
+        known = self._memory.recall(self._key)
+        if known.is_whole:
+            for _, (batch, share) in sorted(known.batches.items(), key=lambda item: item[0]):
+                yield _ready(batch, share)
+            return
+        number = 0
+        for piece in self._shard.pieces():
+            yield _ready(*known.batches[number]) if number in known.batches else self._remembering(piece, number)
+            number += 1
+        self._memory.end(self._key, number)
+
+    def _remembering(self, piece: Piece, number: int) -> Piece:
+        def read() -> Batch:
+            batch = piece.read()
+            self._memory.remember(self._key, number, batch, piece.share)
+            return batch
+
+        return Piece(read, piece.share)
+
+
+def _ready(batch: Batch, share: float | None) -> Piece:
+    return Piece(lambda: replace(batch, is_remembered=True), share)

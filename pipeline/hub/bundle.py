@@ -1,0 +1,126 @@
+"""What of a prepared corpus goes to the Hub, file by file, and under which names. Nothing in it tells of this machine:
+no path, no token.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+from pipeline import files
+from pipeline.hub.cards import dataset_card
+from pipeline.hub.checkpoints import PROVENANCE
+from pipeline.hub.prepared import SPLITS, Prepared
+from pipeline.hub.token import redact
+
+MADE_BY = "codeparrot-studio"
+"""What marks a dataset repo as one that a corpus may replace."""
+CARD = "README.md"
+REPORT = "report.json"
+FOLDERS = ("data/", "tokenizer/")
+"""Everything in them is ours: what a push does not bring, it deletes."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One file of the dataset."""
+
+    content: Path | bytes
+    sha256: str
+    num_bytes: int
+
+    @classmethod
+    def of(cls, content: Path | bytes) -> Item:
+        if isinstance(content, Path):
+            return cls(content, files.sha256(content), content.stat().st_size)
+        return cls(content, hashlib.sha256(content).hexdigest(), len(content))
+
+    def is_blob(self, oid: str) -> bool:
+        """Whether git calls the content so."""
+        data = self.content.read_bytes() if isinstance(self.content, Path) else self.content
+        return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest() == oid
+
+
+def bundle(prepared: Prepared, repo: str) -> dict[str, Item]:
+    """Path in the repo -> file. The same corpus gives the same bytes, whenever and wherever it is pushed."""
+    items = {name: Item.of(content) for name, content in _contents(prepared).items()}
+    facts = _facts(prepared)
+    report = json.loads(_report(prepared))
+    items[CARD] = Item.of(dataset_card(repo, facts, report).encode())
+    hashes = {name: item.sha256 for name, item in items.items()}
+    items[PROVENANCE] = Item.of(_json({**facts, "sha256": dict(sorted(hashes.items()))}))
+    return items
+
+
+def _contents(prepared: Prepared) -> dict[str, Path | bytes]:
+    found: dict[str, Path | bytes] = {REPORT: _report(prepared)}
+    for split in SPLITS:
+        paths = prepared.shards[split]
+        for number, path in enumerate(paths):
+            found[f"data/{split}-{number:05}-of-{len(paths):05}.parquet"] = path
+    for path in prepared.tokenizer:
+        is_config = path.name == "tokenizer_config.json"
+        found[f"tokenizer/{path.name}"] = _json(_nowhere(files.read_json(path))) if is_config else path
+    return found
+
+
+def _facts(prepared: Prepared) -> dict[str, Any]:
+    """The provenance, all but the hashes."""
+    manifest = prepared.manifest
+    config = dict(manifest["config"])
+    for name in ("source", "validation_source"):
+        config[name] = _source(config.get(name))
+    config["tokenizer"] = _tokenizer(config.get("tokenizer"))
+    return {
+        "made_by": MADE_BY,
+        "corpus": prepared.folder.id,
+        **config,
+        "created_at": manifest["created_at"],
+        "versions": manifest["versions"],
+        "files": prepared.num_rows,
+        "bytes": prepared.num_bytes,
+        "tokens": {split: manifest[f"tokens_{split}"] for split in SPLITS},
+        "tokens_dropped": manifest["tokens_dropped"],
+        "files_dense": manifest.get("files_dense", 0),
+        "vocab_size": manifest["vocab_size"],
+        "eos_id": manifest["eos_id"],
+        "licenses": dict(sorted(prepared.licenses.items(), key=lambda item: (-item[1], item[0]))),
+    }
+
+
+def _report(prepared: Prepared) -> bytes:
+    """The report, its bad rows without the folders of this machine."""
+    report = dict(prepared.report)
+    if not prepared.manifest["config"]["source"].startswith("hub:"):
+        examples = report.get("bad_examples", [])
+        report["bad_examples"] = [{**example, "where": PurePath(example["where"]).name} for example in examples]
+    return _json(report)
+
+
+def _source(source: str | None) -> str | None:
+    return "files" if source is not None and source.startswith("files:") else source
+
+
+def _tokenizer(name: str | None) -> str | None:
+    """A name on the Hub as it is; of a folder, no more than that it is one."""
+    return "a folder" if name is not None and (_is_place(name) or Path(name).is_dir()) else name
+
+
+def _nowhere(value: Any) -> Any:
+    """`value` with the paths of this machine, at any depth, cut to their last part: transformers writes some down."""
+    if isinstance(value, dict):
+        return {key: _nowhere(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_nowhere(item) for item in value]
+    return PurePath(value).name if isinstance(value, str) and _is_place(value) else value
+
+
+def _is_place(text: str) -> bool:
+    return text.startswith((".", "~", "/")) and text.count("/") >= 1 and len(text) > 2
+
+
+def _json(value: Any) -> bytes:
+    return redact(json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False) + "\n").encode()

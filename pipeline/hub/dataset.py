@@ -1,0 +1,229 @@
+"""Pushes a prepared corpus to the Hub as a dataset: one commit that holds all of it, or none when all is there already."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline import files
+from pipeline.errors import DamagedError, InputError, require
+from pipeline.folders import Home
+from pipeline.hub.bundle import CARD, FOLDERS, MADE_BY, Item, bundle
+from pipeline.hub.checkpoints import PROVENANCE
+from pipeline.hub.client import Errand, PassingFault, connect, hub_errors
+from pipeline.hub.mirror import Patience
+from pipeline.hub.prepared import Prepared
+from pipeline.hub.remote import MAIN
+from pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+    from huggingface_hub.hf_api import RepoFile
+
+DATASET = "dataset"
+ATTEMPTS = 3
+MOST_OPERATIONS = 1_000
+"""Files per commit; the Hub's own uploader goes no higher. What needs more commits is mixed until the last of them."""
+FILES_TOGETHER = 20
+"""Uploaded between two words about it."""
+PUSH_DATASET = Errand(
+    needs_token=True,
+    what="push to",
+    right="write to",
+    now="take it",
+    later="is not pushed, try again later",
+    again="push again",
+    named_by="its name",
+)
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pushed:
+    """What came of a push."""
+
+    corpus: str
+    repo: str
+    commit: str
+    """The one on the Hub's `main` that holds the corpus, made now or before."""
+    url: str
+    files: int
+    """Of the dataset, its card included."""
+    uploaded: int
+    """Of them, those that were not there."""
+    uploaded_bytes: int
+    deleted: int
+    """Files of an earlier push that are no longer part of it."""
+    private: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    def __str__(self) -> str:
+        if not self.uploaded and not self.deleted:
+            return f"{self.url} holds corpus {self.corpus} already (commit {self.commit[:12]}); nothing was uploaded."
+        return (
+            f"Corpus {self.corpus} is at {self.url} (commit {self.commit[:12]}): {self.uploaded} of {self.files} files, "
+            f"{self.uploaded_bytes / 1e6:.1f} MB, uploaded, {self.deleted} deleted."
+        )
+
+
+def push_corpus(
+    settings: Settings,
+    corpus_id: str,
+    repo: str,
+    *,
+    private: bool = False,
+    say: Say = lambda text: None,
+    patience: Patience | None = None,
+) -> Pushed:
+    """Make the dataset `repo` hold the corpus, and the repo if there is none; `private` is of a repo that is made.
+
+    Raises InputError when the corpus is not ready or the repo holds something else, DamagedError when a file of the
+    corpus is not what was written, HubError when the Hub refuses or cannot be reached, also not after some seconds.
+    """
+    from huggingface_hub.utils import logging
+
+    patience = patience or Patience()
+    logging.set_verbosity_error()  # each of its retries is two lines on stderr, which is for one sentence
+    require(repo.count("/") == 1 and all(repo.split("/")), "dataset", repo, "write it as owner/name")
+    folder = Home(settings.home).corpus(corpus_id)
+    with hub_errors(repo, PUSH_DATASET):
+        api = connect(PUSH_DATASET, answer_seconds=patience.answer_seconds)  # first: it fails at once without a token
+    prepared = Prepared.open(folder)
+    say(f"Corpus {corpus_id} is whole: {sum(prepared.num_rows.values()):,} files.")
+    push = _Push(api, prepared, repo, private, say)
+    for failures in range(1, ATTEMPTS):
+        try:
+            return push.run()
+        except PassingFault:
+            time.sleep(patience.retry_seconds(failures))
+    return push.run()
+
+
+class _Push:
+    """One corpus on its way. May be run again after a fault: what the Hub has by then is not sent once more."""
+
+    def __init__(self, api: HfApi, prepared: Prepared, repo: str, private: bool, say: Say) -> None:
+        self.api = api
+        self.prepared = prepared
+        self.repo = repo
+        self.private = private
+        self.say = say
+        self.items = bundle(prepared, repo)
+
+    def run(self) -> Pushed:
+        with hub_errors(self.repo, PUSH_DATASET):
+            head, is_private = self._head()
+            there = self._there(head)
+        new = [name for name, item in self.items.items() if not _holds(there.get(name), item)]
+        old = [name for name in there if name.startswith(FOLDERS) and name not in self.items]
+        additions = self._additions(sorted(new, key=_order))
+        with hub_errors(self.repo, PUSH_DATASET):
+            self._upload(additions)
+            commit = self._commit(head, additions, old)
+        return Pushed(
+            corpus=self.prepared.folder.id,
+            repo=self.repo,
+            commit=commit,
+            url=f"{self.api.endpoint}/datasets/{self.repo}",
+            files=len(self.items),
+            uploaded=len(new),
+            uploaded_bytes=sum(self.items[name].num_bytes for name in new),
+            deleted=len(old),
+            private=is_private,
+        )
+
+    def _head(self) -> tuple[str, bool]:
+        """The newest commit of `main`, and whether strangers cannot see it; makes the repo when there is none."""
+        from huggingface_hub.errors import RepositoryNotFoundError
+
+        try:
+            info = self.api.dataset_info(self.repo)
+        except RepositoryNotFoundError:
+            self.api.create_repo(self.repo, repo_type=DATASET, private=self.private or None, exist_ok=True)
+            info = self.api.dataset_info(self.repo)
+        if self.private and not info.private:
+            raise InputError(
+                f"Dataset {self.repo} is there and public; make it private in its settings, or leave --private out."
+            )
+        assert info.sha is not None, "a repo begins with a commit"
+        return info.sha, bool(info.private)
+
+    def _there(self, head: str) -> dict[str, RepoFile]:
+        """The files of the repo. Raises InputError when it holds data that no corpus of ours brought."""
+        from huggingface_hub.hf_api import RepoFile
+
+        tree = self.api.list_repo_tree(self.repo, recursive=True, revision=head, repo_type=DATASET)
+        there = {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
+        if any(name.startswith(FOLDERS) for name in there) and not self._is_ours(there, head):
+            raise InputError(f"Dataset {self.repo} holds data that is no corpus of this program; choose another name.")
+        return there
+
+    def _is_ours(self, there: dict[str, RepoFile], head: str) -> bool:
+        if PROVENANCE not in there:
+            return False
+        path = self.api.hf_hub_download(self.repo, PROVENANCE, revision=head, repo_type=DATASET)
+        return files.readable_json(Path(path)).get("made_by") == MADE_BY
+
+    def _additions(self, names: Sequence[str]) -> list[CommitOperationAdd]:
+        """Raises DamagedError when a file changed since it was read: somebody prepares or deletes the corpus."""
+        from huggingface_hub import CommitOperationAdd
+
+        try:
+            additions = [CommitOperationAdd(name, self.items[name].content) for name in names]
+        except (OSError, ValueError) as error:
+            raise self._changed() from error
+        for addition in additions:
+            if addition.upload_info.sha256.hex() != self.items[addition.path_in_repo].sha256:
+                raise self._changed()
+        return additions
+
+    def _changed(self) -> DamagedError:
+        return DamagedError(
+            f"Corpus {self.prepared.folder.id} changed while it was pushed, and {self.repo} is as it was; push it again."
+        )
+
+    def _upload(self, additions: list[CommitOperationAdd]) -> None:
+        """Everything but the commit, which shows it. What the Hub has already is not sent."""
+        for start in range(0, len(additions), FILES_TOGETHER):
+            some = additions[start : start + FILES_TOGETHER]
+            self.api.preupload_lfs_files(self.repo, some, repo_type=DATASET, revision=MAIN)
+            self.say(f"{start + len(some):,} of {len(additions):,} new files are uploaded.")
+
+    def _commit(self, head: str, additions: list[CommitOperationAdd], old: list[str]) -> str:
+        """The commit that holds it all: `head` when there is nothing to change."""
+        from huggingface_hub import CommitOperationDelete
+
+        operations: list[CommitOperationAdd | CommitOperationDelete] = [*additions]
+        operations += [CommitOperationDelete(name) for name in old]
+        for start in range(0, len(operations), MOST_OPERATIONS):
+            head = self.api.create_commit(
+                self.repo,
+                operations[start : start + MOST_OPERATIONS],
+                commit_message=self._title(),
+                repo_type=DATASET,
+                revision=MAIN,
+                parent_commit=head,  # of two writers the second is told to look again
+            ).oid
+        return head
+
+    def _title(self) -> str:
+        train, validation = self.prepared.num_rows.values()
+        return f"Corpus {self.prepared.folder.id}: {train} files to train on, {validation} held out"
+
+
+def _order(name: str) -> tuple[bool, bool, str]:
+    """Of several commits the first marks the repo as ours, and the last tells of what is there."""
+    return name == CARD, name != PROVENANCE, name
+
+
+def _holds(there: RepoFile | None, item: Item) -> bool:
+    if there is None or there.size != item.num_bytes:
+        return False
+    return there.lfs.sha256 == item.sha256 if there.lfs else item.is_blob(there.blob_id)

@@ -1,0 +1,96 @@
+"""Which kept files are good enough for a corpus: the settings. Everything is off unless asked for.
+
+Knows nothing of how it is measured: that is pipeline/data/quality.py (one file at a time) and duplicates.py (files
+beside one another).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pipeline.errors import require
+from pipeline.fields import parsed
+
+
+@dataclass(frozen=True, kw_only=True)
+class QualityConfig:
+    """Rules that remove kept files; None, 0 or False: the rule is not applied. All values are plain JSON."""
+
+    drop_generated: bool = False
+    """Drop a file whose first 5 lines say that it is auto-generated."""
+    max_line_length: int | None = None
+    """Drop a file with a longer line, in characters."""
+    max_mean_line_length: float | None = None
+    """Drop a file whose lines are longer on average, in characters; line ends do not count."""
+    min_alphanumeric_share: float | None = None
+    """Drop a file with a smaller share of letters and digits among its characters."""
+    min_characters_per_token: float | None = None
+    """Drop a file that needs more tokens than this allows; whoever has a tokenizer counts them."""
+    test_drop_share: float = 0.0
+    """Share of the test and configuration files that is dropped, chosen by a hash of repository and path."""
+    no_keyword_drop_share: float = 0.0
+    """Share of the files without def, class, for and while that is dropped, chosen likewise."""
+    min_assignments: int | None = None
+    """Drop a file with fewer equals signs, wherever they stand."""
+    drop_exact_duplicates: bool = False
+    """Drop a file whose text, white space aside, was already kept."""
+    near_duplicate_jaccard: float | None = None
+    """Drop a file whose set of words is at least so similar to that of one already kept."""
+
+    @property
+    def is_none(self) -> bool:
+        """Whether every kept file stays."""
+        return self == NO_RULES
+
+    @property
+    def compares(self) -> bool:
+        """Whether files are compared with one another."""
+        return self.drop_exact_duplicates or self.near_duplicate_jaccard is not None
+
+    def __post_init__(self) -> None:
+        length, mean = self.max_line_length, self.max_mean_line_length
+        require(length is None or length >= 1, "max_line_length", length, "set 1 character or more")
+        require(mean is None or mean >= 1, "max_mean_line_length", mean, "set 1 character or more")
+        share = self.min_alphanumeric_share
+        require(share is None or 0 < share <= 1, "min_alphanumeric_share", share, "set it above 0 and at most 1")
+        ratio = self.min_characters_per_token
+        require(ratio is None or 0 < ratio <= 100, "min_characters_per_token", ratio, "set it above 0 and at most 100")
+        for name in ("test_drop_share", "no_keyword_drop_share"):
+            require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "set 0 to 1")
+        least = self.min_assignments
+        require(least is None or 1 <= least <= 1_000_000, "min_assignments", least, "set 1 to 1000000")
+        near = self.near_duplicate_jaccard
+        require(near is None or 0.5 <= near <= 1, "near_duplicate_jaccard", near, "set 0.5 to 1")
+
+    @classmethod
+    def as_codeparrot(cls) -> QualityConfig:
+        """The figures of CodeParrot's own scripts, both kinds of duplicates included.
+
+        Its assignments: the function says "less than 4" and drops 4 as well, hence 5 here.
+        """
+        return cls(
+            drop_generated=True,
+            max_line_length=1_000,
+            max_mean_line_length=100,
+            min_alphanumeric_share=0.25,
+            min_characters_per_token=1.5,
+            test_drop_share=0.7,
+            no_keyword_drop_share=0.7,
+            min_assignments=5,
+            drop_exact_duplicates=True,
+            near_duplicate_jaccard=0.85,
+        )
+
+
+NO_RULES = QualityConfig()
+"""Every kept file stays, as in the course."""
+
+
+def quality_config(changes: dict[str, Any], *, as_codeparrot: bool) -> QualityConfig:
+    """The rules that `changes` name, as values or as text, beside all of CodeParrot's if so asked.
+
+    Raises InputError for an unknown rule or a value out of range.
+    """
+    start = QualityConfig.as_codeparrot() if as_codeparrot else NO_RULES
+    return replace(start, **parsed(changes, QualityConfig))

@@ -1,0 +1,47 @@
+"""Small real corpora for pushes: a folder with Python files, rows with licences, and one row that cannot be read."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+from functools import partial
+from pathlib import Path
+from unittest import mock
+
+from pipeline.config import DataConfig
+from pipeline.data import choosing
+from pipeline.data.prepare import prepare
+from pipeline.data.shards import ShardWriter
+from pipeline.files import write_json
+from pipeline.folders import CorpusFolder, Home
+from pipeline.job import Job
+from pipeline.quality import QualityConfig
+from tests.data.examples import code_folder, json_lines, row
+
+CORPUS = "code"
+
+
+def project(folder: Path, num_files: int = 60) -> Path:
+    code_folder(folder, num_files)
+    licensed = [row(number, license=("mit", "gpl-3.0")[number % 3 == 0]) for number in range(100, 130)]
+    (folder / "rows.jsonl").write_bytes(json_lines(licensed) + b"{broken\n")
+    return folder
+
+
+def prepare_corpus(
+    home: Home, source: Path, *, max_rows: int = 20, quality: QualityConfig | None = None, **changes: object
+) -> CorpusFolder:
+    """Prepared in this process, in shards of at most about `max_rows` files; again with other settings if it was before."""
+    config = DataConfig(source=f"files:{source}", keywords=("pandas",), vocab_size=300, **changes)  # type: ignore[arg-type]
+    config = config if quality is None else dataclasses.replace(config, quality=quality)
+    folder = home.corpus(CORPUS)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    write_json(folder.request, {"request_id": "r1", "config": dataclasses.asdict(config)})
+    try:
+        with mock.patch.object(choosing, "ShardWriter", partial(ShardWriter, max_rows=max_rows)), Job(folder) as job:
+            assert prepare(job, config) is not None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return folder
