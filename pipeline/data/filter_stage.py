@@ -119,7 +119,11 @@ class FilterStage:
     def _filter(self, wave: list[FilterTask], tasks: list[FilterTask], found: Found, most: int | None) -> None:
         """Have the tasks of `wave` done, showing what they and those before them, `found`, give of all `tasks`."""
         watch = _Watch(self._folder, tasks, wave, found, most, self._progress)
-        self._engine.run(filtering.process_shard, wave, filtering.is_done, watch.on_done, watch.should_stop)
+        try:
+            self._engine.run(filtering.process_shard, wave, filtering.is_done, watch.on_done, watch.should_stop)
+        finally:
+            for left in self._folder.parts.rglob(".*.tmp"):  # of workers that were ended while they wrote
+                left.unlink(missing_ok=True)
 
     def _check(self, source: str, found: Found, num_chosen: int, needed: int) -> None:
         """A corpus needs a file to train on and one to hold out."""
