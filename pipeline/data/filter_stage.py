@@ -124,9 +124,9 @@ class FilterStage:
         except Stopped:
             watch.stopped()
             raise
-        finally:  # what a worker that was ended had begun to write
-            for staged in self._folder.parts.glob("*/.*.tmp"):
-                staged.unlink(missing_ok=True)
+        finally:
+            for left in self._folder.parts.rglob(".*.tmp"):  # of workers that were ended while they wrote
+                left.unlink(missing_ok=True)
 
     def _check(self, source: str, found: Found, num_chosen: int, needed: int) -> None:
         """A corpus needs a file to train on and one to hold out."""

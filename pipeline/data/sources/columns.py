@@ -20,8 +20,8 @@ NOT_EXACT = r"\A(?:[\[{]|-?[\d.]{16,}\z)"
 """What becomes another text in the other columns: of lists and objects polars drops the escapes, and of numbers of so
 many digits it may write another last one.
 """
-ESCAPED_NAME = re.compile(rb'"[contexd]*\\u00[67][\w\\]*"')
-"""A name among which TEXT_COLUMNS may be, spelt with escapes."""
+ESCAPED_NAME = re.compile(rb'"\w*\\u00[67][\w\\]*"')
+"""A name with a small letter that is spelt with an escape."""
 
 
 def table(data: bytes, num_lines: int, names: tuple[str, ...]) -> pl.DataFrame | None:

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.data.sources import columns
-from pipeline.data.sources.batch import Batch
+from pipeline.data.sources.batch import TEXT_COLUMNS, Batch
 from pipeline.data.sources.lines import Block
 
 ESCAPES = '\\n \\t \\" \\\\ \\/ \\b \\f \\r \\u0041 \\u00e9 \\u0080 \\u2028 \\uffff \\ud83d\\ude00 \\u0000'.split()
@@ -109,13 +109,13 @@ blocks = st.tuples(st.lists(lines, min_size=1, max_size=5).map(b"\n".join), st.s
 
 
 def by_columns(data: bytes) -> Any:
-    return columns.table(data, data.count(b"\n") + (not data.endswith(b"\n")))
+    return columns.table(data, data.count(b"\n") + (not data.endswith(b"\n")), TEXT_COLUMNS)
 
 
 def by_lines(data: bytes, monkeypatch: pytest.MonkeyPatch) -> Batch:
     with monkeypatch.context() as patch:
-        patch.setattr(columns, "table", lambda data, num_lines: None)
-        return Block(data, 1, data.count(b"\n") + 1, "f").read()
+        patch.setattr(columns, "table", lambda *_: None)
+        return Block(data, 1, data.count(b"\n") + 1, "f", TEXT_COLUMNS).read()
 
 
 def check_both_agree(data: bytes, monkeypatch: pytest.MonkeyPatch) -> bool:
