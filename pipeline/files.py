@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pipeline.errors import DamagedError
 
@@ -29,19 +29,28 @@ _keeping_lines = threading.Lock()
 _kept_lines: dict[Path, tuple[tuple[int, int], tuple[dict[str, Any], ...]]] = {}
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replace `path` by `text` in one step; readers see the old text or the new one."""
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to fill that then takes the place of `path` in one step; readers see the old bytes or the new ones. What is
+    raised inside is raised on, and the old file stays.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     staged = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with staged.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with staged.open("wb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         staged.replace(path)
     finally:
         staged.unlink(missing_ok=True)
     sync(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace `path` by `text` in one step; readers see the old text or the new one."""
+    with replacing(path) as file:
+        file.write(text.encode())
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -6,7 +6,6 @@ Readers see the old file or the new one. Knows nothing of what is in them.
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 import tempfile
 from collections.abc import Callable
@@ -17,7 +16,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.errors import InputError
-from pipeline.files import sync
+from pipeline.files import replacing
 
 
 def exists(address: str | Path) -> bool:
@@ -45,23 +44,10 @@ def write_atomically(address: str | Path, writer: Callable[[BinaryIO], object]) 
     """
     system, path = _at(address)
     if isinstance(system, LocalFileSystem):
-        _replace(Path(path), writer)
+        with replacing(Path(path)) as file:
+            writer(file)
     else:
         _send(system, path, writer)
-
-
-def _replace(path: Path, writer: Callable[[BinaryIO], object]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_name(_staged(path.name))
-    try:
-        with staged.open("wb") as file:
-            writer(file)
-            file.flush()
-            os.fsync(file.fileno())
-        staged.replace(path)
-    finally:
-        staged.unlink(missing_ok=True)
-    sync(path.parent)
 
 
 def _send(system: Any, path: str, writer: Callable[[BinaryIO], object]) -> None:

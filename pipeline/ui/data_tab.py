@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from pipeline.config import COURSE_KEPT_RATE, COURSE_KEYWORDS
-from pipeline.data.matching import MATCHES
+from pipeline.config import COURSE_KEPT_RATE, COURSE_KEYWORDS, MATCHES, DataConfig
 from pipeline.errors import PipelineError
 from pipeline.ui import report_view, setups
 from pipeline.ui.engine import Engine
@@ -73,7 +72,6 @@ class DataTab:
                 elem_classes="chips",
                 elem_id="keywords",
             )
-            self.own = gr.State("")  # keywords beside the chips; the form that prepares a corpus asks for both
             self.course = gr.Button(t("data.keywords.course"), size="sm", elem_classes="quiet-button", elem_id="course")
             self.match = ask(
                 gr.Radio,
@@ -199,8 +197,7 @@ class DataTab:
                     self.engine.access.require(request)
                 words = setups.keyword_list(keywords)
                 spec = setups.source_spec(kind, path, repo)
-                setups.DataConfig(source=spec, keywords=words)  # refuses keywords that cannot be
-                match = setups.checked_match(match, words)
+                DataConfig(source=spec, keywords=words, match=match)  # refuses keywords that cannot be
                 yield from self._watch(question, spec, words, match, limit)
             except PipelineError as error:
                 yield {self.progress: notice(str(error))}
@@ -257,7 +254,7 @@ class DataTab:
         self.engine.scans.stop(request.session_hash or "")
 
     def show_match(self, match: str) -> str:
-        return render("hint", text=t(f"data.match.{setups.checked_match(match, ())}.info"))
+        return render("hint", text=t(f"data.match.{match}.info") if match in MATCHES else "")
 
     def show_source(self, kind: str) -> tuple[gr.Textbox, gr.Dropdown]:
         return gr.Textbox(visible=kind == "files"), gr.Dropdown(visible=kind == "hub")

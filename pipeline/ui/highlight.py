@@ -36,7 +36,7 @@ def _lexer() -> PythonLexer:
 
 def python_html(code: str, marks: Sequence[str] = (), match: str = "substring") -> Markup:
     """`code` with a span around every token of a kind and `<mark>` around every one of the keywords `marks`, found as
-    one of matching.MATCHES.
+    one of config.MATCHES.
     """
     return Markup("\n").join(_lines(clean(code), tuple(marks), match))
 

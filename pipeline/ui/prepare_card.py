@@ -71,7 +71,6 @@ class PrepareCard:
             data.path,
             data.repo,
             data.keywords,
-            data.own,
             data.match,
             self.name,
             self.vocabulary,
@@ -92,7 +91,6 @@ class PrepareCard:
         path: str,
         repo: str,
         keywords: list[str],
-        own: str,
         match: str,
         name: str,
         vocab_size: float,
@@ -103,7 +101,7 @@ class PrepareCard:
         try:
             self.engine.access.require(request)
             config = setups.new_corpus(
-                setups.source_spec(kind, path, repo), setups.keyword_list(keywords, own), match, vocab_size, max_files
+                setups.source_spec(kind, path, repo), setups.keyword_list(keywords), match, vocab_size, max_files
             )
             corpus = requests.start_preparing(self.engine.settings, config=config, corpus_id=(name or "").strip())
         except PipelineError as error:

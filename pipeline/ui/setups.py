@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.config import DEFAULT_CORPUS, PRESETS, RECIPES, DataConfig, RunConfig, run_config
-from pipeline.data.matching import MATCHES, MODULE_NAME
 from pipeline.errors import require
 from pipeline.files import read_json
 from pipeline.folders import Home
@@ -22,7 +21,6 @@ from pipeline.jobs.state import ACTIVE
 from pipeline.jobs.views import run_view, run_views
 from pipeline.plan import Plan, plan_run
 from pipeline.settings import Settings
-from pipeline.ui.texts import t
 
 FIRST_CORPUS = DEFAULT_CORPUS
 """The corpus that the page offers to prepare before the first run."""
@@ -46,20 +44,10 @@ def source_spec(kind: str, path: str | None, repo: str | None) -> str:
     return f"{kind}:{named[kind]}" if kind in named else kind
 
 
-def keyword_list(chosen: Sequence[object] | None, own: str | None = None) -> tuple[str, ...]:
-    """The keywords of the chips and those typed in, between commas; each once."""
-    typed = [word.strip() for text in (*(chosen or ()), own or "") for word in str(text).split(",")]
+def keyword_list(chosen: Sequence[object] | None) -> tuple[str, ...]:
+    """The keywords of the chips, which may hold several between commas; each once."""
+    typed = [word.strip() for text in chosen or () for word in str(text).split(",")]
     return tuple(dict.fromkeys(filter(None, typed)))
-
-
-def checked_match(match: str | None, keywords: Sequence[str]) -> str:
-    """How to look for `keywords`, one of MATCHES. Raises InputError when they cannot be found that way."""
-    match = match or MATCHES[0]
-    require(match in MATCHES, "match", match, f"choose one of {', '.join(MATCHES)}")
-    if match == "import":
-        for keyword in keywords:
-            require(bool(MODULE_NAME.fullmatch(keyword)), "keyword", keyword, t("data.no_module"))
-    return match
 
 
 def new_corpus(

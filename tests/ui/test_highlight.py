@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.data.matching import MATCHES
+from pipeline.config import MATCHES
 from pipeline.ui.highlight import LINES_BEFORE, LONGEST_LINE, MOST_LINES, excerpt, line_of, numbered, python_html
 
 HOSTILE = """<script>alert(1)</script>'"><img src=x onerror=alert(1)>{{ 7*7 }} ${7*7} `x` &lt;"""

@@ -102,8 +102,8 @@ def test_a_source_is_named_as_the_engine_names_it(kind: str, path: str | None, r
 
 
 def test_keywords_are_those_ticked_and_those_typed_each_once() -> None:
-    assert setups.keyword_list(["pandas"], " polars, pandas ,,torch") == ("pandas", "polars", "torch")
-    assert setups.keyword_list(None, None) == ()
+    assert setups.keyword_list(["pandas", " polars, pandas ,,torch"]) == ("pandas", "polars", "torch")
+    assert setups.keyword_list(None) == ()
 
 
 def test_a_corpus_without_keywords_is_refused() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.data.matching import MATCHES
+from pipeline.config import MATCHES
 from pipeline.environment import ROOT
 from pipeline.ui.charts import CHARTS
 from pipeline.ui.data_tab import SOURCES
