@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from pipeline.config import run_config
-from pipeline.plan import plan_run
+import pytest
+
+from pipeline.config import DataConfig, run_config
+from pipeline.data import tokenizer
+from pipeline.plan import BYTES_PER_TOKEN, MOST_LEARNED_BYTES, Pace, Seen, plan_corpus, plan_run
 
 
 def planned(train_tokens: int, preset: str = "tiny", home: Path | None = None, **changes: object):
@@ -45,3 +49,73 @@ def test_a_run_larger_than_the_disk_is_warned_about(tmp_path: Path) -> None:
     )
     assert any("disk" in warning for warning in plan.warnings)
     assert not any("disk" in warning for warning in planned(10**7, home=tmp_path, max_steps=10).warnings)
+
+
+LOOK = Seen(num_bytes=10_000_000, kept=50, kept_bytes=1_000_000, share=0.1)
+PACE = Pace(
+    corpus="earlier",
+    filter_seconds_per_byte=2e-8,
+    learn_seconds_per_byte=8e-7,
+    write_seconds_per_byte=2e-7,
+    stored_share=0.2,
+    bytes_per_token=4.0,
+    vocab_size=4_096,
+)
+
+
+def test_a_corpus_is_foreseen_in_proportion_to_what_was_looked_at() -> None:
+    """A tenth of the source has 50 files of 1 MB in all: 500 files, 10 MB, 2.5 M tokens of 4 bytes each.
+
+    Reading 100 MB takes 2 s, learning from 10 MB 8 s, writing them 2 s; 2 MB of files, 5 MB of tokens, and 2 MB more
+    meanwhile. Four processes read and write four times as fast, and learn as one.
+    """
+    plan = plan_corpus(DataConfig(), seen=LOOK, pace=PACE)
+    assert (plan.files, plan.text_bytes, plan.tokens) == (500, 10_000_000, 2_500_000)
+    assert plan.seconds == pytest.approx(12.0)
+    assert (plan.disk_bytes, plan.most_disk_bytes) == (7_000_000, 9_000_000)
+    assert plan_corpus(DataConfig(), seen=LOOK, pace=PACE, workers=4).seconds == pytest.approx(8.0 + 1.0)
+
+
+def test_fewer_files_need_less_of_the_source() -> None:
+    """100 of 500 files: a fifth of everything."""
+    plan = plan_corpus(DataConfig(max_files=100), seen=LOOK, pace=PACE)
+    assert (plan.files, plan.text_bytes, plan.tokens) == (100, 2_000_000, 500_000)
+    assert plan.seconds == pytest.approx(0.4 + 2.0)
+    assert plan_corpus(DataConfig(max_files=900), seen=LOOK, pace=PACE).files == 500
+
+
+def test_a_tokenizer_learns_from_so_much_text_and_no_more() -> None:
+    """1 GB of kept text, already filtered: 50 MB to learn from take 40 s, 1 GB to write 200 s."""
+    seen = Seen(num_bytes=10**10, kept=10**4, kept_bytes=10**9, share=1.0, is_filtered=True)
+    assert plan_corpus(DataConfig(), seen=seen, pace=PACE).seconds == pytest.approx(240.0)
+    assert MOST_LEARNED_BYTES == tokenizer.MAX_TRAINING_BYTES
+
+
+def test_what_a_scan_has_filtered_is_not_read_again() -> None:
+    seen = replace(LOOK, share=1.0, is_filtered=True)
+    assert plan_corpus(DataConfig(), seen=seen, pace=PACE).seconds == pytest.approx(1.0)
+
+
+def test_another_vocabulary_is_foreseen_by_the_nearest_that_was_measured() -> None:
+    seen = replace(LOOK, share=1.0)
+    plan = plan_corpus(DataConfig(vocab_size=40_000), seen=seen, pace=PACE)
+    assert plan.tokens == round(1_000_000 / BYTES_PER_TOKEN[50_000])
+    wide = plan_corpus(DataConfig(vocab_size=100_000), seen=seen, pace=PACE)
+    assert wide.disk_bytes == 200_000 + 4 * round(1_000_000 / BYTES_PER_TOKEN[50_000])
+
+
+def test_what_is_not_known_is_not_guessed() -> None:
+    nothing = plan_corpus(DataConfig(), seen=None, pace=PACE)
+    assert {nothing.files, nothing.tokens, nothing.seconds, nothing.disk_bytes} == {None}
+    assert plan_corpus(DataConfig(), seen=replace(LOOK, share=None), pace=PACE).files is None
+    assert plan_corpus(DataConfig(), seen=replace(LOOK, kept=0), pace=PACE).files is None
+    assert plan_corpus(DataConfig(), seen=LOOK).seconds is None
+    given = plan_corpus(DataConfig(tokenizer="owner/name"), seen=LOOK, pace=PACE)
+    assert (given.files, given.tokens, given.disk_bytes) == (500, None, None)
+
+
+def test_a_corpus_larger_than_the_disk_is_warned_about(tmp_path: Path) -> None:
+    small = plan_corpus(DataConfig(), seen=LOOK, home=tmp_path / "not" / "there")
+    huge = plan_corpus(DataConfig(), seen=replace(LOOK, kept_bytes=10**18), home=tmp_path)
+    assert small.warnings == []
+    assert "keep fewer files" in huge.warnings[0]

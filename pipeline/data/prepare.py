@@ -65,7 +65,8 @@ class _Preparation:
     def scan(self) -> dict[str, Any]:
         self._progress.begin("filter")
         report = FilterStage(self._folder, self._config, self._workforce, self._progress).scan()
-        self._progress.end(stage="filter", scanned=report["scanned"], kept=report["kept"], progress=1.0)
+        kept = report["kept"] - sum(rule["files"] for rule in report["removed"].values())
+        self._progress.end(stage="filter", scanned=report["scanned"], kept=kept, files=kept, progress=1.0)
         return report
 
     def run(self) -> dict[str, Any]:

@@ -35,6 +35,9 @@ class Scan:
     """How large the source is, as far as that is known before it is read."""
     num_remembered: int = 0
     """Rows that came from memory, bad ones counted."""
+    source: str = ""
+    """What it looks at, as `open_source` names it."""
+    match: str = "substring"
 
 
 def scan(
@@ -52,14 +55,14 @@ def scan(
     `should_stop` says so, which then is not `done`.
     """
     report, samples, shards = Report(keywords), Samples(), source.shards()
-    extent = extent_of(shards)
+    of: dict[str, Any] = {"extent": extent_of(shards), "source": source.spec, "match": match}
     started = shown_at = time.perf_counter()
     has_shown_kept = stopped = False
     progress: float | None = None
     num_remembered = 0
 
     def state(*, done: bool) -> Scan:
-        return Scan(report.to_dict(), samples.to_list(), done, progress, extent, num_remembered)
+        return Scan(report.to_dict(), samples.to_list(), done, progress, num_remembered=num_remembered, **of)
 
     with closing(matched(shards, Matcher(report.keywords, match), limit=limit)) as parts:
         for found in parts:

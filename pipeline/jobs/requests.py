@@ -120,7 +120,7 @@ def delete_corpus(settings: Settings, corpus_id: str) -> None:
     folder = find_corpus(settings, corpus_id)
     home = Home(settings.home)
     with locked(home.requests_lock):
-        if job_state(folder).is_active:
+        if folder.request.exists() and job_state(folder).is_active:
             raise BusyError(f"Corpus {folder.id} is being prepared; stop that first, then delete it.")
         for state in in_order(home):
             if state.request.get("corpus") == folder.id:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline import files
+from pipeline.config import DataConfig
 from pipeline.folders import CorpusFolder, Home, JobFolder, RunFolder
 from pipeline.jobs.state import JobState, in_order, job_state
 
@@ -66,6 +67,8 @@ class CorpusView:
     progress: float | None
     """Share of the present stage that is done, 0 to 1."""
     source: str | None
+    match: str
+    """How its keywords were looked for."""
     files: int | None
     """Kept files, training and validation."""
     tokens_train: int | None
@@ -175,6 +178,7 @@ def _corpus_view(folder: CorpusFolder, queue: list[JobState]) -> CorpusView:
         stage=status.get("stage"),
         progress=status.get("progress"),
         source=config.get("source"),
+        match=config.get("match", DataConfig.match),
         files=num_files,
         tokens_train=manifest.get("tokens_train"),
         tokens_validation=manifest.get("tokens_validation"),

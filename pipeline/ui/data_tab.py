@@ -98,6 +98,7 @@ class DataTab:
     def build_main(self) -> None:
         """What was found; inside the main column."""
         self.seen = gr.State(None)
+        self.scan = gr.State(None)
         self.asked = gr.State(None)
         self.index = gr.State(0)
         with card("flush"):
@@ -140,7 +141,7 @@ class DataTab:
     def connect(self, page: gr.Blocks) -> None:
         inputs = [self.kind, self.path, self.repo, self.keywords, self.match, self.rows]
         reports = [self.progress, self.figures, self.hits, self.overlap, self.lengths, self.largest, self.bad]
-        shown = [self.asked, self.seen, self.index, self.filter, self.sample, *reports]
+        shown = [self.asked, self.seen, self.scan, self.index, self.filter, self.sample, *reports]
         # "multiple": a new look may begin while another one goes on, which then ends.
         looks: dict[str, Any] = {**QUIET, "concurrency_limit": MOST_LOOKS_AT_ONCE, "trigger_mode": "multiple"}
         gr.on([page.load, self.scan_button.click], self.look, inputs, shown, **looks)
@@ -230,6 +231,7 @@ class DataTab:
         scan, report = seen.scan, seen.scan.report
         return {
             self.seen: seen,
+            self.scan: scan,
             self.progress: progress_html(scan, limit),
             self.figures: figures_html(scan, note),
             self.hits: render("keyword_hits", report=report, match=seen.match),

@@ -1,23 +1,33 @@
-"""Preparing a corpus: the form, the job's progress, the corpora that are there. Everything shown is read from disk."""
+"""Preparing a corpus: the form and its forecast, the corpora that are there, the report of one, deleting.
+
+Everything shown is read from disk by `refresh`, which page load, timer and buttons call alike.
+"""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import gradio as gr
 
-from pipeline.config import PRESETS
+from pipeline.config import PRESETS, DataConfig, Workforce
 from pipeline.errors import PipelineError
-from pipeline.jobs import requests
-from pipeline.jobs.views import corpus_views
-from pipeline.ui import setups
+from pipeline.jobs import requests, views
+from pipeline.jobs.state import ACTIVE
+from pipeline.jobs.views import CorpusView, corpus_views
+from pipeline.plan import free_bytes
+from pipeline.ui import corpus_setup, report_view, setups
+from pipeline.ui.corpus_setup import CorpusSetup
 from pipeline.ui.data_tab import DataTab
 from pipeline.ui.engine import Engine
+from pipeline.ui.inspect_card import InspectCard
 from pipeline.ui.markup import notice, render
 from pipeline.ui.parts import QUIET, ask, card, head, html, picks
 from pipeline.ui.texts import t
 
 TICK_SECONDS = 1.0
+NUM_SOURCE_INPUTS = 5
+"""Inputs of the source card that come before those of the form."""
 
 Updates = dict[Any, Any]
 
@@ -26,12 +36,13 @@ class PrepareCard:
     def __init__(self, engine: Engine, data: DataTab) -> None:
         self.engine = engine
         self.data = data
+        self.inspect = InspectCard(engine, data)
 
     # ---- layout ----
 
     def build(self) -> None:
         """The form; inside the side column."""
-        with card("form-card", "fold"):
+        with card("form-card", "fold", elem_id="prepare-card"):
             head(t("prepare.title"), fold=True)
             html(render("aside", text=t("prepare.what")))
             self.name = ask(
@@ -41,88 +52,207 @@ class PrepareCard:
                 (t("prepare.vocabulary.choice", size=f"{preset.vocab_size:,}", preset=preset.title), preset.vocab_size)
                 for preset in PRESETS.values()
             ]
-            self.vocabulary = ask(
-                gr.Dropdown, vocabularies, value=vocabularies[0][1], label=t("prepare.vocabulary"), filterable=False
-            )
-            with gr.Accordion(t("advanced"), open=False):
-                self.max_files = ask(
-                    gr.Number,
-                    None,
-                    label=t("prepare.max_files"),
-                    placeholder=t("prepare.max_files.all"),
-                    precision=0,
-                    elem_id="max-files",
-                )
+            fields: dict[str, Any] = {
+                "vocab_size": ask(
+                    gr.Dropdown, vocabularies, value=vocabularies[0][1], label=t("prepare.vocabulary"), filterable=False
+                ),
+                "max_files": self._field("max_files", placeholder=t("prepare.max_files.all")),
+                "windows": ask(
+                    gr.Radio,
+                    [(t(f"prepare.windows.{way}"), way) for way in ("join", "drop")],
+                    value=DataConfig.windows,
+                    label=t("prepare.windows"),
+                    info=t("prepare.windows.info"),
+                    elem_id="windows",
+                    elem_classes="segments",
+                ),
+            }
+            self.as_codeparrot = ask(gr.Checkbox, label=t("prepare.as_codeparrot"), elem_id="as-codeparrot")
+            with gr.Accordion(t("advanced"), open=False, elem_id="prepare-advanced"):
+                fields |= {
+                    "window": self._field("window", placeholder=str(DataConfig.window)),
+                    "validation_share": self._field("validation_share", placeholder=str(DataConfig.validation_share)),
+                    "validation_source": self._field("validation_source", placeholder=t("prepare.source.example")),
+                    "max_validation_files": self._field("max_validation_files", placeholder=t("prepare.max_files.all")),
+                    "tokenizer": self._field("tokenizer", placeholder=t("prepare.tokenizer.trained")),
+                }
+                self.workers = self._field("workers", placeholder=str(Workforce.workers))
+                with gr.Accordion(t("prepare.quality"), open=False, elem_id="quality"):
+                    self.rules = [self._rule(rule) for rule in corpus_setup.RULES]
+            self.fields = [fields[name] for name in corpus_setup.FIELDS]
+            self.plan = html(elem_id="corpus-plan")
             with gr.Row(elem_classes="actions"):
                 self.button = gr.Button(t("prepare.start"), variant="primary", elem_id="prepare")
-            self.running = picks(attribute="job", elem_id="preparing")
+                self.scan_all = gr.Button(t("prepare.scan_all"), elem_id="scan-all")
             self.answer = html(elem_id="prepare-answer")
+            self.running = picks(attribute="job", elem_id="preparing")
+
+    def _field(self, name: str, **settings: Any) -> gr.Textbox:
+        """Empty means what its placeholder says."""
+        elem_id = name.replace("_", "-")
+        return ask(gr.Textbox, label=t(f"prepare.{name}"), max_lines=1, elem_id=elem_id, **settings)
+
+    def _rule(self, rule: str) -> gr.Checkbox | gr.Textbox:
+        elem_id = rule.replace("_", "-")
+        if rule in corpus_setup.SWITCHES:
+            return ask(gr.Checkbox, label=t(f"quality.{rule}"), elem_id=elem_id)
+        return ask(
+            gr.Textbox, label=t(f"quality.{rule}"), placeholder=t("prepare.rule.off"), max_lines=1, elem_id=elem_id
+        )
 
     def build_list(self) -> None:
-        """The corpora; inside the main column."""
+        """The corpora, the report of one, and what its tokens are; inside the main column."""
+        self.chosen = gr.State(None)
+        self.doubtful = gr.State(None)
         with card("flush"):
             self.corpora = picks(attribute="job", elem_id="corpora")
+        with card("flush", elem_id="report-card"):
+            self.report = picks(attribute="job", elem_id="corpus-report")
+        self.inspect.build()
 
     def connect(self, page: gr.Blocks) -> None:
         shown = gr.State(None)
         data = self.data
-        inputs = [
-            data.kind,
-            data.path,
-            data.repo,
-            data.keywords,
-            data.match,
-            self.name,
-            self.vocabulary,
-            self.max_files,
-        ]
+        source = [data.kind, data.path, data.repo, data.keywords, data.match]
+        assert len(source) == NUM_SOURCE_INPUTS
+        form = [*source, self.name, self.workers, *self.fields, *self.rules]
         live: dict[str, Any] = {**QUIET, "queue": False, "concurrency_limit": None}
-        self.button.click(self.prepare, inputs, [self.answer], **QUIET)
-        gr.on([self.running.click, self.corpora.click], self.act, None, [self.answer], **QUIET)
-        views = [shown, self.running, self.corpora]
-        page.load(self.refresh, None, views, **live)
-        gr.Timer(TICK_SECONDS).tick(self.refresh, shown, views, **live)
+        self.shown = shown
+        seen = [shown, self.chosen, self.doubtful, data.scan, *form]
+        after: dict[str, Any] = {
+            "fn": self.refresh,
+            "inputs": seen,
+            "outputs": [shown, self.running, self.corpora, self.report, self.plan],
+            **live,
+        }
+        self.button.click(self.prepare, form, [self.answer, self.chosen], **QUIET).then(**after)
+        self.scan_all.click(self.scan, form, [self.answer, self.chosen], **QUIET).then(**after)
+        acted = [self.answer, self.chosen, self.doubtful]
+        acting = [self.running.click, self.corpora.click, self.report.click]
+        gr.on(acting, self.act, [self.chosen, self.doubtful], acted, **QUIET).then(**after)
+        # In the browser itself, so that Prepare, pressed at once, sends what the fields show.
+        self.as_codeparrot.input(None, self.as_codeparrot, self.rules, js=fill_rules(), **QUIET)
+        page.load(**after)
+        gr.Timer(TICK_SECONDS).tick(**after)
+        self.inspect.connect(self.chosen, self.fields[corpus_setup.FIELDS.index("window")])
 
-    # ---- handlers ----
+    # ---- handlers: what a person presses ----
 
-    def prepare(
-        self,
-        kind: str,
-        path: str,
-        repo: str,
-        keywords: list[str],
-        match: str,
-        name: str,
-        vocab_size: float,
-        max_files: float | None,
-        request: gr.Request,
-    ) -> str:
+    def prepare(self, request: gr.Request, *values: Any) -> tuple[str, Any]:
         """Ask for the corpus that the source card and this form describe."""
+        return self._ask(request, values, only_scan=False)
+
+    def scan(self, request: gr.Request, *values: Any) -> tuple[str, Any]:
+        """Ask for the report of the whole source only."""
+        return self._ask(request, values, only_scan=True)
+
+    def _ask(self, request: gr.Request, values: tuple[Any, ...], *, only_scan: bool) -> tuple[str, Any]:
         try:
             self.engine.access.require(request)
-            config = setups.new_corpus(
-                setups.source_spec(kind, path, repo), setups.keyword_list(keywords), match, vocab_size, max_files
-            )
-            corpus = requests.start_preparing(self.engine.settings, config=config, corpus_id=(name or "").strip())
+            corpus = setup_of(values).start(self.engine.settings, only_scan=only_scan)
         except PipelineError as error:
-            return notice(str(error))
-        return notice(t("prepare.asked", corpus=corpus), kind="good")
+            return notice(str(error)), gr.skip()
+        asked = t("prepare.scan_asked", corpus=corpus) if only_scan else t("prepare.asked", corpus=corpus)
+        return notice(asked, kind="good"), corpus
 
-    def act(self, event: gr.EventData, request: gr.Request) -> str:
-        """Stop or resume, as the button in the list says: `stop ID` or `resume ID`."""
+    def act(
+        self, chosen: str | None, doubtful: str | None, event: gr.EventData, request: gr.Request
+    ) -> tuple[str, Any, Any]:
+        """What a button of the list says: `stop ID`, `resume ID`, `prepare ID`, `show ID`, `ask ID`, `delete ID`, `keep ID`.
+
+        `delete` counts only after `ask`, which shows what goes.
+        """
         action, _, corpus = str(event.value).partition(" ")
+        settings = self.engine.settings
         try:
             self.engine.access.require(request)
             if action == "stop":
-                requests.stop_corpus(self.engine.settings, corpus)
-            else:
-                requests.resume_corpus(self.engine.settings, corpus)
+                requests.stop_corpus(settings, corpus)
+            elif action == "resume":
+                requests.resume_corpus(settings, corpus)
+            elif action == "prepare":
+                corpus_setup.prepare_scanned(settings, corpus)
+            elif action == "delete" and corpus == doubtful:
+                requests.delete_corpus(settings, corpus)
+                return notice(t("corpora.deleted", corpus=corpus), kind="good"), None, None
+            elif action == "ask":
+                return "", gr.skip(), corpus
+        except PipelineError as error:
+            return notice(str(error)), gr.skip(), None
+        return "", chosen if action == "keep" else corpus, None
+
+    # ---- what is shown ----
+
+    def refresh(
+        self,
+        request: gr.Request,
+        shown: dict[str, int] | None,
+        chosen: str | None,
+        doubtful: str | None,
+        scan: Any,
+        *values: Any,
+    ) -> Updates:
+        """What has changed on the disk, or in the form, since this browser was sent something last."""
+        corpora = corpus_views(self.engine.home)
+        view = self._chosen(corpora, chosen) if self.engine.access.of(request).allowed else None
+        texts = {
+            self.running: render("preparing", corpora=corpora),
+            self.corpora: render(
+                "corpora",
+                corpora=corpora,
+                doubtful=doubtful,
+                chosen=view.corpus if view else None,
+                free=free_bytes(self.engine.home.path),
+            ),
+            self.report: self._report(view),
+            self.plan: self._plan(values, scan, corpora),
+        }
+        keys = {str(part._id): hash(text) for part, text in texts.items()}
+        known = shown or {}
+        updates: Updates = {
+            part: text for part, text in texts.items() if known.get(str(part._id)) != keys[str(part._id)]
+        }
+        return {self.shown: keys, **updates} if updates else {self.shown: gr.skip()}
+
+    def _chosen(self, corpora: list[CorpusView], chosen: str | None) -> CorpusView | None:
+        """The corpus whose report is shown: the one chosen, else the one that is being filtered."""
+        if found := next((view for view in corpora if view.corpus == chosen), None):
+            return found
+        return next((view for view in corpora if view.state in ACTIVE and view.stage == "filter"), None)
+
+    def _report(self, view: CorpusView | None) -> str:
+        if view is None:
+            return render("corpus_report", view=None)
+        folder = self.engine.home.corpus(view.corpus)
+        report = views.report(folder)
+        parts = report_view.parts(report, view.match) if report else {}
+        return render("corpus_report", view=view, report=report, **parts)
+
+    def _plan(self, values: tuple[Any, ...], scan: Any, corpora: list[CorpusView]) -> str:
+        try:
+            setup = setup_of(values)
+            foresight = corpus_setup.foresee(self.engine.home, setup, scan, corpora)
         except PipelineError as error:
             return notice(str(error))
-        return ""
+        return render("corpus_plan", foresight=foresight, config=setup.config)
 
-    def refresh(self, shown: int | None = None) -> tuple[int, str, str] | dict[str, Any]:
-        """What runs and what is there, as the disk has it; nothing when this browser shows just that already."""
-        corpora = corpus_views(self.engine.home)
-        texts = render("preparing", corpora=corpora), render("corpora", corpora=corpora)
-        return gr.skip() if hash(texts) == shown else (hash(texts), *texts)
+
+def setup_of(values: tuple[Any, ...]) -> CorpusSetup:
+    """Raises InputError for a value that cannot be."""
+    kind, path, repo, keywords, match, name, workers, *others = values
+    source = setups.source_spec(kind, path, repo)
+    return CorpusSetup.of_inputs(source, setups.keyword_list(keywords), match, name, workers, others)
+
+
+def fill_rules() -> str:
+    """JavaScript: the fields of the rules, as the switch above them is set."""
+    on, off = (json.dumps([_shown(value) for value in values]) for values in _rule_values())
+    return f"(on) => on ? {on} : {off}"
+
+
+def _rule_values() -> tuple[list[Any], list[Any]]:
+    return corpus_setup.codeparrot_values(), corpus_setup.plain_values()
+
+
+def _shown(value: Any) -> Any:
+    return value if isinstance(value, bool) else f"{value:g}" if value != "" else ""

@@ -95,6 +95,29 @@ def length_words(report: dict[str, Any]) -> str:
     )
 
 
+def parts(report: dict[str, Any], match: str) -> dict[str, Any]:
+    """What the templates of a saved report's parts need beside it."""
+    if not is_known(report):
+        return {"is_known": False}
+    return {
+        "is_known": True,
+        "course_rate": COURSE_KEPT_RATE,
+        "axis": RateAxis.of(report),
+        "warnings": warnings(report, ""),
+        "is_recount": False,
+        "match": match,
+        "reasons": bad_rows(report),
+        "skipped": report["skipped"],
+    }
+
+
+def is_known(report: dict[str, Any]) -> bool:
+    """Whether a saved report has everything that is shown: one of an earlier version may not."""
+    from pipeline.data.report import Report
+
+    return {*Report([]).to_dict(), "removed", "done"} <= report.keys()
+
+
 def warnings(report: dict[str, Any], note: str = "") -> list[str]:
     """What the numbers hide: a repository that speaks for all, and what the source says of itself."""
     return [text for text in (dominance(report), note) if text]

@@ -50,21 +50,6 @@ def keyword_list(chosen: Sequence[object] | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, typed)))
 
 
-def new_corpus(
-    source: str, keywords: tuple[str, ...], match: str, vocab_size: float | None, max_files: float | None
-) -> DataConfig:
-    """Raises InputError for a value out of range."""
-    require(vocab_size is not None, "vocab_size", vocab_size, "set 257 to 1000000")
-    assert vocab_size is not None
-    return DataConfig(
-        source=source,
-        keywords=keywords,
-        match=match,
-        vocab_size=int(vocab_size),
-        max_files=int(max_files) if max_files else None,
-    )
-
-
 @dataclass(frozen=True, kw_only=True)
 class Setup:
     """One run as it is set up on the page. An empty corpus: prepare the first one, then train on it."""

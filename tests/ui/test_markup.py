@@ -10,6 +10,7 @@ from typing import Any
 import jinja2
 import pytest
 
+from pipeline.config import DataConfig
 from pipeline.data.report import Report
 from pipeline.data.samples import Sample
 from pipeline.data.scan import Scan
@@ -18,12 +19,16 @@ from pipeline.folders import Home
 from pipeline.gallery.examples import Example
 from pipeline.jobs.state import ACTIVE, RESUMABLE
 from pipeline.jobs.views import CorpusView, corpus_view
+from pipeline.plan import Pace, plan_corpus
+from pipeline.plan import Seen as SeenSource
 from pipeline.prompts import Prompt
 from pipeline.ui import run_view, setups
 from pipeline.ui.answers import Answer
+from pipeline.ui.corpus_setup import CorpusForesight
 from pipeline.ui.data_tab import figures_html, progress_html
+from pipeline.ui.inspection import Inspection
 from pipeline.ui.markup import environment, notice, render
-from pipeline.ui.report_view import bad_rows, length_columns, length_words
+from pipeline.ui.report_view import bad_rows, length_columns, length_words, parts
 from pipeline.ui.run_view import Watched
 from pipeline.ui.sample_view import Seen, sample_html
 from pipeline.ui.texts import ASSETS
@@ -82,6 +87,42 @@ def corpus() -> CorpusView:
     return dataclasses.replace(view, source=EVIL, error=EVIL, state="failed")
 
 
+def full_report() -> dict[str, Any]:
+    examples = [{"repo_name": EVIL, "path": EVIL, "of": EVIL}, {"repo_name": EVIL, "path": EVIL}]
+    removed = {EVIL: {"files": 2, "bytes": 20, "examples": examples}}
+    return {**report(), "keep_rate_interval": [0.3, 0.5], "removed": removed, "done": False}
+
+
+def inspection() -> Inspection:
+    key = {"text": EVIL, "ids": [1, 2], "pieces": [EVIL, " "], "counted": False, "control": False}
+    drop = {"windows": 2, "dropped": 3, "share": 0.1, "files_without_window": 0, "windows_per_file": {0: 1}}
+    join = {"tokens": 40, "windows": 2, "dropped": 1, "share": 0.0}
+    weights = [{"key_tokens": n, "weight": 1.0 + n, "windows": 5} for n in range(14)]
+    return Inspection(
+        windows={"files": 3, "tokens": 30, "window": 8, "drop": drop, "join": join},
+        keys={"tokens": [{**key, "in_texts": 1, "as_token": 0}], "windows": 3, "alpha": 1.0, "weights": weights},
+        tokenizer=EVIL,
+        vocab_size=300,
+        samples=EVIL,
+    )
+
+
+def foresight() -> CorpusForesight:
+    seen = SeenSource(num_bytes=10, kept=2, kept_bytes=5, share=0.5, knows_rules=False)
+    pace = Pace(
+        corpus=EVIL,
+        filter_seconds_per_byte=1.0,
+        learn_seconds_per_byte=1.0,
+        write_seconds_per_byte=1.0,
+        stored_share=0.2,
+        bytes_per_token=4.0,
+        vocab_size=300,
+    )
+    plan = plan_corpus(DataConfig(), seen=seen, pace=pace)
+    plan.warnings.append(EVIL)
+    return CorpusForesight(plan=plan, seen=seen, by="look", pace=pace)
+
+
 def example() -> Example:
     return Example(
         id="abcd1234",
@@ -110,7 +151,11 @@ SHOWN: list[tuple[str, dict[str, Any]]] = [
     ("lengths", {"columns": length_columns(report()), "words": EVIL}),
     ("largest", {"report": report()}),
     ("bad_rows", {"reasons": bad_rows(report()), "skipped": 3}),
-    ("corpora", {"corpora": [corpus()]}),
+    ("corpora", {"corpora": [corpus()], "chosen": EVIL, "doubtful": "some-id", "free": 5}),
+    ("corpus_report", {"view": corpus(), "report": full_report(), **parts(full_report(), "substring")}),
+    ("removed", {"view": corpus(), "report": full_report()}),
+    ("inspection", {"found": inspection()}),
+    ("corpus_plan", {"foresight": foresight(), "config": DataConfig(source=EVIL, tokenizer=EVIL)}),
     ("prompts", {"prompts": [Prompt(EVIL, EVIL)], "current": EVIL}),
     ("completion_failed", {"message": EVIL}),
     (
@@ -173,7 +218,12 @@ def test_a_corpus_and_a_run_are_shown_in_every_state_with_nothing_known(state: s
     home = Home(Path("nowhere"))
     view = dataclasses.replace(corpus_view(home, "some-id"), state=state, progress=0.5, stage="filter")
     nothing = dataclasses.replace(view, stage=None, progress=None)
-    assert state in render("corpora", corpora=[view, nothing])
+    values = {"chosen": None, "doubtful": "some-id", "free": 5}
+    markup = render("corpora", corpora=[view, nothing], **values)
+    assert state in markup
+    assert ('data-job="delete some-id"' in markup) == (state not in ACTIVE), "what runs is stopped first"
+    assert state in render("corpus_report", view=nothing, report=None, **parts(full_report(), "substring"))
+    assert "No corpus chosen" in render("corpus_report", view=None)
     assert ("some-id" in render("preparing", corpora=[view, nothing])) == (state in ACTIVE)
     run = dataclasses.replace(run_view.views.run_view(home, "some-kea"), state=state)
     values = {"has_metrics": False, "push": None, "newest_evaluation": None}

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from pipeline.config import COURSE_KEYWORDS, PRESETS
+from pipeline.config import PRESETS
 from pipeline.errors import InputError
 from pipeline.files import read_json, write_json
 from pipeline.folders import Home
@@ -104,11 +104,3 @@ def test_a_source_is_named_as_the_engine_names_it(kind: str, path: str | None, r
 def test_keywords_are_those_ticked_and_those_typed_each_once() -> None:
     assert setups.keyword_list(["pandas", " polars, pandas ,,torch"]) == ("pandas", "polars", "torch")
     assert setups.keyword_list(None) == ()
-
-
-def test_a_corpus_without_keywords_is_refused() -> None:
-    with pytest.raises(InputError, match="keywords"):
-        setups.new_corpus("installed", (), "substring", 4_096, None)
-    assert setups.new_corpus("installed", COURSE_KEYWORDS, "import", 4_096.0, 50.0).max_files == 50
-    with pytest.raises(InputError, match="vocab_size"):
-        setups.new_corpus("installed", COURSE_KEYWORDS, "substring", None, None)

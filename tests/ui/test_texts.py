@@ -12,6 +12,7 @@ import pytest
 from pipeline.config import MATCHES
 from pipeline.environment import ROOT
 from pipeline.ui.charts import CHARTS
+from pipeline.ui.corpus_setup import FIELDS, RULES
 from pipeline.ui.data_tab import SOURCES
 from pipeline.ui.markup import GLYPHS
 from pipeline.ui.setups import CHANGES
@@ -36,6 +37,10 @@ COMPUTED = {
     "data.match.": {*MATCHES, *(f"{match}.info" for match in MATCHES)},
     "data.hits.": set(MATCHES),
     "data.rate.": {"above", "below", "within"},
+    "prepare.": {*FIELDS, "workers"} - {"vocab_size"},
+    "prepare.windows.": {"join", "drop"},
+    "quality.": set(RULES),
+    "inspect.quantile.": {"0", "25", "50", "75", "100"},
 }
 """Keys that are put together, by their beginning: every one of them."""
 

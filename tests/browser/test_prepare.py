@@ -1,0 +1,168 @@
+"""A corpus on the page: counted first, stopped, gone on with, prepared, looked into, deleted; refusals and strange names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page as Tab
+from playwright.sync_api import expect
+
+from pipeline.data.report import Report
+from pipeline.files import write_json
+from pipeline.folders import Home
+from pipeline.jobs import views
+from tests.browser.conftest import end_jobs, field
+from tests.homes import write_corpus
+from tests.page import Page
+
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
+
+OpenTab = Callable[..., Tab]
+EVIL = "<img src=x onerror=document.title='hacked'>"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path / "home")
+
+
+@pytest.fixture
+def page(home: Home) -> Iterator[Page]:
+    page = Page(home.path)
+    page.start()
+    yield page
+    page.kill()
+    end_jobs(home)
+
+
+def test_scan_it_all_stop_resume_prepare_read_and_delete(page: Page, home: Home, open_tab: OpenTab) -> None:
+    tab = open_tab(page.url)
+    plan = tab.locator("#corpus-plan")
+    expect(plan).to_contain_text("From the last look")
+    tab.locator("#keywords .token", has_text="pandas").locator(
+        ".token-remove"
+    ).click()  # then the tokenizer is soon trained
+    expect(plan).to_contain_text("was not yet looked at for these keywords")
+    expect(plan).to_contain_text("not known before a scan")
+    tab.locator("#scan").click()
+    expect(plan).to_contain_text("From the last look")
+    expect(plan).to_contain_text("known after the first corpus")
+
+    # ---- scan it all: its report grows while it runs ----
+    field(tab, "corpus-name").fill("counted")
+    tab.locator("#as-codeparrot input").check()
+    tab.locator("#scan-all").click()
+    expect(tab.locator("#prepare-answer")).to_contain_text("was asked for, as counted")
+    report = tab.locator("#corpus-report")
+    expect(report).to_contain_text("Report of counted")
+    expect(report.locator("[role=progressbar]")).to_be_visible()
+    expect(report.locator(".figure").first).to_contain_text(re.compile("[1-9]"))
+
+    # ---- stop keeps what was counted, resume goes on ----
+    report.locator("[data-job='stop counted']").click()
+    row = tab.locator("#corpora tr[data-corpus=counted]")
+    expect(row.locator(".pill")).to_have_text(re.compile("Stopped"))
+    expect(report).to_contain_text("Counted until it was stopped")
+    counted = scanned(home)
+    assert counted > 0
+    report.locator("[data-job='resume counted']").click()
+    expect(row.locator(".pill")).to_have_text(re.compile("Scanned"))
+    assert scanned(home) > counted
+    expect(report).to_contain_text("test or configuration")
+    report.locator(".removed summary").first.click()
+    expect(report.locator(".removed .places").first).to_be_visible()
+    tab.wait_for_timeout(2_500)  # ticks do not close what was opened
+    expect(report.locator(".removed .places").first).to_be_visible()
+    expect(plan).to_contain_text("From a scan of the whole source")
+
+    # ---- prepare goes on from it ----
+    parts = sorted(path.name for path in home.corpus("counted").parts.rglob("*.json"))
+    assert parts
+    row.locator("[data-job='prepare counted']").click()
+    expect(row.locator(".pill")).to_have_text(re.compile("Finished"), timeout=240_000)
+    expect(plan).to_contain_text("at the pace of counted")
+    expect(report).not_to_contain_text("are counted when the corpus is prepared")
+
+    # ---- its samples, by its tokenizer ----
+    field(tab, "own-words").fill(f"DataFrame, {EVIL[:30]}")
+    tab.locator("#inspect").click()
+    inspected = tab.locator("#inspection")
+    expect(inspected).to_contain_text("Tokenizer of corpus counted, 4,096 tokens.")
+    expect(inspected.locator("[data-way=drop]")).to_contain_text("%")
+    expect(inspected.locator("[data-word=DataFrame]")).to_be_visible()
+    expect(inspected).to_contain_text("testtest")
+    expect(inspected).to_contain_text(EVIL[:30])
+
+    # ---- delete, with a second press ----
+    row.locator("[data-job='ask counted']").click()
+    expect(tab.locator("#corpora .doubt")).to_contain_text("Delete counted")
+    tab.locator("#corpora [data-job='keep counted']").click()
+    expect(tab.locator("#corpora .doubt")).to_have_count(0)
+    row.locator("[data-job='ask counted']").click()
+    tab.locator("#corpora [data-job='delete counted']").click()
+    expect(row).to_have_count(0)
+    assert not home.corpus("counted").path.exists()
+    expect(tab.locator("#prepare-answer")).to_contain_text("was deleted")
+    expect(report).to_contain_text("No corpus chosen")
+    assert "hacked" not in tab.title()
+
+
+def test_a_figure_of_quality_is_refused_and_names_are_text(page: Page, home: Home, open_tab: OpenTab) -> None:
+    write_corpus(home, "odd")
+    write_json(home.corpus("odd").report, hostile_report())
+    tab = open_tab(page.url)
+    tab.locator("#corpora [data-job='show odd']").click()
+    expect(tab.locator("#corpus-report")).to_contain_text(EVIL)
+    tab.locator("#prepare-card").get_by_text("Advanced").click()
+    tab.locator("#quality").get_by_text("Rules of quality").click()
+    tab.locator("#as-codeparrot input").check()
+    expect(field(tab, "near-duplicate-jaccard")).to_have_value("0.85")
+    field(tab, "near-duplicate-jaccard").fill("0.1")
+    expect(tab.locator("#corpus-plan")).to_contain_text("near_duplicate_jaccard is 0.1; set 0.5 to 1.")
+    tab.locator("#scan-all").click()
+    expect(tab.locator("#prepare-answer .notice")).to_contain_text("near_duplicate_jaccard is 0.1; set 0.5 to 1.")
+    tab.locator("#as-codeparrot input").uncheck()
+    expect(field(tab, "near-duplicate-jaccard")).to_have_value("")
+    field(tab, "corpus-name").fill(EVIL)
+    tab.locator("#prepare").click()
+    expect(tab.locator("#prepare-answer .notice")).to_contain_text(EVIL)
+    assert [view.corpus for view in views.corpus_views(home)] == ["odd"]
+    assert "hacked" not in tab.title()
+
+
+def test_a_corpus_on_a_phone_fits(page: Page, home: Home, open_tab: OpenTab) -> None:
+    write_corpus(home, "odd")
+    write_json(home.corpus("odd").report, hostile_report())
+    tab = open_tab(page.url, viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
+    tab.locator("#corpora [data-job='show odd']").click()
+    expect(tab.locator("#corpus-report")).to_contain_text(EVIL)
+    tab.locator("#inspect").click()
+    expect(tab.locator("#inspection [data-way=join]")).to_be_visible()
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def scanned(home: Home) -> int:
+    return (views.report(home.corpus("counted")) or {}).get("scanned", 0)
+
+
+def hostile_report() -> dict[str, object]:
+    removed = {EVIL: {"files": 2, "bytes": 20, "examples": [{"repo_name": EVIL, "path": EVIL, "of": EVIL}]}}
+    return {
+        **Report([EVIL]).to_dict(),
+        "scanned": 10,
+        "kept": 4,
+        "keep_rate": 0.4,
+        "keep_rate_interval": [0.3, 0.5],
+        "keywords": {EVIL: {"files": 4, "rate": 0.4, "imported": None, "mentioned": None, "first_line": 3}},
+        "bad_rows": {EVIL: 2},
+        "bad_examples": [{"reason": EVIL, "where": f"{EVIL}.jsonl:3"}],
+        "bytes": 5_000,
+        "kept_bytes": 2_000,
+        "repositories": [{"name": EVIL, "files": 4}],
+        "licenses": [{"name": EVIL, "files": 4}],
+        "removed": removed,
+        "done": True,
+    }

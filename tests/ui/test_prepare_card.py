@@ -1,0 +1,159 @@
+"""What the Prepare card's handlers do, whom they refuse, and what a tick sends."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from pipeline.data.report import Report
+from pipeline.files import read_json, write_json
+from pipeline.folders import Home
+from pipeline.jobs import requests
+from pipeline.settings import Limits, Settings
+from pipeline.ui import corpus_setup, prepare_card
+from pipeline.ui.data_tab import DataTab
+from pipeline.ui.engine import Engine
+from pipeline.ui.prepare_card import PrepareCard, fill_rules
+from tests.homes import write_corpus
+
+HERE = SimpleNamespace(headers={"host": "127.0.0.1:7860"}, session_hash="browser-one")
+AWAY = SimpleNamespace(headers={"host": "example.org"}, session_hash="browser-two")
+SOURCE = ["installed", "", "", ["pandas"], "substring"]
+EMPTY = [None] * len([*corpus_setup.FIELDS, *corpus_setup.RULES])
+EVIL = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture
+def card(settings: Settings) -> PrepareCard:
+    return built(settings)
+
+
+def built(settings: Settings) -> PrepareCard:
+    data = DataTab(Engine(settings))
+    card = PrepareCard(data.engine, data)
+    with gr.Blocks() as page:
+        data.build()
+        data.build_main()
+        card.build()
+        card.build_list()
+        card.connect(page)
+    return card
+
+
+def form(name: str = "new", **given: Any) -> list[Any]:
+    names = [*corpus_setup.FIELDS, *corpus_setup.RULES]
+    return [*SOURCE, name, given.get("workers"), *(given.get(field) for field in names)]
+
+
+def tick(card: PrepareCard, shown: Any = None, *, request: Any = HERE, **given: Any) -> dict[Any, Any]:
+    values = given.get("values") or form()
+    return card.refresh(request, shown, given.get("chosen"), given.get("doubtful"), None, *values)
+
+
+def press(card: PrepareCard, action: str, *, request: Any = HERE, chosen: Any = None, doubtful: Any = None) -> Any:
+    return card.act(chosen, doubtful, SimpleNamespace(value=action), request)  # type: ignore[arg-type]
+
+
+def test_a_tick_sends_only_what_is_new(card: PrepareCard, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepare_card, "free_bytes", lambda folder: 5)
+    first = tick(card)
+    assert {card.corpora, card.report, card.plan, card.running} <= set(first)
+    shown = first[card.shown]
+    fields = {card.corpora, card.report, card.plan, card.running}
+    assert not fields & set(tick(card, shown))
+    write_corpus(home, "another")
+    again = tick(card, shown)
+    assert "another" in again[card.corpora]
+    assert card.report not in again
+
+
+def test_scan_it_all_asks_for_a_scan_and_prepare_for_a_corpus(card: PrepareCard, home: Home) -> None:
+    answer, chosen = card.scan(HERE, *form("one", workers="2"))
+    assert ("one" in answer, chosen) == (True, "one")
+    request = read_json(home.corpus("one").request) or {}
+    assert (request["only_scan"], request["workforce"]["workers"]) == (True, 2)
+    card.prepare(HERE, *form("two"))
+    assert (read_json(home.corpus("two").request) or {})["only_scan"] is False
+
+
+@pytest.mark.parametrize("way", ["prepare", "scan"])
+def test_a_refusal_is_one_sentence_as_text(card: PrepareCard, home: Home, way: str) -> None:
+    answer, _ = getattr(card, way)(HERE, *form("new", max_line_length=EVIL))
+    assert "max_line_length is" in answer
+    assert "<img" not in answer
+    assert not home.corpus("new").request.exists()
+    assert "<img" not in tick(card, values=form("new", max_line_length=EVIL))[card.plan]
+    assert "corpus id is" in getattr(card, way)(HERE, *form(EVIL))[0]
+
+
+def test_a_full_disk_is_refused_as_anything_else(settings: Settings, home: Home) -> None:
+    card = built(Settings(home=settings.home, limits=Limits(corpora_bytes=1)))
+    assert "PIPELINE_CORPORA_GB allows" in card.prepare(HERE, *form("new"))[0]
+
+
+def test_who_is_not_the_owner_starts_deletes_and_reads_nothing(card: PrepareCard, home: Home) -> None:
+    for answer in (card.prepare(AWAY, *form())[0], card.scan(AWAY, *form())[0]):
+        assert "is closed here" in answer
+    for action in ("stop ready", "resume ready", "prepare ready", "show ready", "ask ready", "delete ready"):
+        assert "is closed here" in press(card, action, request=AWAY, doubtful="ready")[0]
+    assert "is closed here" in card.inspect.inspect(None, "ready", "", "", AWAY)  # type: ignore[arg-type]
+    write_json(home.corpus("ready").report, {"secret": 1})
+    assert "No corpus chosen" in tick(card, chosen="ready", request=AWAY)[card.report]
+    assert home.corpus("ready").path.exists()
+
+
+def test_a_report_of_another_version_is_said_to_be_one(card: PrepareCard, home: Home) -> None:
+    written = {**Report(["pandas"]).to_dict(), "removed": {}, "done": True}
+    write_json(home.corpus("ready").report, written)
+    assert "Kept rate" in tick(card, chosen="ready")[card.report]
+    for name in ("together", "removed"):
+        write_json(home.corpus("ready").report, {key: value for key, value in written.items() if key != name})
+        assert "Another version of this program wrote it" in tick(card, chosen="ready")[card.report]
+
+
+def test_deleting_takes_two_presses(card: PrepareCard, home: Home) -> None:
+    assert press(card, "delete ready") == ("", "ready", None)
+    assert home.corpus("ready").path.exists(), "nobody was asked"
+    assert press(card, "ask ready")[2] == "ready"
+    assert 'data-job="delete ready"' in tick(card, doubtful="ready")[card.corpora]
+    assert 'data-job="delete ready"' not in tick(card)[card.corpora]
+    assert press(card, "keep ready", chosen="other", doubtful="ready") == ("", "other", None)
+    answer, chosen, doubtful = press(card, "delete ready", chosen="ready", doubtful="ready")
+    assert "was deleted" in answer
+    assert (chosen, doubtful, home.corpus("ready").path.exists()) == (None, None, False)
+
+
+def test_a_corpus_that_a_run_trains_on_is_not_deleted(card: PrepareCard, home: Home, settings: Settings) -> None:
+    run = requests.start_training(settings, corpus="ready", preset="tiny", recipe="accelerate")
+    answer, _, doubtful = press(card, "delete ready", doubtful="ready")
+    assert f"Run {run} trains on corpus ready" in answer
+    assert doubtful is None
+    assert home.corpus("ready").path.exists()
+
+
+@pytest.mark.parametrize("action", ["show ../..", "ask ../../etc", "delete ../x", "resume", "stop <b>", "nonsense"])
+def test_what_no_button_says_does_nothing(card: PrepareCard, home: Home, action: str) -> None:
+    press(card, action, doubtful=action.partition(" ")[2])
+    assert set(tick(card, chosen="../..", doubtful="../x")) >= {card.corpora}
+    assert home.corpus("ready").path.exists()
+
+
+def test_the_switch_fills_the_fields_in_the_browser_itself() -> None:
+    assert "1000" in fill_rules()
+    assert '"0.85"' in fill_rules()
+
+
+def test_the_samples_of_the_chosen_corpus_are_inspected(card: PrepareCard, home: Home) -> None:
+    assert "no sample files yet" in card.inspect.inspect(None, None, "", "", HERE)  # type: ignore[arg-type]
+    texts = ["import pandas as pd\npd.DataFrame()\n" * 20, "x = 1\n" * 50]
+    write_json(home.corpus("ready").samples, {"samples": [{"content": text} for text in texts]})
+    found = card.inspect.inspect(None, "ready", f"DataFrame, {EVIL}", "16", HERE)  # type: ignore[arg-type]
+    assert "2 sample files of corpus ready" in found
+    assert "was trained on these samples" in found
+    assert 'data-word="DataFrame"' in found
+    assert "<img" not in found
+    assert "window is 2" in card.inspect.inspect(None, "ready", "", "2", HERE)  # type: ignore[arg-type]
+    assert "own word is" in card.inspect.inspect(None, "ready", "x" * 50, "", HERE)  # type: ignore[arg-type]
