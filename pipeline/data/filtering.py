@@ -105,7 +105,7 @@ def read_part(task: FilterTask) -> Part | None:
 
 def read_live(task: FilterTask) -> Part | None:
     """What was last shown of the shard of `task` while it is read; None when nothing was."""
-    return _read(f"{task.target}.live.json")
+    return None if "://" in task.target else _read(f"{task.target}.live.json")  # nobody shows it elsewhere
 
 
 def _read(address: str) -> Part | None:

@@ -59,7 +59,7 @@ class Samples:
         rows, hits = matched.rows, matched.hits
         flags = [(word, hits[word].to_list()) for word in hits.columns]
         for row, named in enumerate(rows.select("repo_name", "path", "size").iter_rows()):
-            draw = self._draw(*named)
+            draw = self._draw(*named, text="" if named[1] else rows["content"][row])
             keywords = tuple(word for word, has in flags if has[row])
             if any(_enters(draw, samples, most) for samples, most in self._lists(keywords)):
                 values = rows.row(row, named=True)
@@ -88,8 +88,9 @@ class Samples:
             *((self._of_each.setdefault(word, []), self._most_of_each) for word in keywords),
         ]
 
-    def _draw(self, repo_name: str, path: str, size: str) -> str:
-        names = f"{self._seed}\0{repo_name}\0{path}\0{size}"
+    def _draw(self, repo_name: str, path: str, size: str, *, text: str) -> str:
+        """`text` tells files apart that have no path."""
+        names = f"{self._seed}\0{repo_name}\0{path}\0{size}\0{text}"
         return hashlib.blake2b(names.encode(), digest_size=8, person=b"sample").hexdigest()
 
 

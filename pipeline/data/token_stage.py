@@ -57,6 +57,10 @@ class TokenStage:
         written = {split: tokens.join(folder.tokens(split), tasks[split]) for split in SPLITS}
         for split, file in written.items():
             if not file.num_tokens:
+                if config.windows == "join":
+                    raise InputError(
+                        f"Every {split} file has fewer characters per token than min_characters_per_token; lower it."
+                    )
                 raise InputError(
                     f"No {split} file fills a window of {config.window} tokens; use windows join, or a smaller window."
                 )

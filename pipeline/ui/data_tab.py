@@ -194,10 +194,10 @@ class DataTab:
         with self.engine.scans.question(request.session_hash or "") as question:
             try:
                 yield {self.progress: render("scan_progress", scan=None)}
-                if kind == "files":
-                    self.engine.access.require(request)
                 words = setups.keyword_list(keywords)
                 spec = setups.source_spec(kind, path, repo)
+                if spec.startswith("files:"):
+                    self.engine.access.require(request)
                 DataConfig(source=spec, keywords=words, match=match)  # refuses keywords that cannot be
                 yield from self._watch(question, spec, words, match, limit)
             except PipelineError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,7 @@ class Rows(Source):
     name = "rows"
     num_bytes = 1
     num_files = 1
+    local_files: Sequence[str] = ()
 
     def __init__(self, *batches: Batch) -> None:
         self._batches = batches

@@ -12,6 +12,7 @@ import pytest
 from pipeline.config import DataConfig
 from pipeline.data import shards, tokenizer
 from pipeline.data.corpus import Corpus
+from pipeline.data.prepare import prepare
 from pipeline.errors import InputError
 from pipeline.files import read_json, sha256, write_json
 from pipeline.folders import CorpusFolder
@@ -43,6 +44,21 @@ def test_a_corpus_is_whole_and_its_manifest_is_true(
         assert path.stat().st_size == 2 * manifest[f"tokens_{split}"]
     assert manifest["tokenizer_sha256"] == sha256(folder.tokenizer / "tokenizer.json")
     assert not [path.name for path in folder.path.iterdir() if path.name.startswith(".")]
+
+
+def test_what_was_counted_of_files_that_changed_since_is_not_used(
+    folder: CorpusFolder, prepared: Prepare, config: DataConfig, tmp_path: Path, handlers: None
+) -> None:
+    write_json(folder.request, {"request_id": "r1", "config": dataclasses.asdict(config)})
+    with Job(folder) as job:
+        report = prepare(job, config, only_scan=True)
+    assert report is not None and report["kept"] == 60
+    for path in (tmp_path / "project").rglob("file*.py"):
+        if path.name != "file1.py" and path.name != "file2.py":
+            path.write_text(path.read_text().replace("pandas", "pandaz"))  # of the same size
+    manifest = prepared(config)
+    assert manifest is not None
+    assert manifest["files_train"] + manifest["files_validation"] == 2
 
 
 def test_the_tokens_are_the_kept_files_each_in_one_split(

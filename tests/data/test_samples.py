@@ -33,6 +33,12 @@ def test_every_part_of_the_source_is_as_likely_to_be_shown() -> None:
     assert all(140 < shown[quarter] < 260 for quarter in range(4))
 
 
+def test_files_without_names_are_drawn_by_their_text() -> None:
+    rows = [{**row(number, content=f"import pandas  # {number}"), "path": "", "repo_name": ""} for number in range(400)]
+    shown = [int(sample.content.split()[-1]) for sample in samples_of(rows).to_list()]
+    assert len({number // 100 for number in shown}) == 4, "not only the first ones"
+
+
 def test_a_seed_decides_the_sample_and_another_one_draws_another() -> None:
     assert paths(samples_of(ROWS).to_list()) == paths(samples_of(ROWS).to_list())
     assert paths(samples_of(ROWS).to_list()) != paths(samples_of(ROWS, seed=1).to_list())

@@ -105,6 +105,10 @@ class FilesShard:
     def num_files(self) -> int:
         return len(self.paths)
 
+    @property
+    def local_files(self) -> list[str]:
+        return [str(path) for path in self.paths]
+
     def pieces(self) -> Iterator[Piece]:
         small: list[Path] = []
         size = done = 0

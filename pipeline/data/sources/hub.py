@@ -69,6 +69,7 @@ class LinesShard:
     column: str | None
     """Of the text, if it was asked for."""
     num_files: int = 1
+    local_files: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -98,6 +99,7 @@ class TableShard:
     """Of the text, if it was asked for."""
     num_bytes: None = None
     num_files: int = 1
+    local_files: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:

@@ -87,6 +87,10 @@ class InstalledShard:
     def num_files(self) -> int:
         return len(self.files)
 
+    @property
+    def local_files(self) -> list[str]:
+        return [file.place for file in self.files]
+
     def pieces(self) -> Iterator[Piece]:
         for start in range(0, max(1, len(self.files)), PIECE_FILES):
             files = self.files[start : start + PIECE_FILES]

@@ -87,6 +87,7 @@ class Remembered(Source):
 class RememberedShard:
     def __init__(self, shard: Shard, spec: str, memory: Memory) -> None:
         self.name, self.num_bytes, self.num_files = shard.name, shard.num_bytes, shard.num_files
+        self.local_files = shard.local_files
         self._shard = shard
         self._memory = memory
         self._key = hashlib.blake2b(f"{spec} {shard!r}".encode(), digest_size=16).hexdigest()

@@ -45,6 +45,10 @@ class Shard(Protocol):
     def num_files(self) -> int:
         """Files it lies in."""
 
+    @property
+    def local_files(self) -> Sequence[str]:
+        """The files of this machine that it lies in; none when it lies elsewhere."""
+
     def pieces(self) -> Iterator[Piece]:
         """In the order of its rows."""
 
