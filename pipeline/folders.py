@@ -1,8 +1,8 @@
 """Where every file lies below the home folder, and who writes it. One writer per file.
 
     corpora/<id>/     request.json stop.json (whoever asks)  process.json prepare.log (worker)
-                      status.json manifest.json report.json stages.json files-*.parquet tokenizer/ tokens-*.bin
-                      lock (the job)
+                      status.json manifest.json report.json samples.json stages.json files-*.parquet
+                      tokenizer/ tokens-*.bin parts/ (while it is prepared) lock (the job)
     runs/<id>/        request.json stop.json (whoever asks)  label.json (page)  process.json train.log (worker)
                       config.json status.json metrics.jsonl samples.jsonl checkpoints/ lock (trainer)
                       pushes.jsonl (publisher)

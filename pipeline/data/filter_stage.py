@@ -12,7 +12,6 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from pipeline.config import DataConfig, Workforce
@@ -24,7 +23,8 @@ from pipeline.data.progress import Progress, Stopped
 from pipeline.data.removed import Removed
 from pipeline.data.report import Report
 from pipeline.data.samples import Samples
-from pipeline.data.sources import Shard, open_source
+from pipeline.data.sources import open_source
+from pipeline.data.sources.shard import fingerprint
 from pipeline.errors import InputError
 from pipeline.files import sha256, write_json
 from pipeline.folders import CorpusFolder
@@ -97,7 +97,7 @@ class FilterStage:
         config, shards = self._config, open_source(source).shards()
         max_kept = max_kept if config.quality.is_none else None
         rules = dataclasses.asdict(config.quality)
-        decides = [source, config.keywords, config.match, max_kept, rules, [_fingerprint(shard) for shard in shards]]
+        decides = [source, config.keywords, config.match, max_kept, rules, [fingerprint(shard) for shard in shards]]
         key = hashlib.blake2b(json.dumps(decides).encode(), digest_size=8).hexdigest()
         return [
             FilterTask(
@@ -223,16 +223,3 @@ class _Watch:
         share = max(done / self._total, min(1.0, kept / self._most) if self._most else 0.0)
         self._progress.show(scanned=scanned, kept=kept, files=kept, progress=share)
         found.write(self._folder, is_done=False)
-
-
-def _fingerprint(shard: Shard) -> str:
-    """What a shard is and, of files on this machine, their present state: what was counted of other states is not used."""
-    return f"{shard!r} {[_state(path) for path in shard.local_files]}"
-
-
-def _state(path: str) -> tuple[int, int] | None:
-    try:
-        found = Path(path).stat()
-    except OSError:
-        return None
-    return found.st_size, found.st_mtime_ns

@@ -16,7 +16,7 @@ from pipeline.data.matching import Matched
 
 SEED = 0
 LONGEST_SAMPLE = 200_000
-"""Characters kept of a file that is shown: nobody reads further, and a hundred samples are held at once."""
+"""Characters kept of a file that is shown: nobody reads further, and some hundred samples may be held at once."""
 
 
 @dataclass(frozen=True, order=True)

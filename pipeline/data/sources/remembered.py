@@ -71,8 +71,8 @@ class Memory:
 class Remembered(Source):
     """`source`, of whose rows some may be in `memory`: the same rows in the same order.
 
-    Its files are listed anew each time, and nothing is remembered of a shard whose files are others now, or have other
-    sizes. A file that was changed and kept its size goes unnoticed until the page is started again.
+    Its files are listed anew each time, and nothing is remembered of a shard whose files are others now, or (but for
+    installed ones) have another size in all. Other changes go unnoticed until the page is started again.
     """
 
     def __init__(self, source: Source, memory: Memory) -> None:

@@ -6,10 +6,12 @@ Shards depend on the source alone, never on who reads them or how many do, so th
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 from pipeline.data.sources.batch import Batch
@@ -68,16 +70,29 @@ def extent_of(shards: Sequence[Shard]) -> Extent:
     return Extent(sum(shard.num_files for shard in shards), num_bytes)
 
 
-class Source:
+def fingerprint(shard: Shard) -> str:
+    """What a shard is and, of files on this machine, their present state: what was found in other states is not used."""
+    return f"{shard!r} {[_state(path) for path in shard.local_files]}"
+
+
+def _state(path: str) -> tuple[int, int] | None:
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns
+
+
+class Source(ABC):
     """Somewhere that code comes from. Read again, it delivers the same rows in the same order."""
 
     spec: str
     note: str = ""
     """What its numbers do not show, for people; empty when there is nothing to say."""
 
+    @abstractmethod
     def shards(self) -> Sequence[Shard]:
         """Lists what there is, without reading it."""
-        raise NotImplementedError
 
     def batches(self) -> Iterator[Batch]:
         """Every row, in this thread."""
