@@ -28,8 +28,7 @@ class Chooser:
         for old in [*folder.glob("files-*.parquet"), *folder.glob(".files-*.tmp")]:
             old.unlink()
         self.num_chosen = 0
-        self.removed = Removed()
-        """By comparison with files before."""
+        self._removed = Removed()
         self.writers = {split: ShardWriter(folder, split) for split in SPLITS}
         self._splitter: Splitter | None = None
         self._validation_share = validation_share
@@ -40,20 +39,25 @@ class Chooser:
         """Of the files that were written."""
         return [name for writer in self.writers.values() for name in writer.names]
 
+    def take_removed(self) -> Removed:
+        """What comparison with files before removed since it was last asked for."""
+        removed, self._removed = self._removed, Removed()
+        return removed
+
     def add(self, task: FilterTask, *, most: int | None, split: str | None) -> int:
         """Take at most `most` files of the part of `task`, all into `split`, or with None divided by their hashes; returns
         how many.
         """
-        num_before = self.num_chosen
+        num_chosen = 0
         for rows in filtering.kept_rows(task):
-            chosen = self._first_ones(rows)
-            chosen = chosen if most is None else chosen.head(most - (self.num_chosen - num_before))
-            self.num_chosen += len(chosen)
+            chosen = self._first_ones(rows, None if most is None else most - num_chosen)
+            num_chosen += len(chosen)
             if len(chosen):
                 self._write({split: chosen} if split else self._divided(chosen))
-            if most is not None and self.num_chosen - num_before == most:
+            if num_chosen == most:
                 break
-        return self.num_chosen - num_before
+        self.num_chosen += num_chosen
+        return num_chosen
 
     def close(self) -> None:
         """Write what is left."""
@@ -62,19 +66,20 @@ class Chooser:
         for writer in self.writers.values():
             writer.close()
 
-    def _first_ones(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """The rows that duplicate none before them."""
+    def _first_ones(self, rows: pl.DataFrame, most: int | None) -> pl.DataFrame:
+        """The first `most` rows that duplicate none before them."""
         import numpy as np
 
         if self._duplicates is None:
-            return rows
+            return rows if most is None else rows.head(most)
         keys = rows[KEY].to_list() if KEY in rows.columns else None
         prints = None
         if PRINT in rows.columns:
             prints = np.frombuffer(b"".join(rows[PRINT].to_list()), np.uint32).reshape(len(rows), -1)
         rows = rows.select(COLUMNS)
-        reasons, of = self._duplicates.find(rows, keys, prints)
-        self.removed.add(rows, reasons, of)
+        reasons, of = self._duplicates.find(rows, keys, prints, most=most)
+        rows = rows.head(len(reasons))  # no more than these were looked at
+        self._removed.add(rows, reasons, of)
         return rows.filter(reasons.is_null())
 
     def _divided(self, rows: pl.DataFrame) -> dict[str, pl.DataFrame]:

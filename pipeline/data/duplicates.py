@@ -140,27 +140,39 @@ class Duplicates:
         self._near = None if jaccard is None else NearDuplicates(jaccard)
 
     def find(
-        self, rows: pl.DataFrame, keys: Sequence[bytes] | None = None, prints: np.ndarray | None = None
+        self,
+        rows: pl.DataFrame,
+        keys: Sequence[bytes] | None = None,
+        prints: np.ndarray | None = None,
+        *,
+        most: int | None = None,
     ) -> tuple[pl.Series, list[str | None]]:
-        """For each of `rows` EXACT, NEAR or null, and the name (`repo_name/path`) of the file that it duplicates.
+        """For each of `rows` EXACT, NEAR or null, and the name (`repo_name/path`) of the file that it duplicates; for
+        those after the `most`-th that stays nothing, and nothing of them is remembered.
 
         `keys` and `prints` are what `exact_keys` and `signatures` say of `rows`, where another process has computed
         them; only those that are needed are computed here.
         """
         import polars as pl
 
-        reasons: list[str | None] = [None] * len(rows)
-        of: list[str | None] = [None] * len(rows)
+        reasons: list[str | None] = []
+        of: list[str | None] = []
+        left = len(rows) if most is None else most
         if self._exact and keys is None:
             keys = exact_keys(rows)
         if self._near and prints is None:
             prints = signatures(rows)
         for row, (repo_name, path) in enumerate(rows.select("repo_name", "path").iter_rows()):
-            name = f"{repo_name}/{path}"
+            if not left:
+                break
+            name, reason, first = f"{repo_name}/{path}", None, None
             if self._exact and keys is not None and (first := self._exact.add(keys[row], name)) is not None:
-                reasons[row], of[row] = EXACT, first
+                reason = EXACT
             elif self._near and prints is not None and (first := self._near.add(prints[row], name)) is not None:
-                reasons[row], of[row] = NEAR, first
+                reason = NEAR
+            left -= reason is None
+            reasons.append(reason)
+            of.append(first)
         return pl.Series("reason", reasons, dtype=pl.String), of
 
 

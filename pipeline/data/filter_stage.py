@@ -11,7 +11,8 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from typing import Any
 
 from pipeline.config import DataConfig, Workforce
@@ -40,18 +41,18 @@ class FilterStage:
         self._workers = workforce.workers
         self._parts = workforce.parts or str(folder.parts)
         self._progress = progress
+        self._source: Found | None = None
+        """What the source gave, once it is done and the validation source's turn has come."""
 
     def scan(self) -> dict[str, Any]:
         """Filter the source and write the report and samples of it; the parts stay, for `run` to choose from."""
         config = self._config
-        tasks = self._tasks(config.source, config.max_files)
-        found = Found(config.keywords)
-        for wave in self._waves(tasks, config.max_files):
-            self._filter(wave, tasks, found, config.max_files)
-            found.add_parts(wave)
-            if config.max_files is not None and found.report.kept >= config.max_files:
+        tasks, found = self._tasks(config.source, config.max_files), Found(config.keywords)
+        for task in self._done(tasks, found, config.max_files):
+            found.add_part(task)
+            if config.max_files is not None and found.num_good >= config.max_files:
                 break
-        return found.write(self._folder, is_done=True)
+        return self._write(found, is_done=True)
 
     def run(self) -> tuple[dict[str, Any], list[str]]:
         """What the source gives, and the names of the files written. Raises InputError when it gives no corpus."""
@@ -59,10 +60,10 @@ class FilterStage:
         chooser = Chooser(self._folder.path, config.validation_share, config.quality)
         found = self._choose(chooser, config.source, config.max_files, "train" if other else None)
         if other:
-            self._choose(chooser, other, config.max_validation_files, "validation")
+            self._source = found
+            held_out = self._choose(chooser, other, config.max_validation_files, "validation")
         chooser.close()
-        found.removed.merge(chooser.removed)
-        found.write(self._folder, is_done=True)
+        self._write(held_out if other else found, is_done=True)
         return {
             "scanned": found.report.scanned,
             "kept": found.report.kept,
@@ -80,16 +81,13 @@ class FilterStage:
         """Filter `source` and take files from it, at most `most`. Raises InputError when there are too few."""
         tasks, found = self._tasks(source, most), Found(self._config.keywords)
         num_chosen = 0
-        for wave in self._waves(tasks, most):
-            self._filter(wave, tasks, found, most)
-            for task in wave:
-                if num_chosen == most:
-                    break
-                found.add_parts([task])
-                num_chosen += chooser.add(task, most=None if most is None else most - num_chosen, split=split)
-                self._progress.check()
+        for task in self._done(tasks, found, most):
+            found.add_part(task)
+            num_chosen += chooser.add(task, most=None if most is None else most - num_chosen, split=split)
+            self._progress.check()
             if num_chosen == most:
                 break
+        found.removed.merge(chooser.take_removed())
         self._check(source, found, num_chosen, 1 if split else 2)
         return found
 
@@ -97,7 +95,9 @@ class FilterStage:
         config, shards = self._config, open_source(source).shards()
         max_kept = max_kept if config.quality.is_none else None
         rules = dataclasses.asdict(config.quality)
-        decides = [source, config.keywords, config.match, max_kept, rules, [fingerprint(shard) for shard in shards]]
+        made_by = [filtering.FORMAT, version("rensa")] if config.quality.compares else [filtering.FORMAT]
+        settings = [source, config.keywords, config.match, max_kept, rules]
+        decides = [made_by, settings, [fingerprint(shard) for shard in shards]]
         key = hashlib.blake2b(json.dumps(decides).encode(), digest_size=8).hexdigest()
         return [
             FilterTask(
@@ -111,15 +111,19 @@ class FilterStage:
             for number, shard in enumerate(shards)
         ]
 
-    def _waves(self, tasks: list[FilterTask], most: int | None) -> Iterator[list[FilterTask]]:
-        """All at once; but no more than can be worked on together when a few of them may be enough."""
+    def _done(self, tasks: list[FilterTask], found: Found, most: int | None) -> Iterator[FilterTask]:
+        """Every task once it is done, in their order. They are done all at once; but no more than can be worked on
+        together when a few of them may be enough. `found`: what those before gave, for who watches.
+        """
         together = max(1, len(tasks) if most is None else self._workers)
         for start in range(0, len(tasks), together):
-            yield tasks[start : start + together]
+            wave = tasks[start : start + together]
+            self._filter(wave, tasks, found, most)
+            yield from wave
 
     def _filter(self, wave: list[FilterTask], tasks: list[FilterTask], found: Found, most: int | None) -> None:
         """Have the tasks of `wave` done, showing what they and those before them, `found`, give of all `tasks`."""
-        watch = _Watch(self._folder, tasks, wave, found, most, self._progress)
+        watch = _Watch(tasks, wave, found, most, lambda found: self._write(found, is_done=False), self._progress)
         try:
             self._engine.run(filtering.process_shard, wave, filtering.is_done, watch.on_done, watch.should_stop)
         except Stopped:
@@ -128,6 +132,21 @@ class FilterStage:
         finally:
             for left in self._folder.parts.rglob(".*.tmp"):  # of workers that were ended while they wrote
                 left.unlink(missing_ok=True)
+
+    def _write(self, found: Found, *, is_done: bool) -> dict[str, Any]:
+        """The report and the samples of the corpus, with what the source or the validation source, `found`, gave; returns
+        the report.
+        """
+        source, held_out = (found, None) if self._source is None else (self._source, found)
+        report = {
+            **source.to_dict(),
+            "validation": held_out.to_dict() if held_out else None,
+            "max_files": self._config.max_files,
+            "done": is_done,
+        }
+        write_json(self._folder.report, report)
+        write_json(self._folder.samples, {"samples": [sample.to_dict() for sample in source.samples.to_list()]})
+        return report
 
     def _check(self, source: str, found: Found, num_chosen: int, needed: int) -> None:
         """A corpus needs a file to train on and one to hold out."""
@@ -154,19 +173,19 @@ class Found:
         self.samples.merge(part.samples)
         self.removed.merge(part.removed)
 
-    def add_parts(self, tasks: list[FilterTask]) -> None:
-        """Of tasks that are done."""
-        for task in tasks:
-            part = filtering.read_part(task)
-            assert part is not None, f"{task} is not done"
-            self.add(part)
+    def add_part(self, task: FilterTask) -> None:
+        """Of a task that is done."""
+        part = filtering.read_part(task)
+        assert part is not None, f"{task} is not done"
+        self.add(part)
 
-    def write(self, folder: CorpusFolder, *, is_done: bool) -> dict[str, Any]:
-        """The report and the samples of the corpus; returns the report."""
-        report = {**self.report.to_dict(), "removed": self.removed.to_dict(), "done": is_done}
-        write_json(folder.report, report)
-        write_json(folder.samples, {"samples": [sample.to_dict() for sample in self.samples.to_list()]})
-        return report
+    @property
+    def num_good(self) -> int:
+        """Files that match and that no rule removed."""
+        return self.report.kept - self.removed.num_files
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**self.report.to_dict(), "removed": self.removed.to_dict()}
 
 
 class _Watch:
@@ -174,15 +193,17 @@ class _Watch:
 
     def __init__(
         self,
-        folder: CorpusFolder,
         tasks: list[FilterTask],
         wave: list[FilterTask],
         found: Found,
         most: int | None,
+        write: Callable[[Found], object],
         progress: Progress,
     ) -> None:
-        """`found` is what the tasks before `wave` gave; `most`: no more kept files than these are needed."""
-        self._folder = folder
+        """`found` is what the tasks before `wave` gave; `most`: no more kept files than these are needed; `write` shows
+        what was found.
+        """
+        self._write = write
         self._progress = progress
         self._most = most
         self._weights = {task.target: float(task.shard.num_bytes or 1) for task in tasks}
@@ -219,7 +240,8 @@ class _Watch:
             if part := filtering.read_live(task):
                 found.add(part)
                 done += self._weights[target] * part.progress
-        scanned, kept = found.report.scanned, found.report.kept
+        scanned, kept = found.report.scanned, found.num_good
         share = max(done / self._total, min(1.0, kept / self._most) if self._most else 0.0)
-        self._progress.show(scanned=scanned, kept=kept, files=kept, progress=share)
-        found.write(self._folder, is_done=False)
+        files = kept if self._most is None else min(kept, self._most)
+        self._progress.show(scanned=scanned, kept=kept, files=files, progress=share)
+        self._write(found)

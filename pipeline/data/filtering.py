@@ -32,6 +32,10 @@ from pipeline.quality import NO_RULES, QualityConfig
 if TYPE_CHECKING:
     import polars as pl
 
+FORMAT = 2
+"""Of parts. Another one whenever `process_shard` makes something else of the same shard and settings, so that what an
+earlier version left is not taken for its own.
+"""
 GROUP_ROWS = 1_024
 GROUP_BYTES = 32 * 2**20
 """Kept files are written in groups of so many, whichever comes first, so that neither side needs more memory."""

@@ -66,7 +66,8 @@ class _Preparation:
         self._progress.begin("filter")
         report = FilterStage(self._folder, self._config, self._workforce, self._progress).scan()
         kept = report["kept"] - sum(rule["files"] for rule in report["removed"].values())
-        self._progress.end(stage="filter", scanned=report["scanned"], kept=kept, files=kept, progress=1.0)
+        files = min(kept, self._config.max_files or kept)
+        self._progress.end(stage="filter", scanned=report["scanned"], kept=kept, files=files, progress=1.0)
         return report
 
     def run(self) -> dict[str, Any]:
@@ -77,8 +78,7 @@ class _Preparation:
         filtering = FilterStage(folder, config, self._workforce, self._progress)
         filtered = self._stage("filter", filtering.run)
         learned = self._stage("tokenizer", lambda: self._tokenizer(filtered["train_bytes"]))
-        tokens = TokenStage(folder, config, self._workforce, self._progress)
-        encoded = self._stage("tokens", lambda: tokens.run(learned["vocab_size"], learned["tokenizer_sha256"]))
+        encoded = self._stage("tokens", lambda: self._encoded(filtered, learned))
         filtering.clean_up()
         manifest = read_json(folder.manifest) or self._manifest(filtered, learned, encoded)
         facts = {name: manifest[f"{name}_train"] + manifest[f"{name}_validation"] for name in ("files", "tokens")}
@@ -128,6 +128,10 @@ class _Preparation:
         digest = sha256(folder.tokenizer / "tokenizer.json")
         found = {"vocab_size": tokenizer.vocabulary_size(loaded), "eos_id": end_id, "tokenizer_sha256": digest}
         return found, [f"{folder.tokenizer.name}/{path.name}" for path in sorted(folder.tokenizer.iterdir())]
+
+    def _encoded(self, filtered: dict[str, Any], learned: dict[str, Any]) -> Found:
+        stage = TokenStage(self._folder, self._config, self._workforce, self._progress)
+        return stage.run(learned["vocab_size"], learned["tokenizer_sha256"], filtered["sha256"])
 
     def _training_texts(self, train_bytes: int) -> Iterator[str]:
         """Every text of the training split, or every n-th, so that they hold no more than a vocabulary needs."""

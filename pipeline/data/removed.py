@@ -25,6 +25,10 @@ class Removed:
             removed._count(rule, found["files"], found["bytes"], found["examples"])
         return removed
 
+    @property
+    def num_files(self) -> int:
+        return sum(found["files"] for found in self._rules.values())
+
     def add(self, rows: pl.DataFrame, reasons: pl.Series, of: Sequence[str | None] | None = None) -> None:
         """Count those of `rows` that have a reason; `of`: for each row the name of the file that it duplicates."""
         import polars as pl

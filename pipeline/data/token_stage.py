@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, BinaryIO
+import hashlib
+import shutil
+from pathlib import Path
+from typing import Any
 
 from pipeline.config import DataConfig, Workforce
 from pipeline.data import places, shards, tokens
@@ -11,6 +14,7 @@ from pipeline.data.progress import Progress
 from pipeline.data.split import SPLITS
 from pipeline.data.tokens import EncodeTask
 from pipeline.errors import InputError
+from pipeline.files import sha256
 from pipeline.folders import CorpusFolder
 
 
@@ -23,29 +27,13 @@ class TokenStage:
         self._progress = progress
         self._num_tokens = self._num_done = 0
 
-    def run(self, vocab_size: int, tokenizer_sha256: str) -> tuple[dict[str, Any], list[str]]:
-        """What was written, and the names of the files. Raises InputError when a split has no whole window."""
+    def run(self, vocab_size: int, tokenizer_sha256: str, files: dict[str, str]) -> tuple[dict[str, Any], list[str]]:
+        """What was written, and the names of the files. `files`: SHA-256 by name of the kept files. Raises InputError when a
+        split has no whole window.
+        """
         folder, config = self._folder, self._config
         dtype = tokens.dtype_for(vocab_size)
-        window = config.window if config.windows == "drop" else None
-        # Named by what decides the tokens, beside the files themselves: those a new filter stage has written are newer.
-        target = f"{self._parts or folder.parts}/tokens-{tokenizer_sha256[:16]}-{config.windows}-{window or 0}-{config.quality.min_characters_per_token or 0}"
-        sources = {split: shards.files(folder.path, split) for split in SPLITS}
-        where = self._shared(target, [path for paths in sources.values() for path in paths])
-        tasks = {
-            split: [
-                EncodeTask(
-                    source=f"{where}/{path.name}",
-                    tokenizer=f"{where}/{folder.tokenizer.name}",
-                    target=f"{target}/{path.stem}-{path.stat().st_size}-{path.stat().st_mtime_ns}",
-                    dtype=dtype,
-                    window=window,
-                    min_characters_per_token=config.quality.min_characters_per_token,
-                )
-                for path in paths
-            ]
-            for split, paths in sources.items()
-        }
+        tasks = self._tasks(dtype, tokenizer_sha256, files)
         everything = [task for split in SPLITS for task in tasks[split]]
         self._engine.run(
             tokens.encode_shard,
@@ -72,23 +60,53 @@ class TokenStage:
             "sha256": {folder.tokens(split).name: file.sha256 for split, file in written.items()},
         }, [folder.tokens(split).name for split in SPLITS]
 
-    def _shared(self, target: str, paths: list[Any]) -> str:
-        """Where every worker finds the kept files and the tokenizer: here, or sent to where the parts are."""
+    def _tasks(self, dtype: str, tokenizer_sha256: str, files: dict[str, str]) -> dict[str, list[EncodeTask]]:
+        """By split, in the order of its files. Named by all that decides the tokens: corpora that share their parts with
+        one another meet only where they are the same.
+        """
+        folder, config = self._folder, self._config
+        window = config.window if config.windows == "drop" else None
+        ratio = config.quality.min_characters_per_token
+        target = (
+            f"{self._parts or folder.parts}/tokens-{tokenizer_sha256[:16]}-{config.windows}-{window or 0}-{ratio or 0}"
+        )
+        read_by = self._sent_tokenizer()
+        return {
+            split: [
+                EncodeTask(
+                    source=self._sent(path, f"files/{files[path.name]}.parquet"),
+                    tokenizer=read_by,
+                    target=f"{target}/{files[path.name]}",
+                    dtype=dtype,
+                    window=window,
+                    min_characters_per_token=ratio,
+                )
+                for path in shards.files(folder.path, split)
+            ]
+            for split in SPLITS
+        }
+
+    def _sent_tokenizer(self) -> str:
+        """Address of the tokenizer's folder, where every worker finds it."""
+        paths = [self._folder.tokenizer / name for name in tokens.TOKENIZER_FILES]
+        name = hashlib.sha256("".join(map(sha256, paths)).encode()).hexdigest()
+        sent = [self._sent(path, f"tokenizers/{name}/{path.name}") for path in paths]
+        return sent[0].rpartition("/")[0]
+
+    def _sent(self, path: Path, name: str) -> str:
+        """Address of a file, where every worker finds it: here, or sent to where the parts are, under a `name` that says
+        what is in it.
+        """
         if self._parts is None:
-            return str(self._folder.path)
-        for path in [*paths, *(self._folder.tokenizer / name for name in tokens.TOKENIZER_FILES)]:
-            place = f"{target}/{path.relative_to(self._folder.path)}"
+            return str(path)
+        place = f"{self._parts}/{name}"
+        if not places.exists(place):
             with path.open("rb") as file:
-                places.write_atomically(place, lambda sent, file=file: _copy(file, sent))  # type: ignore[misc]
+                places.write_atomically(place, lambda sent: shutil.copyfileobj(file, sent, tokens.COPY_BYTES))
             self._progress.check()
-        return target
+        return place
 
     def _show(self, task: EncodeTask, num_tasks: int) -> None:
         self._num_tokens += tokens.encoded_facts(task).num_tokens
         self._num_done += 1
         self._progress.show(tokens=self._num_tokens, progress=self._num_done / num_tasks)
-
-
-def _copy(source: BinaryIO, target: BinaryIO) -> None:
-    while data := source.read(tokens.COPY_BYTES):
-        target.write(data)

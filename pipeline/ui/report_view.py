@@ -103,11 +103,12 @@ def parts(report: dict[str, Any], match: str) -> dict[str, Any]:
         "is_known": True,
         "course_rate": COURSE_KEPT_RATE,
         "axis": RateAxis.of(report),
-        "warnings": warnings(report, ""),
+        "warnings": warnings(report, limited(report)),
         "is_recount": False,
         "match": match,
         "reasons": bad_rows(report),
         "skipped": report["skipped"],
+        "validation_reasons": bad_rows(report["validation"]) if report["validation"] else [],
     }
 
 
@@ -115,12 +116,19 @@ def is_known(report: dict[str, Any]) -> bool:
     """Whether a saved report has everything that is shown: one of an earlier version may not."""
     from pipeline.data.report import Report
 
-    return {*Report([]).to_dict(), "removed", "done"} <= report.keys()
+    return {*Report([]).to_dict(), "removed", "validation", "max_files", "done"} <= report.keys()
 
 
 def warnings(report: dict[str, Any], note: str = "") -> list[str]:
     """What the numbers hide: a repository that speaks for all, and what the source says of itself."""
     return [text for text in (dominance(report), note) if text]
+
+
+def limited(report: dict[str, Any]) -> str:
+    """A sentence about a limit that a corpus of this source meets; empty when there is none."""
+    most = report["max_files"]
+    good = report["kept"] - sum(rule["files"] for rule in report["removed"].values())
+    return t("report.limited", most=formats.whole(most)) if most is not None and good >= most else ""
 
 
 def dominance(report: dict[str, Any]) -> str:

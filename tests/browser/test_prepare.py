@@ -164,5 +164,7 @@ def hostile_report() -> dict[str, object]:
         "repositories": [{"name": EVIL, "files": 4}],
         "licenses": [{"name": EVIL, "files": 4}],
         "removed": removed,
+        "validation": None,
+        "max_files": 1,
         "done": True,
     }

@@ -122,6 +122,17 @@ def test_the_earliest_of_two_near_files_is_named() -> None:
     assert [index.add(prints[number], "abc"[number]) for number in (1, 0, 2)] == [None, None, "b"]
 
 
+def test_nothing_is_known_of_the_rows_behind_the_limit() -> None:
+    duplicates = Duplicates(QualityConfig(drop_exact_duplicates=True, near_duplicate_jaccard=0.85))
+    rows = frame("a = 1", "a  =  1", "b = 2", "c = 3", "b = 2")
+    reasons, of = duplicates.find(rows, most=2)
+    assert reasons.to_list() == [None, EXACT, None]
+    assert of[0] is None and of[1] is not None and of[2] is None
+    reasons, _ = duplicates.find(rows.tail(2))
+    assert reasons.to_list() == [None, EXACT], "c = 3 was behind the limit, b = 2 was not"
+    assert duplicates.find(rows, most=0)[0].to_list() == []
+
+
 def test_a_removed_file_removes_no_other() -> None:
     words = [f"word{number}" for number in range(260)]
     prints = signatures(frame(*(" ".join(words[start : start + 200]) for start in (0, 8, 60))))

@@ -9,13 +9,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipeline.config import DataConfig
+from pipeline.config import DataConfig, Workforce
 from pipeline.data import shards, tokenizer
 from pipeline.data.corpus import Corpus
 from pipeline.data.prepare import prepare
 from pipeline.errors import InputError
 from pipeline.files import read_json, sha256, write_json
-from pipeline.folders import CorpusFolder
+from pipeline.folders import CorpusFolder, Home
 from pipeline.job import Job
 from pipeline.quality import QualityConfig
 from tests.data.conftest import Prepare
@@ -327,6 +327,52 @@ def test_a_validation_source_is_all_held_out(folder: CorpusFolder, prepared: Pre
     assert (manifest["files_train"], manifest["files_validation"]) == (20, 5)
     found = [text for path in shards.files(folder.path, "validation") for group in shards.texts(path) for text in group]
     assert found == [code(1_000 + number) for number in range(5)]
+
+
+def test_files_behind_the_limit_remove_none_of_the_validation_source(
+    folder: CorpusFolder, prepared: Prepare, tmp_path: Path
+) -> None:
+    """They are of no corpus, so nothing duplicates them; and what a source removed is told of that source."""
+    texts = {f"f{number:02}.py": code(number) for number in range(12)}
+    again = {**texts, "g.py": code(11)}
+    held_out = json_lines([*(row(1_000 + n, content=text) for n, text in enumerate(again.values()))]) + b"{oh\n"
+    (tmp_path / "held.jsonl").write_bytes(held_out)
+    config = DataConfig(
+        source=write_files(tmp_path / "train", texts),
+        validation_source=f"files:{tmp_path / 'held.jsonl'}",
+        keywords=("pandas",),
+        vocab_size=300,
+        max_files=2,
+        quality=QualityConfig(drop_exact_duplicates=True),
+    )
+    manifest = prepared(config)
+    assert manifest is not None
+    assert (manifest["files_train"], manifest["files_validation"]) == (2, 10)
+    report = read_json(folder.report) or {}
+    assert report["removed"] == {}
+    assert report["max_files"] == 2
+    assert (report["validation"]["scanned"], report["validation"]["bad_rows"]) == (13, {"not JSON": 1})
+    assert report["validation"]["removed"]["exact duplicate"]["files"] == 3
+
+
+def test_corpora_with_their_parts_at_one_place_leave_one_another_alone(
+    folder: CorpusFolder, prepared: Prepare, tmp_path: Path, handlers: None
+) -> None:
+    config = DataConfig(source=f"files:{code_folder(tmp_path / 'one', 30)}", keywords=("pandas",), vocab_size=300)
+    prepared(config)
+    workforce = Workforce(parts=f"file://{tmp_path}/parts")
+    config = dataclasses.replace(config, tokenizer=str(folder.tokenizer))
+    other = dataclasses.replace(config, source=f"files:{code_folder(tmp_path / 'other', 40)}")
+    contents: list[dict[Path, str]] = []
+    for name, asked in (("one", config), ("other", other)):
+        made = Home(tmp_path / "home").corpus(name)
+        made.path.mkdir()
+        write_json(made.request, {"request_id": "r1", "config": dataclasses.asdict(asked)})
+        with Job(made) as job:
+            assert prepare(job, asked, workforce) is not None
+        contents.append({path: sha256(path) for path in (tmp_path / "parts").rglob("*") if path.is_file()})
+    assert len(contents[1]) > len(contents[0]), "control: both were there"
+    assert contents[0].items() <= contents[1].items()
 
 
 def test_a_scan_leaves_a_report_and_preparing_goes_on_from_its_parts(

@@ -283,6 +283,18 @@ def test_limits_are_exact_and_the_same_for_all(workers: int, source: Path, tmp_p
     assert manifest["tokens_dropped"] > 0
 
 
+@pytest.mark.slow
+def test_a_scan_that_may_end_early_counts_the_same_whoever_works(source: Path, tmp_path: Path) -> None:
+    reports = []
+    for workers in (1, 2, 4):
+        config = {"max_files": 300, "quality": {"drop_exact_duplicates": True, "max_line_length": 10_000}}
+        made = Made(tmp_path / str(workers), source, config=config, workforce={"workers": workers}, only_scan=True)
+        made.run()
+        reports.append((made.report, made.samples))
+    assert reports[0] == reports[1] == reports[2]
+    assert 300 <= reports[0][0]["kept"] < 600
+
+
 def contents(made: Made, split: str) -> list[str]:
     import polars as pl
 

@@ -90,7 +90,9 @@ def corpus() -> CorpusView:
 def full_report() -> dict[str, Any]:
     examples = [{"repo_name": EVIL, "path": EVIL, "of": EVIL}, {"repo_name": EVIL, "path": EVIL}]
     removed = {EVIL: {"files": 2, "bytes": 20, "examples": examples}}
-    return {**report(), "keep_rate_interval": [0.3, 0.5], "removed": removed, "done": False}
+    held_out = {**report(), "removed": removed}
+    facts = {"keep_rate_interval": [0.3, 0.5], "validation": held_out, "max_files": 1, "done": False}
+    return {**report(), **facts, "removed": removed}
 
 
 def inspection() -> Inspection:
@@ -154,6 +156,7 @@ SHOWN: list[tuple[str, dict[str, Any]]] = [
     ("corpora", {"corpora": [corpus()], "chosen": EVIL, "doubtful": "some-id", "free": 5}),
     ("corpus_report", {"view": corpus(), "report": full_report(), **parts(full_report(), "substring")}),
     ("removed", {"view": corpus(), "report": full_report()}),
+    ("validation", {"report": full_report(), "validation_reasons": [(EVIL, 2, [EVIL])]}),
     ("inspection", {"found": inspection()}),
     ("corpus_plan", {"foresight": foresight(), "config": DataConfig(source=EVIL, tokenizer=EVIL)}),
     ("prompts", {"prompts": [Prompt(EVIL, EVIL)], "current": EVIL}),

@@ -106,7 +106,7 @@ def test_who_is_not_the_owner_starts_deletes_and_reads_nothing(card: PrepareCard
 
 
 def test_a_report_of_another_version_is_said_to_be_one(card: PrepareCard, home: Home) -> None:
-    written = {**Report(["pandas"]).to_dict(), "removed": {}, "done": True}
+    written = {**Report(["pandas"]).to_dict(), "removed": {}, "validation": None, "max_files": None, "done": True}
     write_json(home.corpus("ready").report, written)
     assert "Kept rate" in tick(card, chosen="ready")[card.report]
     for name in ("together", "removed"):

@@ -86,3 +86,15 @@ def test_bad_rows_come_with_a_few_places_each() -> None:
     examples = [{"reason": "not JSON", "where": f"rows.jsonl:{n}"} for n in range(9)]
     ((reason, files, places),) = report_view.bad_rows(report(bad_rows={"not JSON": 12}, bad_examples=examples))
     assert (reason, files, places) == ("not JSON", 12, [f"rows.jsonl:{n}" for n in range(report_view.MOST_EXAMPLES)])
+
+
+@pytest.mark.parametrize(("most", "is_said"), [(None, False), (41, False), (40, True), (5, True)])
+def test_numbers_of_more_files_than_a_corpus_takes_are_said_to_be(most: int | None, is_said: bool) -> None:
+    removed = {"a long line": {"files": 10, "bytes": 1, "examples": []}}
+    said = report_view.limited(report(50, removed=removed, max_files=most))
+    assert said == (
+        f"A corpus takes the first {most} of the files that match; these numbers count every file of the "
+        "shards that were read for them."
+        if is_said
+        else ""
+    )
