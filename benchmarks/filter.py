@@ -24,6 +24,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 COURSE_KEYWORDS = ("pandas", "sklearn", "matplotlib", "seaborn")
@@ -135,8 +136,6 @@ def written_way(folder: Path) -> list[tuple[str, str, str]]:
 
 def gunzip_on_all_cores(folder: Path) -> None:
     """The least that anybody has to do: Python's own gzip in as many threads as there are cores."""
-    from concurrent.futures import ThreadPoolExecutor
-
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(lambda name: len(gzip.decompress(Path(name).read_bytes())), _names(folder)))
 
@@ -191,9 +190,13 @@ def make_shards(folder: Path, num_bytes: int) -> float:
             if size >= num_bytes:
                 break
         round_number += 1
-    for number in range(NUM_SHARDS):
+
+    def write(number: int) -> None:
         lines = b"".join(json.dumps(row).encode() + b"\n" for row in rows[number::NUM_SHARDS])
         (folder / f"shard-{number}.json.gz").write_bytes(gzip.compress(lines, 6))
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(write, range(NUM_SHARDS)))
     return size / 1e6
 
 
