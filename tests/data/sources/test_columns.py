@@ -166,3 +166,11 @@ def test_every_doubt_is_needed(part: str, monkeypatch: pytest.MonkeyPatch) -> No
     }[part]
     with pytest.raises(AssertionError):
         check_both_agree(wrong, monkeypatch)
+
+
+@pytest.mark.parametrize("offset", range(-12, 3))
+def test_an_odd_pair_is_seen_wherever_it_stands(offset: int) -> None:
+    """Also where the parts meet that a block is searched in."""
+    data = b" " * (columns.PART + offset) + rb"\ud83d\uE000" + b" " * columns.PART
+    assert columns._has_odd_pair(data)
+    assert not columns._has_odd_pair(data.replace(b"E", b"D"))
