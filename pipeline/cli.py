@@ -13,6 +13,7 @@ import typer
 from typer.exceptions import TyperException
 
 from pipeline import config as configuration
+from pipeline import recipes
 from pipeline.config import COURSE_KEPT_RATE, COURSE_KEYWORDS, DataConfig, Workforce
 from pipeline.console import Console
 from pipeline.errors import InputError, PipelineError, require
@@ -169,8 +170,8 @@ def delete(
 @app.command()
 def train(
     corpus: Annotated[str, typer.Option(help="Id of a prepared corpus.")] = configuration.DEFAULT_CORPUS,
-    preset: Annotated[str, typer.Option(help=f"One of {', '.join(configuration.PRESETS)}.")] = "tiny",
-    recipe: Annotated[str, typer.Option(help=f"One of {', '.join(configuration.RECIPES)}.")] = "accelerate",
+    preset: Annotated[str, typer.Option(help=f"One of {', '.join(recipes.PRESETS)}.")] = "tiny",
+    recipe: Annotated[str, typer.Option(help=f"One of {', '.join(recipes.RECIPES)}.")] = "accelerate",
     run_id: Annotated[str | None, typer.Option(help="Id of the run; a name is made up unless given.")] = None,
     max_steps: Annotated[int | None, typer.Option(help="Optimizer steps.")] = None,
     set_: Annotated[

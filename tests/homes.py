@@ -6,9 +6,9 @@ import math
 import time
 from typing import Any
 
-from pipeline.config import run_config
 from pipeline.files import append_line, write_json
 from pipeline.folders import Home, RunFolder
+from pipeline.recipes import run_config
 
 
 def write_corpus(home: Home, corpus: str) -> None:

@@ -19,6 +19,7 @@ BASE = {
     "folders",
     "settings",
     "config",
+    "recipes",
     "quality",
     "fields",
     "job",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.config import PRESETS, RECIPES, DataConfig, ModelConfig, RunConfig, run_config
+from pipeline.config import DataConfig, ModelConfig, RunConfig
 from pipeline.errors import InputError
+from pipeline.recipes import PRESETS, RECIPES, run_config
 
 COURSE_WINDOWS = 16_702_061
 """Training windows of 128 tokens in the course's data set."""

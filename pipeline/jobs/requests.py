@@ -15,13 +15,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipeline.config import PRESETS, DataConfig, Workforce, run_config
+from pipeline.config import DataConfig, Workforce
 from pipeline.errors import BusyError, InputError, require
 from pipeline.files import locked, read_json, readable_json, write_json
 from pipeline.folders import CorpusFolder, Home, JobFolder, RunFolder, check_id
 from pipeline.jobs import worker
 from pipeline.jobs.state import RESUMABLE, in_order, job_state
 from pipeline.jobs.views import corpus_bytes
+from pipeline.recipes import PRESETS, run_config
 from pipeline.settings import Settings
 
 NAMES = (

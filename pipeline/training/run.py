@@ -14,11 +14,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import RunConfig, run_config
+from pipeline.config import RunConfig
 from pipeline.data.corpus import Corpus
 from pipeline.errors import InputError, require
 from pipeline.files import is_locked, read_json, write_json
 from pipeline.folders import Home, RunFolder
+from pipeline.recipes import run_config
 
 FORMAT = 1
 PACKAGES = ("torch", "transformers", "accelerate", "tokenizers", "safetensors", "numpy")

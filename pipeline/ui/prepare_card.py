@@ -10,12 +10,13 @@ from typing import Any
 
 import gradio as gr
 
-from pipeline.config import PRESETS, DataConfig, Workforce
+from pipeline.config import DataConfig, Workforce
 from pipeline.errors import PipelineError
 from pipeline.jobs import requests, views
 from pipeline.jobs.state import ACTIVE
 from pipeline.jobs.views import CorpusView, corpus_views
 from pipeline.plan import free_bytes
+from pipeline.recipes import PRESETS
 from pipeline.ui import corpus_setup, report_view, setups
 from pipeline.ui.corpus_setup import CorpusSetup
 from pipeline.ui.data_tab import DataTab

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pipeline.config import DEFAULT_CORPUS, PRESETS, RECIPES, DataConfig, RunConfig, run_config
+from pipeline.config import DEFAULT_CORPUS, DataConfig, RunConfig
 from pipeline.errors import require
 from pipeline.files import read_json
 from pipeline.folders import Home
@@ -20,6 +20,7 @@ from pipeline.jobs import requests
 from pipeline.jobs.state import ACTIVE
 from pipeline.jobs.views import run_view, run_views
 from pipeline.plan import Plan, plan_run
+from pipeline.recipes import PRESETS, RECIPES, run_config
 from pipeline.settings import Settings
 
 FIRST_CORPUS = DEFAULT_CORPUS

@@ -11,10 +11,10 @@ from typing import Any
 
 import gradio as gr
 
-from pipeline.config import PRESETS, RECIPES
 from pipeline.errors import PipelineError
 from pipeline.jobs import requests
 from pipeline.jobs.state import ACTIVE, RESUMABLE
+from pipeline.recipes import PRESETS, RECIPES
 from pipeline.ui import charts, run_view, setups
 from pipeline.ui.engine import Engine
 from pipeline.ui.formats import compact, rate, whole

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.config import ModelConfig, run_config
+from pipeline.config import ModelConfig
 from pipeline.errors import InputError
+from pipeline.recipes import run_config
 from pipeline.training.machine import (
     CLEARLY_FASTER,
     choose_device,

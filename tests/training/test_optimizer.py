@@ -3,7 +3,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from pipeline.config import ModelConfig, TrainingConfig, run_config
+from pipeline.config import ModelConfig, TrainingConfig
+from pipeline.recipes import run_config
 from pipeline.training.model import build_model
 from pipeline.training.optimizer import build_optimizer, parameter_groups
 

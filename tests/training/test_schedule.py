@@ -4,7 +4,8 @@ import pytest
 import torch
 from transformers import get_cosine_schedule_with_warmup, get_linear_schedule_with_warmup
 
-from pipeline.config import TrainingConfig, run_config
+from pipeline.config import TrainingConfig
+from pipeline.recipes import run_config
 from pipeline.training.schedule import build_schedule, rate_factor
 
 COURSE_TOKENS = 16_702_061 * 128

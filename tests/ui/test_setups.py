@@ -6,11 +6,11 @@ import threading
 
 import pytest
 
-from pipeline.config import PRESETS
 from pipeline.errors import InputError
 from pipeline.files import read_json, write_json
 from pipeline.folders import Home
 from pipeline.jobs.views import corpus_views, run_views
+from pipeline.recipes import PRESETS
 from pipeline.settings import Settings
 from pipeline.ui import setups
 from pipeline.ui.setups import Setup

@@ -1,0 +1,184 @@
+"""Presets and recipes: one table of models and of ways to train them, and the run that two of them make of a corpus.
+
+Figures of the course's recipes: Hugging Face LLM course, chapter 7, section 6.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.config import ModelConfig, RunConfig, TrainingConfig
+from pipeline.errors import require
+from pipeline.fields import parsed
+
+FEWEST_WARMUP_STEPS = 20
+"""With 4 steps of warm-up, the loss of a 40-step run jumped from 6.5 to 11.8 for one step; with 20 it falls throughout."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """The figures of one of the course's three training recipes, at the course's scale."""
+
+    title: str
+    learning_rate: float
+    schedule: str
+    weight_decay: float
+    batch_size: int
+    loss: str
+    max_grad_norm: float
+    warmup_steps: int = 1_000
+    micro_batch_size: int = 32
+    every_steps: int | None = 5_000
+    """Evaluate, save and push this often; None: once an epoch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """What a short run takes instead of the course's batch, warm-up, rate and intervals."""
+
+    max_steps: int
+    batch_size: int
+    learning_rate_factor: float
+    """Times the recipe's own rate: a small model on few steps bears, and needs, a higher one."""
+    warmup_share: float
+    """Share of the run's steps; never fewer than FEWEST_WARMUP_STEPS, or half of a very short run."""
+    evaluations: int
+    """Evaluations and checkpoints after step 0, evenly spread."""
+    eval_windows: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """A model size and the length of run that fits it."""
+
+    title: str
+    n_layer: int
+    n_embd: int
+    n_head: int
+    n_positions: int
+    vocab_size: int
+    """Vocabulary a corpus for this preset is prepared with; the model takes the corpus's own."""
+    scale: Scale | None
+    """None: every figure is the course's, for one epoch."""
+
+
+RECIPES: dict[str, Recipe] = {
+    "accelerate": Recipe(
+        title="Accelerate loop, key-token weighted loss",
+        learning_rate=5e-4,
+        schedule="linear",
+        weight_decay=0.1,
+        batch_size=256,
+        loss="weighted",
+        max_grad_norm=1.0,
+    ),
+    "trainer": Recipe(
+        title="Trainer, plain loss, cosine",
+        learning_rate=5e-4,
+        schedule="cosine",
+        weight_decay=0.1,
+        batch_size=256,
+        loss="plain",
+        max_grad_norm=1.0,
+    ),
+    "keras": Recipe(
+        title="Keras, plain loss, low rate",
+        learning_rate=5e-5,
+        schedule="linear",
+        weight_decay=0.01,
+        batch_size=32,
+        loss="plain",
+        max_grad_norm=0.0,
+        every_steps=None,
+    ),
+}
+
+PRESETS: dict[str, Preset] = {
+    "tiny": Preset(
+        title="Tiny",
+        n_layer=4,
+        n_embd=256,
+        n_head=4,
+        n_positions=256,
+        vocab_size=4_096,
+        scale=Scale(
+            max_steps=300, batch_size=32, learning_rate_factor=4, warmup_share=0.1, evaluations=4, eval_windows=256
+        ),
+    ),
+    "small": Preset(
+        title="Small",
+        n_layer=6,
+        n_embd=384,
+        n_head=6,
+        n_positions=512,
+        vocab_size=16_384,
+        scale=Scale(
+            max_steps=2_000, batch_size=32, learning_rate_factor=2, warmup_share=0.1, evaluations=8, eval_windows=512
+        ),
+    ),
+    "course": Preset(
+        title="Course GPT-2", n_layer=12, n_embd=768, n_head=12, n_positions=1_024, vocab_size=50_000, scale=None
+    ),
+}
+
+
+def run_config(
+    *, corpus: str, preset: str, recipe: str, vocab_size: int, train_tokens: int, changes: dict[str, Any] | None = None
+) -> RunConfig:
+    """The run that `preset` and `recipe` make of a corpus with `vocab_size` and `train_tokens`.
+
+    `changes` are fields of ModelConfig or TrainingConfig, as values or as text; they win over the table, and what the
+    table derives (warm-up, intervals) follows them. Raises InputError for an unknown name or a value out of range.
+    """
+    require(preset in PRESETS, "preset", preset, f"choose one of {', '.join(PRESETS)}")
+    require(recipe in RECIPES, "recipe", recipe, f"choose one of {', '.join(RECIPES)}")
+    model_changes, training_changes = _split_changes(changes or {})
+    size = PRESETS[preset]
+    shape = {name: getattr(size, name) for name in ("n_layer", "n_embd", "n_head", "n_positions")}
+    model = ModelConfig(**{**shape, "vocab_size": vocab_size, **model_changes})
+    num_windows = train_tokens // model.window
+    require(
+        num_windows >= 1,
+        "corpus",
+        corpus,
+        f"choose a larger one: its {train_tokens} training tokens fill no window of {model.window}",
+    )
+    training = TrainingConfig(
+        **{**_training_defaults(size, RECIPES[recipe], num_windows, training_changes), **training_changes}
+    )
+    return RunConfig(corpus=corpus, preset=preset, recipe=recipe, model=model, training=training)
+
+
+def _training_defaults(size: Preset, recipe: Recipe, num_windows: int, changes: dict[str, Any]) -> dict[str, Any]:
+    """Every figure of the run that `changes` does not give."""
+    scale = size.scale
+    batch_size = changes.get("batch_size", scale.batch_size if scale else recipe.batch_size)
+    epoch = max(1, num_windows // max(1, batch_size))
+    max_steps = changes.get("max_steps", scale.max_steps if scale else epoch)
+    every = max(1, math.ceil(max_steps / scale.evaluations)) if scale else recipe.every_steps or epoch
+    least = min(FEWEST_WARMUP_STEPS, max_steps // 2)
+    warmup = max(least, math.ceil(scale.warmup_share * max_steps)) if scale else recipe.warmup_steps
+    return {
+        "max_steps": max_steps,
+        "batch_size": batch_size,
+        "micro_batch_size": math.gcd(batch_size, recipe.micro_batch_size),
+        "learning_rate": recipe.learning_rate * (scale.learning_rate_factor if scale else 1),
+        "schedule": recipe.schedule,
+        "warmup_steps": min(warmup, max_steps),
+        "weight_decay": recipe.weight_decay,
+        "loss": recipe.loss,
+        "max_grad_norm": recipe.max_grad_norm,
+        "eval_every_steps": every,
+        "eval_windows": scale.eval_windows if scale else None,
+        "checkpoint_every_steps": every,
+    }
+
+
+def _split_changes(changes: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """`changes` sorted into the fields of ModelConfig and of TrainingConfig, texts turned into values."""
+    model = {item.name for item in dataclasses.fields(ModelConfig)}
+    values = parsed(changes, ModelConfig, TrainingConfig)
+    return ({n: v for n, v in values.items() if n in model}, {n: v for n, v in values.items() if n not in model})
