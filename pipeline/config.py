@@ -18,6 +18,7 @@ from pipeline.quality import NO_RULES, QualityConfig
 MATCHES = ("substring", "identifier", "import")
 MODULE_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 ENGINES = ("local", "ray")
+SCHEDULES = ("linear", "cosine", "flat")
 COURSE_KEYWORDS = ("pandas", "sklearn", "matplotlib", "seaborn")
 DEFAULT_CORPUS = "installed"
 """Id of the corpus that the page and the commands make and use unless told otherwise."""
@@ -179,16 +180,24 @@ class TrainingConfig:
     """Optimizer steps of the whole run."""
     batch_size: int
     """Windows per optimizer step, over all processes and accumulated micro-batches."""
-    micro_batch_size: int
-    """Windows per forward pass of one process; must divide `batch_size`."""
+    micro_batch_size: int | None = None
+    """Windows per forward pass of one process; must divide `batch_size`. None: what this machine does well."""
+    optimizer: str = "adamw"
+    """`adamw`, or `muon`: Muon for the matrices of the blocks, AdamW for everything else."""
     learning_rate: float
-    """Peak learning rate."""
+    """Peak learning rate of AdamW."""
+    matrix_learning_rate: float = 0.02
+    """Peak learning rate of Muon; means nothing with `adamw`."""
+    adam_beta2: float = 0.999
+    """How slowly AdamW forgets the size of earlier gradients."""
     schedule: str
-    """`linear` or `cosine`: how the rate falls to 0 after the warm-up."""
+    """How the rate falls to 0 after the warm-up: `linear`, `cosine`, or `flat`, which stays at its peak first."""
     warmup_steps: int
     """Optimizer steps over which the rate rises from 0."""
+    decay_share: float = 0.4
+    """Share of the steps over which a `flat` schedule falls to 0 at the end."""
     weight_decay: float
-    """AdamW's decay, on matrices and embeddings only; biases and layer norms have none."""
+    """Decay of matrices; with AdamW alone also of embeddings. Biases and layer norms have none."""
     loss: str
     """`plain` cross-entropy, or `weighted`: windows with key tokens count more."""
     max_grad_norm: float
@@ -209,31 +218,45 @@ class TrainingConfig:
     """Newest checkpoints kept with their optimizer state, to resume from; at least 2."""
     log_every_steps: int = 10
     """A row of metrics is written this often."""
+    keep_every_steps: int | None = None
+    """Checkpoints of multiples of this step are kept for good; None: only the newest and the best are."""
+    on_divergence: str = "stop"
+    """When a loss is no number: `stop`, or `roll_back` to the newest checkpoint and go on with other windows."""
     precision: str = "auto"
     """`auto`, `fp32`, `bf16` or `fp16`; auto measures what this machine does well."""
     device: str = "auto"
     """`auto` takes CUDA if there is one; `cpu` never does."""
 
+    def micro_batch_of(self, most: int, num_processes: int = 1) -> int:
+        """The largest micro-batch of at most `most` windows that divides each process's share of the batch."""
+        share = self.batch_size // num_processes
+        return next(size for size in range(min(most, share), 0, -1) if share % size == 0)
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "key_tokens", tuple(self.key_tokens))
+        micro = self.micro_batch_size
         for name in (
             "max_steps",
             "batch_size",
-            "micro_batch_size",
             "eval_every_steps",
             "checkpoint_every_steps",
             "log_every_steps",
         ):
             require(1 <= getattr(self, name) <= 1_000_000_000, name, getattr(self, name), "set it to 1 or more")
         require(
-            self.batch_size % self.micro_batch_size == 0,
+            micro is None or (micro >= 1 and self.batch_size % micro == 0),
             "micro_batch_size",
-            self.micro_batch_size,
-            f"set a divisor of batch_size ({self.batch_size})",
+            micro,
+            f"set a divisor of batch_size ({self.batch_size}), or leave it to the machine",
         )
+        require(self.optimizer in ("adamw", "muon"), "optimizer", self.optimizer, "choose adamw or muon")
         # AdamW itself accepts an infinite rate, and the run is then lost at its first step.
         require(0 < self.learning_rate <= 10, "learning_rate", self.learning_rate, "set it above 0 and at most 10")
-        require(self.schedule in ("linear", "cosine"), "schedule", self.schedule, "choose linear or cosine")
+        matrix_rate = self.matrix_learning_rate
+        require(0 < matrix_rate <= 10, "matrix_learning_rate", matrix_rate, "set it above 0 and at most 10")
+        require(0 <= self.adam_beta2 < 1, "adam_beta2", self.adam_beta2, "set it from 0 to below 1")
+        require(self.schedule in SCHEDULES, "schedule", self.schedule, f"choose one of {', '.join(SCHEDULES)}")
+        require(0 <= self.decay_share <= 1, "decay_share", self.decay_share, "set 0 to 1")
         require(
             0 <= self.warmup_steps <= self.max_steps,
             "warmup_steps",
@@ -254,6 +277,10 @@ class TrainingConfig:
         require(
             self.keep_checkpoints >= 2, "keep_checkpoints", self.keep_checkpoints, "keep at least 2: one may be damaged"
         )
+        every = self.keep_every_steps
+        require(every is None or every >= 1, "keep_every_steps", every, "set it to 1 or more")
+        divergence = self.on_divergence
+        require(divergence in ("stop", "roll_back"), "on_divergence", divergence, "choose stop or roll_back")
         require(
             self.precision in ("auto", "fp32", "bf16", "fp16"),
             "precision",

@@ -30,6 +30,16 @@ class DamagedError(PipelineError):
 class DivergedError(PipelineError):
     """A run's loss or weights are no longer numbers."""
 
+    def __init__(self, message: str, *, step: int, reason: str) -> None:
+        super().__init__(message)
+        self.step = step
+        """Optimizer step at which it was seen."""
+        self.reason = reason
+
+
+class ResourceError(PipelineError):
+    """This machine ran out of memory or disk."""
+
 
 class HubError(PipelineError):
     """The Hugging Face Hub refused or could not be reached."""

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import DataConfig, RunConfig
+from pipeline.memory import BYTES_PER_WEIGHT, activation_bytes, state_bytes
 
 FEWEST_EVALUATIONS = 3
 """Below this a curve says nothing about where the run is going."""
 MOST_EPOCHS = 4
 """Beyond this, repeated text teaches little (Muennighoff et al. 2023, Scaling Data-Constrained Language Models)."""
-BYTES_PER_WEIGHT = 4
-"""Weights, gradients and both moments of AdamW are float32."""
+ASSUMED_MICRO_BATCH = 8
+"""Windows, where the machine that trains will choose: what it takes on a CPU."""
 BYTES_PER_TOKEN = {4_096: 3.3, 16_384: 3.7, 50_000: 3.8}
 """Of the Python code that the course's keywords keep, by size of the vocabulary trained on it: measured on 46 MB of them."""
 STORED_SHARE = 0.23
@@ -60,6 +61,7 @@ def plan_run(config: RunConfig, *, train_tokens: int, home: Path | None = None) 
     evaluations = 1 + math.ceil(training.max_steps / training.eval_every_steps)
     checkpoints = math.ceil(training.max_steps / training.checkpoint_every_steps)
     weights = model.num_parameters * BYTES_PER_WEIGHT
+    micro_batch = training.micro_batch_size or training.micro_batch_of(ASSUMED_MICRO_BATCH)
     # A revision is the weights, hard-linked to its checkpoint while that is kept; a checkpoint adds two moments.
     disk = weights * checkpoints + 2 * weights * training.keep_checkpoints
     plan = Plan(
@@ -69,7 +71,7 @@ def plan_run(config: RunConfig, *, train_tokens: int, home: Path | None = None) 
         epochs=tokens / max(1, train_tokens),
         evaluations=evaluations,
         checkpoints=checkpoints,
-        memory_bytes=4 * weights + _activation_bytes(config),
+        memory_bytes=state_bytes(model) + micro_batch * activation_bytes(model),
         disk_bytes=disk,
     )
     plan.warnings.extend(_warnings(config, plan, home))
@@ -188,14 +190,6 @@ def _corpus_warnings(plan: CorpusPlan, home: Path | None) -> list[str]:
 def free_bytes(folder: Path) -> int:
     """Free disk where `folder` is, or will be."""
     return shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
-
-
-def _activation_bytes(config: RunConfig) -> int:
-    """Float32 activations kept for the backward pass of one micro-batch: about 34 per token, layer and width
-    (Korthikanti et al. 2022, Reducing Activation Recomputation, halved to values), and the logits twice."""
-    model = config.model
-    tokens = config.training.micro_batch_size * model.window
-    return tokens * BYTES_PER_WEIGHT * (17 * model.n_layer * model.n_embd + 2 * model.vocab_size)
 
 
 def _warnings(config: RunConfig, plan: Plan, home: Path | None) -> list[str]:

@@ -30,9 +30,11 @@ class Recipe:
     loss: str
     max_grad_norm: float
     warmup_steps: int = 1_000
-    micro_batch_size: int = 32
     every_steps: int | None = 5_000
     """Evaluate, save and push this often; None: once an epoch."""
+    optimizer: str = "adamw"
+    adam_beta2: float = 0.999
+    dropout: float = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +140,8 @@ def run_config(
     model_changes, training_changes = _split_changes(changes or {})
     size = PRESETS[preset]
     shape = {name: getattr(size, name) for name in ("n_layer", "n_embd", "n_head", "n_positions")}
-    model = ModelConfig(**{**shape, "vocab_size": vocab_size, **model_changes})
+    figures = {**shape, "vocab_size": vocab_size, "dropout": RECIPES[recipe].dropout}
+    model = ModelConfig(**{**figures, **model_changes})
     num_windows = train_tokens // model.window
     require(
         num_windows >= 1,
@@ -164,7 +167,8 @@ def _training_defaults(size: Preset, recipe: Recipe, num_windows: int, changes: 
     return {
         "max_steps": max_steps,
         "batch_size": batch_size,
-        "micro_batch_size": math.gcd(batch_size, recipe.micro_batch_size),
+        "optimizer": recipe.optimizer,
+        "adam_beta2": recipe.adam_beta2,
         "learning_rate": recipe.learning_rate * (scale.learning_rate_factor if scale else 1),
         "schedule": recipe.schedule,
         "warmup_steps": min(warmup, max_steps),

@@ -20,6 +20,7 @@ BASE = {
     "settings",
     "config",
     "recipes",
+    "memory",
     "quality",
     "fields",
     "job",

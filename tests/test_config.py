@@ -35,7 +35,7 @@ def test_the_recipes_are_those_of_the_course(
 ) -> None:
     training = course(recipe).training
     assert (training.learning_rate, training.schedule, training.weight_decay) == (rate, schedule, decay)
-    assert (training.batch_size, training.micro_batch_size, training.warmup_steps) == (batch, 32, 1_000)
+    assert (training.batch_size, training.micro_batch_of(32), training.warmup_steps) == (batch, 32, 1_000)
     assert (training.loss, training.max_grad_norm) == (loss, clip)
     assert (training.max_steps, training.eval_every_steps, training.checkpoint_every_steps) == (steps, every, every)
     assert training.eval_windows is None

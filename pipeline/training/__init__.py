@@ -7,7 +7,8 @@ Read it in this order:
     session       everything a run has in memory, and how that goes into a checkpoint and back
     model         GPT-2 with fresh weights
     loss          one loss per token; windows with key tokens count more
-    optimizer     AdamW, decay where GPT-2 wants it
+    optimizer     AdamW, decay where GPT-2 wants it; or Muon beside it
+    muon          momentum made orthogonal, for the matrices of the blocks
     schedule      the learning rate as a function of the optimizer step
     evaluation    validation loss, the mean over tokens on all processes
     checkpoints   complete or absent: staged, hashed, renamed; the newest that verifies

@@ -6,6 +6,7 @@ nothing of torch: what is in a checkpoint is written by whoever saves it.
 
 from __future__ import annotations
 
+import errno
 import re
 import shutil
 from collections.abc import Callable
@@ -13,10 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline import manifest
-from pipeline.errors import DamagedError
-from pipeline.files import iterate_lines, read_json, sync
+from pipeline.errors import DamagedError, ResourceError
+from pipeline.files import iterate_lines, read_json, readable_json, sync
 from pipeline.folders import RunFolder
 
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+LEAST_FREE_BYTES = 2**16
+"""With less than this free, whatever went wrong while writing went wrong because of it."""
 NAME = re.compile(r"step-(\d{8,})")
 Writer = Callable[[Path], None]
 """Fills an empty folder with the files of a checkpoint."""
@@ -32,24 +36,36 @@ class Newest:
     damaged: tuple[DamagedError, ...]
 
 
-def save(run: RunFolder, step: int, write: Writer, *, keep: int) -> Path:
+def save(run: RunFolder, step: int, write: Writer, *, keep: int, keep_every: int | None = None) -> Path:
     """Let `write` fill an empty folder, then make it the checkpoint of `step` in one rename.
 
     A kill at any instant leaves the checkpoints that were there, and this one either complete or not at all. One that
-    is there for the same step already is replaced. Afterwards only the newest `keep` stay (see `rotate`).
+    is there for the same step already is replaced. Afterwards old ones go (see `rotate`). Raises ResourceError when the
+    disk is full, and then leaves nothing behind.
     """
     final = run.checkpoint(step)
     run.checkpoints.mkdir(parents=True, exist_ok=True)
     _clear_leftovers(run)
     staging = run.checkpoints / f".staging-{final.name}"
     staging.mkdir()
-    write(staging)
-    manifest.seal(staging, step)
+    try:
+        write(staging)
+        manifest.seal(staging, step)
+    except Exception as error:
+        is_full = is_disk_full(error, staging)
+        shutil.rmtree(staging, ignore_errors=True)
+        if is_full:
+            free = shutil.disk_usage(run.checkpoints).free
+            raise ResourceError(
+                f"Run {run.id} could not save step {step}: the disk is full ({free / 1e6:.0f} MB free); free some of it, "
+                "then resume the run."
+            ) from error
+        raise
     if final.exists():
         _remove(final)
     staging.rename(final)
     sync(run.checkpoints)
-    rotate(run, keep=keep)
+    rotate(run, keep=keep, keep_every=keep_every)
     return final
 
 
@@ -98,12 +114,30 @@ def set_aside_after(run: RunFolder, step: int) -> None:
             path.rename(path.with_name(f".damaged-{path.name}"))
 
 
-def rotate(run: RunFolder, *, keep: int) -> None:
-    """Delete all but the newest `keep`, sparing those the publisher has not linked into the registry yet."""
+def rotate(run: RunFolder, *, keep: int, keep_every: int | None = None) -> None:
+    """Delete all but the newest `keep`, the one with the lowest validation loss, and those of multiples of `keep_every`
+    steps. Those the publisher has not linked into the registry yet are spared.
+    """
     linked = {row.get("step") for row in iterate_lines(run.pushes)}
+    best = best_of(run)
     for path in complete(run)[:-keep]:
-        if _step(path) in linked:
+        is_kept = path == best or (keep_every is not None and _step(path) % keep_every == 0)
+        if _step(path) in linked and not is_kept:
             _remove(path)
+
+
+def best_of(run: RunFolder) -> Path | None:
+    """The checkpoint with the lowest validation loss, as its provenance.json says; None where none was measured."""
+    losses = {path: readable_json(path / "provenance.json").get("eval_loss") for path in complete(run)}
+    measured = {path: loss for path, loss in losses.items() if isinstance(loss, (int, float))}
+    return min(measured, key=lambda path: measured[path]) if measured else None
+
+
+def is_disk_full(error: BaseException, folder: Path) -> bool:
+    """Whether `error` came of a full disk under `folder`: safetensors and torch say it in words of their own."""
+    if isinstance(error, OSError) and error.errno in NO_SPACE:
+        return True
+    return "No space left" in str(error) or shutil.disk_usage(folder).free < LEAST_FREE_BYTES
 
 
 def _remove(checkpoint: Path) -> None:

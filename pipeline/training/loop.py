@@ -8,74 +8,72 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import nullcontext
 from typing import Any
-
-import torch
 
 from pipeline.errors import DivergedError
 from pipeline.folders import RunFolder
 from pipeline.job import Job
 from pipeline.training import checkpoints
 from pipeline.training.evaluation import evaluate, perplexity
-from pipeline.training.loss import token_losses
 from pipeline.training.processes import StopSign, from_rank_0
 from pipeline.training.record import Record
 from pipeline.training.run import Run, open_run
 from pipeline.training.sample import write_sample
+from pipeline.training.saver import Saver
 from pipeline.training.session import Session, open_session
+from pipeline.training.step import accumulate
+
+MOST_ROLLBACKS = 3
+"""A run that diverges more often needs another learning rate, not other windows."""
 
 
 def train(folder: RunFolder, request: dict[str, Any], job: Job | None) -> None:
     """Train the run that `request` asks for until it is done or asked to stop. `job` is rank 0's; others have none.
 
     Raises InputError when it cannot start as asked, DamagedError when no checkpoint can be read, DivergedError when the
-    loss or the weights are no longer numbers; the last checkpoint before that stays the newest.
+    loss or the weights are no longer numbers, ResourceError when memory or disk run out; the last checkpoint before that
+    stays the newest.
     """
-    # ---- set up ----
     run = open_run(folder, request)
-    config, training = run.config, run.config.training
     session = open_session(run)
-    accelerator, model, optimizer, schedule = session.accelerator, session.model, session.optimizer, session.schedule
-    stop_sign = StopSign(job)
-    record = Record(folder, job, config)
-    if accelerator.is_main_process:
-        run.write_config(precision=session.precision.name, device=accelerator.device.type)
-    record.say(f"run {folder.id}: {session}", device=accelerator.device.type, precision=session.precision.name)
-    if training.loss == "weighted":
+    record = Record(folder, job, run.config)
+    if session.accelerator.is_main_process:
+        run.write_config(session.chosen)
+    record.say(f"run {folder.id}: {session}", device=session.accelerator.device.type, precision=session.precision.name)
+    if run.config.training.loss == "weighted":
         record.say(str(session.key_tokens), key_tokens=session.key_tokens.to_list())
+    with Saver(session, record) as saver:
+        start, evaluated = _go_on(session, record)
+        while True:
+            try:
+                saver.saved_step = start
+                state, step = _train(session, record, saver, StopSign(job), start, evaluated)
+                break
+            except DivergedError as error:
+                saver.wait()
+                start, evaluated = _roll_back(session, record, error)
+    record.say(f"{state} at step {step}", state=state, step=step, eta_seconds=None, message=None)
 
-    # ---- go on from the newest checkpoint, if there is one ----
-    newest = from_rank_0(checkpoints.newest_valid(folder) if accelerator.is_main_process else None)
-    evaluated = from_rank_0(record.start_at(newest.step))
-    if accelerator.is_main_process:
-        checkpoints.set_aside_after(folder, newest.step)
-    for error in newest.damaged:
-        record.say(str(error))
-    if newest.path is not None:
-        record.say(f"going on from step {newest.step}")
-    session.resume(newest.path)
 
+def _train(
+    session: Session, record: Record, saver: Saver, stop_sign: StopSign, start: int, evaluated: set[int]
+) -> tuple[str, int]:
+    """Go on behind step `start` to the end; returns how and where it ended. `evaluated`: steps that are evaluated."""
+    run, training = session.run, session.run.config.training
+    accelerator, model, optimizer, schedule = session.accelerator, session.model, session.optimizer, session.schedule
     training_seconds = 0.0
-    for step in range(newest.step, training.max_steps + 1):
-        is_trained = step > newest.step  # the first pass trains nothing: it evaluates what there is to begin with
+    for step in range(start, training.max_steps + 1):
+        is_trained = step > start  # the first pass trains nothing: it evaluates what there is to begin with
         row: dict[str, float] = {}
         step_started = time.perf_counter()
 
         # ---- one optimizer step: the global batch, in micro-batches ----
+        saver.check()
         if is_trained:
-            totals = torch.zeros(2, device=accelerator.device)  # mean losses of this step: plain and weighted
-            for index in range(session.num_micro_batches):
-                input_ids = session.micro_batch(step, index)
-                # Processes exchange gradients once per step, with its last micro-batch.
-                is_exchange = index == session.num_micro_batches - 1
-                with nullcontext() if is_exchange else accelerator.no_sync(model):
-                    losses = token_losses(model(input_ids=input_ids, use_cache=False).logits, input_ids).mean(dim=1)
-                    plain = losses.mean()
-                    weighted = (losses * session.key_tokens.window_weights(input_ids, training.alpha)).mean()
-                    loss = weighted if training.loss == "weighted" else plain
-                    accelerator.backward(loss / session.num_micro_batches)
-                totals += torch.stack([plain, weighted]).detach() / session.num_micro_batches
+            totals = accumulate(session, step, should_stop=stop_sign.within_a_step, say=record.say)
+            if totals is None:  # asked to stop in its middle: the step is dropped
+                saver.save(step - 1, {})
+                return "stopped", step - 1
             grad_norm = accelerator.clip_grad_norm_(model.parameters(), training.max_grad_norm or math.inf)
             optimizer.step()
             optimizer.zero_grad()
@@ -104,7 +102,7 @@ def train(folder: RunFolder, request: dict[str, Any], job: Job | None) -> None:
                 session.validation_windows,
                 accelerator=accelerator,
                 num_windows=training.eval_windows,
-                batch_size=training.micro_batch_size,
+                batch_size=session.micro_batch_size,
                 should_stop=stop_sign,
             )
             if eval_loss is None:
@@ -126,17 +124,48 @@ def train(folder: RunFolder, request: dict[str, Any], job: Job | None) -> None:
         # ---- save ----
         if is_trained and (is_checkpoint or stopping):
             _check_weights(session, step)
-            write = session.writer(step, row)
-            if accelerator.is_main_process:
-                record.say(f"saving step {step}", message="saving")
-                checkpoints.save(folder, step, write, keep=training.keep_checkpoints)
+            saver.save(step, row)
 
         if stopping:
             break
+    return "finished" if is_last and step in evaluated else "stopped", step
 
-    # ---- end ----
-    state = "finished" if is_last and step in evaluated else "stopped"
-    record.say(f"{state} at step {step}", state=state, step=step, eta_seconds=None, message=None)
+
+def _go_on(session: Session, record: Record) -> tuple[int, set[int]]:
+    """Set everything to the newest checkpoint that verifies, or to the beginning. Returns its step, and the steps up to
+    it that are evaluated.
+    """
+    folder, is_main = session.run.folder, session.accelerator.is_main_process
+    newest = from_rank_0(checkpoints.newest_valid(folder) if is_main else None)
+    evaluated = from_rank_0(record.start_at(newest.step))
+    if is_main:
+        checkpoints.set_aside_after(folder, newest.step)
+    for error in newest.damaged:
+        record.say(str(error))
+    if newest.path is not None:
+        record.say(f"going on from step {newest.step}")
+    session.resume(newest.path)
+    return newest.step, evaluated
+
+
+def _roll_back(session: Session, record: Record, error: DivergedError) -> tuple[int, set[int]]:
+    """Go on from the newest checkpoint with windows that the run has not seen. Raises `error` where it may not or cannot."""
+    is_main = session.accelerator.is_main_process
+    newest = from_rank_0(checkpoints.newest_valid(session.run.folder) if is_main else None)
+    may = session.run.config.training.on_divergence == "roll_back"
+    if not may or newest.path is None or session.position.rollbacks >= MOST_ROLLBACKS:
+        raise error
+    before = session.position.state_dict()
+    start, evaluated = _go_on(session, record)
+    session.position.load_state_dict(
+        {
+            "skipped_steps": before["skipped_steps"] + error.step - start,
+            "rollbacks": before["rollbacks"] + 1,
+        }
+    )
+    record.say(f"{error.reason} at step {error.step}: rolled back to step {start} and past the windows in between")
+    record.rolled_back(start, error.step)
+    return start, evaluated
 
 
 def _check_losses(run: Run, step: int, row: dict[str, float]) -> None:
@@ -155,5 +184,7 @@ def _diverged(run: Run, step: int, what: str) -> DivergedError:
     training = run.config.training
     return DivergedError(
         f"Run {run.folder.id} diverged at step {step}: {what}; start a new run with a learning_rate below "
-        f"{training.learning_rate:g}, a longer warm-up than {training.warmup_steps} steps, or precision fp32."
+        f"{training.learning_rate:g}, a longer warm-up than {training.warmup_steps} steps, or precision fp32.",
+        step=step,
+        reason=what,
     )

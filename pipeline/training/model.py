@@ -28,6 +28,8 @@ def _gpt2_config(config: ModelConfig, eos_id: int) -> GPT2Config:
         n_embd=config.n_embd,
         n_layer=config.n_layer,
         n_head=config.n_head,
+        # The same function as GPT-2's `gelu_new` in one kernel instead of eight: a fifth of a step on a CPU.
+        activation_function="gelu_pytorch_tanh",
         resid_pdrop=config.dropout,
         embd_pdrop=config.dropout,
         attn_pdrop=config.dropout,

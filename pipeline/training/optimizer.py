@@ -1,22 +1,34 @@
-"""AdamW with weight decay on matrices and embeddings only, by the names GPT-2 really has."""
+"""AdamW with weight decay by the names GPT-2 really has; or Muon for the matrices of the blocks beside it."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from torch import nn
-from torch.optim import AdamW
+from torch.optim import AdamW, Optimizer
 
 from pipeline.config import TrainingConfig
+from pipeline.training.muon import Muon
 
 LAYER_NORMS = ("ln_1.weight", "ln_2.weight", "ln_f.weight")
 """GPT-2 has no module called LayerNorm, so the usual `"LayerNorm.weight"` would match none of them."""
 
 
-def build_optimizer(model: nn.Module, config: TrainingConfig) -> AdamW:
-    """AdamW over `model`'s parameters, in one kernel per step (`fused`); torch has one for the CPU and for CUDA."""
+def build_optimizer(model: nn.Module, config: TrainingConfig) -> Optimizer:
+    """What `config.optimizer` names, over `model`'s parameters."""
+    if config.optimizer == "muon":
+        matrices, others = matrices_of_blocks(model)
+        return Muon(
+            matrices,
+            others,
+            lr=config.matrix_learning_rate,
+            weight_decay=config.weight_decay,
+            adam_lr=config.learning_rate,
+            adam_betas=(0.9, config.adam_beta2),
+        )
     groups = parameter_groups(model, config.weight_decay)
-    return AdamW(groups, lr=config.learning_rate, fused=True)
+    # Fused: one kernel per step; torch has one for the CPU and for CUDA.
+    return AdamW(groups, lr=config.learning_rate, betas=(0.9, config.adam_beta2), fused=True)
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -26,3 +38,13 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     for name, parameter in model.named_parameters():
         (spared if name.endswith((".bias", *LAYER_NORMS)) else decayed).append(parameter)
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": spared, "weight_decay": 0.0}]
+
+
+def matrices_of_blocks(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """The weight matrices of attention and MLP, and everything else: embeddings, biases, layer norms."""
+    matrices: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for name, parameter in model.named_parameters():
+        is_matrix = parameter.ndim == 2 and ".h." in name
+        (matrices if is_matrix else others).append(parameter)
+    return matrices, others

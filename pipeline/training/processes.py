@@ -23,12 +23,12 @@ def join_processes(device: torch.device, config: TrainingConfig) -> None:
     num_processes = PartialState(cpu=device.type == "cpu").num_processes
     # Started the wrong way, Accelerate silently runs as many independent trainings as there are processes.
     assert num_processes == int(os.environ.get("WORLD_SIZE", "1")), "the processes did not find each other"
-    share = config.micro_batch_size * num_processes
+    micro = config.micro_batch_size or 1
     require(
-        config.batch_size % share == 0,
+        config.batch_size % (micro * num_processes) == 0,
         "batch_size",
         config.batch_size,
-        f"set a multiple of micro_batch_size x processes ({config.micro_batch_size} x {num_processes})",
+        f"set a multiple of micro_batch_size x processes ({micro} x {num_processes})",
     )
 
 
@@ -53,3 +53,7 @@ class StopSign:
 
     def __call__(self) -> bool:
         return from_rank_0(self._job is not None and self._job.stop_requested)
+
+    def within_a_step(self) -> bool:
+        """The same between two micro-batches; several processes do not ask, as that would have each wait for all."""
+        return PartialState().num_processes == 1 and self()

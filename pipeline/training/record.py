@@ -76,6 +76,12 @@ class Record:
         print(self._line(step, measured), flush=True)
         self._write_status(step, **{name: measured[name] for name in SHOWN if name in measured})
 
+    def rolled_back(self, step: int, lost_step: int) -> None:
+        """The run diverged at `lost_step`, and goes on from `step`."""
+        if self._job is not None:
+            row = {"step": step, "tokens": step * self._tokens_per_step, "rolled_back_from": lost_step}
+            append_line(self._folder.metrics, {**row, "seconds": round(time.monotonic() - self._started, 3)})
+
     def sample(self, step: int, prompt: Prompt, text: str) -> None:
         """What the model makes of `prompt` at this step."""
         if self._job is None:

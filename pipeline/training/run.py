@@ -36,8 +36,8 @@ class Run:
     earlier: dict[str, Any] | None
     """config.json as an earlier part of the run wrote it; None for a new run."""
 
-    def write_config(self, **chosen: str) -> None:
-        """Write config.json: everything to run this again. `chosen`: what was measured on this machine.
+    def write_config(self, chosen: dict[str, Any]) -> None:
+        """Write config.json: everything to run this again. `chosen`: what was found good on this machine.
 
         A resumed run keeps the one it has.
         """
@@ -61,10 +61,14 @@ class Run:
             },
         )
 
-    def precision_asked(self, device: str) -> str:
-        """What the run was begun with on this kind of device, so that it goes on the same; else as configured."""
+    def write_chosen(self, chosen: dict[str, Any]) -> None:
+        """Put other choices into config.json, which is there."""
+        write_json(self.folder.config, {**(read_json(self.folder.config) or {}), "chosen": chosen})
+
+    def chosen_before(self, device: str) -> dict[str, Any]:
+        """What the run was begun with on this kind of device, so that it goes on the same; empty where nothing was."""
         chosen = (self.earlier or {}).get("chosen", {})
-        return chosen["precision"] if chosen.get("device") == device else self.config.training.precision
+        return chosen if chosen.get("device") == device else {}
 
     def provenance(self, step: int, row: Mapping[str, float]) -> dict[str, Any]:
         """What a checkpoint says of where it comes from. `row`: what was measured at this very step."""

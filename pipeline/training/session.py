@@ -21,18 +21,19 @@ from pipeline.data.windows import Windows
 from pipeline.files import write_json
 from pipeline.training.checkpoints import Writer
 from pipeline.training.loss import KeyTokens
-from pipeline.training.machine import Precision, choose_device, choose_precision, use_all_cores
+from pipeline.training.machine import Precision, choose_device, choose_micro_batch, choose_precision, use_all_cores
 from pipeline.training.model import build_model
 from pipeline.training.optimizer import build_optimizer
+from pipeline.training.position import Position
 from pipeline.training.processes import from_rank_0, join_processes
 from pipeline.training.run import Run
 from pipeline.training.schedule import build_schedule
-from pipeline.training.state import TrainingState, restore_random_state
+from pipeline.training.state import TrainingState, copied, restore_random_state
 
 
-@dataclass(frozen=True)
+@dataclass
 class Session:
-    """One process's part of a run."""
+    """One process's part of a run. Only the size of its micro-batches ever changes."""
 
     run: Run
     accelerator: Accelerator
@@ -42,28 +43,44 @@ class Session:
     optimizer: Any
     schedule: LambdaLR
     """Not prepared: Accelerate would step it once per process."""
+    position: Position
     state: TrainingState
     tokenizer: Any
     key_tokens: KeyTokens
     train_windows: Windows
     validation_windows: Windows
+    micro_batch_size: int
+    """Windows per forward pass of one process."""
 
     @property
     def num_micro_batches(self) -> int:
         """Forward passes of one process per optimizer step: all of them together see `batch_size` windows."""
-        training = self.run.config.training
-        return training.batch_size // (training.micro_batch_size * self.accelerator.num_processes)
+        return self.run.config.training.batch_size // (self.micro_batch_size * self.accelerator.num_processes)
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """What was chosen for this machine; a resumed run keeps it, as it decides the last bits of its losses."""
+        return {
+            "precision": self.precision.name,
+            "device": self.accelerator.device.type,
+            "micro_batch_size": self.micro_batch_size,
+        }
+
+    def set_micro_batch_size(self, size: int) -> None:
+        """From the next pass on, also when the run is resumed."""
+        self.micro_batch_size = size
+        self.run.write_chosen(self.chosen)
 
     def micro_batch(self, step: int, index: int) -> Tensor:
         """int64[micro_batch_size, window]: this process's share of optimizer step `step` (from 1), pass `index`.
 
         Together, all passes of all processes are the windows `(step - 1) * batch_size` to `step * batch_size` of the
-        endless shuffled sequence, however they are divided.
+        endless shuffled sequence, however they are divided; further on in it after a roll-back.
         """
         training, accelerator = self.run.config.training, self.accelerator
         place = index * accelerator.num_processes + accelerator.process_index
-        start = (step - 1) * training.batch_size + place * training.micro_batch_size
-        windows = self.train_windows.batch(training.seed, start, training.micro_batch_size)
+        start = (step - 1 + self.position.skipped_steps) * training.batch_size + place * self.micro_batch_size
+        windows = self.train_windows.batch(training.seed, start, self.micro_batch_size)
         return torch.from_numpy(windows).to(accelerator.device)
 
     def resume(self, checkpoint: Path | None) -> None:
@@ -81,15 +98,17 @@ class Session:
         """What fills the folder of a checkpoint: the model as transformers reads it, and `training/` to go on from.
         `row`: what was measured at this step.
 
-        All ranks must call it; rank 0 alone uses what it returns.
+        All ranks must call it; rank 0 alone uses what it returns, whenever it likes: training may go on meanwhile.
         """
-        random_states = self.state.gather_random_states()
+        save_state = self.state.snapshot()
+        weights = copied(self.plain_model.state_dict())
+        provenance = self.run.provenance(step, row)
 
         def write(folder: Path) -> None:
-            self.plain_model.save_pretrained(folder)
+            self.plain_model.save_pretrained(folder, state_dict=weights)
             shutil.copytree(self.run.corpus.tokenizer_path, folder, dirs_exist_ok=True)
-            write_json(folder / "provenance.json", self.run.provenance(step, row))
-            self.state.save(folder / "training", random_states)
+            write_json(folder / "provenance.json", provenance)
+            save_state(folder / "training")
 
         return write
 
@@ -106,7 +125,8 @@ class Session:
         config, accelerator = self.run.config, self.accelerator
         return (
             f"{config.model.num_parameters:,} parameters, {config.training.max_steps:,} steps of "
-            f"{config.training.batch_size} windows of {config.model.window} tokens; {accelerator.num_processes} process(es) "
+            f"{config.training.batch_size} windows of {config.model.window} tokens, {self.micro_batch_size} at a time; "
+            f"{accelerator.num_processes} process(es) "
             f"on {accelerator.device}, {torch.get_num_threads()} threads, {self.precision.name}: {self.precision.reason}"
         )
 
@@ -121,7 +141,8 @@ def open_session(run: Run) -> Session:
     disable_progress_bar()
     device = choose_device(training)
     join_processes(device, training)
-    precision = from_rank_0(choose_precision(run.precision_asked(device.type), device, config.model))
+    before = run.chosen_before(device.type)
+    precision = from_rank_0(choose_precision(before.get("precision", training.precision), device, config.model))
     accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision=precision.for_accelerate)
 
     tokenizer = AutoTokenizer.from_pretrained(run.corpus.tokenizer_path)
@@ -129,6 +150,7 @@ def open_session(run: Run) -> Session:
     plain_optimizer = build_optimizer(model, training)
     schedule = build_schedule(plain_optimizer, training)
     prepared, optimizer = accelerator.prepare(model, plain_optimizer)
+    position = Position()
     return Session(
         run=run,
         accelerator=accelerator,
@@ -136,9 +158,13 @@ def open_session(run: Run) -> Session:
         model=prepared.train(),
         optimizer=optimizer,
         schedule=schedule,
-        state=TrainingState(accelerator, optimizer=optimizer, schedule=schedule),
+        position=position,
+        state=TrainingState(accelerator, optimizer=optimizer, schedule=schedule, position=position),
         tokenizer=tokenizer,
         key_tokens=KeyTokens.find(tokenizer, training.key_tokens),
         train_windows=run.corpus.windows("train", config.model.window),
         validation_windows=run.corpus.windows("validation", config.model.window),
+        micro_batch_size=from_rank_0(
+            before.get("micro_batch_size") or choose_micro_batch(config, device, accelerator.num_processes)
+        ),
     )

@@ -6,6 +6,7 @@ Written as torch files and read with `weights_only=True`, so that a file from el
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,21 +28,44 @@ class TrainingState:
         self._accelerator = accelerator
         self._parts = {**parts, **({"scaler": accelerator.scaler} if accelerator.scaler else {})}
 
-    def gather_random_states(self) -> list[RandomState]:
-        """Every rank's random generators, by rank. All ranks must call it."""
-        return gather_object([random_state(self._accelerator.device)])
+    def snapshot(self) -> Callable[[Path], None]:
+        """What writes everything as it is now into a new folder, whenever that is called. All ranks must call this."""
+        random_states = gather_object([random_state(self._accelerator.device)])
+        states = {name: copied(part.state_dict()) for name, part in self._parts.items()}
 
-    def save(self, folder: Path, random_states: list[RandomState]) -> None:
-        """Write everything into `folder`; rank 0 does this."""
-        folder.mkdir()
-        for name, part in self._parts.items():
-            torch.save(part.state_dict(), folder / f"{name}.pt")
-        torch.save(random_states, folder / "random.pt")
+        def save(folder: Path) -> None:
+            folder.mkdir()
+            for name, state in {**states, "random": random_states}.items():
+                torch.save(state, folder / f"{name}.pt")
+
+        return save
 
     def load(self, folder: Path) -> None:
         """Read everything but the random generators back; each rank does this."""
         for name, part in self._parts.items():
-            part.load_state_dict(_read(folder / f"{name}.pt"))
+            path = folder / f"{name}.pt"
+            if name == "position" and not path.exists():  # written before there were roll-backs
+                continue
+            part.load_state_dict(_read(path))
+
+
+def copied(value: Any) -> Any:
+    """`value` with every tensor in it copied to the CPU, however deep; two that share their memory share the copy's."""
+    copies: dict[tuple[int, torch.Size], Tensor] = {}
+
+    def copy(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            key = (value.data_ptr(), value.shape)
+            if key not in copies or not value.numel():
+                copies[key] = value.detach().to("cpu", copy=True)
+            return copies[key]
+        if isinstance(value, dict):
+            return type(value)((name, copy(item)) for name, item in value.items())
+        if isinstance(value, (list, tuple)):
+            return type(value)(copy(item) for item in value)
+        return value
+
+    return copy(value)
 
 
 def random_state(device: torch.device) -> RandomState:
@@ -58,10 +82,14 @@ def restore_random_state(folder: Path, accelerator: Accelerator) -> None:
             f"The run was trained by {len(states)} process(es) and would go on with {accelerator.num_processes}; "
             f"start it with {len(states)} again."
         )
-    state = states[accelerator.process_index]
+    set_random_state(states[accelerator.process_index], accelerator.device)
+
+
+def set_random_state(state: RandomState, device: torch.device) -> None:
+    """Inverse of `random_state`."""
     torch.set_rng_state(state["cpu"])
-    if accelerator.device.type == "cuda" and "cuda" in state:
-        torch.cuda.set_rng_state(state["cuda"], accelerator.device)
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)
 
 
 def _read(path: Path) -> Any:

@@ -103,13 +103,13 @@ def train_here(folder: RunFolder, job_kind: type[Job] = Job) -> dict[str, Any]:
 
 
 def stops_at(step: int) -> type[Job]:
-    """A job that is asked to stop when the run has logged `step`."""
+    """A job that is asked to stop when the run has logged `step`: it hears that in the middle of the next one."""
 
     class Stops(Job):
         @property
         def stop_requested(self) -> bool:
             rows = read_lines(RunFolder(self.folder.path).metrics)
-            return bool(rows) and rows[-1]["step"] >= step - 1
+            return bool(rows) and rows[-1]["step"] >= step
 
     return Stops
 

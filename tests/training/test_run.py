@@ -24,7 +24,7 @@ def test_the_configuration_is_the_table_with_the_changes(home: Home) -> None:
 def test_config_json_has_everything_to_run_it_again(home: Home) -> None:
     folder = new_run(home, seed=3)
     run = open_run(folder, read_json(folder.request) or {})
-    run.write_config(precision="bf16", device="cpu")
+    run.write_config({"precision": "bf16", "device": "cpu"})
     written = read_json(folder.config) or {}
     assert RunConfig.from_dict(written) == run.config
     assert written["model"] == asdict(run.config.model)
@@ -40,21 +40,21 @@ def test_config_json_has_everything_to_run_it_again(home: Home) -> None:
 def test_a_resumed_run_is_what_its_config_says_and_not_what_the_table_says_now(home: Home) -> None:
     folder = new_run(home)
     run = open_run(folder, read_json(folder.request) or {})
-    run.write_config(precision="bf16", device="cpu")
+    run.write_config({"precision": "bf16", "device": "cpu"})
     write_request(folder, recipe="keras", changes={}, resume=True)
     before = folder.config.read_bytes()
     again = open_run(folder, read_json(folder.request) or {})
-    again.write_config(precision="fp32", device="cpu")
+    again.write_config({"precision": "fp32", "device": "cpu"})
     assert again.config == run.config
     assert folder.config.read_bytes() == before
 
 
 def test_a_resumed_run_keeps_its_precision_on_the_same_kind_of_device(home: Home) -> None:
     folder = new_run(home, precision="auto")
-    open_run(folder, read_json(folder.request) or {}).write_config(precision="bf16", device="cpu")
+    open_run(folder, read_json(folder.request) or {}).write_config({"precision": "bf16", "device": "cpu"})
     ask_to_resume(folder)
     again = open_run(folder, read_json(folder.request) or {})
-    assert (again.precision_asked("cpu"), again.precision_asked("cuda")) == ("bf16", "auto")
+    assert (again.chosen_before("cpu").get("precision"), again.chosen_before("cuda")) == ("bf16", {})
 
 
 def test_a_run_that_was_stopped_before_it_began_is_resumed_from_its_request(home: Home) -> None:
@@ -65,7 +65,7 @@ def test_a_run_that_was_stopped_before_it_began_is_resumed_from_its_request(home
 
 def test_another_corpus_of_the_same_name_is_refused(home: Home) -> None:
     folder = new_run(home)
-    open_run(folder, read_json(folder.request) or {}).write_config()
+    open_run(folder, read_json(folder.request) or {}).write_config({})
     ask_to_resume(folder)
     shutil.rmtree(home.corpus("python").path)
     make_corpus(home.corpus("python"), num_files=50)

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -25,11 +27,8 @@ def session(home: Home) -> Iterator[Session]:
 
 def as_one_of(session: Session, rank: int, num_processes: int, micro_batch_size: int) -> Session:
     """The same session as rank `rank` of `num_processes` would see it."""
-    values = {name: getattr(session, name) for name in session.__dataclass_fields__}
-    training = SimpleNamespace(**{**vars(session.run.config.training), "micro_batch_size": micro_batch_size})
-    accelerator = SimpleNamespace(num_processes=num_processes, process_index=rank, device=torch.device("cpu"))
-    run = SimpleNamespace(config=SimpleNamespace(training=training))
-    return Session(**{**values, "accelerator": accelerator, "run": run})
+    accelerator: Any = SimpleNamespace(num_processes=num_processes, process_index=rank, device=torch.device("cpu"))
+    return dataclasses.replace(session, accelerator=accelerator, micro_batch_size=micro_batch_size)
 
 
 @pytest.mark.parametrize(("num_processes", "micro_batch_size"), [(1, 8), (1, 4), (1, 2), (2, 4), (2, 1), (4, 2)])
@@ -70,7 +69,12 @@ def test_a_checkpoint_is_read_by_transformers_alone(session: Session, tmp_path: 
         "provenance.json",
         "training",
     }
-    assert {path.name for path in (folder / "training").iterdir()} == {"optimizer.pt", "schedule.pt", "random.pt"}
+    assert {path.name for path in (folder / "training").iterdir()} == {
+        "optimizer.pt",
+        "position.pt",
+        "random.pt",
+        "schedule.pt",
+    }
     generator = transformers_pipeline("text-generation", model=str(folder), device="cpu")
     answer = generator("import pandas as pd\n", max_new_tokens=4, do_sample=False, return_full_text=True)
     assert answer[0]["generated_text"].startswith("import pandas as pd\n")
@@ -102,5 +106,5 @@ def test_weights_that_are_no_numbers_are_noticed(session: Session) -> None:
 
 def test_the_log_says_what_is_trained_and_on_what(session: Session) -> None:
     text = str(session)
-    assert f"12 steps of 8 windows of {WINDOW} tokens; 1 process(es) on cpu" in text
+    assert f"12 steps of 8 windows of {WINDOW} tokens, 4 at a time; 1 process(es) on cpu" in text
     assert text.endswith("fp32: as set")

@@ -13,7 +13,7 @@ from pipeline.errors import InputError
 from pipeline.recipes import run_config
 from pipeline.training.optimizer import build_optimizer
 from pipeline.training.schedule import build_schedule
-from pipeline.training.state import TrainingState, random_state, restore_random_state
+from pipeline.training.state import TrainingState, copied, random_state, restore_random_state
 
 CONFIG = run_config(
     corpus="c", preset="tiny", recipe="accelerate", vocab_size=300, train_tokens=10**6, changes={"max_steps": 50}
@@ -49,7 +49,7 @@ class Training:
 def test_training_goes_on_the_same_to_the_bit(accelerator: Accelerator, tmp_path: Path) -> None:
     first = Training(accelerator)
     first.step(5)
-    first.state.save(tmp_path / "training", first.state.gather_random_states())
+    first.state.snapshot()(tmp_path / "training")
     weights = {name: value.clone() for name, value in first.model.state_dict().items()}
     first.step(5)
 
@@ -67,7 +67,7 @@ def test_forgetting_a_part_of_the_state_shows(accelerator: Accelerator, tmp_path
     """The negative control of the test above."""
     first = Training(accelerator)
     first.step(5)
-    first.state.save(tmp_path / "training", first.state.gather_random_states())
+    first.state.snapshot()(tmp_path / "training")
     weights = {name: value.clone() for name, value in first.model.state_dict().items()}
     first.step(5)
 
@@ -83,7 +83,8 @@ def test_forgetting_a_part_of_the_state_shows(accelerator: Accelerator, tmp_path
 
 def test_another_number_of_processes_is_refused(accelerator: Accelerator, tmp_path: Path) -> None:
     training = Training(accelerator)
-    training.state.save(tmp_path / "training", [random_state(CPU), random_state(CPU)])
+    training.state.snapshot()(tmp_path / "training")
+    torch.save([random_state(CPU), random_state(CPU)], tmp_path / "training" / "random.pt")
     with pytest.raises(InputError, match=r"trained by 2 process\(es\) and would go on with 1; start it with 2 again"):
         restore_random_state(tmp_path / "training", accelerator)
 
@@ -94,8 +95,28 @@ def test_a_file_that_would_run_code_is_not_read(accelerator: Accelerator, tmp_pa
             return Path.touch, (tmp_path / "exploded",)
 
     training = Training(accelerator)
-    training.state.save(tmp_path / "training", [random_state(CPU)])
+    training.state.snapshot()(tmp_path / "training")
     torch.save(Bomb(), tmp_path / "training" / "random.pt")
     with pytest.raises(pickle.UnpicklingError):
         restore_random_state(tmp_path / "training", accelerator)
     assert not (tmp_path / "exploded").exists()
+
+
+def test_a_snapshot_is_of_the_moment_it_was_taken(accelerator: Accelerator, tmp_path: Path) -> None:
+    training = Training(accelerator)
+    training.step(2)
+    save, moment = training.state.snapshot(), copied(training.optimizer.state_dict())
+    training.step(2)
+    save(tmp_path / "training")
+    written = torch.load(tmp_path / "training" / "optimizer.pt", weights_only=True)
+    assert all(torch.equal(written["state"][n]["exp_avg"], moment["state"][n]["exp_avg"]) for n in moment["state"])
+    now = training.optimizer.state_dict()
+    assert not torch.equal(written["state"][0]["exp_avg"], now["state"][0]["exp_avg"]), "control: it went on"
+
+
+def test_tensors_that_share_their_memory_share_the_copys() -> None:
+    tied = torch.rand(3, 2)
+    copy = copied({"in": tied, "out": tied, "other": (torch.rand(3, 2), [1, "x"])})
+    assert copy["in"] is copy["out"]
+    assert copy["in"].data_ptr() != tied.data_ptr() != copy["other"][0].data_ptr()
+    assert copy["other"][1] == [1, "x"]
