@@ -97,6 +97,13 @@ class BatchBuilder:
         return Batch(rows, content_bytes(rows), tuple(self._bad), self._num_skipped)
 
 
+def batch_of_bad(row: BadRow) -> Batch:
+    """Nothing but a bad row."""
+    builder = BatchBuilder()
+    builder.add(row)
+    return builder.batch()
+
+
 def decoded(data: bytes, place: str) -> str | BadRow:
     """A file's text, or the line of its first byte that is not UTF-8."""
     try:

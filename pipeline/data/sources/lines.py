@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from itertools import pairwise
 from typing import Any, BinaryIO
 
@@ -31,6 +32,7 @@ from pipeline.data.sources.batch import (
     Batch,
     BatchBuilder,
     Row,
+    batch_of_bad,
     content_bytes,
 )
 from pipeline.data.sources.packing import CHUNK, StreamError, unpacked
@@ -133,7 +135,7 @@ def _readers(blocks: Iterator[Block | BadRow], place: str, *, may_be_document: b
 
 
 def _bad(row: BadRow) -> Callable[[], Batch]:
-    return lambda: _batch(iter([row]))
+    return partial(batch_of_bad, row)
 
 
 def _batch(rows: Iterator[Row | BadRow]) -> Batch:
