@@ -17,7 +17,7 @@ from pipeline.data.sources.batch import (
     Batch,
     content_bytes,
 )
-from pipeline.data.sources.lines import as_text, text_fault
+from pipeline.data.sources.values import as_text, text_fault
 
 if TYPE_CHECKING:
     import polars as pl
