@@ -6,9 +6,7 @@ Works on any binary stream that can go to a place in it: a local file or one on 
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
@@ -16,7 +14,6 @@ from typing import TYPE_CHECKING, BinaryIO
 from pipeline.data.sources.batch import (
     BOMB,
     COLUMNS,
-    DAMAGED,
     LONGEST_TEXT,
     NO_TEXT,
     TOO_LONG,
@@ -25,6 +22,7 @@ from pipeline.data.sources.batch import (
     batch_of_bad,
 )
 from pipeline.data.sources.frames import batch_of
+from pipeline.data.sources.held import Held
 from pipeline.data.sources.packing import CHUNK, FREE_BYTES, MOST_GROWTH, StreamError
 from pipeline.data.sources.pages import Page, most_at_once, pages, whole
 from pipeline.data.sources.shard import Piece
@@ -42,8 +40,6 @@ MOST_AT_ONCE = 4 * LONGEST_TEXT
 """Bytes that rows read together may take."""
 LARGEST_ROW = 8 * LONGEST_TEXT
 """Bytes that a row and the page around it may take: that it is longer than LONGEST_TEXT is seen when it has been read."""
-MOST_HELD = 64 * 2**20
-"""Packed columns of a row group are fetched at once up to this size, as every visit to the Hub costs; larger ones in parts."""
 
 
 def table_pieces(
@@ -72,7 +68,7 @@ class Table:
         import pyarrow.parquet as parquet
 
         self._place = place
-        self._stream = _Held(stream)
+        self._stream = Held(stream)
         with self._stream.faults():
             self._file = parquet.ParquetFile(self._stream, buffer_size=CHUNK)
             self.schema: dict[str, pl.DataType] = dict(pl.DataFrame(self._file.schema_arrow.empty_table()).schema)
@@ -112,7 +108,7 @@ class Table:
         """The rows of a row group, so many at a time that they cannot grow beyond MOST_AT_ONCE, or one by one; None for
         one that is too long.
         """
-        size = 0
+        size, most = 0, max(FREE_BYTES, MOST_GROWTH * self._packed(group))
         with self._stream.faults():
             leaves = self._leaves(group, text)
             columns = list(dict.fromkeys(leaf.column for leaf in leaves))
@@ -120,7 +116,7 @@ class Table:
             read = self._file.iter_batches(rows, row_groups=[group], columns=columns, use_threads=False)
             for part in map(_plain, read):
                 size += part.nbytes
-                if size > max(FREE_BYTES, MOST_GROWTH * self._packed(group)):
+                if size > most:
                     raise StreamError(BOMB)
                 yield from map(_utf8, _fitting(part))
 
@@ -252,66 +248,3 @@ def _together(parts: Iterator[arrow.RecordBatch | None]) -> Iterator[list[arrow.
         raise
     if waiting:
         yield waiting
-
-
-class _Held(io.RawIOBase):
-    """A stream, of which some parts are in memory. Knows what the stream raised, which arrow tells from what it finds."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self._parts: list[tuple[int, bytes]] = []
-        self._at = 0
-        self._fault: Exception | None = None
-
-    def hold(self, places: list[tuple[int, int]]) -> None:
-        """Have these in memory, each a start and a size, and no others; none if they are larger than MOST_HELD."""
-        self._parts = []
-        if any(start < 0 or size < 0 for start, size in places):
-            raise StreamError(DAMAGED)
-        if sum(size for _, size in places) <= MOST_HELD:
-            self._parts = [(start, self._fetch(start, size)) for start, size in sorted(places)]
-
-    @contextmanager
-    def faults(self) -> Iterator[None]:
-        """What is raised inside about the file is a StreamError; what the stream itself raised is raised."""
-        import polars as pl
-        import pyarrow as arrow
-
-        try:
-            yield
-        except (arrow.ArrowException, OSError, UnicodeError, pl.exceptions.PolarsError) as error:
-            if self._fault is not None:
-                raise self._fault from None
-            raise StreamError(DAMAGED) from error
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        if whence == io.SEEK_END:
-            offset += self._stream.seek(0, io.SEEK_END)
-        self._at = offset + (self._at if whence == io.SEEK_CUR else 0)
-        return self._at
-
-    def read(self, size: int = -1) -> bytes:
-        found = next((part for part in self._parts if part[0] <= self._at < part[0] + len(part[1])), None)
-        if found is not None and 0 <= size <= found[0] + len(found[1]) - self._at:
-            data = found[1][self._at - found[0] : self._at - found[0] + size]
-        else:
-            data = self._fetch(self._at, size)
-        self._at += len(data)
-        return data
-
-    def _fetch(self, start: int, size: int) -> bytes:
-        try:
-            self._stream.seek(start)
-            return self._stream.read(size)
-        except Exception as error:
-            self._fault = error
-            raise

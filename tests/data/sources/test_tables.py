@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
-from pipeline.data.sources import tables
+from pipeline.data.sources import held, tables
 from pipeline.data.sources.batch import BadRow, Batch
 from pipeline.data.sources.frames import text_column
 from pipeline.data.sources.tables import table_pieces
@@ -116,7 +116,7 @@ def test_what_the_stream_raises_is_raised() -> None:
 def test_columns_larger_than_what_is_held_are_read_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     data = written({"content": [f"import pandas {number}" for number in range(9_000)]})
     every = read(data)
-    monkeypatch.setattr(tables, "MOST_HELD", 100)
+    monkeypatch.setattr(held, "MOST_HELD", 100)
     assert len(every[0]) == 9_000
     assert read(data) == every
 
