@@ -19,6 +19,10 @@ class Limits:
 
     preview_rows: int = 20_000
     """Rows one look at the data may scan."""
+    preview_seconds: float = 120.0
+    """How long one look at the data may take; what it counted by then is shown."""
+    preview_bytes: int = 10**9
+    """Text one look at the data may read; what it counted by then is shown."""
     prompt_characters: int = 8_000
     """Longest prompt that is accepted, before it is cut into tokens."""
     new_tokens: int = 512

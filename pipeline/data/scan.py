@@ -21,6 +21,16 @@ SHOW_EVERY_SECONDS = 0.3
 
 
 @dataclass(frozen=True)
+class Ended:
+    """Which limit ended a scan before its source, or what was asked of it, did."""
+
+    by: str
+    """`seconds` or `bytes`."""
+    most: float
+    """As many as it may take of them."""
+
+
+@dataclass(frozen=True)
 class Scan:
     """What a scan has found by now."""
 
@@ -38,6 +48,7 @@ class Scan:
     source: str = ""
     """What it looks at, as `open_source` names it."""
     match: str = "substring"
+    ended: Ended | None = None
 
 
 def scan(
@@ -47,22 +58,27 @@ def scan(
     match: str = "substring",
     limit: int | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    max_seconds: float | None = None,
+    max_bytes: int | None = None,
 ) -> Iterator[Scan]:
     """Look through `source` for `keywords`, at most `limit` rows (exactly so many if it has them). Bad rows count too:
     a source may have no others; `scanned` in the report are only the readable ones.
 
     Yields at the first kept file, then several times a second, and once at the end; there is always an end, also when
-    `should_stop` says so, which then is not `done`.
+    `should_stop` says so, or when it has taken `max_seconds` or read `max_bytes` of text, which then is not `done`.
     """
     report, samples, shards = Report(keywords), Samples(), source.shards()
     of: dict[str, Any] = {"extent": extent_of(shards), "source": source.spec, "match": match}
     started = shown_at = time.perf_counter()
     has_shown_kept = stopped = False
+    ended: Ended | None = None
     progress: float | None = None
     num_remembered = 0
 
     def state(*, done: bool) -> Scan:
-        return Scan(report.to_dict(), samples.to_list(), done, progress, num_remembered=num_remembered, **of)
+        return Scan(
+            report.to_dict(), samples.to_list(), done, progress, num_remembered=num_remembered, ended=ended, **of
+        )
 
     with closing(matched(shards, Matcher(report.keywords, match), limit=limit)) as parts:
         for found in parts:
@@ -75,11 +91,22 @@ def scan(
             report.seconds += now - started
             if stopped := should_stop():
                 break
+            is_whole = limit is not None and report.scanned + report.num_bad >= limit
+            if ended := None if is_whole else _ended(report, max_seconds, max_bytes):
+                break
             if now - shown_at >= SHOW_EVERY_SECONDS or (report.kept and not has_shown_kept):
                 shown_at, has_shown_kept = now, report.kept > 0
                 yield state(done=False)
             started = time.perf_counter()  # what the viewer took is not the scan's
-    yield state(done=not stopped)
+    yield state(done=not stopped and ended is None)
+
+
+def _ended(report: Report, max_seconds: float | None, max_bytes: int | None) -> Ended | None:
+    if max_seconds is not None and report.seconds >= max_seconds:
+        return Ended("seconds", max_seconds)
+    if max_bytes is not None and report.num_bytes >= max_bytes:
+        return Ended("bytes", max_bytes)
+    return None
 
 
 def matched(

@@ -20,6 +20,7 @@ from pipeline.jobs import requests
 from pipeline.jobs.views import run_view
 from pipeline.ui.engine import Engine
 from pipeline.ui.markup import escape_text
+from pipeline.ui.report_view import ended
 
 MOST_AT_ONCE = 4
 
@@ -42,7 +43,9 @@ class Api:
         limit: int = 2_000,
         match: str = DataConfig.match,
     ) -> dict[str, Any]:
-        """Scan `limit` rows of a source: how many files are kept, which keyword keeps how many, and some of them."""
+        """Scan `limit` rows of a source: how many files are kept, which keyword keeps how many, and some of them; `ended`
+        says why it counted fewer, if it came to the end of what one look may take.
+        """
         if not (source == "installed" or source.startswith("hub:")):
             self.engine.access.require(request)
         limit = max(1, min(limit, self.engine.settings.limits.preview_rows))
@@ -51,7 +54,7 @@ class Api:
         for state in self.engine.scans.watch(source, config.keywords, limit, match=match):
             last = state
         assert last is not None  # a scan always has an end
-        return {**last.report, "samples": [sample.to_dict() for sample in last.samples]}
+        return {**last.report, "samples": [sample.to_dict() for sample in last.samples], "ended": ended(last) or None}
 
     def start(
         self,

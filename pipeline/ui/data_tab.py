@@ -221,9 +221,11 @@ class DataTab:
                 updates |= {self.filter: choices, self.index: 0, self.sample: sample_html(seen, "", 0)}
                 has_sample = bool(scan.samples)
             yield updates
+        num_rows = report_view.num_rows(scan.report) if scan else 0
+        # Other keywords are then counted in just these.
+        if scan and scan.ended:
+            yield {self.asked: (spec, num_rows or limit)}
         if question.is_stopped:
-            num_rows = report_view.num_rows(scan.report) if scan else 0
-            # Other keywords are then counted in just these.
             yield {self.asked: (spec, num_rows or limit), self.progress: render("scan_cancelled", rows=num_rows)}
 
     def found(self, seen: Seen, limit: int, note: str) -> Updates:
@@ -271,6 +273,7 @@ def progress_html(scan: Scan, limit: int) -> str:
         limit=limit,
         share=report_view.share_done(scan, limit),
         left=report_view.seconds_left(scan, limit),
+        ended=report_view.ended(scan),
     )
 
 

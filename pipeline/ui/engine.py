@@ -23,7 +23,7 @@ class Engine:
         self.settings = settings
         self.home = Home(settings.home)
         self.access = Access(settings)
-        self.scans = Scans()
+        self.scans = Scans(settings.limits)
 
     @cached_property
     def registry(self) -> Registry:

@@ -161,6 +161,16 @@ def seconds_left(scan: Scan, limit: int) -> float | None:
     return seconds * (1 - share) / share if share and seconds >= LEAST_SECONDS else None
 
 
+def ended(scan: Scan) -> str:
+    """Why it ended before what was asked of it was read; empty when no limit ended it."""
+    if scan.ended is None:
+        return ""
+    most = (formats.duration if scan.ended.by == "seconds" else formats.size)(scan.ended.most)
+    if rows := num_rows(scan.report):
+        return t(f"data.ended.{scan.ended.by}", most=most, rows=formats.whole(rows))
+    return t("data.ended.none", most=most)
+
+
 def bad_rows(report: dict[str, Any]) -> list[tuple[str, int, list[str]]]:
     """Reason, rows and some places, the commonest first."""
     return [

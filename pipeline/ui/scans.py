@@ -1,19 +1,23 @@
 """Looks at data, in threads of the page, shared by everybody who asks for the same one. Finished looks are kept,
 and what was read is remembered: other keywords are counted without reading again.
 
-A look ends when nobody watches it any more. Knows nothing of Gradio.
+A look ends when nobody watches it any more, or when it has taken what one may take. Knows nothing of Gradio.
 """
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pipeline.errors import BusyError
+from pipeline.settings import Limits
 from pipeline.ui.texts import t
 
 if TYPE_CHECKING:
@@ -25,7 +29,7 @@ MOST_KEPT = 8
 WAIT_SECONDS = 0.2
 """A source can be silent for long; whoever stops watching does not wait for it."""
 PATIENCE_SECONDS = 5.0
-"""A newer question waits this long for the older one's last word."""
+"""A newer question waits this long for the older one's last word, and a look whose time is over for its source's."""
 KEPT_SOURCE = "installed"
 """The only source whose finished looks are kept: it cannot change while the page runs."""
 
@@ -50,7 +54,8 @@ class Question:
 class Scans:
     """What is being looked at, and what was."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits = Limits()) -> None:  # noqa: B008 - frozen
+        self._limits = limits
         self._looks: OrderedDict[Key, _Look] = OrderedDict()
         self._asked: dict[str, Question] = {}
         """The newest question of each browser that still waits for its answer."""
@@ -97,7 +102,8 @@ class Scans:
         question: Question | None = None,
         match: str = "substring",
     ) -> Iterator[Scan]:
-        """The look as it goes on, each state that is new; the last one is `done`, unless `question` is over before.
+        """The look as it goes on, each state that is new; the last one is `done`, or says which limit `ended` it, unless
+        `question` is over before.
 
         Closing the iterator stops watching. Raises what the scan raises: InputError for an unknown or missing source;
         BusyError when too many run.
@@ -116,7 +122,7 @@ class Scans:
                 running = sum(not look.is_over for look in self._looks.values())
                 if running >= MOST_RUNNING:
                     raise BusyError(t("data.busy", running=running))
-                look = self._looks[key] = _Look(key, self._memory)
+                look = self._looks[key] = _Look(key, self._memory, self._limits)
                 look.start()
             look.watchers += 1
             return look
@@ -136,9 +142,11 @@ class Scans:
 class _Look:
     """One scan and the thread it runs in."""
 
-    def __init__(self, key: Key, memory: Memory) -> None:
+    def __init__(self, key: Key, memory: Memory, limits: Limits) -> None:
         self.key = key
         self._memory = memory
+        self._limits = limits
+        self._ends_at = math.inf
         self.watchers = 0
         self.is_abandoned = False
         self.is_over = False
@@ -148,9 +156,11 @@ class _Look:
 
     @property
     def is_kept(self) -> bool:
-        return self.is_over and self._error is None and self.key[0] == KEPT_SOURCE
+        is_whole = self._newest is not None and self._newest.done
+        return self.is_over and is_whole and self._error is None and self.key[0] == KEPT_SOURCE
 
     def start(self) -> None:
+        self._ends_at = time.monotonic() + self._limits.preview_seconds + PATIENCE_SECONDS
         threading.Thread(target=self._run, name="look", daemon=True).start()
 
     def states(self, is_wanted: Callable[[], bool]) -> Iterator[Scan]:
@@ -159,6 +169,8 @@ class _Look:
             with self._changed:
                 if not self.is_over and self._newest is seen:
                     self._changed.wait(WAIT_SECONDS)
+                if not self.is_over and time.monotonic() >= self._ends_at:
+                    self._end()
                 newest, is_over, error = self._newest, self.is_over, self._error
             if not is_wanted():
                 return
@@ -170,6 +182,16 @@ class _Look:
             if is_over:
                 return
 
+    def _end(self) -> None:
+        """Over, whatever the source does: one that is silent cannot be asked to stop."""
+        from pipeline.data.report import Report
+        from pipeline.data.scan import Ended, Scan
+
+        source, keywords, match, _ = self.key
+        newest = self._newest or Scan(Report(keywords).to_dict(), [], False, source=source, match=match)
+        self._newest = replace(newest, done=False, ended=Ended("seconds", self._limits.preview_seconds))
+        self.is_over = True
+
     def _run(self) -> None:
         from pipeline.data.scan import scan
         from pipeline.data.sources import open_source
@@ -178,7 +200,15 @@ class _Look:
         spec, keywords, match, limit = self.key
         try:
             source = Remembered(open_source(spec), self._memory)
-            for state in scan(source, keywords, match=match, limit=limit, should_stop=lambda: self.is_abandoned):
+            for state in scan(
+                source,
+                keywords,
+                match=match,
+                limit=limit,
+                should_stop=lambda: self.is_abandoned or self.is_over,
+                max_seconds=self._limits.preview_seconds,
+                max_bytes=self._limits.preview_bytes,
+            ):
                 self._tell(state)
         except BaseException as error:  # it belongs to those who watch, not to this thread
             self._error = error
@@ -188,5 +218,6 @@ class _Look:
 
     def _tell(self, state: Scan) -> None:
         with self._changed:
-            self._newest = state
+            if not self.is_over:
+                self._newest = state
             self._changed.notify_all()

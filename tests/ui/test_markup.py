@@ -13,7 +13,7 @@ import pytest
 from pipeline.config import DataConfig
 from pipeline.data.report import Report
 from pipeline.data.samples import Sample
-from pipeline.data.scan import Scan
+from pipeline.data.scan import Ended, Scan
 from pipeline.files import write_json
 from pipeline.folders import Home
 from pipeline.gallery.examples import Example
@@ -196,6 +196,21 @@ def test_a_scan_of_hostile_names_stays_text(done: bool, num_remembered: int) -> 
     figures = figures_html(scan, EVIL)
     assert "script" in figures
     assert_harmless(figures)
+
+
+def test_a_scan_that_a_limit_ended_says_so_and_is_no_longer_running() -> None:
+    scan = Scan(report(), [sample()], False, 0.5)
+    for ended, words in (
+        (Ended("seconds", 120.0), "may take 2 min"),
+        (Ended("bytes", 10**9), "may read 1.0 GB of text"),
+    ):
+        markup = progress_html(dataclasses.replace(scan, ended=ended), 100)
+        assert "Ended early" in markup
+        assert words in markup
+        assert "Scanning" not in markup
+    nothing = Scan(Report(["pandas"]).to_dict(), [], False, ended=Ended("seconds", 120.0))
+    assert "Nothing was read in 2 min" in progress_html(nothing, 100)
+    assert "Scanning" in progress_html(scan, 100), "control"
 
 
 @pytest.mark.parametrize("keyword", ["", EVIL[:5], EVIL])

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.data.scan import Ended
 from pipeline.errors import BusyError, InputError
+from pipeline.settings import Limits
 from pipeline.ui import scans
 from pipeline.ui.scans import Scans
 
@@ -117,8 +119,49 @@ def test_too_many_looks_at_once_are_refused(source: str) -> None:
     looks = Scans()
     watching = []
     for number in range(scans.MOST_RUNNING):
-        look = scans._Look((source, ("x",), "substring", number), looks._memory)  # not started: it stays on
+        look = scans._Look((source, ("x",), "substring", number), looks._memory, Limits())  # not started: it stays on
         looks._looks[look.key] = look
         watching.append(look)
     with pytest.raises(BusyError, match="press Scan"):
         next(looks.watch(source, ("pandas",), 10))
+
+
+def test_a_look_ends_with_its_bytes_and_keeps_what_it_counted(tmp_path: Path) -> None:
+    (tmp_path / "many.jsonl").write_text('{"content": "import pandas"}\n' * 100_000 + "7\n" * 100_000)
+    *_, last = Scans(Limits(preview_bytes=1_000)).watch(f"files:{tmp_path}", ("pandas",), 10**9)
+    assert last.ended == Ended("bytes", 1_000)
+    assert not last.done
+    assert 0 < last.report["kept"] < 200_000
+    assert last.samples
+    *_, whole = Scans(Limits(preview_bytes=10**9)).watch(f"files:{tmp_path}", ("pandas",), 10**9)
+    assert (whole.ended, whole.done) == (None, True), "control"
+
+
+def test_a_look_ends_with_its_seconds_and_keeps_what_it_counted(source: str) -> None:
+    *_, last = Scans(Limits(preview_seconds=0)).watch(source.removesuffix("/"), ("pandas",), 10**9)
+    assert last.ended == Ended("seconds", 0)
+    assert last.report["scanned"] > 0
+
+
+def test_a_look_that_read_all_that_was_asked_is_no_early_end(source: str) -> None:
+    *_, last = Scans(Limits(preview_bytes=1)).watch(source, ("pandas",), 50)
+    assert (last.ended, last.done) == (None, True)
+
+
+def test_a_look_at_a_silent_source_ends_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    silent = threading.Event()
+    monkeypatch.setattr(scans, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("pipeline.data.scan.scan", lambda *args, **options: silent.wait(60))
+    looks = Scans(Limits(preview_seconds=0.1))
+    [only] = looks.watch("installed", ("pandas",), 10)
+    silent.set()
+    assert only.ended == Ended("seconds", 0.1)
+    assert (only.done, only.report["scanned"]) == (False, 0)
+    assert looks._looks == {}
+
+
+def test_an_installed_look_that_ended_early_is_not_kept() -> None:
+    looks = Scans(Limits(preview_seconds=0))
+    *_, last = looks.watch("installed", ("pandas",), 20_000)
+    assert last.ended
+    assert looks._looks == {}

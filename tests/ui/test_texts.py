@@ -36,6 +36,7 @@ COMPUTED = {
     "data.source.": set(SOURCES),
     "data.match.": {*MATCHES, *(f"{match}.info" for match in MATCHES)},
     "data.hits.": set(MATCHES),
+    "data.ended.": {"seconds", "bytes"},
     "data.rate.": {"above", "below", "within"},
     "prepare.": {*FIELDS, "workers"} - {"vocab_size"},
     "prepare.windows.": {"join", "drop"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -95,6 +96,19 @@ class BatchBuilder:
 
         rows = pl.DataFrame(self._rows, schema=dict.fromkeys(COLUMNS, pl.String), orient="row")
         return Batch(rows, content_bytes(rows), tuple(self._bad), self._num_skipped)
+
+
+def batch_of_rows(rows: Iterable[Row | BadRow]) -> Batch:
+    """Rows that are made one by one."""
+    builder = BatchBuilder()
+    for row in rows:
+        builder.add(row)
+    return builder.batch()
+
+
+def batch_of_bad(row: BadRow) -> Batch:
+    """Nothing but a bad row."""
+    return batch_of_rows([row])
 
 
 def decoded(data: bytes, place: str) -> str | BadRow:

@@ -10,28 +10,25 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from pipeline.data.sources import lines
 from pipeline.data.sources.batch import (
-    DAMAGED,
     LONGEST_TEXT,
-    NO_TEXT,
     TOO_LONG,
     UNREADABLE,
     BadRow,
     Batch,
     BatchBuilder,
     Row,
+    batch_of_bad,
     decoded,
 )
 from pipeline.data.sources.shard import Piece, Source
 from pipeline.errors import InputError
 
 ENDINGS = ".py, .json, .jsonl (also .gz or .zst) and .parquet"
-PARQUET_ROWS = 256
-"""Rows of a parquet file per piece."""
 SHARD_BYTES = 16 * 2**20
 """Small files go together up to this size; a larger one is a shard by itself."""
 SHARD_FILES = 4_096
@@ -184,38 +181,15 @@ class FilesShard:
             yield from lines.pieces(stream, path.name, place, size)
 
     def _parquet(self, path: Path, place: str) -> Iterator[Piece]:
-        import polars as pl
+        from pipeline.data.sources.frames import text_column
+        from pipeline.data.sources.tables import table_pieces
 
-        from pipeline.data.sources.frames import batch_of, text_column
-
-        first = 1
-        try:
-            table = pl.scan_parquet(path, glob=False)
-            text = text_column(table.collect_schema())
-            if text is None:
-                yield Piece(_bad(NO_TEXT, place), 1.0)
-                return
-            num_rows = table.select(pl.len()).collect().item()
-            for frame in table.collect_batches(chunk_size=PARQUET_ROWS, maintain_order=True):
-                after = first + len(frame)
-                yield Piece(_from_table(batch_of, frame, text, place, first), (after - 1) / max(1, num_rows))
-                first = after
-        except pl.exceptions.PolarsError:
-            yield Piece(_bad(DAMAGED, f"{place}:{first}"), 1.0)
-
-
-def _from_table(batch_of: Callable[..., Batch], *facts: object) -> Callable[[], Batch]:
-    frame, text, place, first = facts
-    return lambda: batch_of(frame, text, place=place, first=first)
+        with path.open("rb") as stream:
+            yield from table_pieces(stream, place, text_column)
 
 
 def _bad(reason: str, where: str) -> Callable[[], Batch]:
-    def read() -> Batch:
-        builder = BatchBuilder()
-        builder.add(BadRow(reason, where))
-        return builder.batch()
-
-    return read
+    return partial(batch_of_bad, BadRow(reason, where))
 
 
 def _has_pieces(path: Path) -> bool:

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.data.sources.batch import (
     COLUMNS,
+    LONGEST_TEXT,
     NOT_A_STRING,
     NULL_TEXT,
     TEXT_COLUMNS,
+    TOO_LONG,
     BadRow,
     Batch,
     content_bytes,
 )
-from pipeline.data.sources.lines import as_text, text_fault
+from pipeline.data.sources.values import as_text, text_fault
 
 if TYPE_CHECKING:
     import polars as pl
@@ -42,9 +44,20 @@ def batch_of(frame: pl.DataFrame, text: str, *, place: str, first: int) -> Batch
     others = {name: _strings(frame[name]) for name in COLUMNS if name != "content" and name in frame.columns}
     empty = pl.repeat("", len(frame), dtype=pl.String, eager=True)
     rows = pl.DataFrame({name: content if name == "content" else others.get(name, empty) for name in COLUMNS})
-    rows = rows.filter(content.is_not_null())
+    for row in _too_long(rows):
+        reasons[row] = TOO_LONG
+    if reasons:
+        rows = rows[[row for row in range(len(rows)) if row not in reasons]]
     bad = tuple(BadRow(reason, f"{place}:{first + row}") for row, reason in sorted(reasons.items()))
     return Batch(rows, content_bytes(rows), bad)
+
+
+def _too_long(rows: pl.DataFrame) -> list[int]:
+    """The rows with a value that no line could hold."""
+    import polars as pl
+
+    [sizes] = rows.select(pl.max_horizontal(pl.all().str.len_bytes())).get_columns()
+    return (sizes > LONGEST_TEXT).arg_true().to_list()
 
 
 def _texts(column: pl.Series) -> tuple[pl.Series, dict[int, str]]:
@@ -57,7 +70,7 @@ def _texts(column: pl.Series) -> tuple[pl.Series, dict[int, str]]:
     if kind == pl.Binary:
         return _each(column, _from_bytes)
     if isinstance(kind, pl.BaseExtension):  # a JSON column of mixed values: datasets keeps each as its JSON text
-        return _each(column.ext.storage(), json.loads)
+        return _each(column.ext.storage(), _from_json)
     nulls = dict.fromkeys(column.is_null().arg_true().to_list(), NULL_TEXT)
     if kind == pl.String:
         return column, nulls
@@ -69,10 +82,25 @@ def _each(column: pl.Series, decode: Callable[[Any], Any]) -> tuple[pl.Series, d
     """Row by row, for the rare columns whose values are not all text."""
     import polars as pl
 
-    values = [None if value is None else decode(value) for value in column.to_list()]
-    faults = {row: fault for row, value in enumerate(values) if (fault := text_fault(value))}
-    texts = [None if row in faults else value for row, value in enumerate(values)]
+    texts: list[str | None] = []
+    faults: dict[int, str] = {}
+    for row, known in enumerate(column.to_list()):
+        if known is not None and len(known) > LONGEST_TEXT:
+            value, faults[row] = None, TOO_LONG
+        else:
+            value = None if known is None else decode(known)
+            if fault := text_fault(value):
+                value, faults[row] = None, fault
+        texts.append(value)
     return pl.Series(column.name, texts, dtype=pl.String), faults
+
+
+def _from_json(value: str) -> Any:
+    """The value that `value` spells; a list, which is no text, when it is no JSON."""
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return []
 
 
 def _from_bytes(value: bytes) -> str:

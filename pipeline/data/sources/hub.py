@@ -1,17 +1,18 @@
 """A dataset on the Hugging Face Hub, streamed: `REPO`, `REPO@revision`, `REPO:split`, `REPO@revision:split`; any of them
 with `#column` behind it, when the text is in a column of another name than the usual ones.
 
-`datasets` says which files a split has. JSON lines are read by our own reader, because one bad line would cost `datasets`
-the whole file and a cut-off .gz all of its rows; everything else comes from it as tables.
+`datasets` says which files a split has. JSON lines and parquet are read by our own readers, because one bad line would cost
+`datasets` the whole file, a cut-off .gz all of its rows, and a text of any length is more than memory may hold; everything
+else comes from it as tables.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from pipeline.data.remote import ANSWER_SECONDS, REPO, hub_faults
 from pipeline.data.sources import lines
@@ -20,6 +21,7 @@ from pipeline.data.sources.shard import Piece, Source
 from pipeline.errors import InputError
 
 if TYPE_CHECKING:
+    import polars as pl
     from datasets import DatasetBuilder
 
 SPEC = re.compile(rf"(?P<repo>{REPO.pattern})(?:@(?P<revision>[^\s:@]+))?(?::(?P<split>[\w.-]+))?(?:#(?P<column>\S+))?")
@@ -40,7 +42,7 @@ class HubSource(Source):
         self._repo, self._revision, self._split = match["repo"], match["revision"], match["split"]
         self._column = match["column"]
 
-    def shards(self) -> list[LinesShard | TableShard]:
+    def shards(self) -> list[FileShard | TableShard]:
         with hub_faults(f"Dataset {self._repo!r}"):
             commit, sizes = _commit(self._repo, self._revision)
             builder = _builder(self._repo, commit)
@@ -50,8 +52,8 @@ class HubSource(Source):
                 known = ", ".join(map(str, files)) or "none"
                 raise InputError(f"Dataset {self._repo!r} has no split {split!r}; it has {known}.")
             urls = [str(url) for url in files[split]]
-            if all(lines.json_suffix(url) is not None for url in urls):
-                return [LinesShard(self._repo, url, sizes.get(_place(url)), self._column) for url in urls]
+            if all(lines.json_suffix(url) is not None or _is_parquet(url) for url in urls):
+                return [FileShard(self._repo, url, sizes.get(_place(url)), self._column) for url in urls]
             num_shards = builder.as_streaming_dataset(split).num_shards
             return [
                 TableShard(self._repo, commit, split, number, num_shards, self._column) for number in range(num_shards)
@@ -59,8 +61,8 @@ class HubSource(Source):
 
 
 @dataclass(frozen=True)
-class LinesShard:
-    """A file of JSON lines."""
+class FileShard:
+    """A file of JSON lines or parquet."""
 
     repo: str
     url: str
@@ -82,8 +84,17 @@ class LinesShard:
 
             # xopen reads piece by piece and comes back after a lost connection.
             with xopen(self.url, "rb", download_config=DownloadConfig(token=False)) as stream:
-                names = (self.column,) if self.column else TEXT_COLUMNS
-                yield from lines.pieces(stream, self.url, self.name, self.num_bytes or stream.size, names)
+                yield from self._table(stream) if _is_parquet(self.url) else self._lines(stream)
+
+    def _lines(self, stream: BinaryIO) -> Iterator[Piece]:
+        names = (self.column,) if self.column else TEXT_COLUMNS
+        num_bytes = self.num_bytes or stream.size  # type: ignore[attr-defined]
+        return lines.pieces(stream, self.url, self.name, num_bytes, names)
+
+    def _table(self, stream: BinaryIO) -> Iterator[Piece]:
+        from pipeline.data.sources.tables import table_pieces
+
+        return table_pieces(stream, self.name, partial(_text_column, repo=self.repo, asked=self.column))
 
 
 @dataclass(frozen=True)
@@ -108,7 +119,7 @@ class TableShard:
     def pieces(self) -> Iterator[Piece]:
         import polars as pl
 
-        from pipeline.data.sources.frames import batch_of, text_column
+        from pipeline.data.sources.frames import batch_of
 
         first = 1
         with hub_faults(f"Dataset {self.repo!r}"):
@@ -116,17 +127,25 @@ class TableShard:
             one = stream.shard(num_shards=self.num_shards, index=self.number)
             for table in one.with_format("arrow").iter(TABLE_ROWS):
                 frame = pl.DataFrame(table)
-                text = text_column(frame.schema, self.column)
-                if text is None:
-                    raise InputError(self._no_text(frame.columns))
+                text = _text_column(frame.schema, self.repo, self.column)
                 yield Piece(partial(batch_of, frame, text, place=self.name, first=first))
                 first += table.num_rows
 
-    def _no_text(self, names: list[str]) -> str:
-        known = f"Dataset {self.repo!r} has the columns {', '.join(names)}"
-        if self.column:
-            return f"{known}, and no {self.column!r}; choose one of them behind the #."
-        return f"{known}; say which one holds the text, as in hub:{self.repo}#{names[0]}."
+
+def _text_column(schema: Mapping[str, pl.DataType], repo: str, asked: str | None) -> str:
+    """Raises InputError when it is not clear which one holds the text."""
+    from pipeline.data.sources.frames import text_column
+
+    if found := text_column(schema, asked):
+        return found
+    known = f"Dataset {repo!r} has the columns {', '.join(schema)}"
+    if asked:
+        raise InputError(f"{known}, and no {asked!r}; choose one of them behind the #.")
+    raise InputError(f"{known}; say which one holds the text, as in hub:{repo}#{next(iter(schema), 'column')}.")
+
+
+def _is_parquet(url: str) -> bool:
+    return url.lower().endswith(".parquet")
 
 
 def _commit(repo: str, revision: str | None) -> tuple[str, dict[str, int]]:

@@ -6,44 +6,37 @@ by columns where that is exact, else line by line. Whatever the file holds, no m
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from decimal import Decimal
+from functools import partial
 from itertools import pairwise
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from pipeline.data.sources import columns
 from pipeline.data.sources.batch import (
-    COLUMNS,
     LONGEST_TEXT,
-    NO_TEXT,
-    NOT_A_STRING,
-    NOT_AN_OBJECT,
     NOT_JSON,
     NOT_UTF8,
-    NULL_TEXT,
     TEXT_COLUMNS,
     TOO_LONG,
     BadRow,
     Batch,
-    BatchBuilder,
     Row,
+    batch_of_bad,
+    batch_of_rows,
     content_bytes,
 )
+from pipeline.data.sources.documents import document, opens_document
 from pipeline.data.sources.packing import CHUNK, StreamError, unpacked
 from pipeline.data.sources.shard import Piece
+from pipeline.data.sources.values import loads, row_of
 
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 BLOCK_BYTES = 12 * 2**20
 """Large enough to be read by columns, small enough to show early and to lie in memory several times."""
 MOST_LINES = 2**17
 """Lines of a block: each may be a bad row, which takes more memory than a short line does."""
 LINE = re.compile(rb"[^ \t\r\n][^\n]*")
-LARGEST_DOCUMENT = 256 * 2**20
-"""Bytes of a file that is one JSON value: it has to be read whole."""
 
 
 def json_suffix(name: str) -> str | None:
@@ -93,7 +86,7 @@ class Block:
         rows = columns.table(self.data, self.num_lines, self.names)
         if rows is not None:
             return Batch(rows, content_bytes(rows))
-        return _batch(_row(line, f"{self.place}:{number}", self.names) for number, line in self.lines())
+        return batch_of_rows(_row(line, f"{self.place}:{number}", self.names) for number, line in self.lines())
 
     def lines(self) -> Iterator[tuple[int, bytes]]:
         """Every line that is not blank, without the space before it, and its number."""
@@ -125,22 +118,11 @@ class Block:
 def _readers(blocks: Iterator[Block | BadRow], place: str, *, may_be_document: bool) -> Iterator[Callable[[], Batch]]:
     for block in blocks:
         if isinstance(block, BadRow):
-            yield _bad(block)
-        elif may_be_document and block.first == 1 and _opens_document(block.data.split(b"\n", 1)[0]):
-            yield from _document(block, blocks, place)
+            yield partial(batch_of_bad, block)
+        elif may_be_document and block.first == 1 and opens_document(block.data.split(b"\n", 1)[0]):
+            yield from document(block, blocks, place)
         else:
             yield block.read
-
-
-def _bad(row: BadRow) -> Callable[[], Batch]:
-    return lambda: _batch(iter([row]))
-
-
-def _batch(rows: Iterator[Row | BadRow]) -> Batch:
-    builder = BatchBuilder()
-    for row in rows:
-        builder.add(row)
-    return builder.batch()
 
 
 def _blocks(chunks: Iterator[bytes], place: str, names: tuple[str, ...]) -> Iterator[Block | BadRow]:
@@ -237,115 +219,10 @@ def _line_ends(data: bytes) -> int:
     return sum(int(np.count_nonzero(values[start : start + CHUNK] == 10)) for start in range(0, len(values), CHUNK))
 
 
-def _opens_document(line: bytes) -> bool:
-    """Whether this first line begins something that goes on below, or is an array."""
-    line = line.removeprefix(BYTE_ORDER_MARK).strip()
-    return line == b"{" or line.startswith(b"[")
-
-
-def _document(first: Block, rest: Iterator[Block | BadRow], place: str) -> Iterator[Callable[[], Batch]]:
-    """A file that is one JSON value: its items are the rows, numbered from 1. If it is none, its lines are."""
-    blocks, size, broken = [first], len(first.data), False
-    for block in rest:
-        if isinstance(block, BadRow):
-            broken = True
-            yield _bad(block)
-            continue
-        blocks.append(block)
-        size += len(block.data)
-        if broken or size > LARGEST_DOCUMENT:
-            yield from (known.read for known in blocks)
-            blocks, broken = [], True
-    if broken:
-        yield from (block.read for block in blocks)
-        return
-    value = _parsed(b"".join(block.data for block in blocks))
-    if isinstance(value, (list, dict)):
-        yield from _items(value if isinstance(value, list) else [value], place, first.names)
-    else:
-        yield from (block.read for block in blocks)
-
-
-def _items(
-    items: list[Any], place: str, names: tuple[str, ...], *, together: int = 256
-) -> Iterator[Callable[[], Batch]]:
-    rows = [_row_of(item, f"{place}:{number}", names) for number, item in enumerate(items, 1)]
-    for start in range(0, len(rows), together):
-        part = rows[start : start + together]
-        yield lambda part=part: _batch(iter(part))  # type: ignore[misc]
-
-
-def _parsed(data: bytes) -> Any:
-    try:
-        return _loads(data)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _loads(data: bytes) -> Any:
-    # Decoded here: json would guess at other encodings, line by line.
-    return DECODER.decode(data.removeprefix(BYTE_ORDER_MARK).decode("utf-8"))
-
-
 def _row(line: bytes, where: str, names: tuple[str, ...]) -> Row | BadRow:
     try:
-        return _row_of(_loads(line), where, names)
+        return row_of(loads(line), where, names)
     except UnicodeDecodeError:
         return BadRow(NOT_UTF8, where)
     except (ValueError, RecursionError):
         return BadRow(NOT_JSON, where)
-
-
-def _first_of_equal(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Of two equal names in one object the first counts, as it does in reading by columns."""
-    return dict(reversed(pairs)) if len({name for name, _ in pairs}) < len(pairs) else dict(pairs)
-
-
-DECODER = json.JSONDecoder(object_pairs_hook=_first_of_equal)
-"""Made once: to make it takes as long as to read a short line."""
-
-
-def _row_of(value: Any, where: str, names: tuple[str, ...]) -> Row | BadRow:
-    if not isinstance(value, dict):
-        return BadRow(NOT_AN_OBJECT, where)
-    name = next((name for name in names if name in value), None)
-    if name is None:
-        return BadRow(NO_TEXT, where)
-    if reason := text_fault(value[name]):
-        return BadRow(reason, where)
-    other = [value[name] if column == "content" else as_text(value.get(column)) for column in COLUMNS]
-    repo_name, path, copies, size, content, license_name = other
-    return (repo_name, path, copies, size, content, license_name)
-
-
-def text_fault(value: Any) -> str | None:
-    """Why `value` cannot be a file's text, or None."""
-    if value is None:
-        return NULL_TEXT
-    if not isinstance(value, str):
-        return NOT_A_STRING
-    return None if _is_utf8(value) else NOT_UTF8
-
-
-def as_text(value: Any) -> str:
-    """A column other than the text, as a string; empty when there is none."""
-    if value is None:
-        return ""
-    if isinstance(value, float) and math.isfinite(value):
-        return f"{Decimal(repr(value)):f}".removesuffix(".0")  # as reading by columns writes it: 1 for 1.0, no exponent
-    if not isinstance(value, (str, int, float, list, dict)):  # what a table holds and JSON does not: bytes, dates
-        value = _other_text(value)
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=_other_text)
-    return text if _is_utf8(text) else text.encode("utf-8", "replace").decode()
-
-
-def _other_text(value: Any) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-
-
-def _is_utf8(text: str) -> bool:
-    """JSON may spell half a character (a lone surrogate), which no file can hold."""
-    try:
-        return text.isascii() or bool(text.encode("utf-8"))
-    except UnicodeEncodeError:
-        return False

@@ -15,7 +15,19 @@ from pipeline.data.sources.batch import Batch
 from pipeline.data.sources.shard import Piece, Shard, Source
 
 BUDGET_BYTES = 320 * 2**20
-"""Text kept over all sources; a look at 20,000 installed files is 280 MB."""
+"""Memory kept over all sources; a look at 20,000 installed files is 280 MB."""
+BAD_ROW_BYTES = 300
+"""What a bad row takes beside the name of its place."""
+BATCH_BYTES = 4_000
+"""What a batch takes beside its values."""
+SHARD_BYTES = 1_000
+"""What a shard takes of which nothing is remembered."""
+
+
+def memory_of(batch: Batch) -> int:
+    """Bytes that `batch` takes while it is remembered."""
+    bad = sum(BAD_ROW_BYTES + len(row.where) for row in batch.bad)
+    return BATCH_BYTES + int(batch.rows.estimated_size()) + bad
 
 
 @dataclass
@@ -26,10 +38,7 @@ class _Known:
     """By the number of the piece: its batch, and the share of the shard behind it."""
     num_pieces: int | None = None
     """How many pieces the shard has; None while it was not read to its end."""
-
-    @property
-    def num_bytes(self) -> int:
-        return sum(batch.num_bytes for batch, _ in self.batches.values())
+    num_bytes: int = SHARD_BYTES
 
     @property
     def is_whole(self) -> bool:
@@ -42,24 +51,39 @@ class Memory:
     def __init__(self, budget_bytes: int = BUDGET_BYTES) -> None:
         self._budget = budget_bytes
         self._shards: OrderedDict[str, _Known] = OrderedDict()
+        self._num_bytes = 0
         self._lock = threading.Lock()
 
     def recall(self, key: str) -> _Known:
         with self._lock:
-            known = self._shards.setdefault(key, _Known())
-            self._shards.move_to_end(key)
+            known = self._use(key)
+            self._forget(0)
             return _Known(dict(known.batches), known.num_pieces)
 
     def remember(self, key: str, number: int, batch: Batch, share: float | None) -> None:
         """Keep the batch of piece `number`, if there is room for it beside those of its own shard."""
+        size = memory_of(batch)
         with self._lock:
-            known = self._shards.setdefault(key, _Known())
-            if known.num_bytes + batch.num_bytes > self._budget:
+            known = self._use(key)
+            if number in known.batches or known.num_bytes + size > self._budget:
                 return
+            self._forget(size)
             known.batches[number] = batch, share
-            self._shards.move_to_end(key)
-            while sum(one.num_bytes for one in self._shards.values()) > self._budget:
-                self._shards.popitem(last=False)
+            known.num_bytes += size
+            self._num_bytes += size
+
+    def _use(self, key: str) -> _Known:
+        if key not in self._shards:
+            self._shards[key] = _Known()
+            self._num_bytes += SHARD_BYTES
+        self._shards.move_to_end(key)
+        return self._shards[key]
+
+    def _forget(self, num_bytes: int) -> None:
+        """Make room for so many, never of the shard that is used now."""
+        while self._num_bytes + num_bytes > self._budget and len(self._shards) > 1:
+            _, known = self._shards.popitem(last=False)
+            self._num_bytes -= known.num_bytes
 
     def end(self, key: str, num_pieces: int) -> None:
         """The shard was read to its end."""

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as arrow
+import pyarrow.parquet as arrow_parquet
 import zstandard
 
 from pipeline.data.sources.batch import (
@@ -63,7 +65,7 @@ class Case:
 
 
 def cases() -> list[Case]:
-    found = [*lines(), *texts(), *shapes(), *packed(), *long(), *python(), *tables(), *no_files()]
+    found = [*lines(), *texts(), *shapes(), *packed(), *long(), *python(), *tables(), *long_tables(), *no_files()]
     assert len({case.name for case in found}) == len(found)
     return found
 
@@ -320,7 +322,12 @@ def tables() -> Iterable[Case]:
     yield Case("cut.parquet", lambda: whole[: len(whole) // 2], 0, {":1": DAMAGED})
     yield Case("cut-by-1.parquet", lambda: whole[:-1], 0, {":1": DAMAGED})
     yield Case("bad-footer.parquet", lambda: whole[:-300] + bytes(292) + whole[-8:], 0, {":1": DAMAGED})
-    yield Case("bad-pages.parquet", lambda: whole[:4] + bytes([255] * 2_000) + whole[2_004:], 0, {":1": DAMAGED})
+    yield Case(
+        "bad-pages.parquet",
+        lambda: whole[:4] + bytes([255] * 2_000) + whole[2_004:],
+        0,
+        {f":{n}": DAMAGED for n in (1, 501, 1_001, 1_501)},
+    )
     yield Case("json-named.parquet", lambda: FIRST + LAST, 0, {":1": DAMAGED})
     yield Case("no-text.parquet", lambda: parquet({"x": [1, 2]}), 0, {"": NO_TEXT})
     yield Case(
@@ -349,6 +356,31 @@ def tables() -> Iterable[Case]:
         2,
     )
     yield Case("categories.parquet", lambda: parquet({"content": pl.Series(["x", "y", "x"], dtype=pl.Categorical)}), 3)
+
+
+def long_tables() -> Iterable[Case]:
+    """A few hundred bytes whose text takes as many megabytes."""
+    yield Case("text-of-16-mb.parquet", lambda: text_of(LONGEST_TEXT), 3)
+    yield Case("text-above-16-mb.parquet", lambda: text_of(LONGEST_TEXT + 1), 2, {":2": TOO_LONG})
+    yield Case("text-of-50-mb.parquet", lambda: text_of(50 * MB), 2, {":2": TOO_LONG})
+    yield Case("text-of-300-mb.parquet", lambda: text_of(300 * MB), 0, {":1": BOMB})
+    yield Case(
+        "bytes-above-16-mb.parquet", lambda: parquet({"content": [b"x" * (LONGEST_TEXT + 1)]}), 0, {":1": TOO_LONG}
+    )
+    yield Case(
+        "path-above-16-mb.parquet",
+        lambda: parquet({"content": ["a", "b"], "path": ["x" * (LONGEST_TEXT + 1), "b"]}),
+        1,
+        {":1": TOO_LONG},
+    )
+
+
+def text_of(num_bytes: int) -> bytes:
+    """A table of three texts, the second so long."""
+    target = io.BytesIO()
+    texts = arrow.table({"content": ["a", "x" * num_bytes, "b"]})
+    arrow_parquet.write_table(texts, target, compression="zstd", use_dictionary=False, write_statistics=False)
+    return target.getvalue()
 
 
 def parquet(columns: dict[str, Any], **options: Any) -> bytes:

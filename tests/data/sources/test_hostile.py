@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -12,21 +10,13 @@ import pytest
 from pipeline.data.scan import scan
 from pipeline.data.sources.batch import DAMAGED, TRUNCATED
 from pipeline.data.sources.files import FilesSource
-from pipeline.environment import ROOT, child_environment
 from tests.data.sources import hostile
 from tests.data.sources.hostile import FIRST, LAST, Case
+from tests.data.sources.peak import LOOK, peak_megabytes
 
 CASES = hostile.cases()
 LARGE = ("mb", "bomb")
 """What a file's name contains when it takes a second."""
-PEAK = """
-import re, sys
-from pathlib import Path
-from pipeline.data.scan import scan
-from pipeline.data.sources import open_source
-{work}
-print(re.search(r"VmHWM:\\s*(\\d+) kB", Path("/proc/self/status").read_text())[1])
-"""
 
 
 def read(path: Path) -> tuple[int, Counter[tuple[str, str]]]:
@@ -116,25 +106,11 @@ def test_good_files_of_every_kind_have_nothing_bad(tmp_path: Path) -> None:
         assert read(tmp_path / name) == (2, {}), name
 
 
-def peak_megabytes(work: str, folder: Path) -> float:
-    """The most memory that a process of its own took for `work`."""
-    done = subprocess.run(
-        [sys.executable, "-c", PEAK.format(work=work), folder],
-        cwd=ROOT,
-        env=child_environment(),
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=True,
-    )
-    return int(done.stdout) / 1024
-
-
 @pytest.mark.slow
 def test_lines_of_50_mb_and_bombs_are_read_in_bounded_memory(tmp_path: Path) -> None:
     for case in CASES:
         if any(word in case.name for word in LARGE):
             case.write(tmp_path)
-    assert peak_megabytes("for look in scan(open_source(f'files:{sys.argv[1]}'), ['x']): pass", tmp_path) < 1_000
+    assert peak_megabytes(LOOK, tmp_path) < 1_000
     whole = "import gzip; gzip.decompress(Path(sys.argv[1], 'bomb-of-zeros.json.gz').read_bytes())"
     assert peak_megabytes(whole, tmp_path) > 1_200, "control: what unpacks them takes more"

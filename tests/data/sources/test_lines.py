@@ -15,9 +15,8 @@ from tests.data.examples import json_lines, row
 PACKERS = {".gz": gzip.compress, ".zst": lambda data: zstandard.ZstdCompressor().compress(data), "": lambda data: data}
 
 
-def read(data: bytes, packing: str = "", *, may_be_document: bool = False) -> tuple[list[Row], list[BadRow]]:
-    name = f"f.{'json' if may_be_document else 'jsonl'}{packing}"
-    batches = [piece.read() for piece in pieces(io.BytesIO(data), name, "f", len(data))]
+def read(data: bytes, packing: str = "") -> tuple[list[Row], list[BadRow]]:
+    batches = [piece.read() for piece in pieces(io.BytesIO(data), f"f.jsonl{packing}", "f", len(data))]
     return [row for batch in batches for row in batch.rows.rows()], [bad for batch in batches for bad in batch.bad]
 
 
@@ -103,28 +102,6 @@ def test_missing_columns_are_empty_and_others_become_text() -> None:
     good, bad = read(data)
     assert good == [("", "", "", "", "a", ""), ("", "", "3", "", "b", '["mit"]'), ("", "?", "", "", "c", "")]
     assert not bad
-
-
-@pytest.mark.parametrize("text", [json.dumps([row(1), row(2)]), json.dumps([row(1), row(2)], indent=1)])
-def test_a_document_that_is_one_array_gives_its_items(text: str) -> None:
-    assert [item[1] for item in read(text.encode(), may_be_document=True)[0]] == ["src/file1.py", "src/file2.py"]
-
-
-def test_a_document_that_is_one_object_over_many_lines_is_one_row() -> None:
-    good, bad = read(json.dumps(row(1), indent=2).encode(), may_be_document=True)
-    assert (len(good), bad) == (1, [])
-
-
-def test_a_bad_item_of_an_array_is_counted_by_its_number() -> None:
-    assert read(b'[{"content": "x"}, {"content": 1}]', may_be_document=True)[1] == [
-        BadRow("text is not a string", "f:2")
-    ]
-
-
-@pytest.mark.parametrize("first", [b"[oops", b"{", b"[1, 2]"])
-def test_lines_whose_first_looks_like_a_document_keep_every_other_one(first: bytes) -> None:
-    good, bad = read(first + b"\n" + json_lines(row(number) for number in range(99)), may_be_document=True)
-    assert (len(good), [item.where for item in bad]) == (99, ["f:1"])
 
 
 def test_a_byte_order_mark_and_windows_line_ends_are_no_fault() -> None:

@@ -1,0 +1,33 @@
+"""The most memory that a piece of work takes, measured in a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from pipeline.environment import ROOT, child_environment
+
+PEAK = """
+import re, sys
+from pathlib import Path
+from pipeline.data.scan import scan
+from pipeline.data.sources import open_source
+{work}
+print(re.search(r"VmHWM:\\s*(\\d+) kB", Path("/proc/self/status").read_text())[1])
+"""
+LOOK = "for look in scan(open_source(f'files:{sys.argv[1]}'), ['x']): pass"
+
+
+def peak_megabytes(work: str, path: Path) -> float:
+    """Of `work`, in which `sys.argv[1]` is `path`."""
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK.format(work=work), path],
+        cwd=ROOT,
+        env=child_environment(),
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=True,
+    )
+    return int(done.stdout) / 1024
