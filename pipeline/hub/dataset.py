@@ -28,6 +28,8 @@ DATASET = "dataset"
 ATTEMPTS = 3
 MOST_OPERATIONS = 1_000
 """Files per commit; the Hub's own uploader goes no higher. What needs more commits is mixed until the last of them."""
+BORN_WITH = ".gitattributes"
+"""What the Hub itself puts into every repo."""
 FILES_TOGETHER = 20
 """Uploaded between two words about it."""
 PUSH_DATASET = Errand(
@@ -156,13 +158,18 @@ class _Push:
         return info.sha, bool(info.private)
 
     def _there(self, head: str) -> dict[str, RepoFile]:
-        """The files of the repo. Raises InputError when it holds data that no corpus of ours brought."""
+        """The files of the repo. Raises InputError when there are any that no corpus of ours brought."""
         from huggingface_hub.hf_api import RepoFile
 
         tree = self.api.list_repo_tree(self.repo, recursive=True, revision=head, repo_type=DATASET)
         there = {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
-        if any(name.startswith(FOLDERS) for name in there) and not self._is_ours(there, head):
-            raise InputError(f"Dataset {self.repo} holds data that is no corpus of this program; choose another name.")
+        theirs = sorted(there.keys() - {BORN_WITH})
+        if theirs and not self._is_ours(there, head):
+            more = f" and {len(theirs) - 1:,} more" if len(theirs) > 1 else ""
+            raise InputError(
+                f"Dataset {self.repo} holds {theirs[0]}{more} and was not written by this program; choose another name, "
+                "or delete its files on the Hub."
+            )
         return there
 
     def _is_ours(self, there: dict[str, RepoFile], head: str) -> bool:
