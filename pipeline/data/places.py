@@ -15,8 +15,59 @@ from typing import Any, BinaryIO
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from pipeline.errors import InputError
+from pipeline.environment import schemes
+from pipeline.errors import InputError, require
 from pipeline.files import replacing
+
+PACKAGES = {
+    "s3": "s3fs",
+    "s3a": "s3fs",
+    "gs": "gcsfs",
+    "gcs": "gcsfs",
+    "az": "adlfs",
+    "abfs": "adlfs",
+    "abfss": "adlfs",
+    "sftp": "paramiko",
+    "ssh": "paramiko",
+}
+"""What reads the usual addresses and does not come with this program."""
+
+
+def check(address: str, name: str) -> None:
+    """Raises InputError with the remedy when files cannot be written to `address`, as far as can be told without asking
+    there; `name` is what the address was given for.
+    """
+    head, colon, path = address.partition(":")
+    is_path = not colon or "/" in head
+    require(bool(address.strip()), name, address, "give a path, or an address as s3://bucket/folder")
+    if is_path:
+        return
+    require("://" in address, name, address, f"write an address as {head}://..., or a path as ./{address}")
+    for scheme in schemes(address):
+        _check_scheme(scheme, address, name)
+    place = address.rpartition("://")[2]
+    login = place.partition("/")[0].rpartition("@")[0]
+    if ":" in login:  # not repeated: it would stand in the log
+        raise InputError(
+            f"{name} is an address with a password; leave it out, and give credentials by the environment."
+        )
+    require(bool(place.strip("/")), name, address, "name what is there too, as in s3://bucket/folder")
+
+
+def _check_scheme(scheme: str, address: str, name: str) -> None:
+    require(scheme != "hf", name, address, "a preparation may not write to the Hub; use a folder or a bucket elsewhere")
+    try:
+        fsspec.get_filesystem_class(scheme)
+    except ImportError as error:
+        package = PACKAGES.get(scheme)
+        remedy = (
+            f"needs {package}; install it with `pip install {package}`" if package else f"cannot be opened: {error}"
+        )
+        raise InputError(f"{name} is {address!r}, and {scheme}://... {remedy}.") from error
+    except ValueError as error:
+        raise InputError(
+            f"{name} is {address!r}, and nothing here knows {scheme}://...; use a path, s3://, gs:// or another address of fsspec."
+        ) from error
 
 
 def exists(address: str | Path) -> bool:
@@ -74,7 +125,7 @@ def _at(address: str | Path) -> tuple[Any, str]:
     """The file system and the path in it. Raises InputError when no file system answers to that address."""
     try:
         return fsspec.url_to_fs(str(address))
-    except (ValueError, ImportError) as error:
+    except (ValueError, ImportError, TypeError) as error:
         raise InputError(
             f"Address {str(address)!r} cannot be opened ({error}); use a path, file://PATH, or install what reads it."
         ) from error

@@ -78,8 +78,9 @@ def start_preparing(
     """Ask for a corpus, or with `only_scan` for the report of its whole source; returns its id. One that was cut off or
     scanned goes on, with `config` as it is now: what was done with other settings is done again.
 
-    Raises InputError when the id is taken or source, engine or tokenizer are not there.
+    Raises InputError when the id is taken, source, engine or tokenizer are not there, or parts cannot be written.
     """
+    from pipeline.data import places
     from pipeline.data.engines import open_engine
     from pipeline.data.sources import open_source
     from pipeline.data.tokenizer import check_tokenizer
@@ -88,7 +89,9 @@ def start_preparing(
     open_source(config.source)
     if config.validation_source is not None:
         open_source(config.validation_source)
-    open_engine(workforce.engine, workforce.workers)
+    open_engine(workforce.engine, workforce.workers, parts=workforce.parts)
+    if workforce.parts is not None:
+        places.check(workforce.parts, "parts")
     if config.tokenizer is not None:
         check_tokenizer(config.tokenizer)
     home = Home(settings.home)
@@ -106,7 +109,7 @@ def start_preparing(
             "prepare",
             request_id,
             config=_data_request(config),
-            workforce=dataclasses.asdict(workforce),
+            workforce={**dataclasses.asdict(workforce), "parts": _absolute_address(workforce.parts)},
             only_scan=only_scan,
         )
     worker.wake(settings)
@@ -269,6 +272,10 @@ def _data_request(config: DataConfig) -> dict[str, Any]:
 def _absolute_source(source: str | None) -> str | None:
     kind, _, path = (source or "").partition(":")
     return f"files:{_absolute(path)}" if kind == "files" else source
+
+
+def _absolute_address(address: str | None) -> str | None:
+    return address if address is None or "://" in address else str(_absolute(address))
 
 
 def _absolute(path: str) -> Path:

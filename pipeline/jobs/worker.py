@@ -94,7 +94,8 @@ class Worker:
     def _start(self, state: JobState) -> None:
         """Start a queued job and write down which process it is."""
         folder = self._folder(state)
-        environment = {**child_environment(), "PIPELINE_HOME": str(self.settings.home)}
+        parts = (state.request.get("workforce") or {}).get("parts") if state.kind == "prepare" else None
+        environment = {**child_environment(address=parts), "PIPELINE_HOME": str(self.settings.home)}
         child = spawn(self.modules[state.kind], [str(folder.path)], log=folder.log, environment=environment)
         created = identify(child.pid).created
         self._children[state.request_id] = child

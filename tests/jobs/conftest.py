@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from pipeline.folders import Home
 from pipeline.jobs import worker
 from pipeline.jobs.state import job_state
 from pipeline.settings import Limits, Settings
+from tests.jobs.sleeper import SECRETS
 
 WORKER = """
 import sys
@@ -60,9 +62,7 @@ def start_worker(
 
 
 def _environment() -> dict[str, str]:
-    import os
-
-    return {**os.environ, "HF_TOKEN": "hf_secret_of_the_test"}
+    return {**os.environ, **dict.fromkeys(SECRETS, "secret of the test")}
 
 
 def wait_for_state(home: Home, run_id: str, *states: str, seconds: float = 30) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
-from pipeline.config import DataConfig
+from pipeline.config import DataConfig, Workforce
 from pipeline.errors import BusyError, InputError, PipelineError
 from pipeline.files import locked, read_json, write_json
 from pipeline.folders import Home
@@ -122,6 +124,33 @@ def test_a_source_that_is_not_there_is_refused_at_once(settings: Settings, home:
         with pytest.raises(PipelineError, match=source.removeprefix("files:")):
             requests.start_preparing(settings, config=DataConfig(source=source), corpus_id="new")
     assert not home.corpus("new").path.exists()
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ("s3://bucket/parts", "needs s3fs; install it with `pip install s3fs`"),
+        ("s3:/bucket/parts", "write an address as s3://..."),
+        ("nowhere://a", "nothing here knows nowhere://..."),
+    ],
+)
+def test_parts_that_cannot_be_written_are_refused_at_once(
+    settings: Settings, home: Home, monkeypatch: pytest.MonkeyPatch, parts: str, words: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "s3fs", None)  # as if it was not installed, also where it is
+    with pytest.raises(InputError, match=re.escape(words)):
+        requests.start_preparing(settings, config=DataConfig(), corpus_id="new", workforce=Workforce(parts=parts))
+    assert not home.corpus("new").path.exists()
+
+
+@pytest.mark.parametrize("parts", ["shared", "file:///mnt/shared"])
+def test_parts_are_kept_as_the_place_they_meant(
+    settings: Settings, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    requests.start_preparing(settings, config=DataConfig(), corpus_id="new", workforce=Workforce(parts=parts))
+    kept = (read_json(home.corpus("new").request) or {})["workforce"]["parts"]
+    assert kept == (parts if "://" in parts else str(tmp_path / parts))
 
 
 def test_a_tokenizer_that_is_not_there_is_refused_at_once(settings: Settings, home: Home) -> None:

@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 import pytest
 
-from pipeline.files import is_locked, read_json
-from pipeline.folders import Home
+from pipeline.files import is_locked, read_json, write_json
+from pipeline.folders import Home, JobFolder
 from pipeline.jobs.requests import resume_run, start_training, stop_run
 from pipeline.jobs.state import in_order, job_state, process_of
 from pipeline.jobs.views import log, run_view, run_views
@@ -46,11 +46,30 @@ def test_jobs_run_one_after_another_in_the_order_they_were_asked_for(
     assert [view.run for view in run_views(home)] == ["b", "a", "c"]
 
 
-def test_a_job_never_sees_the_token(settings: Settings, home: Home, start_worker: StartWorker) -> None:
+def test_a_job_sees_no_secret(settings: Settings, home: Home, start_worker: StartWorker) -> None:
     start(settings, "a")
     start_worker()
     wait_for_state(home, "a", "finished")
-    assert log(home.run("a")) == ["counted 5 no token"]
+    assert log(home.run("a")) == ["counted 5 and sees no secret"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "parts", "seen"),
+    [
+        ("prepare", "s3://bucket/parts", "AWS_SECRET_ACCESS_KEY"),
+        ("prepare", "/mnt/shared", "no secret"),
+        ("prepare", None, "no secret"),
+        ("train", "s3://bucket/parts", "no secret"),
+    ],
+)
+def test_a_preparation_sees_the_credentials_for_its_parts_alone(
+    home: Home, start_worker: StartWorker, kind: str, parts: str | None, seen: str
+) -> None:
+    folder: JobFolder = home.corpus("new") if kind == "prepare" else home.run("new")
+    asked = {"corpus": "ready", "workforce": {"parts": parts}}
+    write_json(folder.request, {"request_id": "r1", "kind": kind, "requested_at": time.time(), **asked})
+    assert start_worker().wait(timeout=30) == 0
+    assert log(folder) == [f"counted 5 and sees {seen}"]
 
 
 def test_a_worker_whose_home_was_deleted_leaves(settings: Settings, home: Home, start_worker: StartWorker) -> None:
