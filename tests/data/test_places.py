@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,7 +16,7 @@ import pytest
 
 from pipeline.data import places
 from pipeline.environment import ROOT
-from pipeline.errors import InputError
+from pipeline.errors import InputError, PipelineError
 
 KILLED = """
 import os, signal, sys
@@ -80,9 +81,28 @@ def test_a_transfer_that_fails_leaves_the_old_file_and_nothing_else(monkeypatch:
         raise OSError("the line is cut")
 
     monkeypatch.setattr(type(fsspec.filesystem("memory")), "mv", failing)
-    with pytest.raises(OSError, match="the line is cut"):
+    with pytest.raises(PipelineError, match="the line is cut"):
         write(f"{folder}/a.bin", b"new")
     assert (read(f"{folder}/a.bin"), names(folder)) == (b"old", ["a.bin"])
+
+
+@pytest.mark.parametrize("look", [places.exists, places.size, places.open_read])
+def test_a_place_that_says_no_is_one_sentence_without_the_credentials(
+    look: Callable[[str], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "sesamesesame")
+
+    def failing(*_: object, **__: object) -> None:
+        raise RuntimeError("sesamesesame opens nothing\nhere")
+
+    for name in ("exists", "size", "open"):
+        monkeypatch.setattr(type(fsspec.filesystem("memory")), name, failing)
+    with pytest.raises(PipelineError) as caught:
+        look("memory://parts/a.bin")
+    assert str(caught.value) == (
+        "memory://parts/a.bin cannot be used (RuntimeError: [AWS_SECRET_ACCESS_KEY] opens nothing here); check the "
+        "address and the credentials for it in the environment, then go on."
+    )
 
 
 def test_a_killed_writer_leaves_the_old_file(tmp_path: Path) -> None:
