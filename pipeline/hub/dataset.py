@@ -14,7 +14,7 @@ from pipeline.errors import DamagedError, InputError, require
 from pipeline.folders import Home
 from pipeline.hub.bundle import CARD, FOLDERS, MADE_BY, Item, bundle
 from pipeline.hub.checkpoints import PROVENANCE
-from pipeline.hub.client import Errand, PassingFault, connect, hub_errors
+from pipeline.hub.client import Errand, PassingFault, connect, find_token, hub_errors
 from pipeline.hub.mirror import Patience
 from pipeline.hub.prepared import Prepared
 from pipeline.hub.remote import MAIN
@@ -75,6 +75,12 @@ class Pushed:
         )
 
 
+def check_push(repo: str) -> None:
+    """What can be told without asking the Hub. Raises InputError when `repo` is no name, HubError without a token."""
+    require(repo.count("/") == 1 and all(repo.split("/")), "dataset", repo, "write it as owner/name")
+    find_token(PUSH_DATASET)
+
+
 def push_corpus(
     settings: Settings,
     corpus_id: str,
@@ -93,10 +99,10 @@ def push_corpus(
 
     patience = patience or Patience()
     logging.set_verbosity_error()  # each of its retries is two lines on stderr, which is for one sentence
-    require(repo.count("/") == 1 and all(repo.split("/")), "dataset", repo, "write it as owner/name")
+    check_push(repo)
     folder = Home(settings.home).corpus(corpus_id)
     with hub_errors(repo, PUSH_DATASET):
-        api = connect(PUSH_DATASET, answer_seconds=patience.answer_seconds)  # first: it fails at once without a token
+        api = connect(PUSH_DATASET, answer_seconds=patience.answer_seconds)
     prepared = Prepared.open(folder)
     say(f"Corpus {corpus_id} is whole: {sum(prepared.num_rows.values()):,} files.")
     push = _Push(api, prepared, repo, private, say)

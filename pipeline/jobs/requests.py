@@ -19,6 +19,7 @@ from pipeline.config import PRESETS, DataConfig, Workforce, run_config
 from pipeline.errors import BusyError, InputError, require
 from pipeline.files import locked, read_json, readable_json, write_json
 from pipeline.folders import CorpusFolder, Home, JobFolder, RunFolder, check_id
+from pipeline.hub.dataset import check_push
 from pipeline.jobs import worker
 from pipeline.jobs.state import RESUMABLE, in_order, job_state
 from pipeline.jobs.views import corpus_bytes
@@ -116,15 +117,34 @@ def start_preparing(
     return folder.id
 
 
+def start_pushing(settings: Settings, *, corpus_id: str, repo: str, private: bool = False) -> None:
+    """Ask for a corpus to be pushed to the dataset `repo`, made `private` if there is none yet.
+
+    Raises InputError when there is no such corpus, it is not ready or `repo` is no name, BusyError while it is being
+    pushed, HubError without a token.
+    """
+    check_push(repo)
+    folder = find_corpus(settings, corpus_id)
+    with locked(Home(settings.home).requests_lock):
+        if not folder.is_ready:
+            raise InputError(f"Corpus {folder.id} is {job_state(folder).state}; prepare it to its end, then push it.")
+        if _is_pushed_now(folder):
+            raise BusyError(f"Corpus {folder.id} is being pushed already; stop that first, or wait for it.")
+        _write(folder.push, folder.push.kind, None, repo=repo, private=private)
+    worker.wake(settings)
+
+
 def delete_corpus(settings: Settings, corpus_id: str) -> None:
     """Delete a corpus and all that was made for it. Raises InputError when there is none, BusyError while it is being
-    prepared or a run that is not over trains on it. Runs that are over keep all but the tokens they were trained on.
+    prepared or pushed or a run that is not over trains on it. Runs that are over keep all but the tokens they were trained on.
     """
     folder = find_corpus(settings, corpus_id)
     home = Home(settings.home)
     with locked(home.requests_lock):
         if folder.request.exists() and job_state(folder).is_active:
             raise BusyError(f"Corpus {folder.id} is being prepared; stop that first, then delete it.")
+        if _is_pushed_now(folder):
+            raise BusyError(f"Corpus {folder.id} is being pushed; stop that first, then delete it.")
         for state in in_order(home):
             if state.request.get("corpus") == folder.id:
                 raise BusyError(f"Run {state.id} trains on corpus {folder.id}; stop it first, then delete the corpus.")
@@ -141,6 +161,11 @@ def stop_run(settings: Settings, run_id: str) -> None:
 def stop_corpus(settings: Settings, corpus_id: str) -> None:
     """Ask a preparation to stop. Raises InputError when there is none or it is not running."""
     _stop(settings, find_corpus(settings, corpus_id))
+
+
+def stop_pushing(settings: Settings, corpus_id: str) -> None:
+    """Ask the push of a corpus to stop. Raises InputError when there is none or it is not running."""
+    _stop(settings, find_corpus(settings, corpus_id).push)
 
 
 def resume_run(settings: Settings, run_id: str, *, request_id: str | None = None, queue: bool = False) -> str:
@@ -228,6 +253,10 @@ def _resume(settings: Settings, folder: JobFolder, request_id: str | None, *, qu
 def _write(folder: JobFolder, kind: str, request_id: str | None, **facts: Any) -> None:
     head = {"request_id": request_id or secrets.token_hex(8), "kind": kind, "requested_at": time.time()}
     write_json(folder.request, {**head, **facts})
+
+
+def _is_pushed_now(folder: CorpusFolder) -> bool:
+    return folder.push.request.exists() and job_state(folder.push).is_active
 
 
 def _known(folders: Sequence[JobFolder], request_id: str | None) -> JobFolder | None:
