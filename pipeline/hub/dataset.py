@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -77,7 +78,8 @@ class Pushed:
 
 def check_push(repo: str) -> None:
     """What can be told without asking the Hub. Raises InputError when `repo` is no name, HubError without a token."""
-    require(repo.count("/") == 1 and all(repo.split("/")), "dataset", repo, "write it as owner/name")
+    is_name = re.fullmatch(r"[\w.-]+/[\w.-]+", repo, re.ASCII) is not None
+    require(is_name, "dataset", repo, "write it as owner/name, of letters, digits, hyphens, dots and underscores")
     find_token(PUSH_DATASET)
 
 

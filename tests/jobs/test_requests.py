@@ -264,6 +264,8 @@ def test_a_corpus_is_not_deleted_while_it_is_pushed(settings: Settings, home: Ho
     [
         ({"repo": "files"}, "dataset is 'files'; write it as owner/name"),
         ({"repo": ""}, "dataset is ''; write it as owner/name"),
+        ({"repo": "<b>me</b>"}, "dataset is '<b>me</b>'; write it as owner/name"),
+        ({"repo": "me/../files"}, "write it as owner/name"),
         ({"corpus_id": "none"}, "There is no corpus 'none'"),
         ({"corpus_id": "new"}, "Corpus new is queued; prepare it to its end"),
     ],
