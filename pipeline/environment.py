@@ -16,11 +16,23 @@ VARIABLES = frozenset(
     "HF_HUB_DISABLE_XET RAY_ADDRESS RAY_AUTH_MODE RAY_AUTH_TOKEN_PATH".split()
 )
 PREFIXES = ("LC_", "CUDA_", "NVIDIA_", "NCCL_", "GLOO_", "OMP_", "MKL_", "TORCH", "PYTORCH_", "ACCELERATE_")
+CREDENTIALS = {
+    "s3": "AWS_",
+    "s3a": "AWS_",
+    "gs": "GOOGLE_",
+    "gcs": "GOOGLE_",
+    "az": "AZURE_",
+    "abfs": "AZURE_",
+    "abfss": "AZURE_",
+}
+"""Scheme of an address -> how the variables begin that hold credentials for it, beside fsspec's own FSSPEC_<SCHEME>_."""
+SHORTEST_SECRET = 8
 
 
-def child_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """What a job or the generator gets of `environ`; both read public data only."""
-    kept = {name: value for name, value in environ.items() if name in VARIABLES or name.startswith(PREFIXES)}
+def child_environment(environ: Mapping[str, str] = os.environ, *, address: str | None = None) -> dict[str, str]:
+    """What a job or the generator gets of `environ`: no credentials, but those for `address` if it writes there."""
+    prefixes = (*PREFIXES, *_credentials(address or ""))
+    kept = {name: value for name, value in environ.items() if name in VARIABLES or name.startswith(prefixes)}
     return {
         **kept,
         "PYTHONPATH": python_path(environ),
@@ -30,6 +42,30 @@ def child_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     }
+
+
+def schemes(address: str) -> list[str]:
+    """`s3` of `s3://bucket/folder`, both of `simplecache::s3://bucket`; none of a path."""
+    links = address.split("::") if "://" in address else []
+    return [link.partition("://")[0] for link in links]
+
+
+def without_credentials(text: str, environ: Mapping[str, str] = os.environ) -> str:
+    """`text` with the value of every variable that may hold credentials replaced by the variable's name."""
+    prefixes = ("FSSPEC_", *CREDENTIALS.values())
+    for name, value in environ.items():
+        if name.startswith(prefixes) and len(value) >= SHORTEST_SECRET:
+            text = text.replace(value, f"[{name}]")
+    return text
+
+
+def _credentials(address: str) -> list[str]:
+    """How the variables begin that hold credentials for `address`."""
+    found = schemes(address)
+    return [
+        *(CREDENTIALS[scheme] for scheme in found if scheme in CREDENTIALS),
+        *(f"FSSPEC_{s.upper()}_" for s in found),
+    ]
 
 
 def python_path(environ: Mapping[str, str] = os.environ) -> str:

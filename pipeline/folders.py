@@ -3,6 +3,7 @@
     corpora/<id>/     request.json stop.json (whoever asks)  process.json prepare.log (worker)
                       status.json manifest.json report.json samples.json stages.json files-*.parquet
                       tokenizer/ tokens-*.bin parts/ (while it is prepared) lock (the job)
+                      push/: request.json stop.json process.json push.log status.json lock, likewise
     runs/<id>/        request.json stop.json (whoever asks)  label.json (page)  process.json train.log (worker)
                       config.json status.json metrics.jsonl samples.jsonl checkpoints/ lock (trainer)
                       pushes.jsonl (publisher)
@@ -35,10 +36,13 @@ def check_id(value: str, what: str = "id") -> str:
 
 @dataclass(frozen=True)
 class JobFolder:
-    """What a prepare job and a training run have in common."""
+    """What a prepare job, a training run and the push of a corpus have in common."""
 
     path: Path
+    kind = "job"
     log_name = "job.log"
+    again = "resume it"
+    """What a person does after it was cut off."""
 
     @property
     def id(self) -> str:
@@ -73,6 +77,7 @@ class JobFolder:
 class RunFolder(JobFolder):
     """One training run."""
 
+    kind = "train"
     log_name = "train.log"
 
     @property
@@ -104,9 +109,23 @@ class RunFolder(JobFolder):
 
 
 @dataclass(frozen=True)
+class PushFolder(JobFolder):
+    """The newest push of one corpus to the Hub as a dataset, inside the corpus's own folder."""
+
+    kind = "push"
+    log_name = "push.log"
+    again = "push it again"
+
+    @property
+    def id(self) -> str:
+        return self.path.parent.name
+
+
+@dataclass(frozen=True)
 class CorpusFolder(JobFolder):
     """One filtered, tokenized corpus. It is ready when its manifest is there: that file is written last."""
 
+    kind = "prepare"
     log_name = "prepare.log"
 
     @property
@@ -125,6 +144,10 @@ class CorpusFolder(JobFolder):
     def parts(self) -> Path:
         """What was made of each shard of the source, until the corpus is complete."""
         return self.path / "parts"
+
+    @property
+    def push(self) -> PushFolder:
+        return PushFolder(self.path / "push")
 
     @property
     def tokenizer(self) -> Path:

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from types import FrameType, TracebackType
 from typing import Any
 
+from pipeline.environment import without_credentials
 from pipeline.errors import BusyError, PipelineError
 from pipeline.files import locked, read_json, write_json
 from pipeline.folders import JobFolder
@@ -50,9 +51,8 @@ class Job:
             if isinstance(error, PipelineError):
                 self.write(state="failed", error=str(error), exit_status=error.exit_status)
             elif error is not None:
-                self.write(
-                    state="failed", error=f"{type(error).__name__}: {error} (traceback in {self.folder.log.name})"
-                )
+                told = without_credentials(f"{type(error).__name__}: {error}")
+                self.write(state="failed", error=f"{told} (traceback in {self.folder.log.name})")
 
     @property
     def request(self) -> dict[str, Any]:

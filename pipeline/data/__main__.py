@@ -6,10 +6,12 @@ Progress goes to standard output, which the worker keeps as the job's log. Ends 
 from __future__ import annotations
 
 import sys
+import traceback
 from pathlib import Path
 
 from pipeline.config import DataConfig, Workforce
 from pipeline.data.prepare import prepare
+from pipeline.environment import without_credentials
 from pipeline.errors import InputError, PipelineError
 from pipeline.fields import known
 from pipeline.folders import CorpusFolder
@@ -27,6 +29,9 @@ def main(arguments: list[str]) -> int:
     except PipelineError as error:
         print(error, file=sys.stderr)
         return error.exit_status
+    except Exception:
+        print(without_credentials(traceback.format_exc()), file=sys.stderr)
+        return 1
     return 0
 
 

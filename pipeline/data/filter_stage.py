@@ -37,7 +37,7 @@ class FilterStage:
     def __init__(self, folder: CorpusFolder, config: DataConfig, workforce: Workforce, progress: Progress) -> None:
         self._folder = folder
         self._config = config
-        self._engine = open_engine(workforce.engine, workforce.workers)
+        self._engine = open_engine(workforce.engine, workforce.workers, parts=workforce.parts)
         self._workers = workforce.workers
         self._parts = workforce.parts or str(folder.parts)
         self._progress = progress

@@ -8,32 +8,86 @@ from __future__ import annotations
 import contextlib
 import secrets
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from pipeline.errors import InputError
+from pipeline.environment import schemes, without_credentials
+from pipeline.errors import InputError, PipelineError, require
 from pipeline.files import replacing
+
+PACKAGES = {
+    "s3": "s3fs",
+    "s3a": "s3fs",
+    "gs": "gcsfs",
+    "gcs": "gcsfs",
+    "az": "adlfs",
+    "abfs": "adlfs",
+    "abfss": "adlfs",
+    "sftp": "paramiko",
+    "ssh": "paramiko",
+}
+"""What reads the usual addresses and does not come with this program."""
+
+
+def check(address: str, name: str) -> None:
+    """Raises InputError with the remedy when files cannot be written to `address`, as far as can be told without asking
+    there; `name` is what the address was given for.
+    """
+    head, colon, _ = address.partition(":")
+    is_path = not colon or "/" in head
+    require(bool(address.strip()), name, address, "give a path, or an address as s3://bucket/folder")
+    if is_path:
+        return
+    require("://" in address, name, address, f"write an address as {head}://..., or a path as ./{address}")
+    for scheme in schemes(address):
+        _check_scheme(scheme, address, name)
+    place = address.rpartition("://")[2]
+    login = place.partition("/")[0].rpartition("@")[0]
+    if ":" in login:  # not repeated: it would stand in the log
+        raise InputError(
+            f"{name} is an address with a password; leave it out, and give credentials by the environment."
+        )
+    require(bool(place.strip("/")), name, address, "name what is there too, as in s3://bucket/folder")
+
+
+def _check_scheme(scheme: str, address: str, name: str) -> None:
+    require(scheme != "hf", name, address, "a preparation may not write to the Hub; use a folder or a bucket elsewhere")
+    try:
+        fsspec.get_filesystem_class(scheme)
+    except ImportError as error:
+        package = PACKAGES.get(scheme)
+        remedy = (
+            f"needs {package}; install it with `pip install {package}`" if package else f"cannot be opened: {error}"
+        )
+        raise InputError(f"{name} is {address!r}, and {scheme}://... {remedy}.") from error
+    except ValueError as error:
+        raise InputError(
+            f"{name} is {address!r}, and nothing here knows {scheme}://...; use a path, s3://, gs:// or another address of fsspec."
+        ) from error
 
 
 def exists(address: str | Path) -> bool:
     system, path = _at(address)
-    return system.exists(path)
+    with _answers(address):
+        return system.exists(path)
 
 
 def size(address: str | Path) -> int:
     """Bytes. Raises FileNotFoundError when there is no such file."""
     system, path = _at(address)
-    return system.size(path)
+    with _answers(address):
+        return system.size(path)
 
 
 def open_read(address: str | Path) -> BinaryIO:
     """The file's bytes, as something to read and seek in. Raises FileNotFoundError when there is no such file."""
     system, path = _at(address)
-    return system.open(path, "rb")
+    with _answers(address):
+        return system.open(path, "rb")
 
 
 def write_atomically(address: str | Path, writer: Callable[[BinaryIO], object]) -> None:
@@ -47,34 +101,51 @@ def write_atomically(address: str | Path, writer: Callable[[BinaryIO], object]) 
         with replacing(Path(path)) as file:
             writer(file)
     else:
-        _send(system, path, writer)
+        _send(system, address, path, writer)
 
 
-def _send(system: Any, path: str, writer: Callable[[BinaryIO], object]) -> None:
+def _send(system: Any, address: str | Path, path: str, writer: Callable[[BinaryIO], object]) -> None:
     target = PurePosixPath(path)
     staged = str(target.with_name(_staged(target.name)))
     with tempfile.NamedTemporaryFile() as file:
         writer(file)  # type: ignore[arg-type]
         file.flush()
-        system.makedirs(str(target.parent), exist_ok=True)
-        try:
-            system.put_file(file.name, staged)
-            system.mv(staged, path)
-        except BaseException:
-            with contextlib.suppress(OSError):  # the first error is the one to tell
-                system.rm_file(staged)
-            raise
+        with _answers(address):
+            system.makedirs(str(target.parent), exist_ok=True)
+            try:
+                system.put_file(file.name, staged)
+                system.mv(staged, path)
+            except BaseException:
+                with contextlib.suppress(Exception):  # the first error is the one to tell
+                    system.rm_file(staged)
+                raise
 
 
 def _staged(name: str) -> str:
     return f".{name}.{secrets.token_hex(4)}.tmp"
 
 
+@contextlib.contextmanager
+def _answers(address: str | Path) -> Iterator[None]:
+    """Turn what a file system elsewhere raises, each its own kind, into one sentence; a missing file stays one."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        if "://" not in str(address) or isinstance(_at(address)[0], LocalFileSystem):
+            raise
+        told = " ".join(without_credentials(f"{type(error).__name__}: {error}").split())
+        raise PipelineError(
+            f"{address} cannot be used ({told}); check the address and the credentials for it in the environment, then go on."
+        ) from error
+
+
 def _at(address: str | Path) -> tuple[Any, str]:
     """The file system and the path in it. Raises InputError when no file system answers to that address."""
     try:
         return fsspec.url_to_fs(str(address))
-    except (ValueError, ImportError) as error:
+    except (ValueError, ImportError, TypeError) as error:
         raise InputError(
             f"Address {str(address)!r} cannot be opened ({error}); use a path, file://PATH, or install what reads it."
         ) from error

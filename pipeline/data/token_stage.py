@@ -22,7 +22,7 @@ class TokenStage:
     def __init__(self, folder: CorpusFolder, config: DataConfig, workforce: Workforce, progress: Progress) -> None:
         self._folder = folder
         self._config = config
-        self._engine = open_engine(workforce.engine, workforce.workers)
+        self._engine = open_engine(workforce.engine, workforce.workers, parts=workforce.parts)
         self._parts = workforce.parts
         self._progress = progress
         self._num_tokens = self._num_done = 0

@@ -12,6 +12,7 @@ cards        the card of a model or a dataset
 prepared     a corpus, checked before it is pushed
 bundle       the files that go to the Hub for it, without a word of this machine
 dataset      one push of a corpus to a dataset repo, asked for by a person
+push         the same as a job: `python -m pipeline.hub.push`
 client       huggingface_hub with time limits; its errors as sentences
 token        the only reader of the Hub token
 

@@ -68,6 +68,14 @@ def connect(errand: Errand, *, answer_seconds: float) -> HfApi:
     from huggingface_hub import HfApi
     from huggingface_hub.utils import disable_progress_bars
 
+    token = find_token(errand)
+    limit_waiting(answer_seconds)
+    disable_progress_bars()  # standard error is a log
+    return HfApi(token=token or False)
+
+
+def find_token(errand: Errand) -> str | None:
+    """The token of this process. Raises Refusal when there is none and the errand needs one, or it cannot be one."""
     token = read_token()
     if token is None and errand.needs_token:
         raise Refusal(
@@ -77,9 +85,7 @@ def connect(errand: Errand, *, answer_seconds: float) -> HfApi:
         raise Refusal(
             f"{VARIABLE} holds what no token does, a space or a line break say; set it anew, then {errand.again}."
         )
-    limit_waiting(answer_seconds)
-    disable_progress_bars()  # standard error is a log
-    return HfApi(token=token or False)
+    return token
 
 
 @contextlib.contextmanager

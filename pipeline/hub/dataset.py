@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from pipeline.errors import DamagedError, InputError, require
 from pipeline.folders import Home
 from pipeline.hub.bundle import CARD, FOLDERS, MADE_BY, Item, bundle
 from pipeline.hub.checkpoints import PROVENANCE
-from pipeline.hub.client import Errand, PassingFault, connect, hub_errors
+from pipeline.hub.client import Errand, PassingFault, connect, find_token, hub_errors
 from pipeline.hub.mirror import Patience
 from pipeline.hub.prepared import Prepared
 from pipeline.hub.remote import MAIN
@@ -28,6 +29,8 @@ DATASET = "dataset"
 ATTEMPTS = 3
 MOST_OPERATIONS = 1_000
 """Files per commit; the Hub's own uploader goes no higher. What needs more commits is mixed until the last of them."""
+BORN_WITH = ".gitattributes"
+"""What the Hub itself puts into every repo."""
 FILES_TOGETHER = 20
 """Uploaded between two words about it."""
 PUSH_DATASET = Errand(
@@ -73,6 +76,13 @@ class Pushed:
         )
 
 
+def check_push(repo: str) -> None:
+    """What can be told without asking the Hub. Raises InputError when `repo` is no name, HubError without a token."""
+    is_name = re.fullmatch(r"[\w.-]+/[\w.-]+", repo, re.ASCII) is not None
+    require(is_name, "dataset", repo, "write it as owner/name, of letters, digits, hyphens, dots and underscores")
+    find_token(PUSH_DATASET)
+
+
 def push_corpus(
     settings: Settings,
     corpus_id: str,
@@ -91,10 +101,10 @@ def push_corpus(
 
     patience = patience or Patience()
     logging.set_verbosity_error()  # each of its retries is two lines on stderr, which is for one sentence
-    require(repo.count("/") == 1 and all(repo.split("/")), "dataset", repo, "write it as owner/name")
+    check_push(repo)
     folder = Home(settings.home).corpus(corpus_id)
     with hub_errors(repo, PUSH_DATASET):
-        api = connect(PUSH_DATASET, answer_seconds=patience.answer_seconds)  # first: it fails at once without a token
+        api = connect(PUSH_DATASET, answer_seconds=patience.answer_seconds)
     prepared = Prepared.open(folder)
     say(f"Corpus {corpus_id} is whole: {sum(prepared.num_rows.values()):,} files.")
     push = _Push(api, prepared, repo, private, say)
@@ -156,13 +166,18 @@ class _Push:
         return info.sha, bool(info.private)
 
     def _there(self, head: str) -> dict[str, RepoFile]:
-        """The files of the repo. Raises InputError when it holds data that no corpus of ours brought."""
+        """The files of the repo. Raises InputError when there are any that no corpus of ours brought."""
         from huggingface_hub.hf_api import RepoFile
 
         tree = self.api.list_repo_tree(self.repo, recursive=True, revision=head, repo_type=DATASET)
         there = {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
-        if any(name.startswith(FOLDERS) for name in there) and not self._is_ours(there, head):
-            raise InputError(f"Dataset {self.repo} holds data that is no corpus of this program; choose another name.")
+        theirs = sorted(there.keys() - {BORN_WITH})
+        if theirs and not self._is_ours(there, head):
+            more = f" and {len(theirs) - 1:,} more" if len(theirs) > 1 else ""
+            raise InputError(
+                f"Dataset {self.repo} holds {theirs[0]}{more} and was not written by this program; choose another name, "
+                "or delete its files on the Hub."
+            )
         return there
 
     def _is_ours(self, there: dict[str, RepoFile], head: str) -> bool:

@@ -19,6 +19,7 @@ from pipeline.config import DataConfig, Workforce
 from pipeline.errors import BusyError, InputError, require
 from pipeline.files import locked, read_json, readable_json, write_json
 from pipeline.folders import CorpusFolder, Home, JobFolder, RunFolder, check_id
+from pipeline.hub.dataset import check_push
 from pipeline.jobs import worker
 from pipeline.jobs.state import RESUMABLE, in_order, job_state
 from pipeline.jobs.views import corpus_bytes
@@ -79,8 +80,9 @@ def start_preparing(
     """Ask for a corpus, or with `only_scan` for the report of its whole source; returns its id. One that was cut off or
     scanned goes on, with `config` as it is now: what was done with other settings is done again.
 
-    Raises InputError when the id is taken or source, engine or tokenizer are not there.
+    Raises InputError when the id is taken, source, engine or tokenizer are not there, or parts cannot be written.
     """
+    from pipeline.data import places
     from pipeline.data.engines import open_engine
     from pipeline.data.sources import open_source
     from pipeline.data.tokenizer import check_tokenizer
@@ -89,7 +91,9 @@ def start_preparing(
     open_source(config.source)
     if config.validation_source is not None:
         open_source(config.validation_source)
-    open_engine(workforce.engine, workforce.workers)
+    open_engine(workforce.engine, workforce.workers, parts=workforce.parts)
+    if workforce.parts is not None:
+        places.check(workforce.parts, "parts")
     if config.tokenizer is not None:
         check_tokenizer(config.tokenizer)
     home = Home(settings.home)
@@ -107,22 +111,41 @@ def start_preparing(
             "prepare",
             request_id,
             config=_data_request(config),
-            workforce=dataclasses.asdict(workforce),
+            workforce={**dataclasses.asdict(workforce), "parts": _absolute_address(workforce.parts)},
             only_scan=only_scan,
         )
     worker.wake(settings)
     return folder.id
 
 
+def start_pushing(settings: Settings, *, corpus_id: str, repo: str, private: bool = False) -> None:
+    """Ask for a corpus to be pushed to the dataset `repo`, made `private` if there is none yet.
+
+    Raises InputError when there is no such corpus, it is not ready or `repo` is no name, BusyError while it is being
+    pushed, HubError without a token.
+    """
+    check_push(repo)
+    folder = find_corpus(settings, corpus_id)
+    with locked(Home(settings.home).requests_lock):
+        if not folder.is_ready:
+            raise InputError(f"Corpus {folder.id} is {job_state(folder).state}; prepare it to its end, then push it.")
+        if _is_pushed_now(folder):
+            raise BusyError(f"Corpus {folder.id} is being pushed already; stop that first, or wait for it.")
+        _write(folder.push, folder.push.kind, None, repo=repo, private=private)
+    worker.wake(settings)
+
+
 def delete_corpus(settings: Settings, corpus_id: str) -> None:
     """Delete a corpus and all that was made for it. Raises InputError when there is none, BusyError while it is being
-    prepared or a run that is not over trains on it. Runs that are over keep all but the tokens they were trained on.
+    prepared or pushed or a run that is not over trains on it. Runs that are over keep all but the tokens they were trained on.
     """
     folder = find_corpus(settings, corpus_id)
     home = Home(settings.home)
     with locked(home.requests_lock):
         if folder.request.exists() and job_state(folder).is_active:
             raise BusyError(f"Corpus {folder.id} is being prepared; stop that first, then delete it.")
+        if _is_pushed_now(folder):
+            raise BusyError(f"Corpus {folder.id} is being pushed; stop that first, then delete it.")
         for state in in_order(home):
             if state.request.get("corpus") == folder.id:
                 raise BusyError(f"Run {state.id} trains on corpus {folder.id}; stop it first, then delete the corpus.")
@@ -139,6 +162,11 @@ def stop_run(settings: Settings, run_id: str) -> None:
 def stop_corpus(settings: Settings, corpus_id: str) -> None:
     """Ask a preparation to stop. Raises InputError when there is none or it is not running."""
     _stop(settings, find_corpus(settings, corpus_id))
+
+
+def stop_pushing(settings: Settings, corpus_id: str) -> None:
+    """Ask the push of a corpus to stop. Raises InputError when there is none or it is not running."""
+    _stop(settings, find_corpus(settings, corpus_id).push)
 
 
 def resume_run(settings: Settings, run_id: str, *, request_id: str | None = None, queue: bool = False) -> str:
@@ -228,6 +256,10 @@ def _write(folder: JobFolder, kind: str, request_id: str | None, **facts: Any) -
     write_json(folder.request, {**head, **facts})
 
 
+def _is_pushed_now(folder: CorpusFolder) -> bool:
+    return folder.push.request.exists() and job_state(folder.push).is_active
+
+
 def _known(folders: Sequence[JobFolder], request_id: str | None) -> JobFolder | None:
     """The job that `request_id` made before, also if it was resumed by another request since."""
     if not request_id:
@@ -270,6 +302,10 @@ def _data_request(config: DataConfig) -> dict[str, Any]:
 def _absolute_source(source: str | None) -> str | None:
     kind, _, path = (source or "").partition(":")
     return f"files:{_absolute(path)}" if kind == "files" else source
+
+
+def _absolute_address(address: str | None) -> str | None:
+    return address if address is None or "://" in address else str(_absolute(address))
 
 
 def _absolute(path: str) -> Path:

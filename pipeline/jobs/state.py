@@ -7,12 +7,13 @@ nobody holds its lock.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.errors import DamagedError, InputError
 from pipeline.files import is_locked, read_json
-from pipeline.folders import Home, JobFolder, RunFolder
+from pipeline.folders import Home, JobFolder
 from pipeline.jobs.processes import ProcessId
 
 RUNNING = ("starting", "running", "stopping")
@@ -26,7 +27,7 @@ class JobState:
 
     id: str
     kind: str
-    """`train` or `prepare`."""
+    """`train`, `prepare` or `push`."""
     state: str
     """queued, starting, running, stopping, stopped, finished, failed or interrupted."""
     request: dict[str, Any] = field(default_factory=dict)
@@ -57,14 +58,13 @@ class JobState:
 
 def job_state(folder: JobFolder) -> JobState:
     """Reads four small files and, if the job says it runs, asks for its lock."""
-    kind = "train" if isinstance(folder, RunFolder) else "prepare"
     try:
-        return _job_state(folder, kind)
+        return _job_state(folder)
     except DamagedError as error:  # somebody edited a file by hand: this job is lost, the others are not
-        return JobState(folder.id, kind, "failed", error=str(error))
+        return JobState(folder.id, folder.kind, "failed", error=str(error))
 
 
-def _job_state(folder: JobFolder, kind: str) -> JobState:
+def _job_state(folder: JobFolder) -> JobState:
     request = read_json(folder.request) or {}
     status = read_json(folder.status) or {}
     process = _of_request(read_json(folder.process), request)
@@ -72,7 +72,7 @@ def _job_state(folder: JobFolder, kind: str) -> JobState:
     if state == "interrupted":  # it may have ended between the reading of its status and the look at its lock
         status = read_json(folder.status) or {}
         state = _derive(folder, request, status, process)
-    return JobState(folder.id, kind, state, request, status, process, _error(folder, state, status, process))
+    return JobState(folder.id, folder.kind, state, request, status, process, _error(folder, state, status, process))
 
 
 def process_of(state: JobState) -> ProcessId | None:
@@ -83,8 +83,16 @@ def process_of(state: JobState) -> ProcessId | None:
 
 
 def in_order(home: Home) -> list[JobState]:
-    """Every job that is queued or runs, in the order it was asked for: the queue."""
-    folders: list[JobFolder] = [*home.runs(), *home.corpora()]
+    """Every preparation and run that is queued or runs, in the order it was asked for: the queue."""
+    return _active([*home.runs(), *home.corpora()])
+
+
+def pushes_in_order(home: Home) -> list[JobState]:
+    """The same for pushes of corpora, which wait for nothing but each other: they need the network, not the machine."""
+    return _active([corpus.push for corpus in home.corpora()])
+
+
+def _active(folders: Sequence[JobFolder]) -> list[JobState]:
     states = [job_state(folder) for folder in folders if folder.request.exists()]
     return sorted((s for s in states if s.is_active), key=lambda s: (s.requested_at, s.id))
 
@@ -113,12 +121,14 @@ def _of_request(value: dict[str, Any] | None, request: dict[str, Any]) -> dict[s
 
 def _error(folder: JobFolder, state: str, status: dict[str, Any], process: dict[str, Any]) -> str | None:
     if state == "interrupted":
-        return f"{folder.id} was ended from outside{_how(process)}; resume it to go on from its last complete step."
+        return (
+            f"{folder.id} was ended from outside{_how(process)}; {folder.again} to go on from its last complete step."
+        )
     if state != "failed":
         return None
     if status.get("state") == "failed" and status.get("error"):
         return status["error"]
-    return f"{folder.id} ended before it could say why{_how(process)}; see {folder.log.name}, then resume it."
+    return f"{folder.id} ended before it could say why{_how(process)}; see {folder.log.name}, then {folder.again}."
 
 
 def _how(process: dict[str, Any]) -> str:

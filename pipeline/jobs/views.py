@@ -91,6 +91,23 @@ class CorpusView:
         return {name: value for name, value in asdict(self).items() if name not in ("status", "is_callers_mistake")}
 
 
+@dataclass(frozen=True, kw_only=True)
+class PushView:
+    """The newest push of one corpus to the Hub at one moment. What is not known yet is None."""
+
+    corpus: str
+    state: str
+    repo: str
+    private: bool
+    message: str | None
+    """How far it is."""
+    url: str | None
+    """Of the dataset, when it is there."""
+    error: str | None
+    updated_at: float | None
+    """Unix seconds of its last word."""
+
+
 def run_view(home: Home, run_id: str) -> RunView:
     """The run as its files say; a run nobody asked for is one that is queued with nothing known."""
     return _run_view(home.run(run_id), in_order(home))
@@ -112,6 +129,24 @@ def corpus_views(home: Home) -> list[CorpusView]:
     queue = in_order(home)
     views = [_corpus_view(folder, queue) for folder in home.corpora() if folder.request.exists() or folder.is_ready]
     return sorted(views, key=lambda view: view.requested_at, reverse=True)
+
+
+def push_view(folder: CorpusFolder) -> PushView | None:
+    """None when nobody asked for a push of this corpus."""
+    if not folder.push.request.exists():
+        return None
+    state = job_state(folder.push)
+    status = state.status
+    return PushView(
+        corpus=folder.id,
+        state=state.state,
+        repo=state.request.get("repo", ""),
+        private=bool(state.request.get("private")),
+        message=status.get("message"),
+        url=(status.get("pushed") or {}).get("url") if state.state == "finished" else None,
+        error=state.error,
+        updated_at=status.get("updated_at"),
+    )
 
 
 def metrics(folder: RunFolder) -> list[dict[str, Any]]:

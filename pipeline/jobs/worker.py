@@ -1,4 +1,5 @@
-"""One per home: takes requests in order, starts each job detached, sees how it ends, keeps the publisher alive.
+"""One per home: takes requests in order, starts each job detached, sees how it ends, keeps the publisher alive. One job
+at a time that works on this machine, and beside it one push of a corpus.
 
 Holds no truth: killed, it is started again by the next request or page, and finds every job as it is. Leaves when there
 is nothing to do. `python -m pipeline.jobs`.
@@ -17,11 +18,11 @@ from pipeline.files import is_locked, locked, readable_json, write_json
 from pipeline.folders import Home, JobFolder
 from pipeline.hub import publisher
 from pipeline.jobs.processes import identify, spawn
-from pipeline.jobs.state import RUNNING, JobState, in_order, process_of
+from pipeline.jobs.state import RUNNING, JobState, in_order, process_of, pushes_in_order
 from pipeline.settings import Settings
 
 POLL_SECONDS = 0.5
-MODULES = {"train": "pipeline.training", "prepare": "pipeline.data"}
+MODULES = {"train": "pipeline.training", "prepare": "pipeline.data", "push": "pipeline.hub.push"}
 """What runs each kind of job; named here, never imported."""
 
 
@@ -32,7 +33,7 @@ def wake(settings: Settings) -> None:
 
 
 def own_environment(settings: Settings) -> dict[str, str]:
-    """The worker's and the publisher's environment: all but the page's key, with the home and the repo of `settings`."""
+    """The worker's, the publisher's and a push's environment: all but the page's key, with the home and the repo of `settings`."""
     named = {"PIPELINE_HOME": str(settings.home)}
     if settings.hub_repo:
         named["PIPELINE_HUB_REPO"] = settings.hub_repo
@@ -76,26 +77,41 @@ class Worker:
     def step(self) -> bool:
         """Look once at everything; returns whether there is something left to do."""
         self._collect()
-        queue = in_order(self.home)
+        for queue in (in_order(self.home), pushes_in_order(self.home)):
+            self._advance(queue)
+        self._keep_publisher()
+        return self.has_work()
+
+    def has_work(self) -> bool:
+        return bool(in_order(self.home) or pushes_in_order(self.home)) or publisher.pending(self.settings)
+
+    def _advance(self, queue: list[JobState]) -> None:
+        """Start the first job of the queue when none of it runs; press the one that was asked to stop."""
         current = next((state for state in queue if state.state in RUNNING), None)
         if current is None and queue:
             self._start(queue[0])
         elif current is not None and current.state == "stopping":
             self._press(current)
-        self._keep_publisher()
-        return self.has_work()
-
-    def has_work(self) -> bool:
-        return bool(in_order(self.home)) or publisher.pending(self.settings)
 
     def _folder(self, state: JobState) -> JobFolder:
-        return self.home.run(state.id) if state.kind == "train" else self.home.corpus(state.id)
+        if state.kind == "train":
+            return self.home.run(state.id)
+        corpus = self.home.corpus(state.id)
+        return corpus.push if state.kind == "push" else corpus
+
+    def _environment(self, state: JobState) -> dict[str, str]:
+        """What a job may see: a push the token, a preparation what its parts need, a run no secret."""
+        if state.kind == "push":
+            return own_environment(self.settings)
+        parts = (state.request.get("workforce") or {}).get("parts") if state.kind == "prepare" else None
+        return {**child_environment(address=parts), "PIPELINE_HOME": str(self.settings.home)}
 
     def _start(self, state: JobState) -> None:
         """Start a queued job and write down which process it is."""
         folder = self._folder(state)
-        environment = {**child_environment(), "PIPELINE_HOME": str(self.settings.home)}
-        child = spawn(self.modules[state.kind], [str(folder.path)], log=folder.log, environment=environment)
+        child = spawn(
+            self.modules[state.kind], [str(folder.path)], log=folder.log, environment=self._environment(state)
+        )
         created = identify(child.pid).created
         self._children[state.request_id] = child
         write_json(
@@ -110,7 +126,8 @@ class Worker:
             if code is None:
                 continue
             del self._children[request_id]
-            for folder in [*self.home.runs(), *self.home.corpora()]:
+            corpora = self.home.corpora()
+            for folder in [*self.home.runs(), *corpora, *(corpus.push for corpus in corpora)]:
                 known = readable_json(folder.process)
                 if known.get("request_id") == request_id and known.get("pid") == child.pid:
                     write_json(folder.process, {**known, "ended_at": time.time(), "exit_code": code})

@@ -1,4 +1,4 @@
-"""Preparing a corpus: the form and its forecast, the corpora that are there, the report of one, deleting.
+"""Preparing a corpus: the form and its forecast, the corpora that are there, the report of one, pushing, deleting.
 
 Everything shown is read from disk by `refresh`, which page load, timer and buttons call alike.
 """
@@ -14,7 +14,7 @@ from pipeline.config import DataConfig, Workforce
 from pipeline.errors import PipelineError
 from pipeline.jobs import requests, views
 from pipeline.jobs.state import ACTIVE
-from pipeline.jobs.views import CorpusView, corpus_views
+from pipeline.jobs.views import CorpusView, PushView, corpus_views
 from pipeline.plan import free_bytes
 from pipeline.recipes import PRESETS
 from pipeline.ui import corpus_setup, report_view, setups
@@ -24,6 +24,7 @@ from pipeline.ui.engine import Engine
 from pipeline.ui.inspect_card import InspectCard
 from pipeline.ui.markup import notice, render
 from pipeline.ui.parts import QUIET, ask, card, head, html, picks
+from pipeline.ui.push_form import PushForm
 from pipeline.ui.texts import t
 
 TICK_SECONDS = 1.0
@@ -37,6 +38,7 @@ class PrepareCard:
     def __init__(self, engine: Engine, data: DataTab) -> None:
         self.engine = engine
         self.data = data
+        self.push = PushForm(engine)
         self.inspect = InspectCard(engine, data)
 
     # ---- layout ----
@@ -107,6 +109,7 @@ class PrepareCard:
         self.doubtful = gr.State(None)
         with card("flush"):
             self.corpora = picks(attribute="job", elem_id="corpora")
+            self.push.build()
         with card("flush", elem_id="report-card"):
             self.report = picks(attribute="job", elem_id="corpus-report")
         self.inspect.build()
@@ -131,6 +134,7 @@ class PrepareCard:
         acted = [self.answer, self.chosen, self.doubtful]
         acting = [self.running.click, self.corpora.click, self.report.click]
         gr.on(acting, self.act, [self.chosen, self.doubtful], acted, **QUIET).then(**after)
+        self.push.connect(acting, after)
         # In the browser itself, so that Prepare, pressed at once, sends what the fields show.
         self.as_codeparrot.input(None, self.as_codeparrot, self.rules, js=fill_rules(), **QUIET)
         page.load(**after)
@@ -159,7 +163,8 @@ class PrepareCard:
     def act(
         self, chosen: str | None, doubtful: str | None, event: gr.EventData, request: gr.Request
     ) -> tuple[str, Any, Any]:
-        """What a button of the list says: `stop ID`, `resume ID`, `prepare ID`, `show ID`, `ask ID`, `delete ID`, `keep ID`.
+        """What a button of the list says: `stop ID`, `resume ID`, `prepare ID`, `show ID`, `ask ID`, `delete ID`, `keep ID`,
+        `stop-push ID`; `offer ID` opens the form of a push.
 
         `delete` counts only after `ask`, which shows what goes.
         """
@@ -169,6 +174,8 @@ class PrepareCard:
             self.engine.access.require(request)
             if action == "stop":
                 requests.stop_corpus(settings, corpus)
+            elif action == "stop-push":
+                requests.stop_pushing(settings, corpus)
             elif action == "resume":
                 requests.resume_corpus(settings, corpus)
             elif action == "prepare":
@@ -195,12 +202,14 @@ class PrepareCard:
     ) -> Updates:
         """What has changed on the disk, or in the form, since this browser was sent something last."""
         corpora = corpus_views(self.engine.home)
-        view = self._chosen(corpora, chosen) if self.engine.access.of(request).allowed else None
+        is_owner = self.engine.access.of(request).allowed
+        view = self._chosen(corpora, chosen) if is_owner else None
         texts = {
             self.running: render("preparing", corpora=corpora),
             self.corpora: render(
                 "corpora",
                 corpora=corpora,
+                pushes=self._pushes(corpora) if is_owner else {},
                 doubtful=doubtful,
                 chosen=view.corpus if view else None,
                 free=free_bytes(self.engine.home.path),
@@ -220,6 +229,11 @@ class PrepareCard:
         if found := next((view for view in corpora if view.corpus == chosen), None):
             return found
         return next((view for view in corpora if view.state in ACTIVE and view.stage == "filter"), None)
+
+    def _pushes(self, corpora: list[CorpusView]) -> dict[str, PushView]:
+        """By corpus; a private dataset is nothing for visitors."""
+        found = (views.push_view(self.engine.home.corpus(view.corpus)) for view in corpora)
+        return {push.corpus: push for push in found if push is not None}
 
     def _report(self, view: CorpusView | None) -> str:
         if view is None:

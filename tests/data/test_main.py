@@ -47,6 +47,27 @@ def test_the_job_prepares_what_its_request_asks_for(folder: CorpusFolder, tmp_pa
     assert folder.is_ready
 
 
+QUOTING = """
+import sys
+from pipeline.data import __main__ as job
+def prepare(*_, **__): raise RuntimeError("the key sesamesesame is not known")
+job.prepare = prepare
+sys.exit(job.main(sys.argv[1:]))
+"""
+
+
+def test_no_credential_that_an_error_quotes_is_written_down(
+    folder: CorpusFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "sesamesesame")
+    write_json(folder.request, {"request_id": "r1", "config": {"source": "installed"}})
+    done = run("-c", QUOTING, str(folder.path))
+    assert done.returncode == 1
+    told = done.stdout + done.stderr + folder.status.read_text()
+    assert "sesamesesame" not in told
+    assert "Traceback" in done.stderr and told.count("the key [AWS_SECRET_ACCESS_KEY] is not known") == 2
+
+
 @pytest.mark.slow
 def test_what_cannot_be_done_is_one_sentence_and_a_failed_status(folder: CorpusFolder, tmp_path: Path) -> None:
     write_json(folder.request, {"request_id": "r1", "config": {"source": f"files:{tmp_path}/nowhere"}})

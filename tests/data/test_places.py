@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,7 +16,7 @@ import pytest
 
 from pipeline.data import places
 from pipeline.environment import ROOT
-from pipeline.errors import InputError
+from pipeline.errors import InputError, PipelineError
 
 KILLED = """
 import os, signal, sys
@@ -80,9 +81,28 @@ def test_a_transfer_that_fails_leaves_the_old_file_and_nothing_else(monkeypatch:
         raise OSError("the line is cut")
 
     monkeypatch.setattr(type(fsspec.filesystem("memory")), "mv", failing)
-    with pytest.raises(OSError, match="the line is cut"):
+    with pytest.raises(PipelineError, match="the line is cut"):
         write(f"{folder}/a.bin", b"new")
     assert (read(f"{folder}/a.bin"), names(folder)) == (b"old", ["a.bin"])
+
+
+@pytest.mark.parametrize("look", [places.exists, places.size, places.open_read])
+def test_a_place_that_says_no_is_one_sentence_without_the_credentials(
+    look: Callable[[str], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "sesamesesame")
+
+    def failing(*_: object, **__: object) -> None:
+        raise RuntimeError("sesamesesame opens nothing\nhere")
+
+    for name in ("exists", "size", "open"):
+        monkeypatch.setattr(type(fsspec.filesystem("memory")), name, failing)
+    with pytest.raises(PipelineError) as caught:
+        look("memory://parts/a.bin")
+    assert str(caught.value) == (
+        "memory://parts/a.bin cannot be used (RuntimeError: [AWS_SECRET_ACCESS_KEY] opens nothing here); check the "
+        "address and the credentials for it in the environment, then go on."
+    )
 
 
 def test_a_killed_writer_leaves_the_old_file(tmp_path: Path) -> None:
@@ -110,3 +130,44 @@ def test_a_file_gets_the_usual_permissions(tmp_path: Path) -> None:
 def test_an_address_that_nothing_reads_is_refused() -> None:
     with pytest.raises(InputError, match="Address 'nowhere://a' cannot be opened"):
         places.exists("nowhere://a")
+
+
+@pytest.mark.parametrize("address", ["/mnt/shared", "./here:there", "shared", "file:///mnt/shared", "memory://parts"])
+def test_what_can_be_written_to_passes(address: str) -> None:
+    places.check(address, "parts")
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("", "parts is ''; give a path"),
+        ("s3:/bucket/folder", "parts is 's3:/bucket/folder'; write an address as s3://..."),
+        ("s3:bucket", "write an address as s3://..."),
+        ("nowhere://a", "nothing here knows nowhere://..."),
+        ("simplecache::nowhere://a", "nothing here knows nowhere://..."),
+        ("file://", "name what is there too"),
+        ("hf://datasets/me/parts", "a preparation may not write to the Hub"),
+    ],
+)
+def test_what_cannot_be_written_to_is_refused_with_the_remedy(address: str, words: str) -> None:
+    with pytest.raises(InputError) as caught:
+        places.check(address, "parts")
+    assert words in str(caught.value)
+    assert address in str(caught.value)
+
+
+@pytest.mark.parametrize(("scheme", "package"), [("s3", "s3fs"), ("gs", "gcsfs"), ("abfs", "adlfs")])
+def test_a_package_that_is_missing_is_named_with_its_command(
+    scheme: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)  # as if it was not installed, also where it is
+    with pytest.raises(
+        InputError, match=rf"{scheme}://\.\.\. needs {package}; install it with `pip install {package}`"
+    ):
+        places.check(f"{scheme}://bucket/parts", "parts")
+
+
+def test_a_password_in_an_address_is_refused_and_not_repeated() -> None:
+    with pytest.raises(InputError, match="parts is an address with a password; leave it out") as caught:
+        places.check("ftp://me:sesame@host/parts", "parts")
+    assert "sesame" not in str(caught.value)

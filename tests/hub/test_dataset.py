@@ -357,10 +357,24 @@ def test_private_is_refused_where_everybody_reads(pusher: Pusher, corpus: Corpus
     assert f"Dataset {NAME} is there and public" in pusher.refused(2, "--private")
 
 
-def test_somebody_elses_data_is_not_replaced(pusher: Pusher, corpus: CorpusFolder) -> None:
-    pusher.hub.edit(REPO, "data/train-00000-of-00001.parquet", "precious")
-    assert "holds data that is no corpus of this program; choose another name" in pusher.refused(2)
-    assert pusher.files["data/train-00000-of-00001.parquet"].content == b"precious"
+@pytest.mark.parametrize("name", ["data/train-00000-of-00001.parquet", "README.md", "sales/2026.csv"])
+def test_what_somebody_else_has_there_is_not_replaced(pusher: Pusher, corpus: CorpusFolder, name: str) -> None:
+    pusher.hub.edit(REPO, name, "precious")
+    told = pusher.refused(2)
+    assert f"Dataset {NAME} holds {name} and was not written by this program; choose another name" in told
+    assert {path: file.content for path, file in pusher.files.items()} == {name: b"precious"}
+
+
+def test_a_repo_with_nothing_of_its_own_is_filled(pusher: Pusher, corpus: CorpusFolder) -> None:
+    """As the Hub leaves one that a person made."""
+    pusher.hub.edit(REPO, ".gitattributes", "*.parquet lfs\n")
+    pusher.push()
+    is_whole(pusher, corpus)
+
+
+def test_a_provenance_of_somebody_else_does_not_make_it_ours(pusher: Pusher, corpus: CorpusFolder) -> None:
+    pusher.hub.edit(REPO, "provenance.json", '{"made_by": "somebody"}')
+    assert "holds provenance.json and was not written by this program" in pusher.refused(2)
 
 
 def test_what_cannot_be_pushed_is_refused_without_asking_the_hub(pusher: Pusher, corpus: CorpusFolder) -> None:

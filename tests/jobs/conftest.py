@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from pipeline.folders import Home
 from pipeline.jobs import worker
 from pipeline.jobs.state import job_state
 from pipeline.settings import Limits, Settings
+from tests.jobs.sleeper import SECRETS
 
 WORKER = """
 import sys
@@ -23,7 +25,7 @@ from pathlib import Path
 from pipeline.jobs.worker import Worker
 from pipeline.settings import Limits, Settings
 settings = Settings(home=Path(sys.argv[1]), limits=Limits(stop_grace_seconds=float(sys.argv[2])))
-Worker(settings, {"train": "tests.jobs.sleeper", "prepare": "tests.jobs.sleeper"}).run()
+Worker(settings, dict.fromkeys(("train", "prepare", "push"), "tests.jobs.sleeper")).run()
 """
 
 
@@ -60,9 +62,14 @@ def start_worker(
 
 
 def _environment() -> dict[str, str]:
-    import os
+    return {**os.environ, **dict.fromkeys(SECRETS, "secret of the test")}
 
-    return {**os.environ, "HF_TOKEN": "hf_secret_of_the_test"}
+
+def eventually(holds: Callable[[], bool], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "it did not come true"
+        time.sleep(0.02)
 
 
 def wait_for_state(home: Home, run_id: str, *states: str, seconds: float = 30) -> str:

@@ -1,4 +1,5 @@
-"""A job that only counts, for tests of whatever starts and watches jobs: `python -m tests.jobs.sleeper FOLDER`.
+"""A job that only counts and says which secrets it sees: `python -m tests.jobs.sleeper FOLDER`. For tests of whatever
+starts and watches jobs.
 
 Its request's `changes` say how it behaves: `seed` is how many twentieths of a second it counts, and its corpus decides
 the end: `fails` raises an error for people, `dies` ends without a word, `deaf` ignores every stop.
@@ -13,17 +14,19 @@ import time
 from pathlib import Path
 
 from pipeline.errors import InputError
-from pipeline.folders import RunFolder
+from pipeline.folders import JobFolder
 from pipeline.job import Job
 
+SECRETS = {"HF_TOKEN", "PIPELINE_OWNER_KEY", "AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_KEY"}
 
-def main(folder: RunFolder) -> int:
+
+def main(folder: JobFolder) -> int:
     try:
         with Job(folder) as job:
-            kind = job.request["corpus"]
+            kind = job.request.get("corpus")
             if kind == "deaf":
                 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            max_steps = int(job.request["changes"].get("seed", 10))
+            max_steps = int(job.request.get("changes", {}).get("seed", 5))
             for step in range(1, max_steps + 1):
                 if kind != "deaf" and job.stop_requested:
                     job.write(state="stopped", step=step)
@@ -34,7 +37,7 @@ def main(folder: RunFolder) -> int:
                     raise InputError("The bird is 3; give it 4.")
                 time.sleep(0.05)
                 job.write(step=step, max_steps=max_steps)
-            print("counted", max_steps, "token" if "HF_TOKEN" in os.environ else "no token")
+            print("counted", max_steps, "and sees", *(sorted(SECRETS & set(os.environ)) or ["no secret"]))
             job.write(state="finished")
     except InputError as error:
         print(error, file=sys.stderr)
@@ -43,4 +46,4 @@ def main(folder: RunFolder) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(RunFolder(Path(sys.argv[1]))))
+    sys.exit(main(JobFolder(Path(sys.argv[1]))))

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
-from pipeline.config import DataConfig
+from pipeline.config import DataConfig, Workforce
 from pipeline.errors import BusyError, InputError, PipelineError
 from pipeline.files import locked, read_json, write_json
 from pipeline.folders import Home
 from pipeline.jobs import requests, worker
-from pipeline.jobs.state import job_state
-from pipeline.jobs.views import corpus_view, run_view, run_views
+from pipeline.jobs.state import in_order, job_state, pushes_in_order
+from pipeline.jobs.views import corpus_view, push_view, run_view, run_views
 from pipeline.settings import Settings
 
 
@@ -124,6 +126,33 @@ def test_a_source_that_is_not_there_is_refused_at_once(settings: Settings, home:
     assert not home.corpus("new").path.exists()
 
 
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ("s3://bucket/parts", "needs s3fs; install it with `pip install s3fs`"),
+        ("s3:/bucket/parts", "write an address as s3://..."),
+        ("nowhere://a", "nothing here knows nowhere://..."),
+    ],
+)
+def test_parts_that_cannot_be_written_are_refused_at_once(
+    settings: Settings, home: Home, monkeypatch: pytest.MonkeyPatch, parts: str, words: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "s3fs", None)  # as if it was not installed, also where it is
+    with pytest.raises(InputError, match=re.escape(words)):
+        requests.start_preparing(settings, config=DataConfig(), corpus_id="new", workforce=Workforce(parts=parts))
+    assert not home.corpus("new").path.exists()
+
+
+@pytest.mark.parametrize("parts", ["shared", "file:///mnt/shared"])
+def test_parts_are_kept_as_the_place_they_meant(
+    settings: Settings, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    requests.start_preparing(settings, config=DataConfig(), corpus_id="new", workforce=Workforce(parts=parts))
+    kept = (read_json(home.corpus("new").request) or {})["workforce"]["parts"]
+    assert kept == (parts if "://" in parts else str(tmp_path / parts))
+
+
 def test_a_tokenizer_that_is_not_there_is_refused_at_once(settings: Settings, home: Home) -> None:
     with pytest.raises(InputError, match=r"\./missing"):
         requests.start_preparing(settings, config=DataConfig(tokenizer="./missing"), corpus_id="new")
@@ -197,3 +226,63 @@ def test_a_file_damaged_by_hand_fails_its_own_job_only(settings: Settings, home:
     assert job_state(home.run("b")).state == "failed"
     assert "request.json" in str(job_state(home.run("b")).error)
     assert {view.run: view.state for view in run_views(home)}["a"] == "queued"
+
+
+def push(settings: Settings, corpus_id: str = "ready", repo: str = "me/files") -> None:
+    requests.start_pushing(settings, corpus_id=corpus_id, repo=repo)
+
+
+@pytest.fixture
+def token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_of_the_test")
+
+
+def test_a_push_waits_and_is_stopped(settings: Settings, home: Home, token: None) -> None:
+    requests.start_pushing(settings, corpus_id="ready", repo="me/files", private=True)
+    view = push_view(home.corpus("ready"))
+    assert view is not None
+    assert (view.corpus, view.state, view.repo, view.private, view.url) == ("ready", "queued", "me/files", True, None)
+    with pytest.raises(BusyError, match="ready is being pushed already"):
+        push(settings)
+    requests.stop_pushing(settings, "ready")
+    push(settings, repo="me/others")
+    assert [state.request["repo"] for state in pushes_in_order(home)] == ["me/others"]
+    assert in_order(home) == [], "nothing that trains or prepares waits for it"
+
+
+def test_a_corpus_is_not_deleted_while_it_is_pushed(settings: Settings, home: Home, token: None) -> None:
+    push(settings)
+    with pytest.raises(BusyError, match="ready is being pushed; stop that first"):
+        requests.delete_corpus(settings, "ready")
+    requests.stop_pushing(settings, "ready")
+    requests.delete_corpus(settings, "ready")
+    assert not home.corpus("ready").path.exists()
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"repo": "files"}, "dataset is 'files'; write it as owner/name"),
+        ({"repo": ""}, "dataset is ''; write it as owner/name"),
+        ({"repo": "<b>me</b>"}, "dataset is '<b>me</b>'; write it as owner/name"),
+        ({"repo": "me/../files"}, "write it as owner/name"),
+        ({"corpus_id": "none"}, "There is no corpus 'none'"),
+        ({"corpus_id": "new"}, "Corpus new is queued; prepare it to its end"),
+    ],
+)
+def test_a_push_that_cannot_be_is_refused_at_once(
+    settings: Settings, home: Home, token: None, asked: dict[str, str], words: str
+) -> None:
+    requests.start_preparing(settings, config=DataConfig(), corpus_id="new")
+    with pytest.raises(InputError, match=re.escape(words)):
+        push(settings, **asked)
+    assert pushes_in_order(home) == []
+
+
+def test_a_push_without_a_token_is_refused_at_once(
+    settings: Settings, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    with pytest.raises(PipelineError, match="HF_TOKEN is not set; set it to a token that may write to the repo"):
+        push(settings)
+    assert pushes_in_order(home) == []

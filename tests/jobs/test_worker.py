@@ -11,14 +11,14 @@ from collections.abc import Callable
 
 import pytest
 
-from pipeline.files import is_locked, read_json
-from pipeline.folders import Home
-from pipeline.jobs.requests import resume_run, start_training, stop_run
+from pipeline.files import is_locked, read_json, write_json
+from pipeline.folders import Home, JobFolder
+from pipeline.jobs.requests import resume_run, start_pushing, start_training, stop_run
 from pipeline.jobs.state import in_order, job_state, process_of
 from pipeline.jobs.views import log, run_view, run_views
 from pipeline.jobs.worker import own_environment
 from pipeline.settings import Settings
-from tests.jobs.conftest import wait_for_state
+from tests.jobs.conftest import eventually, wait_for_state
 
 pytestmark = pytest.mark.slow
 
@@ -46,11 +46,59 @@ def test_jobs_run_one_after_another_in_the_order_they_were_asked_for(
     assert [view.run for view in run_views(home)] == ["b", "a", "c"]
 
 
-def test_a_job_never_sees_the_token(settings: Settings, home: Home, start_worker: StartWorker) -> None:
+def test_a_job_sees_no_secret(settings: Settings, home: Home, start_worker: StartWorker) -> None:
     start(settings, "a")
     start_worker()
     wait_for_state(home, "a", "finished")
-    assert log(home.run("a")) == ["counted 5 no token"]
+    assert log(home.run("a")) == ["counted 5 and sees no secret"]
+
+
+def test_a_push_goes_on_beside_a_run_and_sees_the_token(
+    settings: Settings, home: Home, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_of_the_test")
+    start(settings, "a", count=10_000)
+    for corpus in ("ready", "deaf"):
+        start_pushing(settings, corpus_id=corpus, repo="me/files")
+    start_worker()
+    for corpus in ("ready", "deaf"):
+        eventually(lambda corpus=corpus: job_state(home.corpus(corpus).push).state == "finished")  # type: ignore[misc]
+    assert job_state(home.run("a")).state == "running"
+    [told] = log(home.corpus("ready").push)
+    assert "HF_TOKEN" in told and "PIPELINE_OWNER_KEY" not in told
+    times = [(read_json(home.corpus(c).push.status) or {}) for c in ("ready", "deaf")]
+    assert times[0]["updated_at"] <= times[1]["started_at"], "one at a time"
+    eventually(lambda: (read_json(home.corpus("deaf").push.process) or {}).get("exit_code") == 0)
+    stop_run(settings, "a")
+    wait_for_state(home, "a", "stopped")
+
+
+def test_with_a_push_alone_the_worker_stays_until_it_is_over(
+    settings: Settings, home: Home, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_of_the_test")
+    start_pushing(settings, corpus_id="ready", repo="me/files")
+    assert start_worker().wait(timeout=30) == 0
+    assert job_state(home.corpus("ready").push).state == "finished"
+
+
+@pytest.mark.parametrize(
+    ("kind", "parts", "seen"),
+    [
+        ("prepare", "s3://bucket/parts", "AWS_SECRET_ACCESS_KEY"),
+        ("prepare", "/mnt/shared", "no secret"),
+        ("prepare", None, "no secret"),
+        ("train", "s3://bucket/parts", "no secret"),
+    ],
+)
+def test_a_preparation_sees_the_credentials_for_its_parts_alone(
+    home: Home, start_worker: StartWorker, kind: str, parts: str | None, seen: str
+) -> None:
+    folder: JobFolder = home.corpus("new") if kind == "prepare" else home.run("new")
+    asked = {"corpus": "ready", "workforce": {"parts": parts}}
+    write_json(folder.request, {"request_id": "r1", "kind": kind, "requested_at": time.time(), **asked})
+    assert start_worker().wait(timeout=30) == 0
+    assert log(folder) == [f"counted 5 and sees {seen}"]
 
 
 def test_a_worker_whose_home_was_deleted_leaves(settings: Settings, home: Home, start_worker: StartWorker) -> None:

@@ -18,7 +18,7 @@ from pipeline.files import write_json
 from pipeline.folders import Home
 from pipeline.gallery.examples import Example
 from pipeline.jobs.state import ACTIVE, RESUMABLE
-from pipeline.jobs.views import CorpusView, corpus_view
+from pipeline.jobs.views import CorpusView, PushView, corpus_view
 from pipeline.plan import Pace, plan_corpus
 from pipeline.plan import Seen as SeenSource
 from pipeline.prompts import Prompt
@@ -87,6 +87,19 @@ def corpus() -> CorpusView:
     return dataclasses.replace(view, source=EVIL, error=EVIL, state="failed")
 
 
+def push(text: str) -> PushView:
+    return PushView(
+        corpus="some-id",
+        state="running",
+        repo=text,
+        private=False,
+        message=text,
+        url=None,
+        error=None,
+        updated_at=5.0,
+    )
+
+
 def full_report() -> dict[str, Any]:
     examples = [{"repo_name": EVIL, "path": EVIL, "of": EVIL}, {"repo_name": EVIL, "path": EVIL}]
     removed = {EVIL: {"files": 2, "bytes": 20, "examples": examples}}
@@ -153,7 +166,29 @@ SHOWN: list[tuple[str, dict[str, Any]]] = [
     ("lengths", {"columns": length_columns(report()), "words": EVIL}),
     ("largest", {"report": report()}),
     ("bad_rows", {"reasons": bad_rows(report()), "skipped": 3}),
-    ("corpora", {"corpora": [corpus()], "chosen": EVIL, "doubtful": "some-id", "free": 5}),
+    ("corpora", {"corpora": [corpus()], "pushes": {}, "chosen": EVIL, "doubtful": "some-id", "free": 5}),
+    ("corpora", {"corpora": [corpus()], "pushes": {"some-id": push(EVIL)}, "chosen": EVIL, "doubtful": "", "free": 5}),
+    (
+        "corpora",
+        {
+            "corpora": [corpus()],
+            "pushes": {"some-id": dataclasses.replace(push(EVIL), state="finished", url=EVIL)},
+            "chosen": None,
+            "doubtful": None,
+            "free": 5,
+        },
+    ),
+    (
+        "corpora",
+        {
+            "corpora": [corpus()],
+            "pushes": {"some-id": dataclasses.replace(push(EVIL), state="failed", error=EVIL)},
+            "chosen": None,
+            "doubtful": None,
+            "free": 5,
+        },
+    ),
+    ("push_title", {"corpus": EVIL}),
     ("corpus_report", {"view": corpus(), "report": full_report(), **parts(full_report(), "substring")}),
     ("removed", {"view": corpus(), "report": full_report()}),
     ("validation", {"report": full_report(), "validation_reasons": [(EVIL, 2, [EVIL])]}),
@@ -236,10 +271,11 @@ def test_a_corpus_and_a_run_are_shown_in_every_state_with_nothing_known(state: s
     home = Home(Path("nowhere"))
     view = dataclasses.replace(corpus_view(home, "some-id"), state=state, progress=0.5, stage="filter")
     nothing = dataclasses.replace(view, stage=None, progress=None)
-    values = {"chosen": None, "doubtful": "some-id", "free": 5}
+    values = {"pushes": {}, "chosen": None, "doubtful": "some-id", "free": 5}
     markup = render("corpora", corpora=[view, nothing], **values)
     assert state in markup
     assert ('data-job="delete some-id"' in markup) == (state not in ACTIVE), "what runs is stopped first"
+    assert ('data-job="offer some-id"' in markup) == (state == "finished"), "what is ready can be pushed"
     assert state in render("corpus_report", view=nothing, report=None, **parts(full_report(), "substring"))
     assert "No corpus chosen" in render("corpus_report", view=None)
     assert ("some-id" in render("preparing", corpora=[view, nothing])) == (state in ACTIVE)
@@ -248,6 +284,29 @@ def test_a_corpus_and_a_run_are_shown_in_every_state_with_nothing_known(state: s
     assert f"state-{state}" in render("strip", view=run, corpus=None, **values)
     assert f"state-{state}" in render("strip", view=run, corpus=view, **values)
     assert "some-kea" in render("runs", runs=[run], shown=None)
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ("queued", "Queued"),
+        ("starting", "Starting"),
+        ("running", "Uploading"),
+        ("stopping", "Stopping"),
+        ("stopped", "Press Push to go on"),
+        ("finished", "Pushed"),
+        ("failed", "Not pushed to me/files: no"),
+        ("interrupted", "Not pushed to me/files: no"),
+    ],
+)
+def test_a_push_of_a_corpus_is_shown_in_every_state(state: str, words: str) -> None:
+    view = dataclasses.replace(corpus_view(Home(Path("nowhere")), "some-id"), state="finished")
+    known = {"failed": {"error": "no"}, "interrupted": {"error": "no"}, "finished": {"url": "https://hub/me/files"}}
+    shown = dataclasses.replace(push("me/files"), state=state, **known.get(state, {}))
+    markup = render("corpora", corpora=[view], pushes={"some-id": shown}, chosen=None, doubtful=None, free=5)
+    assert words in markup
+    assert ('href="https://hub/me/files"' in markup) == (state == "finished")
+    assert ('data-job="stop-push some-id"' in markup) == (state in ("queued", "starting", "running"))
 
 
 def test_a_push_is_shown_with_nothing_known() -> None:

@@ -12,6 +12,7 @@ from pipeline.data.report import Report
 from pipeline.files import read_json, write_json
 from pipeline.folders import Home
 from pipeline.jobs import requests
+from pipeline.jobs.state import job_state
 from pipeline.settings import Limits, Settings
 from pipeline.ui import corpus_setup, prepare_card
 from pipeline.ui.data_tab import DataTab
@@ -157,3 +158,52 @@ def test_the_samples_of_the_chosen_corpus_are_inspected(card: PrepareCard, home:
     assert "<img" not in found
     assert "window is 2" in card.inspect.inspect(None, "ready", "", "2", HERE)  # type: ignore[arg-type]
     assert "own word is" in card.inspect.inspect(None, "ready", "x" * 50, "", HERE)  # type: ignore[arg-type]
+
+
+def offer(card: PrepareCard, action: str, request: Any = HERE) -> dict[Any, Any]:
+    return card.push.offer(SimpleNamespace(value=action), request)  # type: ignore[arg-type]
+
+
+def test_a_push_is_offered_for_the_dataset_it_went_to_before(
+    settings: Settings, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_of_the_test")
+    card = built(settings)
+    assert offer(card, "offer ready")[card.push.repo] == "", "nobody knows whose it is"
+    card = built(Settings(home=settings.home, hub_repo="me/parrot"))
+    offered = offer(card, "offer ready")
+    assert (offered[card.push.corpus], offered[card.push.repo]) == ("ready", "me/ready")
+    card.push.push("ready", " me/files ", True, HERE)  # type: ignore[arg-type]
+    assert offer(card, "offer ready")[card.push.repo] == "me/files"
+    request = read_json(home.corpus("ready").push.request) or {}
+    assert (request["kind"], request["repo"], request["private"]) == ("push", "me/files", True)
+    assert press(card, "stop-push ready")[0] == ""
+    assert job_state(home.corpus("ready").push).state == "stopped"
+
+
+def test_any_other_press_and_any_other_person_closes_the_form(card: PrepareCard) -> None:
+    for action, request in (("show ready", HERE), ("offer ../..", HERE), ("offer", HERE), ("offer ready", AWAY)):
+        assert offer(card, action, request)[card.push.corpus] is None, action
+
+
+def test_who_is_not_the_owner_pushes_nothing_and_sees_no_push(
+    card: PrepareCard, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_of_the_test")
+    asked = card.push.push("ready", "me/files", False, AWAY)  # type: ignore[arg-type]
+    assert "is closed here" in asked[card.push.answer]
+    assert not home.corpus("ready").push.path.exists()
+    card.push.push("ready", "me/hidden", True, HERE)  # type: ignore[arg-type]
+    assert "is closed here" in press(card, "stop-push ready", request=AWAY)[0]
+    assert "me/hidden" in tick(card)[card.corpora]
+    assert "me/hidden" not in tick(card, request=AWAY)[card.corpora]
+
+
+def test_a_push_without_a_token_is_refused_in_the_form(
+    card: PrepareCard, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    asked = card.push.push("ready", "me/files", False, HERE)  # type: ignore[arg-type]
+    assert "HF_TOKEN is not set; set it to a token" in asked[card.push.answer]
+    assert card.push.form not in asked, "it stays open"
+    assert not home.corpus("ready").push.path.exists()

@@ -46,8 +46,9 @@ class Engine(Protocol):
         """
 
 
-def open_engine(name: str, workers: int) -> Engine:
-    """The engine `name` with at most `workers` tasks at a time. Starts nothing yet.
+def open_engine(name: str, workers: int, *, parts: str | None = None) -> Engine:
+    """The engine `name` with at most `workers` tasks at a time, which see the credentials for the address `parts`, if
+    they run on this machine. Starts nothing yet.
 
     Raises InputError when there is no such engine, or Ray is asked for and not installed.
     """
@@ -55,9 +56,9 @@ def open_engine(name: str, workers: int) -> Engine:
     if name == "local":
         from pipeline.data.engines.local import LocalEngine
 
-        return LocalEngine(workers)
+        return LocalEngine(workers, parts)
     if name == "ray":
         from pipeline.data.engines.cluster import ClusterEngine
 
-        return ClusterEngine(workers)
+        return ClusterEngine(workers, parts)
     raise InputError(f"engine is {name!r}; set it to one of {', '.join(ENGINES)}.")

@@ -36,9 +36,11 @@ ANSWERS_WITHIN_SECONDS = 10
 
 OF_ONE_MACHINE = frozenset(
     "PATH HOME USER SHELL TMPDIR VIRTUAL_ENV LD_LIBRARY_PATH PYTHONPATH XDG_CACHE_HOME "
+    "PIPELINE_HOME HF_HOME HF_HUB_CACHE HF_DATASETS_CACHE "
     "SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE RAY_ADDRESS RAY_AUTH_MODE RAY_AUTH_TOKEN_PATH".split()
 )
-"""What another machine has its own values of."""
+OF_ITS_HARDWARE = ("CUDA_", "NVIDIA_")
+"""What another machine has its own values of, by name and by beginning."""
 
 T = TypeVar("T")
 
@@ -46,12 +48,13 @@ T = TypeVar("T")
 class ClusterEngine:
     """At most `workers` Ray tasks at a time, one processor each."""
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, parts: str | None = None) -> None:
         if importlib.util.find_spec("ray") is None:
             raise InputError(
                 "engine is 'ray', and Ray is not installed; `pip install -r requirements-ray.txt`, or use local."
             )
         self._num_workers = workers
+        self._parts = parts
 
     def run(
         self,
@@ -65,7 +68,7 @@ class ClusterEngine:
         if left:
             if should_stop():
                 raise Stopped
-            with _connected(min(self._num_workers, len(left))) as ray:
+            with _connected(min(self._num_workers, len(left)), self._parts) as ray:
                 _run(ray, function, left, should_stop, self._num_workers)
 
 
@@ -112,12 +115,12 @@ def _wait_until_seen(is_seen: Callable[[], bool], should_stop: ShouldStop) -> No
 
 # ---- the connection ----
 @contextlib.contextmanager
-def _connected(num_workers: int) -> Iterator[Any]:
+def _connected(num_workers: int, parts: str | None) -> Iterator[Any]:
     """Ray, connected, and shut down at the end. Raises PipelineError when the cluster cannot be reached."""
     address = os.environ.get("RAY_ADDRESS")
     with _kept_sigterm():
         try:
-            ray = _join(address) if address else _start(num_workers)
+            ray = _join(address) if address else _start(num_workers, parts)
         except SystemExit as error:  # Ray's own handler of SIGTERM, in place while it starts
             raise Stopped from error
         except (OSError, RuntimeError, ValueError) as error:
@@ -135,8 +138,7 @@ def _join(address: str) -> Any:
         socket.create_connection((host.strip("[]"), int(port)), ANSWERS_WITHIN_SECONDS).close()
     import ray
 
-    environment = {name: value for name, value in child_environment().items() if name not in OF_ONE_MACHINE}
-    runtime = {"env_vars": {**environment, **thread_limits(1)}, "py_modules": [str(ROOT / "pipeline")]}
+    runtime = {"env_vars": {**for_other_machines(), **thread_limits(1)}, "py_modules": [str(ROOT / "pipeline")]}
     try:
         ray.init(address=address, log_to_driver=False, configure_logging=False, runtime_env=runtime)
     except BaseException:
@@ -145,7 +147,17 @@ def _join(address: str) -> Any:
     return ray
 
 
-def _start(num_workers: int) -> Any:
+def for_other_machines(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What of `environ` tasks on another machine are to see: no credentials, also not for the parts; it has its own."""
+    environment = child_environment(environ)
+    return {
+        name: value
+        for name, value in environment.items()
+        if name not in OF_ONE_MACHINE and not name.startswith(OF_ITS_HARDWARE)
+    }
+
+
+def _start(num_workers: int, parts: str | None) -> Any:
     """A Ray of our own. Its processes inherit the environment, so that is put in order while they start.
 
     When this process is killed, Ray's go with it; two idle helpers of Ray's take a minute to notice.
@@ -158,7 +170,7 @@ def _start(num_workers: int) -> Any:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": _own_token(),  # else it writes one into the home folder
     }
-    with _environment({**child_environment(), **thread_limits(1), **own}):
+    with _environment({**child_environment(address=parts), **thread_limits(1), **own}):
         import ray
 
         try:

@@ -34,8 +34,9 @@ T = TypeVar("T")
 class LocalEngine:
     """`workers` processes; 1 means this one."""
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, parts: str | None = None) -> None:
         self._num_workers = workers
+        self._parts = parts
 
     def run(
         self,
@@ -49,7 +50,7 @@ class LocalEngine:
         if self._num_workers == 1:
             _run_here(function, left, should_stop)
         else:
-            _run_in_workers(function, left, should_stop, min(self._num_workers, len(left)))
+            _run_in_workers(function, left, should_stop, min(self._num_workers, len(left)), self._parts)
 
 
 def _run_here(function: Work[T], left: Tasks[T], should_stop: ShouldStop) -> None:
@@ -61,8 +62,11 @@ def _run_here(function: Work[T], left: Tasks[T], should_stop: ShouldStop) -> Non
         left.returned(attempt)
 
 
-def _run_in_workers(function: Work[T], left: Tasks[T], should_stop: ShouldStop, num_workers: int) -> None:
-    threads = threads_per_worker(num_workers) if num_workers else 1
+def _run_in_workers(
+    function: Work[T], left: Tasks[T], should_stop: ShouldStop, num_workers: int, parts: str | None
+) -> None:
+    limits = thread_limits(threads_per_worker(num_workers) if num_workers else 1)
+    environment = {**child_environment(address=parts), **limits}
     idle: list[_Worker] = []
     busy: dict[Connection, tuple[_Worker, Attempt[T]]] = {}
     try:
@@ -71,7 +75,7 @@ def _run_in_workers(function: Work[T], left: Tasks[T], should_stop: ShouldStop, 
                 raise Stopped
             # ---- give: one task to each, so that a death costs one task ----
             while left and len(busy) < num_workers:
-                worker, attempt = idle.pop() if idle else _Worker(threads), left.take()
+                worker, attempt = idle.pop() if idle else _Worker(environment), left.take()
                 busy[worker.connection] = worker, attempt
                 worker.give(function, attempt.task)
             # ---- hear: an answer, or the end of the process ----
@@ -94,14 +98,14 @@ def _run_in_workers(function: Work[T], left: Tasks[T], should_stop: ShouldStop, 
 class _Worker:
     """One process, and our end of the socket to it. A socket of its own: what the function prints is no answer."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, environment: dict[str, str]) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "pipeline.data.engines.worker", str(theirs.fileno()), str(os.getpid())],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
-                env={**child_environment(), **thread_limits(threads)},
+                env=environment,
             )
         self.connection: Connection[Any, Any] = Connection(ours.detach())
 

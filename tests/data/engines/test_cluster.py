@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline.data.engines import Engine, never, open_engine
+from pipeline.data.engines import Engine, cluster, never, open_engine
 from pipeline.environment import ROOT, child_environment
 from pipeline.errors import InputError, PipelineError
 from tests.data.engines import toys
@@ -95,6 +95,29 @@ def test_ray_listens_on_the_loopback_and_sees_no_secret(
 
 
 @pytest.mark.slow
+def test_a_ray_of_our_own_sees_the_credentials_for_the_parts_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    for name in ("HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_KEY"):
+        monkeypatch.setenv(name, f"sesame of {name}")
+    run(open_engine("ray", 1, parts="s3://bucket/parts"), toys.tell, toys.toys(tmp_path, 1))
+    told = (tmp_path / "0.txt").read_text().splitlines()
+    assert [line for line in told if "sesame" in line] == ["AWS_SECRET_ACCESS_KEY=sesame of AWS_SECRET_ACCESS_KEY"]
+
+
+OF_HERE = (
+    "HOME HF_HOME HF_HUB_CACHE HF_DATASETS_CACHE PIPELINE_HOME CUDA_VISIBLE_DEVICES NVIDIA_VISIBLE_DEVICES".split()
+)
+
+
+def test_what_is_of_this_machine_is_not_sent_to_others() -> None:
+    sent = cluster.for_other_machines({**dict.fromkeys(OF_HERE, "/of/here"), "HF_ENDPOINT": "http://x", "LANG": "C"})
+    assert "/of/here" not in sent.values()
+    assert (sent["HF_ENDPOINT"], sent["LANG"]) == ("http://x", "C")
+
+
+@pytest.mark.slow
 def test_ray_ends_when_its_caller_is_killed(start_caller: StartCaller) -> None:
     caller, hanging = start_caller("ray")
     below = psutil.Process(caller.pid).children(recursive=True)
@@ -116,12 +139,12 @@ from ray import cloudpickle
 from pipeline.data.engines import open_engine
 from tests.data.engines import toys
 cloudpickle.register_pickle_by_value(toys)  # only the package is sent along, not the tests
-print(toys.run(open_engine("ray", 2), toys.tell, toys.toys(Path(sys.argv[1]), 2)))
+print(toys.run(open_engine("ray", 2, parts="s3://bucket/parts"), toys.tell, toys.toys(Path(sys.argv[1]), 2)))
 """
 
 
 @pytest.fixture
-def cluster() -> Iterator[dict[str, str]]:
+def cluster_address() -> Iterator[dict[str, str]]:
     """A Ray that somebody else started, from a folder where our package is not: what reaches it, as an environment."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -148,13 +171,14 @@ def cluster() -> Iterator[dict[str, str]]:
 
 
 @pytest.mark.slow
-def test_a_cluster_gets_the_package_and_no_secret(cluster: dict[str, str], tmp_path: Path) -> None:
-    port = int(cluster["RAY_ADDRESS"].partition(":")[2])
+def test_a_cluster_gets_the_package_and_no_secret(cluster_address: dict[str, str], tmp_path: Path) -> None:
+    port = int(cluster_address["RAY_ADDRESS"].partition(":")[2])
+    secrets = dict.fromkeys(("HF_TOKEN", "AWS_SECRET_ACCESS_KEY"), "sesame")
     wait_until(lambda: answers(port), 30, "the cluster does not start")
     done = subprocess.run(
         [sys.executable, "-c", JOINED, tmp_path],
         cwd=ROOT,
-        env={**child_environment(), **cluster, "HF_TOKEN": "sesame", "HF_ENDPOINT": "http://127.0.0.1:9"},
+        env={**child_environment(), **cluster_address, **secrets, "HF_ENDPOINT": "http://127.0.0.1:9"},
         capture_output=True,
         text=True,
         timeout=100,

@@ -155,6 +155,17 @@ def test_workers_see_no_secret_and_share_the_processors(
     assert os.environ["HF_TOKEN"] == "sesame", "this process keeps its own"
 
 
+@pytest.mark.slow
+def test_workers_see_the_credentials_for_the_parts_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_KEY"):
+        monkeypatch.setenv(name, f"sesame of {name}")
+    run(open_engine("local", 2, parts="s3://bucket/parts"), toys.tell, toys.toys(tmp_path, 2))
+    told = (tmp_path / "0.txt").read_text()
+    assert [line for line in told.splitlines() if "sesame" in line] == [
+        "AWS_SECRET_ACCESS_KEY=sesame of AWS_SECRET_ACCESS_KEY"
+    ]
+
+
 def test_polars_and_the_tokenizers_keep_to_their_threads() -> None:
     """Verified in a process, because both read the variables once; the control asks for three."""
     script = "import polars; print(polars.thread_pool_size())"

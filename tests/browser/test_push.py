@@ -1,0 +1,128 @@
+"""A corpus on its way to the Hub, as its owner sees it: asked for, seen after a reload and a crash, stopped, there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page as Tab
+from playwright.sync_api import expect
+
+from pipeline.folders import Home
+from tests.browser.conftest import DESK, PHONE, end_jobs, field, wait_for
+from tests.hub.corpora import CORPUS, prepare_corpus, project
+from tests.loopback_hub import LoopbackHub
+from tests.page import Page
+
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
+
+OpenTab = Callable[..., Tab]
+StartPage = Callable[..., Page]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    home = Home(tmp_path / "home")
+    prepare_corpus(home, project(tmp_path / "project"))
+    return home
+
+
+@pytest.fixture
+def hub() -> Iterator[LoopbackHub]:
+    with LoopbackHub() as started:
+        yield started
+
+
+@pytest.fixture
+def start(home: Home, hub: LoopbackHub, tmp_path: Path) -> Iterator[StartPage]:
+    pages = []
+
+    def start_page(**environment: str) -> Page:
+        pages.append(Page(home.path, **{**hub.environment(tmp_path, environment.pop("token", None)), **environment}))
+        pages[-1].start()
+        return pages[-1]
+
+    yield start_page
+    for page in pages:
+        page.kill()
+    end_jobs(home)
+
+
+def open_form(tab: Tab) -> None:
+    tab.locator(f"#corpora [data-job='offer {CORPUS}']").click()
+    expect(tab.locator("#push-form")).to_contain_text(f"Push {CORPUS} to the Hub")
+
+
+def test_a_corpus_is_pushed_and_seen_after_a_reload_and_a_crash(
+    start: StartPage, hub: LoopbackHub, open_tab: OpenTab
+) -> None:
+    hub.hang(on="PUT /_lfs", times=1)
+    page = start(token=hub.repos.token, PIPELINE_HUB_REPO="me/parrot")
+    tab = open_tab(page.url)
+    expect(tab.locator("#push-form")).to_be_hidden()
+    open_form(tab)
+    expect(field(tab, "push-repo")).to_have_value(f"me/{CORPUS}")
+    field(tab, "push-repo").fill("me/files")
+    tab.locator("#push-private input").check()
+    tab.locator("#push").click()
+    expect(tab.locator("#push-form")).to_be_hidden()
+    row = tab.locator(f"#corpora [data-push={CORPUS}]")
+    expect(row.locator(".pill")).to_have_text(re.compile("Uploading"))
+    expect(row).to_contain_text("Corpus code is whole: 90 files.")
+
+    # ---- it hangs, and neither a reload nor a crash of the page changes that ----
+    tab.reload()
+    expect(row.locator(".pill")).to_have_text(re.compile("Uploading"))
+    tab.locator(f"#corpora [data-job='ask {CORPUS}']").click()
+    tab.locator(f"#corpora [data-job='delete {CORPUS}']").click()
+    expect(tab.locator("#prepare-answer")).to_contain_text("code is being pushed; stop that first")
+    page.kill()
+    page.start()
+    tab.reload()
+    expect(row.locator(".pill")).to_have_text(re.compile("Uploading"))
+    row.locator(f"[data-job='stop-push {CORPUS}']").click()
+    expect(row.locator(".pill")).to_have_text(re.compile("Stopped"))
+    assert hub.commits("datasets/me/files")[1:] == []
+
+    # ---- asked for again it arrives ----
+    open_form(tab)
+    expect(field(tab, "push-repo")).to_have_value("me/files")
+    tab.locator("#push").click()
+    expect(row.locator(".pill")).to_have_text(re.compile("Pushed"))
+    expect(row.locator("a")).to_have_attribute("href", f"{hub.url}/datasets/me/files")
+    assert "README.md" in hub.commits("datasets/me/files")[-1].files
+    assert hub.repos.private == {"datasets/me/files"}
+
+
+def test_what_is_refused_is_one_sentence_where_it_was_asked(
+    start: StartPage, hub: LoopbackHub, home: Home, open_tab: OpenTab
+) -> None:
+    hub.edit("datasets/me/files", "README.md", "precious")
+    tab = open_tab(start(token=hub.repos.token).url)
+    open_form(tab)
+    expect(field(tab, "push-repo")).to_have_value("")
+    field(tab, "push-repo").fill("<b>files</b>")
+    tab.locator("#push").click()
+    expect(tab.locator("#push-answer .notice")).to_contain_text("write it as owner/name")
+    field(tab, "push-repo").fill("me/files")
+    field(tab, "push-repo").press("Enter")
+    refused = tab.locator(f"#corpora [data-push={CORPUS}] .notice")
+    expect(refused).to_contain_text("Not pushed to me/files: Dataset me/files holds README.md")
+    assert [commit.title for commit in hub.commits("datasets/me/files")] == ["Update README.md"]
+
+
+@pytest.mark.parametrize("screen", [DESK, PHONE], ids=["desk", "phone"])
+def test_without_a_token_it_says_what_to_set(
+    start: StartPage, home: Home, open_tab: OpenTab, screen: dict[str, int]
+) -> None:
+    tab = open_tab(start().url, viewport=screen)
+    open_form(tab)
+    field(tab, "push-repo").fill("me/files")
+    tab.locator("#push").click()
+    expect(tab.locator("#push-answer .notice")).to_contain_text("HF_TOKEN is not set; set it to a token")
+    assert tab.evaluate("document.documentElement.scrollWidth") <= screen["width"]
+    tab.locator("#cancel-push").click()
+    expect(tab.locator("#push-form")).to_be_hidden()
+    wait_for(tab, "no push", lambda: not home.corpus(CORPUS).push.path.exists())

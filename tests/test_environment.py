@@ -1,0 +1,46 @@
+"""What a process of ours sees of the environment: no token, and credentials of a bucket only where it is used."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.environment import child_environment, without_credentials
+
+SECRETS = {
+    "HF_TOKEN": "of-the-hub",
+    "PIPELINE_OWNER_KEY": "of-the-page",
+    "AWS_SECRET_ACCESS_KEY": "of-amazon",
+    "FSSPEC_S3_SECRET": "of-amazon-too",
+    "GOOGLE_APPLICATION_CREDENTIALS": "/of/google.json",
+    "AZURE_STORAGE_KEY": "of-microsoft",
+    "FSSPEC_FTP_PASSWORD": "of-a-server",
+}
+
+
+def seen(address: str | None) -> set[str]:
+    return set(child_environment({**SECRETS, "PATH": "/bin"}, address=address)) & set(SECRETS)
+
+
+@pytest.mark.parametrize("address", [None, "/mnt/shared", "parts", "file:///mnt/shared", "memory://parts"])
+def test_no_secret_is_seen_where_no_address_needs_one(address: str | None) -> None:
+    assert seen(address) == set()
+
+
+@pytest.mark.parametrize(
+    ("address", "names"),
+    [
+        ("s3://bucket/parts", {"AWS_SECRET_ACCESS_KEY", "FSSPEC_S3_SECRET"}),
+        ("simplecache::s3://bucket/parts", {"AWS_SECRET_ACCESS_KEY", "FSSPEC_S3_SECRET"}),
+        ("gs://bucket/parts", {"GOOGLE_APPLICATION_CREDENTIALS"}),
+        ("abfs://container@account.dfs.core.windows.net/parts", {"AZURE_STORAGE_KEY"}),
+        ("ftp://host/parts", {"FSSPEC_FTP_PASSWORD"}),
+        ("hf://buckets/me/parts", set()),
+    ],
+)
+def test_an_address_brings_the_credentials_of_its_own_kind_alone(address: str, names: set[str]) -> None:
+    assert seen(address) == names
+
+
+def test_a_credential_is_taken_out_of_a_text_and_named() -> None:
+    told = without_credentials("the key of-amazon is not known at us", {**SECRETS, "AWS_REGION": "us"})
+    assert told == "the key [AWS_SECRET_ACCESS_KEY] is not known at us"
