@@ -21,7 +21,7 @@ from pipeline.training.run import Run, open_run
 from pipeline.training.sample import write_sample
 from pipeline.training.saver import Saver
 from pipeline.training.session import Session, open_session
-from pipeline.training.step import accumulate
+from pipeline.training.step import accumulate, in_memory
 
 MOST_ROLLBACKS = 3
 """A run that diverges more often needs another learning rate, not other windows."""
@@ -62,6 +62,17 @@ def _train(
     run, training = session.run, session.run.config.training
     accelerator, model, optimizer, schedule = session.accelerator, session.model, session.optimizer, session.schedule
     training_seconds = 0.0
+
+    def validation_loss() -> float | None:
+        return evaluate(
+            model,
+            session.validation_windows,
+            accelerator=accelerator,
+            num_windows=training.eval_windows,
+            batch_size=session.micro_batch_size,
+            should_stop=stop_sign,
+        )
+
     for step in range(start, training.max_steps + 1):
         is_trained = step > start  # the first pass trains nothing: it evaluates what there is to begin with
         row: dict[str, float] = {}
@@ -97,14 +108,7 @@ def _train(
         # ---- evaluate ----
         if is_evaluation and not stopping and step not in evaluated:
             record.say(f"evaluating at step {step}", message="evaluating")
-            eval_loss = evaluate(
-                model,
-                session.validation_windows,
-                accelerator=accelerator,
-                num_windows=training.eval_windows,
-                batch_size=session.micro_batch_size,
-                should_stop=stop_sign,
-            )
+            eval_loss = in_memory(session, step, validation_loss, record.say)
             if eval_loss is None:
                 stopping = True
             else:

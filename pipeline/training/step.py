@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from pipeline.training.loss import token_losses
 from pipeline.training.session import Session
 from pipeline.training.state import random_state, set_random_state
 
+T = TypeVar("T")
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "could not allocate")
 """What torch and oneDNN say on a CPU; on CUDA the type tells."""
 
@@ -24,31 +26,45 @@ def accumulate(
     the plain and the weighted loss, of this process. None when `should_stop` said so between two micro-batches: then
     there are no gradients, and the random generators are as they were.
 
-    When memory runs out, the step begins again with micro-batches of half the size; `say` is told. Raises ResourceError
-    where that is not possible.
+    When memory runs out, the step begins again (see `in_memory`).
     """
     device = session.accelerator.device
     random = random_state(device)
-    while True:
-        out_of_memory: str | None = None
-        try:
-            totals = _passes(session, step, should_stop)
-            if totals is not None:
-                return totals
-        except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
-                raise
-            out_of_memory = str(error).splitlines()[0] if str(error) else "MemoryError"
-        # Behind the except: inside, the traceback still holds what has to be freed.
+
+    def passes() -> Tensor | None:
         session.optimizer.zero_grad()
         set_random_state(random, device)
-        if out_of_memory is None:
-            return None
-        _halve(session, out_of_memory)
+        return _passes(session, step, should_stop)
+
+    totals = in_memory(session, step, passes, say)
+    if totals is None:
+        session.optimizer.zero_grad()
+        set_random_state(random, device)
+    return totals
+
+
+def in_memory(session: Session, step: int, work: Callable[[], T], say: Callable[[str], None]) -> T:
+    """What `work` returns. When memory runs out it is begun again, with micro-batches of half the size; `say` is told.
+    Raises ResourceError where that is not possible.
+    """
+    while True:
+        try:
+            return work()
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            why = str(error).partition("\n")[0] or "MemoryError"
+        # Behind the except: inside, the traceback still holds what has to be freed.
+        _halve(session, why)
         say(
-            f"out of memory at step {step} ({out_of_memory}): micro-batches of {session.micro_batch_size} windows from "
-            f"here on, the global batch stays {session.run.config.training.batch_size}"
+            f"out of memory at step {step} ({why}): micro-batches of {session.micro_batch_size} windows from here on, "
+            f"the global batch stays {session.run.config.training.batch_size}"
         )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    words = str(error).lower()
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(part in words for part in OUT_OF_MEMORY)
 
 
 def _passes(session: Session, step: int, should_stop: Callable[[], bool]) -> Tensor | None:
@@ -83,8 +99,3 @@ def _halve(session: Session, why: str) -> None:
     raise ResourceError(
         f"Run {session.run.folder.id} ran out of memory with micro-batches of {size} window(s) ({why}); {remedy}."
     )
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    words = str(error).lower()
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(part in words for part in OUT_OF_MEMORY)
