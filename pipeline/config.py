@@ -19,6 +19,8 @@ MATCHES = ("substring", "identifier", "import")
 MODULE_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 ENGINES = ("local", "ray")
 SCHEDULES = ("linear", "cosine", "flat")
+TRACKERS = {"tensorboard": "tensorboard", "trackio": "trackio", "wandb": "wandb"}
+"""Name of a tracker -> what installs it."""
 COURSE_KEYWORDS = ("pandas", "sklearn", "matplotlib", "seaborn")
 DEFAULT_CORPUS = "installed"
 """Id of the corpus that the page and the commands make and use unless told otherwise."""
@@ -224,6 +226,8 @@ class TrainingConfig:
     """When a loss is no number: `stop`, or `roll_back` to the newest checkpoint and go on with other windows."""
     precision: str = "auto"
     """`auto`, `fp32`, `bf16` or `fp16`; auto measures what this machine does well."""
+    trackers: tuple[str, ...] = ()
+    """Where the metrics go beside the run's folder: `tensorboard`, `trackio`, `wandb`."""
     device: str = "auto"
     """`auto` takes CUDA if there is one; `cpu` never does."""
 
@@ -287,6 +291,9 @@ class TrainingConfig:
             self.precision,
             "choose auto, fp32, bf16 or fp16",
         )
+        object.__setattr__(self, "trackers", tuple(self.trackers))
+        for tracker in self.trackers:
+            require(tracker in TRACKERS, "trackers", tracker, f"choose from {', '.join(TRACKERS)}")
         require(self.device in ("auto", "cpu"), "device", self.device, "choose auto or cpu")
 
 

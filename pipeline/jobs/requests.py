@@ -12,10 +12,11 @@ import secrets
 import shutil
 import time
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipeline.config import DataConfig, Workforce
+from pipeline.config import TRACKERS, DataConfig, Workforce
 from pipeline.errors import BusyError, InputError, require
 from pipeline.files import locked, read_json, readable_json, write_json
 from pipeline.folders import CorpusFolder, Home, JobFolder, RunFolder, check_id
@@ -204,7 +205,7 @@ def _check_training(home: Home, corpus: str, preset: str, recipe: str, changes: 
             )
         # Its size is not known before it is there; a large one lets every other value be checked.
         manifest = {"vocab_size": PRESETS[preset].vocab_size, "tokens_train": 10**9}
-    run_config(
+    config = run_config(
         corpus=corpus,
         preset=preset,
         recipe=recipe,
@@ -212,6 +213,8 @@ def _check_training(home: Home, corpus: str, preset: str, recipe: str, changes: 
         train_tokens=manifest["tokens_train"],
         changes=changes,
     )
+    for tracker in config.training.trackers:
+        require(find_spec(tracker) is not None, "trackers", tracker, f"install it: `pip install {TRACKERS[tracker]}`")
 
 
 def _refuse_second(home: Home) -> None:

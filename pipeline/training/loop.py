@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import closing
 from typing import Any
 
 from pipeline.errors import DivergedError
@@ -42,7 +43,7 @@ def train(folder: RunFolder, request: dict[str, Any], job: Job | None) -> None:
     record.say(f"run {folder.id}: {session}", device=session.accelerator.device.type, precision=session.precision.name)
     if run.config.training.loss == "weighted":
         record.say(str(session.key_tokens), key_tokens=session.key_tokens.to_list())
-    with Saver(session, record) as saver:
+    with closing(record), Saver(session, record) as saver:
         start, evaluated = _go_on(session, record)
         while True:
             try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from pipeline.files import append_line, read_lines, write_text
 from pipeline.folders import RunFolder
 from pipeline.job import Job
 from pipeline.prompts import Prompt
+from pipeline.training.trackers import Trackers
 
 STATUS_EVERY_SECONDS = 2.0
 SHOWN = ("train_loss", "eval_loss", "perplexity", "tokens_per_second", "eta_seconds")
@@ -28,6 +30,7 @@ class Record:
     def __init__(self, folder: RunFolder, job: Job | None, config: RunConfig) -> None:
         self._folder = folder
         self._job = job
+        self._trackers = Trackers.open(folder, config, self.say) if job else None
         self._max_steps = config.training.max_steps
         self._tokens_per_step = config.training.batch_size * config.model.window
         self._pace = Pace()
@@ -69,18 +72,19 @@ class Record:
         if self._pace.tokens_per_second is not None and "train_loss" in measured:
             measured["tokens_per_second"] = self._pace.tokens_per_second
         seconds = time.monotonic() - self._started
-        append_line(
-            self._folder.metrics,
-            {"step": step, "tokens": step * self._tokens_per_step, "seconds": round(seconds, 3), **measured},
-        )
+        self._log(step, seconds, measured)
         print(self._line(step, measured), flush=True)
         self._write_status(step, **{name: measured[name] for name in SHOWN if name in measured})
 
     def rolled_back(self, step: int, lost_step: int) -> None:
         """The run diverged at `lost_step`, and goes on from `step`."""
         if self._job is not None:
-            row = {"step": step, "tokens": step * self._tokens_per_step, "rolled_back_from": lost_step}
-            append_line(self._folder.metrics, {**row, "seconds": round(time.monotonic() - self._started, 3)})
+            self._log(step, time.monotonic() - self._started, {"rolled_back_from": lost_step})
+
+    def close(self) -> None:
+        """No row comes any more."""
+        if self._trackers is not None:
+            self._trackers.close()
 
     def sample(self, step: int, prompt: Prompt, text: str) -> None:
         """What the model makes of `prompt` at this step."""
@@ -89,6 +93,10 @@ class Record:
         row = {"step": step, "prompt_name": prompt.name, "prompt": prompt.text, "text": text, "time": time.time()}
         append_line(self._folder.samples, row)
         print(f"{prompt.name} -> {text!r}", flush=True)
+
+    def _log(self, step: int, seconds: float, measured: Mapping[str, float]) -> None:
+        assert self._trackers is not None
+        self._trackers.log(step, {"tokens": step * self._tokens_per_step, "seconds": round(seconds, 3), **measured})
 
     def _write_status(self, step: int, **facts: Any) -> None:
         assert self._job is not None

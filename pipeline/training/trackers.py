@@ -1,0 +1,103 @@
+"""Where a run's metrics go, all of it through Accelerate's trackers: the run folder always, others by option.
+
+Trouble with another tracker is said once and costs that tracker; training goes on. Trouble with the run folder is the
+run's own: it is raised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker
+
+from pipeline.config import RunConfig
+from pipeline.files import append_line
+from pipeline.folders import RunFolder
+
+PROJECT = "codeparrot-studio"
+
+
+class RunFolderTracker(GeneralTracker):
+    """metrics.jsonl, which the page and the command line read."""
+
+    name = "run folder"
+    requires_logging_directory = False
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    @property
+    def tracker(self) -> Path:
+        return self._path
+
+    def log(self, values: dict[str, Any], step: int | None = None, **_: Any) -> None:
+        append_line(self._path, {"step": step, **values})
+
+
+class Trackers:
+    def __init__(self, own: GeneralTracker, others: list[GeneralTracker], say: Callable[[str], None]) -> None:
+        self._own = own
+        self._others = others
+        self._say = say
+
+    @classmethod
+    def open(cls, folder: RunFolder, config: RunConfig, say: Callable[[str], None]) -> Trackers:
+        """Those of `config`, begun. One that cannot be is said to be so and left out."""
+        trackers = cls(RunFolderTracker(folder.metrics), [], say)
+        facts = _flat(config.to_dict())
+        for name in config.training.trackers:
+            tracker = _new(name, folder)
+            if trackers._tried(tracker, lambda tracker=tracker: _begin(tracker, facts)):  # type: ignore[misc]
+                trackers._others.append(tracker)
+        return trackers
+
+    def log(self, step: int, values: Mapping[str, Any]) -> None:
+        """One row."""
+        self._own.log(dict(values), step=step)
+        numbers = {name: value for name, value in values.items() if value is not None}
+        self._others = [
+            tracker
+            for tracker in self._others
+            if self._tried(tracker, lambda tracker=tracker: tracker.log(numbers, step=step))  # type: ignore[misc]
+        ]
+
+    def close(self) -> None:
+        for tracker in self._others:
+            self._tried(tracker, tracker.finish)
+
+    def _tried(self, tracker: GeneralTracker, work: Callable[[], object]) -> bool:
+        try:
+            work()
+        except Exception as error:  # of somebody else's library and service: whatever it is, it is not the run's
+            self._say(f"{tracker.name} is left out from here on ({type(error).__name__}: {error})")
+            return False
+        return True
+
+
+def _new(name: str, folder: RunFolder) -> GeneralTracker:
+    kind = LOGGER_TYPE_TO_CLASS[name]
+    if name == "tensorboard":
+        return kind(folder.path.name, logging_dir=folder.path.parent.parent / "tensorboard")
+    if name == "wandb":
+        return kind(PROJECT, name=folder.id, dir=str(folder.path), mode="offline")  # the trainer has no key
+    return kind(PROJECT, name=folder.id)
+
+
+def _begin(tracker: GeneralTracker, facts: dict[str, Any]) -> None:
+    tracker.start()
+    tracker.store_init_configuration(facts)
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as one level of text, numbers and truth values."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{prefix}{name}/")
+        else:
+            plain = isinstance(value, (str, int, float, bool))
+            found[prefix + name] = value if plain else str(value)
+    return found
