@@ -86,6 +86,7 @@ def test_a_repeated_request_id_returns_the_first_answer(settings: Settings, home
         ({"run_id": "../etc"}, ["run id", "'../etc'"]),
         ({"changes": {"learning_rate": 0}}, ["learning_rate", "0.0", "above 0"]),
         ({"changes": {"n_emb": 8}}, ["n_emb", "n_embd"]),
+        ({"changes": {"trackers": "wandb"}}, ["trackers", "wandb", "pip install wandb"]),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_written(
