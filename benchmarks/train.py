@@ -1,0 +1,237 @@
+"""How much faster than the course's loop ours trains, and how much sooner it is as good: `python -m benchmarks.train`.
+
+The course's loop is `course_loop.py`; ours is `pipeline.training.loop.train`, as every run calls it. Both read the same
+windows, made from the Python source of the installed packages; each side in a process of its own, in turn, in one call.
+
+    speed      `small` (6 x 384, vocabulary 16,384), tokens per second, and peak memory; memory at 50,000 tokens too
+    quality    `tiny`: validation loss of the course's loop after T seconds, the best of three learning rates, and of the
+               recipe `fast` after a fifth of them
+    overhead   what rows, status and checkpoints cost of a step; how long a checkpoint of 124 M parameters stops training
+    cuda       where there is one: tokens per second of `course`, its share of the bf16 peak, and the course's loop
+
+`--quick` measures speed alone. The last line is one JSON object with the ratios.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parents[1])  # this folder has a tokenize.py, which is not Python's own
+
+import argparse
+import contextlib
+import json
+import multiprocessing
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from benchmarks import training_sides as sides
+from benchmarks.course_loop import Curve
+from pipeline.config import DataConfig
+from pipeline.folders import CorpusFolder, Home
+
+T = TypeVar("T")
+GOAL_SPEED, GOAL_SPEED_WITHOUT_BF16 = 2.0, 1.1
+GOAL_MEMORY, GOAL_MEMORY_50K = 1.0, 0.5
+GOAL_QUALITY = 5.0
+GOAL_OVERHEAD, GOAL_STALL_SECONDS = 0.03, 1.0
+GOAL_PEAK_SHARE, SUSTAINED_SECONDS = 0.45, 300.0
+COURSE_RATES = (5e-4, 1e-3, 2e-3)
+PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L4": 121e12, "A10": 125e12}
+"""Dense bf16 FLOP per second, as their makers say."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="speed alone, in less than a minute")
+    parser.add_argument("--seconds", type=float, default=300.0, help="T of the comparison of quality")
+    parser.add_argument("--rounds", type=int, default=3, help="of the comparison of speed")
+    arguments = parser.parse_args()
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    from pipeline.training.__main__ import ENVIRONMENT
+
+    os.environ.update(ENVIRONMENT)
+    import pipeline.training.loop  # noqa: F401 - imports are not timed, and the sides share them
+
+    checks: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as name:
+        bench = Bench(Path(name))
+        if arguments.quick:
+            checks += bench.speed(rounds=1, batch_size=sides.BATCH // 2)
+        else:
+            checks += bench.speed(rounds=arguments.rounds, batch_size=sides.BATCH)
+            checks += bench.large_vocabulary()
+            checks += bench.quality(arguments.seconds)
+            checks += bench.overhead()
+            checks += bench.cuda()
+    print(json.dumps(verdict(checks)))
+    return 0
+
+
+def verdict(checks: list[dict[str, Any]]) -> dict[str, Any]:
+    """The line that programs read. The first check is the main claim."""
+    first = checks[0]
+    return {
+        "ratio": first["ratio"],
+        "goal": first["goal"],
+        "ok": all(check["ok"] for check in checks),
+        "checks": checks,
+    }
+
+
+def check(name: str, ratio: float, goal: float, *, at_most: bool = False) -> dict[str, Any]:
+    is_ok = ratio <= goal if at_most else ratio >= goal
+    return {"name": name, "ratio": round(ratio, 4 if at_most else 2), "goal": goal, "ok": is_ok}
+
+
+class Bench:
+    """The corpora that both sides read, and the comparisons."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._numbers = iter(range(1_000))
+
+    # ---- speed and memory ----
+    def speed(self, *, rounds: int, batch_size: int) -> list[dict[str, Any]]:
+        """`batch_size`: windows per optimizer step."""
+        corpus = self._small()
+        found: dict[str, list[dict[str, float]]] = {"course": [], "ours": []}
+        for _ in range(rounds):
+            found["course"].append(apart(sides.course_speed, corpus, "small", None, batch_size=batch_size))
+            found["ours"].append(
+                apart(sides.our_speed, corpus, "small", {"batch_size": batch_size}, next(self._numbers))
+            )
+            for side, rows in found.items():
+                row = rows[-1]
+                print(f"{side:8} {row['tokens_per_second']:8.0f} tokens/s, peak {row['peak_mb']:6.0f} MB", flush=True)
+        ratios = [
+            ours["tokens_per_second"] / course["tokens_per_second"]
+            for ours, course in zip(found["ours"], found["course"], strict=True)
+        ]
+        memory = min(row["peak_mb"] for row in found["ours"]) / min(row["peak_mb"] for row in found["course"])
+        has_bf16 = found["ours"][0]["bf16"]
+        print(f"ratios {', '.join(f'{ratio:.2f}' for ratio in ratios)}; {'bf16' if has_bf16 else 'no bf16 here: fp32'}")
+        name = "tokens per second / the course's" + ("" if has_bf16 else " (no bf16 on this CPU)")
+        return [
+            check(name, statistics.median(ratios), GOAL_SPEED if has_bf16 else GOAL_SPEED_WITHOUT_BF16),
+            check("peak memory / the course's", memory, GOAL_MEMORY, at_most=True),
+        ]
+
+    def large_vocabulary(self) -> list[dict[str, Any]]:
+        corpus = self._small()
+        course = apart(sides.course_speed, corpus, "small", 50_000)
+        ours = apart(sides.our_speed, corpus, "small", {"vocab_size": 50_000}, next(self._numbers))
+        print(f"vocabulary 50,000: peak {ours['peak_mb']:.0f} MB, the course's {course['peak_mb']:.0f} MB", flush=True)
+        ratio = ours["peak_mb"] / course["peak_mb"]
+        return [check("peak memory / the course's, vocabulary 50,000", ratio, GOAL_MEMORY_50K, at_most=True)]
+
+    # ---- time to quality ----
+    def quality(self, seconds: float) -> list[dict[str, Any]]:
+        corpus = prepared(self._folder, "tiny", vocab_size=4_096)
+        curves = {rate: apart(sides.course_quality, corpus, rate, seconds) for rate in COURSE_RATES}
+        for rate, curve in curves.items():
+            print(f"course, rate {rate:g}: {drawn(curve)}", flush=True)
+        course = min(curves.values(), key=lambda curve: curve[-1][1])
+        step_seconds = apart(sides.our_speed, corpus, "tiny", {"recipe": "fast"}, next(self._numbers))["step_seconds"]
+        num_steps = int(seconds / GOAL_QUALITY / step_seconds)
+        ours = apart(sides.our_quality, corpus, num_steps, next(self._numbers))
+        print(f"ours, {num_steps} steps: {drawn(ours)}", flush=True)
+        reached = next((at for at, loss in ours if loss <= course[-1][1]), None)
+        print(
+            f"the course's {course[-1][1]:.3f} after {course[-1][0]:.0f} s; ours {ours[-1][1]:.3f} after {ours[-1][0]:.0f} s"
+        )
+        return [
+            check(
+                "seconds to the course's loss, times fewer", course[-1][0] / reached if reached else 0.0, GOAL_QUALITY
+            )
+        ]
+
+    # ---- what is not training ----
+    def overhead(self) -> list[dict[str, Any]]:
+        corpus = prepared(self._folder, "tiny", vocab_size=4_096)
+        share = apart(sides.our_overhead, corpus, next(self._numbers))
+        stall = apart(sides.our_stall, corpus, next(self._numbers))
+        print(
+            f"rows, status and checkpoints: {share:.2%} of a step; a checkpoint of 124 M stops it {stall:.2f} s",
+            flush=True,
+        )
+        return [
+            check("rows, status and checkpoints, share of a step", share, GOAL_OVERHEAD, at_most=True),
+            check("seconds that a checkpoint of 124 M stops training", stall, GOAL_STALL_SECONDS, at_most=True),
+        ]
+
+    # ---- CUDA ----
+    def cuda(self) -> list[dict[str, Any]]:
+        """In processes of their own, as this one must not begin CUDA before it forks."""
+        name = apart(sides.gpu_name)
+        if name is None:
+            print("no CUDA here: that row stays open", flush=True)
+            return []
+        corpus = self._small()
+        changes = {"vocab_size": 50_000, "batch_size": 256}
+        course = apart(sides.course_speed, corpus, "course", 50_000, on_cuda=True)
+        short = apart(sides.our_speed, corpus, "course", changes, next(self._numbers), on_cuda=True)
+        num_steps = max(20, int(SUSTAINED_SECONDS / short["step_seconds"]))
+        ours = apart(sides.our_speed, corpus, "course", changes, next(self._numbers), num_steps=num_steps, on_cuda=True)
+        peak = next((flops for part, flops in PEAKS.items() if part in name), None)
+        share = ours["flops_per_token"] * ours["tokens_per_second"] / peak if peak else 0.0
+        print(
+            f"{name}: {ours['tokens_per_second']:,.0f} tokens/s over {num_steps} steps, {share:.0%} of the bf16 peak; "
+            f"the course's loop {course['tokens_per_second']:,.0f}",
+            flush=True,
+        )
+        ratio = ours["tokens_per_second"] / course["tokens_per_second"]
+        return [
+            check("tokens per second / the course's, CUDA", ratio, GOAL_SPEED),
+            check("share of the bf16 peak", share, GOAL_PEAK_SHARE),
+        ]
+
+    def _small(self) -> CorpusFolder:
+        return prepared(self._folder, "small", vocab_size=16_384, max_files=400)
+
+
+def apart(work: Callable[..., T], *arguments: Any, **options: Any) -> T:
+    """What `work` returns in a process of its own, forked, so that imports are shared and memory is not."""
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_send, args=(sender, work, arguments, options))
+    process.start()
+    sender.close()
+    try:
+        found = receiver.recv()
+    except EOFError:
+        process.join()
+        raise RuntimeError(f"{work.__name__} ended with status {process.exitcode}") from None
+    process.join()
+    return found
+
+
+def _send(sender: Any, work: Callable[..., Any], arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
+    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):  # a run's log
+        found = work(*arguments, **options)
+    sender.send(found)
+
+
+def prepared(folder: Path, name: str, *, vocab_size: int, max_files: int | None = None) -> CorpusFolder:
+    """The corpus `name` below `folder`, made from the installed packages unless it is there."""
+    corpus = Home(folder).corpus(name)
+    if not corpus.is_ready:
+        corpus.path.mkdir(parents=True)
+        config = DataConfig(vocab_size=vocab_size, max_files=max_files)
+        started = time.perf_counter()
+        apart(sides.prepare_corpus, corpus, config)
+        print(f"corpus {name}: {time.perf_counter() - started:.0f} s", flush=True)
+    return corpus
+
+
+def drawn(curve: Curve) -> str:
+    return ", ".join(f"{loss:.3f} after {at:.0f} s" for at, loss in curve)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,235 @@
+"""Both sides of the comparisons of train.py, each to be called in a process of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import time
+from itertools import islice, pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from benchmarks.course_loop import Curve, Setup, curve, train, validation_loss
+from pipeline.config import DataConfig
+from pipeline.data.corpus import Corpus
+from pipeline.data.prepare import prepare
+from pipeline.files import read_json, read_lines, write_json
+from pipeline.folders import CorpusFolder, Home, RunFolder
+from pipeline.job import Job
+from pipeline.recipes import PRESETS
+from pipeline.training import checkpoints
+from pipeline.training.loop import train as train_ours
+from pipeline.training.loss import KeyTokens
+from pipeline.training.machine import use_all_cores
+from pipeline.training.record import Record
+from pipeline.training.run import open_run
+from pipeline.training.saver import Saver
+from pipeline.training.session import open_session
+from pipeline.training.step import accumulate
+
+WINDOW = 128
+BATCH = 32
+WARM_UP, TIMED = 1, 2
+"""Steps that are not timed, and that are."""
+VALIDATION_WINDOWS = 256
+POINTS = 6
+"""Evaluations of a curve."""
+
+
+def prepare_corpus(folder: CorpusFolder, config: DataConfig) -> None:
+    write_json(folder.request, {"request_id": "benchmark", "config": dataclasses.asdict(config)})
+    with Job(folder) as job:
+        prepare(job, config)
+
+
+def gpu_name() -> str | None:
+    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+
+
+# ---- the course's ----
+def course_setup(folder: CorpusFolder, preset: str, vocab_size: int | None, **changes: Any) -> Setup:
+    corpus, size = Corpus.open(folder), PRESETS[preset]
+    train_windows = corpus.windows("train", WINDOW)
+    tokenizer = AutoTokenizer.from_pretrained(corpus.tokenizer_path)
+    shape = {name: getattr(size, name) for name in ("n_layer", "n_embd", "n_head", "n_positions")}
+    return Setup(
+        shape={**shape, "vocab_size": vocab_size or corpus.vocab_size},
+        train=train_windows.take(np.arange(len(train_windows))),
+        validation=validation_windows(folder),
+        end_of_text=corpus.eos_id,
+        key_token_ids=KeyTokens.find(tokenizer, ("plt", "pd", "sk", "fit", "predict")).ids,
+        **changes,
+    )
+
+
+def validation_windows(folder: CorpusFolder) -> np.ndarray:
+    """int64[windows, time]: the same for both sides."""
+    windows = Corpus.open(folder).windows("validation", WINDOW)
+    count = min(VALIDATION_WINDOWS, len(windows))
+    return windows.take(np.arange(count) * len(windows) // count)
+
+
+def course_speed(
+    folder: CorpusFolder, preset: str, vocab_size: int | None, *, batch_size: int = BATCH, on_cuda: bool = False
+) -> dict[str, float]:
+    use_all_cores()
+    accumulation = 8 if on_cuda else 1
+    changes = {"micro_batch_size": batch_size, "accumulation": accumulation}
+    setup = course_setup(folder, preset, vocab_size, num_steps=100, warmup_steps=10, **changes)
+    with peak() as memory:
+        steps = list(islice(train(setup, cpu=not on_cuda), WARM_UP + TIMED))
+    seconds = (steps[-1].seconds - steps[WARM_UP - 1].seconds) / TIMED
+    tokens = setup.micro_batch_size * accumulation * WINDOW
+    return {"tokens_per_second": tokens / seconds, "step_seconds": seconds, "peak_mb": memory.megabytes}
+
+
+def course_quality(folder: CorpusFolder, rate: float, seconds: float) -> Curve:
+    use_all_cores()
+    step_seconds = course_speed(folder, "tiny", None)["step_seconds"]
+    num_steps = int(seconds / step_seconds)  # so that its rate is near 0 when the time is over
+    setup = course_setup(
+        folder, "tiny", None, learning_rate=rate, num_steps=num_steps, warmup_steps=max(1, num_steps // 10)
+    )
+    return curve(
+        train(setup),
+        seconds=seconds,
+        measure=lambda model: validation_loss(model, setup.validation),
+        every=seconds / POINTS,
+    )
+
+
+# ---- ours ----
+def our_run(folder: CorpusFolder, number: int, preset: str, recipe: str, changes: dict[str, Any]) -> RunFolder:
+    """Asked for, not started."""
+    run = Home(folder.path.parent.parent).run(f"run-{number}")
+    request = {"request_id": run.id, "corpus": folder.id, "preset": preset, "recipe": recipe, "changes": changes}
+    write_json(run.request, request)
+    return run
+
+
+def our_speed(
+    folder: CorpusFolder,
+    preset: str,
+    changes: dict[str, Any],
+    number: int,
+    *,
+    num_steps: int = WARM_UP + TIMED,
+    on_cuda: bool = False,
+) -> dict[str, float]:
+    recipe = changes.get("recipe", "accelerate")
+    intervals = {"eval_every_steps": 10**6, "eval_windows": 8, "checkpoint_every_steps": 10**6, "log_every_steps": 1}
+    steps = {"max_steps": num_steps + 1, "warmup_steps": 1}
+    others = {name: value for name, value in changes.items() if name != "recipe"}
+    device = {} if on_cuda else {"device": "cpu"}
+    run = our_run(folder, number, preset, recipe, {**intervals, **steps, **device, **others})
+    with peak() as memory:
+        train_run(run)
+    rows = [row for row in read_lines(run.metrics) if WARM_UP <= row["step"] <= num_steps]
+    seconds = (rows[-1]["seconds"] - rows[0]["seconds"]) / (len(rows) - 1)
+    config = read_json(run.config) or {}
+    tokens = config["training"]["batch_size"] * WINDOW
+    model = config["model"]
+    attention = 12 * model["n_layer"] * model["n_embd"] * WINDOW
+    return {
+        "tokens_per_second": tokens / seconds,
+        "step_seconds": seconds,
+        "peak_mb": memory.megabytes,
+        "bf16": config["chosen"]["precision"] == "bf16",
+        "flops_per_token": 6 * config["parameters"] + attention,
+    }
+
+
+def our_quality(folder: CorpusFolder, num_steps: int, number: int) -> Curve:
+    """Seconds of training: those of the rows without an evaluation, and as many for each row with one."""
+    every = max(1, num_steps // POINTS)
+    intervals = {"eval_every_steps": every, "checkpoint_every_steps": every, "log_every_steps": 1, "eval_windows": 8}
+    changes = {**intervals, "max_steps": num_steps, "device": "cpu", "keep_every_steps": 1}
+    run = our_run(folder, number, "tiny", "fast", changes)
+    train_run(run)
+    rows = read_lines(run.metrics)
+    plain = [b["seconds"] - a["seconds"] for a, b in pairwise(rows) if "eval_loss" not in a and "eval_loss" not in b]
+    step_seconds = statistics.mean(plain)
+    windows = validation_windows(folder)
+    points = []
+    for path in checkpoints.complete(run):
+        model = AutoModelForCausalLM.from_pretrained(path)
+        points.append((int(path.name.split("-")[1]) * step_seconds, validation_loss(model, windows)))
+    return points
+
+
+def our_overhead(folder: CorpusFolder, number: int) -> float:
+    """Share of a step of preset tiny, with its own intervals, that rows, status and checkpoints take."""
+    run = our_run(folder, number, "tiny", "accelerate", {"device": "cpu"})
+    with Job(run) as job:
+        opened = open_run(run, read_json(run.request) or {})
+        training, session = opened.config.training, open_session(opened)
+        record = Record(run, job, opened.config)
+        with Saver(session, record) as saver:
+            timed: dict[str, list[float]] = {"step": [], "row": [], "save": []}
+            for step in range(1, 5):
+                with clock(timed["step"]):
+                    accumulate(session, step, should_stop=lambda: False, say=print)
+                    session.optimizer.step()
+                    session.optimizer.zero_grad()
+                with clock(timed["row"]):
+                    record.row(step, training_seconds=float(step), train_loss=5.0, grad_norm=1.0, learning_rate=1e-3)
+                with clock(timed["save"]):
+                    saver.save(step, {})
+    step, row, save = (statistics.median(timed[name]) for name in ("step", "row", "save"))
+    return (row / training.log_every_steps + save / training.checkpoint_every_steps) / step
+
+
+def our_stall(folder: CorpusFolder, number: int) -> float:
+    """Seconds for which a checkpoint of preset course stops training; the second one, when memory is warm."""
+    run = our_run(folder, number, "course", "accelerate", {"device": "cpu", "vocab_size": 50_000})
+    with Job(run) as job:
+        opened = open_run(run, read_json(run.request) or {})
+        session = open_session(opened)
+        record = Record(run, job, opened.config)
+        for parameter in session.model.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        session.optimizer.step()
+        stalls: list[float] = []
+        with Saver(session, record) as saver:
+            for step in (1, 2):
+                with clock(stalls):
+                    saver.save(step, {})
+                saver.wait()
+    return stalls[-1]
+
+
+def train_run(run: RunFolder) -> None:
+    with Job(run) as job:
+        train_ours(run, job.request, job)
+
+
+# ---- clocks ----
+class clock:
+    """`with clock(list)`: appends the seconds inside."""
+
+    def __init__(self, seconds: list[float]) -> None:
+        self._seconds = seconds
+
+    def __enter__(self) -> None:
+        self._started = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self._seconds.append(time.perf_counter() - self._started)
+
+
+class peak:
+    """`with peak() as memory`: the most resident memory inside, in MB; on Linux."""
+
+    megabytes = 0.0
+
+    def __enter__(self) -> peak:
+        Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        status = Path("/proc/self/status").read_text()
+        self.megabytes = int(next(line.split()[1] for line in status.splitlines() if "VmHWM" in line)) / 1_000

@@ -1,0 +1,59 @@
+"""Both sides of the comparison learn from the same windows; not the ratios, which what else runs on a machine changes."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.course_loop import Setup, train, validation_loss
+from benchmarks.train import check, verdict
+from pipeline.folders import Home
+from tests.training.runs import make_corpus
+
+
+def setup(num_steps: int, **changes: object) -> Setup:
+    rng = np.random.default_rng(0)
+    windows = rng.integers(0, 8, (64, 16)) + 8 * rng.integers(0, 2, (64, 1))  # half of the ids is in each window
+    shape = {"n_layer": 1, "n_embd": 16, "n_head": 2, "n_positions": 16, "vocab_size": 16}
+    facts = {"micro_batch_size": 8, "learning_rate": 1e-2, **changes}
+    return Setup(
+        shape=shape, train=windows, validation=windows[:8], key_token_ids=[3], end_of_text=0, num_steps=num_steps,
+        warmup_steps=2, **facts,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def test_one_failed_check_is_a_failed_verdict() -> None:
+    good, bad = check("speed", 2.4, 2.0), check("memory", 1.2, 1.0, at_most=True)
+    assert verdict([good])["ok"]
+    assert (verdict([good, bad])["ratio"], verdict([good, bad])["ok"]) == (2.4, False)
+
+
+def test_the_courses_loop_learns_and_its_rate_ends_near_0() -> None:
+    steps = list(islice(train(setup(40)), 40))
+    assert [step.number for step in steps] == list(range(1, 41))
+    assert steps[0].seconds < steps[-1].seconds
+    assert validation_loss(steps[-1].model, setup(1).validation) < np.log(16) - 0.3
+
+
+def test_accumulation_makes_fewer_and_larger_steps() -> None:
+    step = next(train(setup(4, micro_batch_size=4, accumulation=2)))
+    assert step.number == 1
+
+
+@pytest.mark.slow
+def test_our_side_measures_a_real_run(tmp_path: Path) -> None:
+    from benchmarks import training_sides as sides
+    from benchmarks.train import apart
+
+    home = Home(tmp_path)
+    corpus = make_corpus(home.corpus("python"), num_files=200)
+    shape = {"n_layer": 1, "n_embd": 16, "n_head": 2, "batch_size": 8}
+    ours = apart(sides.our_speed, corpus, "tiny", shape, 0)
+    course = apart(sides.course_speed, corpus, "tiny", None, batch_size=8)
+    assert ours["tokens_per_second"] > 0 and course["tokens_per_second"] > 0
+    assert 50 < ours["peak_mb"] < 2_000
+    points = apart(sides.our_quality, corpus, 24, 1)
+    assert len(points) == 6 and points[-1][1] < points[0][1] < 7
