@@ -177,6 +177,9 @@ def train(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="key=value: a field of the model or training.")
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Two updates, evaluate, save, load, generate; and what it all will take.")
+    ] = False,
     detach: Detach = False,
     queue: Queue = False,
     json: Json = False,
@@ -186,6 +189,9 @@ def train(
     changes = _changes("--set", set_ or [])
     if max_steps is not None:
         changes["max_steps"] = max_steps
+    if dry_run:
+        _rehearse(settings, console, corpus=corpus, preset=preset, recipe=recipe, changes=changes)
+        return
     run = requests.start_training(
         settings, corpus=corpus, preset=preset, recipe=recipe, run_id=run_id, changes=changes, queue=queue
     )
@@ -398,6 +404,32 @@ def _stay(settings: Settings, console: Console, run: str, *, detach: bool) -> No
             view = follow_run(settings, run, console.show_run)
         _check_ended(view)
     console.document(view.to_dict())
+
+
+def _rehearse(settings: Settings, console: Console, **asked: Any) -> None:
+    from pipeline.jobs.rehearsal import rehearse
+
+    found = rehearse(settings, **asked)
+    measured, plan = found.measured, found.plan
+    console.line(
+        "Two updates, an evaluation, a checkpoint, the model loaded and asked: all of it works. "
+        f"{measured['device']}, {measured['precision']}, micro-batches of {measured['micro_batch_size']} windows."
+    )
+    console.table(
+        ("what", "each", "times"),
+        [
+            ("step", f"{measured['step_seconds']:.2f} s", f"{plan.steps:,}"),
+            ("evaluation", f"{measured['eval_seconds']:.1f} s", f"{plan.evaluations:,}"),
+            ("checkpoint", f"{measured['save_seconds']:.1f} s", f"{plan.checkpoints:,}"),
+        ],
+    )
+    console.line(
+        f"All of it: {found.seconds / 3600:.1f} h, {plan.memory_bytes / 1e9:.1f} GB of memory, "
+        f"{plan.disk_bytes / 1e9:.1f} GB of disk, {plan.tokens:,} tokens ({plan.epochs:.2f} times the corpus)."
+    )
+    for warning in plan.warnings:
+        console.line(f"Note: {warning}")
+    console.document(found.to_dict())
 
 
 def _publish_corpus(settings: Settings, console: Console, corpus: str, dataset: str, *, private: bool) -> None:

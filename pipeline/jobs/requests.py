@@ -53,7 +53,7 @@ def start_training(
     """
     home = Home(settings.home)
     changes = changes or {}
-    _check_training(home, corpus, preset, recipe, changes)
+    check_training(home, corpus, preset, recipe, changes)
     with locked(home.requests_lock):
         if known := _known(home.runs(), request_id):
             return known.id
@@ -63,7 +63,7 @@ def start_training(
                 f"Run {folder.id} exists already; choose another id, or go on with it by `resume {folder.id}`."
             )
         if not queue:
-            _refuse_second(home)
+            refuse_second(home)
         _write(folder, "train", request_id, corpus=corpus, preset=preset, recipe=recipe, changes=changes, resume=False)
     worker.wake(settings)
     return folder.id
@@ -192,7 +192,7 @@ def find_corpus(settings: Settings, corpus_id: str) -> CorpusFolder:
     return _find(home.corpus(corpus_id), "corpus", [folder.id for folder in home.corpora()])
 
 
-def _check_training(home: Home, corpus: str, preset: str, recipe: str, changes: dict[str, Any]) -> None:
+def check_training(home: Home, corpus: str, preset: str, recipe: str, changes: dict[str, Any]) -> None:
     """Refuse now what the trainer would refuse later."""
     require(preset in PRESETS, "preset", preset, f"choose one of {', '.join(PRESETS)}")
     folder = home.corpus(corpus)
@@ -217,7 +217,8 @@ def _check_training(home: Home, corpus: str, preset: str, recipe: str, changes: 
         require(find_spec(tracker) is not None, "trackers", tracker, f"install it: `pip install {TRACKERS[tracker]}`")
 
 
-def _refuse_second(home: Home) -> None:
+def refuse_second(home: Home) -> None:
+    """Raises BusyError while a run trains or waits."""
     for state in in_order(home):
         if state.kind == "train":
             doing = "waits in the queue" if state.state == "queued" else "is still training"
@@ -246,7 +247,7 @@ def _resume(settings: Settings, folder: JobFolder, request_id: str | None, *, qu
                 f"{folder.id} is {state.state}; only a job that stopped, failed or was interrupted can be resumed."
             )
         if not queue:
-            _refuse_second(home)
+            refuse_second(home)
         asked = {key: state.request[key] for key in state.request if key not in ("request_id", "requested_at", "kind")}
         earlier_ids = [*asked.get("earlier_ids", ()), state.request_id]
         _write(folder, state.kind, request_id, **{**asked, "resume": True, "earlier_ids": earlier_ids})

@@ -1,0 +1,127 @@
+"""A dry run: the whole way of a run in small, in a home of its own that is deleted again, and what the run will take."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import RunConfig
+from pipeline.environment import ROOT, child_environment
+from pipeline.errors import InputError, PipelineError
+from pipeline.files import read_json, write_json
+from pipeline.folders import Home
+from pipeline.jobs.requests import check_training, refuse_second
+from pipeline.plan import Plan, plan_run
+from pipeline.recipes import run_config
+from pipeline.settings import Settings
+
+MOST_EVAL_WINDOWS = 64
+"""Evaluating on all of them may take hours; the rest is in proportion."""
+STEPS = 2
+NEVER = 10**9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rehearsal:
+    """What a run was seen to take, and what all of it will."""
+
+    plan: Plan
+    measured: dict[str, Any]
+    """Seconds of a step, an evaluation, a checkpoint; its bytes; memory; precision, device, micro-batch."""
+    seconds: float
+    """Of the whole run, from what was measured."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def rehearse(
+    settings: Settings, *, corpus: str, preset: str, recipe: str, changes: dict[str, Any] | None = None
+) -> Rehearsal:
+    """Do two updates of the run, evaluate, save, load and generate. Raises what the run would end with; BusyError while
+    one trains.
+    """
+    home = Home(settings.home)
+    check_training(home, corpus, preset, recipe, changes or {})
+    refuse_second(home)
+    manifest = read_json(home.corpus(corpus).manifest)
+    if manifest is None:
+        raise InputError(f"Corpus {corpus} is not ready yet; wait until it is prepared.")
+    config = run_config(
+        corpus=corpus,
+        preset=preset,
+        recipe=recipe,
+        vocab_size=manifest["vocab_size"],
+        train_tokens=manifest["tokens_train"],
+        changes=changes,
+    )
+    num_windows = _eval_windows(config, manifest["tokens_validation"])
+    with _small_home(home, corpus) as small:
+        folder = small.run("rehearsal")
+        asked = _in_small(changes or {}, min(num_windows, MOST_EVAL_WINDOWS))
+        request = {"kind": "train", "corpus": corpus, "preset": preset, "recipe": recipe, "changes": asked}
+        write_json(folder.request, {"request_id": "rehearsal", **request})
+        _run(folder.path)
+        measured = read_json(folder.path / "rehearsal.json") or {}
+    measured["eval_seconds"] *= max(1.0, num_windows / MOST_EVAL_WINDOWS)
+    plan = plan_run(config, train_tokens=manifest["tokens_train"], home=home.path)
+    seconds = (
+        measured["step_seconds"] * plan.steps
+        + measured["eval_seconds"] * plan.evaluations
+        + measured["save_seconds"] * plan.checkpoints
+    )
+    plan = replace(plan, memory_bytes=measured["peak_memory_bytes"])
+    return Rehearsal(plan=plan, measured=measured, seconds=seconds)
+
+
+def _in_small(changes: dict[str, Any], num_windows: int) -> dict[str, Any]:
+    """The run that was asked for, cut to its first STEPS updates."""
+    steps = {"max_steps": STEPS, "warmup_steps": 1, "eval_windows": num_windows, "log_every_steps": 1}
+    return {**changes, **steps, "eval_every_steps": NEVER, "checkpoint_every_steps": NEVER, "trackers": ()}
+
+
+def _eval_windows(config: RunConfig, validation_tokens: int) -> int:
+    there = validation_tokens // config.model.window
+    return max(1, min(there, config.training.eval_windows or there))
+
+
+@contextlib.contextmanager
+def _small_home(home: Home, corpus: str) -> Iterator[Home]:
+    """On the same disk, so that a full one is noticed; with the corpus in it."""
+    folder = Path(tempfile.mkdtemp(prefix=".rehearsal-", dir=home.path))
+    try:
+        small = Home(folder)
+        small.corpus(corpus).path.parent.mkdir(parents=True)
+        small.corpus(corpus).path.symlink_to(home.corpus(corpus).path.absolute(), target_is_directory=True)
+        yield small
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run(folder: Path) -> None:
+    """Raises PipelineError with the sentence that the run ended with."""
+    log = folder / "rehearsal.log"
+    with log.open("wb") as output:
+        command = [sys.executable, "-P", "-m", "pipeline.training.rehearsal", str(folder)]
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=child_environment(),
+            cwd=ROOT,
+            check=False,
+        )
+    if done.returncode == 0:
+        return
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    sentence = lines[-1] if lines else f"it ended with status {done.returncode}"
+    error = InputError if done.returncode == 2 else PipelineError
+    raise error(f"The dry run failed: {sentence}")

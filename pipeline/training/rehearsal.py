@@ -1,0 +1,82 @@
+"""The whole way of a run in small: two updates, evaluate, save, load, generate. `python -m pipeline.training.rehearsal
+RUN_FOLDER`; what it measured is written into the folder's rehearsal.json.
+
+What would only fail at a run's last step fails here, in its first minute.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import PipelineError
+from pipeline.files import read_json, read_lines, write_json
+from pipeline.folders import RunFolder
+from pipeline.job import Job
+from pipeline.training.__main__ import ENVIRONMENT
+
+NEW_TOKENS = 16
+FIRST_WRITTEN = "config.json"
+"""Of a checkpoint's own files; those that are copied into it keep their times."""
+
+
+def main(arguments: list[str]) -> int:
+    os.environ.update(ENVIRONMENT)
+    try:
+        rehearse(RunFolder(Path(arguments[0]).absolute()))
+    except PipelineError as error:
+        print(error, file=sys.stderr, flush=True)
+        return error.exit_status
+    return 0
+
+
+def rehearse(folder: RunFolder) -> None:
+    """Train the run in `folder`, which asks for two steps, and use what it saved."""
+    from pipeline.generation.loading import load
+    from pipeline.generation.sampling import complete
+    from pipeline.generation.settings import Sampling
+    from pipeline.prompts import course_prompts
+    from pipeline.training import checkpoints
+    from pipeline.training.loop import train
+
+    with Job(folder) as job:
+        train(folder, job.request, job)
+    trained_at = time.time()
+    rows = read_lines(folder.metrics)
+    checkpoint = checkpoints.newest_valid(folder).path
+    assert checkpoint is not None
+    started = time.perf_counter()
+    model, tokenizer = load(checkpoint)
+    loaded = time.perf_counter()
+    text = complete(model, tokenizer, course_prompts()[0].text, Sampling(max_new_tokens=NEW_TOKENS, temperature=0.0))
+    measured = {
+        **step_figures(rows),
+        "save_seconds": trained_at - (checkpoint / FIRST_WRITTEN).stat().st_mtime,
+        "load_seconds": loaded - started,
+        "generate_seconds": time.perf_counter() - loaded,
+        "checkpoint_bytes": sum(path.stat().st_size for path in checkpoint.rglob("*") if path.is_file()),
+        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1_024,
+        "completion": text[0],
+    }
+    chosen = (read_json(folder.config) or {})["chosen"]
+    write_json(folder.path / "rehearsal.json", {**measured, **chosen})
+
+
+def step_figures(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Seconds of the first step, which warms up, of the second, and of the evaluation before them."""
+    first, second = (row for row in rows if row["step"] > 0)
+    first_seconds = first["tokens"] / first["tokens_per_second"]
+    return {
+        "eval_seconds": rows[0]["seconds"],
+        "first_step_seconds": first_seconds,
+        "step_seconds": second["tokens"] / second["tokens_per_second"] - first_seconds,
+        "eval_loss": second["eval_loss"],
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,52 @@
+"""A dry run goes the whole way, leaves nothing behind, and fails where the run would."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import InputError, PipelineError
+from pipeline.folders import Home
+from pipeline.jobs.rehearsal import rehearse
+from pipeline.settings import Settings
+from tests.training.runs import SMALL, make_corpus
+
+pytestmark = pytest.mark.slow
+ASKED = {**SMALL, "max_steps": 500, "eval_windows": None, "checkpoint_every_steps": 100, "eval_every_steps": 50}
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    home = Home(tmp_path)
+    make_corpus(home.corpus("python"), num_files=900)
+    return Settings.from_environment({"PIPELINE_HOME": str(home.path)})
+
+
+def left(settings: Settings) -> list[str]:
+    return sorted(path.name for path in Path(settings.home).iterdir())
+
+
+def test_it_does_all_that_a_run_does_and_foresees_the_rest(settings: Settings) -> None:
+    before = left(settings)
+    found = rehearse(settings, corpus="python", preset="tiny", recipe="fast", changes=ASKED)
+    measured, plan = found.measured, found.plan
+    assert (plan.steps, plan.evaluations, plan.checkpoints) == (500, 11, 5)
+    assert 0 < measured["step_seconds"] < 10 and 0 < measured["save_seconds"] < 10
+    assert (measured["device"], measured["precision"], measured["micro_batch_size"]) == ("cpu", "fp32", 4)
+    assert isinstance(measured["completion"], str)
+    parts = 500 * measured["step_seconds"] + 11 * measured["eval_seconds"] + 5 * measured["save_seconds"]
+    assert found.seconds == pytest.approx(parts)
+    assert plan.memory_bytes == measured["peak_memory_bytes"] > 100_000_000
+    assert left(settings) == before, "nothing of it stays"
+    assert not list(Home(Path(settings.home)).runs())
+
+
+def test_it_ends_with_the_sentence_that_the_run_would_end_with(settings: Settings) -> None:
+    before = left(settings)
+    (Path(settings.home) / "corpora/python/tokenizer/tokenizer.json").write_text("{}")
+    with pytest.raises(PipelineError, match="The dry run failed: "):
+        rehearse(settings, corpus="python", preset="tiny", recipe="fast", changes=ASKED)
+    with pytest.raises(InputError, match="n_embd"):
+        rehearse(settings, corpus="python", preset="tiny", recipe="fast", changes={"n_embd": 7})
+    assert left(settings) == before
