@@ -177,6 +177,7 @@ def train(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="key=value: a field of the model or training.")
     ] = None,
+    processes: Annotated[int, typer.Option(help="Processes that share the batch; on CUDA one for each GPU.")] = 1,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Two updates, evaluate, save, load, generate; and what it all will take.")
     ] = False,
@@ -193,7 +194,14 @@ def train(
         _rehearse(settings, console, corpus=corpus, preset=preset, recipe=recipe, changes=changes)
         return
     run = requests.start_training(
-        settings, corpus=corpus, preset=preset, recipe=recipe, run_id=run_id, changes=changes, queue=queue
+        settings,
+        corpus=corpus,
+        preset=preset,
+        recipe=recipe,
+        run_id=run_id,
+        changes=changes,
+        queue=queue,
+        processes=processes,
     )
     _stay(settings, console, run, detach=detach)
 

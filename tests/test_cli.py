@@ -227,3 +227,42 @@ def test_of_two_simultaneous_train_commands_one_runs_and_the_other_names_it(tmp_
     assert f"Run {run_id} " in lost[1]
     assert lost[0] == ""
     assert [folder.id for folder in Home(home).runs()] == [run_id]
+
+
+@pytest.mark.slow
+def test_a_run_of_two_processes_is_one_run(tmp_path: Path, code: Path) -> None:
+    home = tmp_path / "home"
+    assert run(home, "prepare", "--source", f"files:{code}", "--corpus", "mine", "--vocab-size", "300").returncode == 0
+    command = [
+        "train",
+        "--corpus",
+        "mine",
+        "--max-steps",
+        "4",
+        "--json",
+        "--run-id",
+        "two",
+        "--processes",
+        "2",
+        "--set",
+    ]
+    command += ["n_layer=1", "n_embd=32", "n_head=2", "n_positions=64", "window=32", "batch_size=8", "device=cpu"]
+    refused = run(home, *command[:9], "3", *command[10:])
+    assert refused.returncode == 2 and "processes is 3; set a number that divides the batch of 8" in refused.stderr
+    done = run(home, *command)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["state"] == "finished"
+    assert "2 process(es) on cpu" in Home(home).run("two").log.read_text()
+    assert [row["step"] for row in json.loads(run(home, "revisions", "--json").stdout)] == [4, 3, 2, 1]
+
+
+@pytest.mark.slow
+def test_a_dry_run_says_what_the_run_will_take_and_makes_none(tmp_path: Path, code: Path) -> None:
+    home = tmp_path / "home"
+    assert run(home, "prepare", "--source", f"files:{code}", "--corpus", "mine", "--vocab-size", "300").returncode == 0
+    asked = ["--set", "n_layer=1", "n_embd=32", "n_head=2", "window=32", "batch_size=8", "device=cpu"]
+    found = run(home, "train", "--corpus", "mine", "--dry-run", "--recipe", "fast", "--json", *asked)
+    assert found.returncode == 0, found.stderr
+    answer = json.loads(found.stdout)
+    assert answer["plan"]["steps"] == 300 and answer["measured"]["step_seconds"] > 0
+    assert run(home, "runs", "--json").stdout.strip() == "[]"

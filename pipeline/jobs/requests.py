@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipeline.config import TRACKERS, DataConfig, Workforce
+from pipeline.config import TRACKERS, DataConfig, RunConfig, Workforce
 from pipeline.errors import BusyError, InputError, require
 from pipeline.files import locked, read_json, readable_json, write_json
 from pipeline.folders import CorpusFolder, Home, JobFolder, RunFolder, check_id
@@ -45,15 +45,24 @@ def start_training(
     changes: dict[str, Any] | None = None,
     request_id: str | None = None,
     queue: bool = False,
+    processes: int = 1,
 ) -> str:
     """Ask for a training run; returns its id. A `request_id` seen before returns the run it made, and makes no other.
+    `processes` of this machine share its batch, on CUDA one for each GPU.
 
     `corpus` may still be waiting or in preparation: jobs run in the order they were asked for. Raises BusyError while
     another run is active, unless `queue`; InputError for a bad value, an id that is taken, a corpus that is not there.
     """
     home = Home(settings.home)
     changes = changes or {}
-    check_training(home, corpus, preset, recipe, changes)
+    config = check_training(home, corpus, preset, recipe, changes)
+    batch_size = config.training.batch_size
+    require(
+        1 <= processes <= batch_size and batch_size % processes == 0,
+        "processes",
+        processes,
+        f"set a number that divides the batch of {batch_size} windows",
+    )
     with locked(home.requests_lock):
         if known := _known(home.runs(), request_id):
             return known.id
@@ -64,7 +73,8 @@ def start_training(
             )
         if not queue:
             refuse_second(home)
-        _write(folder, "train", request_id, corpus=corpus, preset=preset, recipe=recipe, changes=changes, resume=False)
+        asked = {"corpus": corpus, "preset": preset, "recipe": recipe, "changes": changes, "processes": processes}
+        _write(folder, "train", request_id, **asked, resume=False)
     worker.wake(settings)
     return folder.id
 
@@ -192,8 +202,10 @@ def find_corpus(settings: Settings, corpus_id: str) -> CorpusFolder:
     return _find(home.corpus(corpus_id), "corpus", [folder.id for folder in home.corpora()])
 
 
-def check_training(home: Home, corpus: str, preset: str, recipe: str, changes: dict[str, Any]) -> None:
-    """Refuse now what the trainer would refuse later."""
+def check_training(home: Home, corpus: str, preset: str, recipe: str, changes: dict[str, Any]) -> RunConfig:
+    """Refuse now what the trainer would refuse later. Returns the run's configuration; of a corpus that is not ready yet,
+    as if it were a large one.
+    """
     require(preset in PRESETS, "preset", preset, f"choose one of {', '.join(PRESETS)}")
     folder = home.corpus(corpus)
     manifest = read_json(folder.manifest)
@@ -215,6 +227,7 @@ def check_training(home: Home, corpus: str, preset: str, recipe: str, changes: d
     )
     for tracker in config.training.trackers:
         require(find_spec(tracker) is not None, "trackers", tracker, f"install it: `pip install {TRACKERS[tracker]}`")
+    return config
 
 
 def refuse_second(home: Home) -> None:

@@ -22,6 +22,8 @@ from pipeline.jobs.state import RUNNING, JobState, in_order, process_of, pushes_
 from pipeline.settings import Settings
 
 POLL_SECONDS = 0.5
+LAUNCHER = "torch.distributed.run"
+"""Starts a run of several processes: its ranks, which find one another, and ends all when one fails."""
 MODULES = {"train": "pipeline.training", "prepare": "pipeline.data", "push": "pipeline.hub.push"}
 """What runs each kind of job; named here, never imported."""
 
@@ -109,9 +111,13 @@ class Worker:
     def _start(self, state: JobState) -> None:
         """Start a queued job and write down which process it is."""
         folder = self._folder(state)
-        child = spawn(
-            self.modules[state.kind], [str(folder.path)], log=folder.log, environment=self._environment(state)
-        )
+        module, arguments = self.modules[state.kind], [str(folder.path)]
+        if (num_processes := state.request.get("processes", 1)) > 1:
+            module, arguments = (
+                LAUNCHER,
+                ["--standalone", "--nproc_per_node", str(num_processes), "-m", module, *arguments],
+            )
+        child = spawn(module, arguments, log=folder.log, environment=self._environment(state))
         created = identify(child.pid).created
         self._children[state.request_id] = child
         write_json(
