@@ -54,6 +54,24 @@ def test_a_look_that_can_change_is_not_kept_and_the_installed_one_is(source: str
     assert again is last
 
 
+def test_other_keywords_and_another_match_are_counted_from_memory(source: str) -> None:
+    looks = Scans()
+    *_, first = looks.watch(source, ("pandas",), 20_000)
+    *_, other = looks.watch(source, ("print", "pand"), 20_000)
+    *_, names = looks.watch(source, ("print", "pand"), 20_000, match="identifier")
+    assert [look.num_remembered for look in (first, other, names)] == [0, 300, 300]
+    assert [look.report["keywords"]["pand"]["files"] for look in (other, names)] == [200, 0]
+
+
+def test_a_file_that_changed_is_read_again(source: str, tmp_path: Path) -> None:
+    looks = Scans()
+    list(looks.watch(source, ("pandas",), 20_000))
+    (tmp_path / "file0.py").write_text("import pandas, polars\n")
+    *_, again = looks.watch(source, ("pandas",), 20_000)
+    assert again.report["kept"] == 201
+    assert again.num_remembered == 0
+
+
 def test_a_look_that_nobody_watches_ends() -> None:
     looks = Scans()
     watching = looks.watch("installed", ("pandas",), 20_000)

@@ -51,8 +51,8 @@ class InstalledSource(Source):
 
     spec = "installed"
     note = (
-        "These are the packages installed here, not the course's 20 million files from GitHub: most that its keywords "
-        "keep are pandas itself, as the list of repositories shows."
+        "These are the packages installed here, not the course's 20 million files from GitHub: with the course's "
+        "keywords, most of what is kept is pandas itself, as the list of repositories shows."
     )
 
     def __init__(self, distributions: Iterable[Distribution] | None = None) -> None:
