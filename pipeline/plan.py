@@ -110,6 +110,8 @@ class Pace:
     """Bytes of the files that are written, per byte of kept text."""
     bytes_per_token: float
     vocab_size: int
+    text_bytes: int
+    """Kept text that it was measured on."""
 
 
 @dataclass(frozen=True, kw_only=True)

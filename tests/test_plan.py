@@ -61,6 +61,7 @@ PACE = Pace(
     stored_share=0.2,
     bytes_per_token=4.0,
     vocab_size=4_096,
+    text_bytes=50_000_000,
 )
 
 

@@ -37,6 +37,8 @@ FIELDS = (
     "tokenizer",
 )
 """Fields of the data's configuration that the form offers beside the source's, in the order of its inputs."""
+LEAST_PACE_BYTES = 2_000_000
+"""A preparation of less text than this took its time to start."""
 FILTERS = ("source", "keywords", "match", "quality")
 """What decides which files a scan of the whole source counts."""
 
@@ -174,7 +176,9 @@ def find_pace(home: Home, config: DataConfig, corpora: list[CorpusView]) -> Pace
     paces = [
         (view.vocab_size == config.vocab_size, view.source == config.source, pace)
         for view in corpora
-        if view.state == "finished" and (pace := pace_of(home.corpus(view.corpus)))
+        if view.state == "finished"
+        and (pace := pace_of(home.corpus(view.corpus)))
+        and pace.text_bytes >= LEAST_PACE_BYTES
     ]
     return max(paces, key=lambda found: found[:2])[2] if paces else None  # max takes the first of equals: the newest
 
@@ -204,4 +208,5 @@ def pace_of(folder: CorpusFolder) -> Pace | None:
         stored_share=stored / text,
         bytes_per_token=text / tokens,
         vocab_size=manifest["vocab_size"],
+        text_bytes=text,
     )

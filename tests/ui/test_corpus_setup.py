@@ -153,21 +153,26 @@ def test_a_scan_of_the_whole_source_counts_for_more_than_a_look(settings: Settin
 
 
 def test_the_pace_is_that_of_an_earlier_preparation(home: Home) -> None:
-    """Filtering 1 MB took 2 s of one process; learning from 40 kB 4 s; writing 50 kB 1 s by each of two processes."""
+    """Filtering 1 MB took 2 s of one process; learning from 4 MB 4 s; writing 5 MB 1 s by each of two processes."""
     folder = home.corpus("ready")
     write_corpus(home, "ready")
-    found = {"train_bytes": 40_000, "validation_bytes": 10_000}
+    found = {"train_bytes": 4_000_000, "validation_bytes": 1_000_000}
     stages = {"filter": (1.0, found), "tokenizer": (4.0, {}), "tokens": (1.0, {})}
     done = {name: {"seconds": seconds, "found": facts} for name, (seconds, facts) in stages.items()}
     write_json(folder.path / "stages.json", {"done": done})
     write_json(folder.report, REPORT)
     write_json(folder.request, {"workforce": {"workers": 2}})
-    (folder.path / "files-train-00000.parquet").write_bytes(b"x" * 5_000)
+    (folder.path / "files-train-00000.parquet").write_bytes(b"x" * 500_000)
     pace = corpus_setup.pace_of(folder)
     assert pace is not None
     assert pace.filter_seconds_per_byte == pytest.approx(2e-6)
-    assert pace.learn_seconds_per_byte == pytest.approx(1e-4)
-    assert pace.write_seconds_per_byte == pytest.approx(2 / 50_000)
-    assert (pace.stored_share, pace.bytes_per_token, pace.vocab_size) == (0.1, 50_000 / 1_050_000, 4_096)
+    assert pace.learn_seconds_per_byte == pytest.approx(1e-6)
+    assert pace.write_seconds_per_byte == pytest.approx(2 / 5_000_000)
+    assert (pace.stored_share, pace.bytes_per_token, pace.vocab_size) == (0.1, 5_000_000 / 1_050_000, 4_096)
     foreseen = foresee(home, setup(), look())
-    assert foreseen.plan.seconds == pytest.approx(2 * 2.0 + 180_000 * 1e-4 + 180_000 * 4e-5)
+    assert foreseen.plan.seconds == pytest.approx(2 * 2.0 + 180_000 * 1e-6 + 180_000 * 4e-7)
+
+    # ---- one of less text took its time to start, and foretells nothing ----
+    done["filter"]["found"] = {"train_bytes": 40_000, "validation_bytes": 10_000}
+    write_json(folder.path / "stages.json", {"done": done})
+    assert foresee(home, setup(), look()).plan.seconds is None

@@ -132,6 +132,7 @@ def foresight() -> CorpusForesight:
         stored_share=0.2,
         bytes_per_token=4.0,
         vocab_size=300,
+        text_bytes=50_000_000,
     )
     plan = plan_corpus(DataConfig(), seen=seen, pace=pace)
     plan.warnings.append(EVIL)
