@@ -4,7 +4,7 @@ Read it in the order the data flows:
 
     settings, config   where this instance lives; what a corpus, a model and a run are
     recipes            presets and recipes: one table, and the run that two of them make
-    memory             what training a model takes of it
+    memory, rates      what training a model takes of it; its learning rate, step by step
     quality, fields    rules that remove files; fields of configuration as people write them
     files, folders     how anything reaches the disk; where every file lies and who writes it
     manifest           a folder's list of its own files: how a checkpoint or a revision proves that it is whole

@@ -13,6 +13,7 @@ from typing import Any
 
 from pipeline.config import DataConfig, RunConfig
 from pipeline.memory import BYTES_PER_WEIGHT, activation_bytes, state_bytes
+from pipeline.rates import rate_curve
 
 FEWEST_EVALUATIONS = 3
 """Below this a curve says nothing about where the run is going."""
@@ -48,6 +49,8 @@ class Plan:
     """Weights, gradients, optimizer state and the activations of one micro-batch: an estimate."""
     disk_bytes: int
     """Revisions in the registry and the checkpoints kept to resume from."""
+    learning_rates: list[tuple[int, float]]
+    """Step and rate along the run."""
     warnings: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
@@ -73,6 +76,7 @@ def plan_run(config: RunConfig, *, train_tokens: int, home: Path | None = None) 
         checkpoints=checkpoints,
         memory_bytes=state_bytes(model) + micro_batch * activation_bytes(model),
         disk_bytes=disk,
+        learning_rates=rate_curve(training),
     )
     plan.warnings.extend(_warnings(config, plan, home))
     return plan

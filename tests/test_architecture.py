@@ -21,6 +21,7 @@ BASE = {
     "config",
     "recipes",
     "memory",
+    "rates",
     "quality",
     "fields",
     "job",

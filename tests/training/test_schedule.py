@@ -5,8 +5,9 @@ import torch
 from transformers import get_cosine_schedule_with_warmup, get_linear_schedule_with_warmup
 
 from pipeline.config import TrainingConfig
+from pipeline.rates import rate_curve, rate_factor
 from pipeline.recipes import run_config
-from pipeline.training.schedule import build_schedule, rate_factor
+from pipeline.training.schedule import build_schedule
 
 COURSE_TOKENS = 16_702_061 * 128
 
@@ -68,3 +69,21 @@ def test_the_rate_depends_on_the_step_alone() -> None:
     config = course("trainer", max_steps=100, warmup_steps=10)
     forwards = [rate_factor(config, step) for step in range(101)]
     assert [rate_factor(config, step) for step in reversed(range(101))] == forwards[::-1]
+
+
+def test_a_flat_schedule_stays_at_its_peak_and_falls_to_0_at_the_end() -> None:
+    config = course("fast", max_steps=100, warmup_steps=10, decay_share=0.4)
+    factors = [rate_factor(config, step) for step in range(101)]
+    assert factors[:11] == pytest.approx([step / 10 for step in range(11)])
+    assert set(factors[10:61]) == {1.0}
+    assert factors[60:] == pytest.approx([left / 40 for left in range(40, -1, -1)])
+
+
+@pytest.mark.parametrize("recipe", ["accelerate", "trainer", "keras", "fast"])
+def test_the_curve_has_every_corner(recipe: str) -> None:
+    config = course(recipe, max_steps=1_000, warmup_steps=7)
+    curve = dict(rate_curve(config))
+    assert curve[0] == curve[1_000] == 0
+    assert curve[7] == config.learning_rate == max(curve.values())
+    assert len(curve) <= 64
+    assert all(rate == config.learning_rate * rate_factor(config, step) for step, rate in curve.items())
