@@ -32,6 +32,8 @@ class Recipe:
     warmup_steps: int = 1_000
     every_steps: int | None = 5_000
     """Evaluate, save and push this often; None: once an epoch."""
+    is_courses: bool = True
+    """Whether the course trains so; else it is ours."""
     optimizer: str = "adamw"
     adam_beta2: float = 0.999
     dropout: float = 0.1
@@ -104,6 +106,7 @@ RECIPES: dict[str, Recipe] = {
         batch_size=256,
         loss="plain",
         max_grad_norm=1.0,
+        is_courses=False,
         optimizer="muon",
         adam_beta2=0.95,
         dropout=0.0,

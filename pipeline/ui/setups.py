@@ -138,6 +138,7 @@ def course_figures(recipe: str) -> dict[str, Any]:
     """The recipe's own figures, which the table scales to a short run."""
     figures = RECIPES[recipe]
     return {
+        "is_courses": figures.is_courses,
         "batch_size": figures.batch_size,
         "learning_rate": figures.learning_rate,
         "warmup_steps": figures.warmup_steps,
