@@ -149,6 +149,8 @@ class ModelConfig:
     """Rows of the token embedding: the tokenizer's length."""
     dropout: float = 0.1
     """Dropout on embeddings, attention and residuals, as in GPT-2."""
+    zero_projections: bool = False
+    """Whether each block begins by adding nothing: its two output projections are 0 instead of GPT-2's small numbers."""
 
     def __post_init__(self) -> None:
         require(1 <= self.n_layer <= 200, "n_layer", self.n_layer, "set 1 to 200")

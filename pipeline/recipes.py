@@ -36,7 +36,12 @@ class Recipe:
     """Whether the course trains so; else it is ours."""
     optimizer: str = "adamw"
     adam_beta2: float = 0.999
+    matrix_learning_rate: float = 0.02
+    decay_share: float = 0.4
     dropout: float = 0.1
+    zero_projections: bool = False
+    short_batch_factor: float = 1.0
+    """Times the batch of the preset, on a short run: with fewer windows a step it takes more of them in the same time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +105,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "fast": Recipe(
         title="Muon and AdamW, plain loss, flat schedule",
-        learning_rate=1.5e-3,
+        learning_rate=5e-3,
         schedule="flat",
         weight_decay=0.1,
         batch_size=256,
@@ -109,7 +114,11 @@ RECIPES: dict[str, Recipe] = {
         is_courses=False,
         optimizer="muon",
         adam_beta2=0.95,
+        matrix_learning_rate=0.012,
+        decay_share=0.7,
         dropout=0.0,
+        zero_projections=True,
+        short_batch_factor=0.5,
     ),
 }
 
@@ -155,8 +164,8 @@ def run_config(
     model_changes, training_changes = _split_changes(changes or {})
     size = PRESETS[preset]
     shape = {name: getattr(size, name) for name in ("n_layer", "n_embd", "n_head", "n_positions")}
-    figures = {**shape, "vocab_size": vocab_size, "dropout": RECIPES[recipe].dropout}
-    model = ModelConfig(**{**figures, **model_changes})
+    kind = {name: getattr(RECIPES[recipe], name) for name in ("dropout", "zero_projections")}
+    model = ModelConfig(**{**shape, **kind, "vocab_size": vocab_size, **model_changes})
     num_windows = train_tokens // model.window
     require(
         num_windows >= 1,
@@ -173,7 +182,8 @@ def run_config(
 def _training_defaults(size: Preset, recipe: Recipe, num_windows: int, changes: dict[str, Any]) -> dict[str, Any]:
     """Every figure of the run that `changes` does not give."""
     scale = size.scale
-    batch_size = changes.get("batch_size", scale.batch_size if scale else recipe.batch_size)
+    short_batch = int(scale.batch_size * recipe.short_batch_factor) if scale else recipe.batch_size
+    batch_size = changes.get("batch_size", short_batch)
     epoch = max(1, num_windows // max(1, batch_size))
     max_steps = changes.get("max_steps", scale.max_steps if scale else epoch)
     every = max(1, math.ceil(max_steps / scale.evaluations)) if scale else recipe.every_steps or epoch
@@ -184,6 +194,8 @@ def _training_defaults(size: Preset, recipe: Recipe, num_windows: int, changes: 
         "batch_size": batch_size,
         "optimizer": recipe.optimizer,
         "adam_beta2": recipe.adam_beta2,
+        "matrix_learning_rate": recipe.matrix_learning_rate,
+        "decay_share": recipe.decay_share,
         "learning_rate": recipe.learning_rate * (scale.learning_rate_factor if scale else 1),
         "schedule": recipe.schedule,
         "warmup_steps": min(warmup, max_steps),

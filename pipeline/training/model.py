@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from pipeline.config import ModelConfig
@@ -16,6 +17,10 @@ def build_model(config: ModelConfig, *, eos_id: int, seed: int) -> GPT2LMHeadMod
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = GPT2LMHeadModel(_gpt2_config(config, eos_id))
+    if config.zero_projections:
+        for name, parameter in model.named_parameters():
+            if name.endswith("c_proj.weight"):
+                nn.init.zeros_(parameter)
     assert model.num_parameters() == config.num_parameters
     return model
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -67,3 +69,16 @@ def test_attention_is_the_fused_kernel() -> None:
 def test_the_output_layer_is_the_token_embedding() -> None:
     model = build_model(TINY, eos_id=0, seed=0)
     assert model.lm_head.weight is model.transformer.wte.weight
+
+
+def test_blocks_that_begin_by_adding_nothing_leave_the_embeddings_as_they_are() -> None:
+    config = ModelConfig(
+        n_layer=2, n_embd=16, n_head=2, n_positions=32, vocab_size=50, window=16, zero_projections=True
+    )
+    model = build_model(config, eos_id=0, seed=0).eval()
+    ids = torch.arange(16).unsqueeze(0)
+    states = model(input_ids=ids, output_hidden_states=True).hidden_states
+    assert torch.equal(states[0], states[1])
+    plain = build_model(dataclasses.replace(config, zero_projections=False), eos_id=0, seed=0).eval()
+    states = plain(input_ids=ids, output_hidden_states=True).hidden_states
+    assert not torch.equal(states[0], states[1]), "control"
