@@ -52,11 +52,15 @@ def schemes(address: str) -> list[str]:
 
 def without_credentials(text: str, environ: Mapping[str, str] = os.environ) -> str:
     """`text` with the value of every variable that may hold credentials replaced by the variable's name."""
-    prefixes = ("FSSPEC_", *CREDENTIALS.values())
     for name, value in environ.items():
-        if name.startswith(prefixes) and len(value) >= SHORTEST_SECRET:
+        if is_credential(name) and len(value) >= SHORTEST_SECRET:
             text = text.replace(value, f"[{name}]")
     return text
+
+
+def is_credential(name: str) -> bool:
+    """Whether the variable `name` may hold credentials for files elsewhere."""
+    return name.startswith(("FSSPEC_", *CREDENTIALS.values()))
 
 
 def _credentials(address: str) -> list[str]:

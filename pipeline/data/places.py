@@ -43,14 +43,14 @@ def check(address: str, name: str) -> None:
     if is_path:
         return
     require("://" in address, name, address, f"write an address as {head}://..., or a path as ./{address}")
-    for scheme in schemes(address):
-        _check_scheme(scheme, address, name)
     place = address.rpartition("://")[2]
     login = place.partition("/")[0].rpartition("@")[0]
     if ":" in login:  # not repeated: it would stand in the log
         raise InputError(
             f"{name} is an address with a password; leave it out, and give credentials by the environment."
         )
+    for scheme in schemes(address):
+        _check_scheme(scheme, address, name)
     require(bool(place.strip("/")), name, address, "name what is there too, as in s3://bucket/folder")
 
 

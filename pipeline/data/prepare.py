@@ -131,7 +131,7 @@ class _Preparation:
 
     def _encoded(self, filtered: dict[str, Any], learned: dict[str, Any]) -> Found:
         stage = TokenStage(self._folder, self._config, self._workforce, self._progress)
-        return stage.run(learned["vocab_size"], learned["tokenizer_sha256"], filtered["sha256"])
+        return stage.run(learned["vocab_size"], filtered["sha256"])
 
     def _training_texts(self, train_bytes: int) -> Iterator[str]:
         """Every text of the training split, or every n-th, so that they hold no more than a vocabulary needs."""

@@ -27,13 +27,13 @@ class TokenStage:
         self._progress = progress
         self._num_tokens = self._num_done = 0
 
-    def run(self, vocab_size: int, tokenizer_sha256: str, files: dict[str, str]) -> tuple[dict[str, Any], list[str]]:
+    def run(self, vocab_size: int, files: dict[str, str]) -> tuple[dict[str, Any], list[str]]:
         """What was written, and the names of the files. `files`: SHA-256 by name of the kept files. Raises InputError when a
         split has no whole window.
         """
         folder, config = self._folder, self._config
         dtype = tokens.dtype_for(vocab_size)
-        tasks = self._tasks(dtype, tokenizer_sha256, files)
+        tasks = self._tasks(dtype, files)
         everything = [task for split in SPLITS for task in tasks[split]]
         self._engine.run(
             tokens.encode_shard,
@@ -60,17 +60,16 @@ class TokenStage:
             "sha256": {folder.tokens(split).name: file.sha256 for split, file in written.items()},
         }, [folder.tokens(split).name for split in SPLITS]
 
-    def _tasks(self, dtype: str, tokenizer_sha256: str, files: dict[str, str]) -> dict[str, list[EncodeTask]]:
+    def _tasks(self, dtype: str, files: dict[str, str]) -> dict[str, list[EncodeTask]]:
         """By split, in the order of its files. Named by all that decides the tokens: corpora that share their parts with
         one another meet only where they are the same.
         """
         folder, config = self._folder, self._config
         window = config.window if config.windows == "drop" else None
         ratio = config.quality.min_characters_per_token
-        target = (
-            f"{self._parts or folder.parts}/tokens-{tokenizer_sha256[:16]}-{config.windows}-{window or 0}-{ratio or 0}"
-        )
-        read_by = self._sent_tokenizer()
+        digest, read_by = self._sent_tokenizer()
+        settings = f"{tokens.FORMAT}-{config.windows}-{window or 0}-{ratio or 0}"
+        target = f"{self._parts or folder.parts}/tokens-{digest}-{settings}"
         return {
             split: [
                 EncodeTask(
@@ -86,12 +85,14 @@ class TokenStage:
             for split in SPLITS
         }
 
-    def _sent_tokenizer(self) -> str:
-        """Address of the tokenizer's folder, where every worker finds it."""
+    def _sent_tokenizer(self) -> tuple[str, str]:
+        """A digest of the tokenizer's files, and the address of its folder, where every worker finds it. Of all of them:
+        the end-of-text token stands beside the vocabulary.
+        """
         paths = [self._folder.tokenizer / name for name in tokens.TOKENIZER_FILES]
-        name = hashlib.sha256("".join(map(sha256, paths)).encode()).hexdigest()
-        sent = [self._sent(path, f"tokenizers/{name}/{path.name}") for path in paths]
-        return sent[0].rpartition("/")[0]
+        digest = hashlib.sha256("".join(map(sha256, paths)).encode()).hexdigest()[:32]
+        sent = [self._sent(path, f"tokenizers/{digest}/{path.name}") for path in paths]
+        return digest, sent[0].rpartition("/")[0]
 
     def _sent(self, path: Path, name: str) -> str:
         """Address of a file, where every worker finds it: here, or sent to where the parts are, under a `name` that says

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 COPY_BYTES = 2**20
+FORMAT = 1
+"""Of encoded parts. Another one whenever `encode_shard` makes other tokens of the same texts and tokenizer."""
 
 
 @dataclass(frozen=True)

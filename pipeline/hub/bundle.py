@@ -93,11 +93,18 @@ def _facts(prepared: Prepared) -> dict[str, Any]:
 
 def _report(prepared: Prepared) -> bytes:
     """The report, its bad rows without the folders of this machine."""
-    report = dict(prepared.report)
-    if not prepared.manifest["config"]["source"].startswith("hub:"):
-        examples = report.get("bad_examples", [])
-        report["bad_examples"] = [{**example, "where": PurePath(example["where"]).name} for example in examples]
+    config = prepared.manifest["config"]
+    report = _without_folders(prepared.report, config["source"])
+    if held_out := report.get("validation"):
+        report["validation"] = _without_folders(held_out, config.get("validation_source") or "")
     return _json(report)
+
+
+def _without_folders(report: dict[str, Any], source: str) -> dict[str, Any]:
+    if source.startswith("hub:"):
+        return dict(report)
+    examples = report.get("bad_examples", [])
+    return {**report, "bad_examples": [{**one, "where": PurePath(one["where"]).name} for one in examples]}
 
 
 def _source(source: str | None) -> str | None:

@@ -6,7 +6,6 @@ import contextlib
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,12 +13,11 @@ from typing import Any
 
 from pipeline.config import RunConfig
 from pipeline.environment import ROOT, child_environment
-from pipeline.errors import InputError, PipelineError
-from pipeline.files import read_json, write_json
+from pipeline.errors import BusyError, InputError, PipelineError
+from pipeline.files import locked, read_json, write_json
 from pipeline.folders import Home
 from pipeline.jobs.requests import check_training, refuse_second
 from pipeline.plan import Plan, plan_run
-from pipeline.recipes import run_config
 from pipeline.settings import Settings
 
 MOST_EVAL_WINDOWS = 64
@@ -49,19 +47,11 @@ def rehearse(
     one trains.
     """
     home = Home(settings.home)
-    check_training(home, corpus, preset, recipe, changes or {})
+    config = check_training(home, corpus, preset, recipe, changes or {})
     refuse_second(home)
     manifest = read_json(home.corpus(corpus).manifest)
     if manifest is None:
         raise InputError(f"Corpus {corpus} is not ready yet; wait until it is prepared.")
-    config = run_config(
-        corpus=corpus,
-        preset=preset,
-        recipe=recipe,
-        vocab_size=manifest["vocab_size"],
-        train_tokens=manifest["tokens_train"],
-        changes=changes,
-    )
     num_windows = _eval_windows(config, manifest["tokens_validation"])
     with _small_home(home, corpus) as small:
         folder = small.run("rehearsal")
@@ -94,15 +84,19 @@ def _eval_windows(config: RunConfig, validation_tokens: int) -> int:
 
 @contextlib.contextmanager
 def _small_home(home: Home, corpus: str) -> Iterator[Home]:
-    """On the same disk, so that a full one is noticed; with the corpus in it."""
-    folder = Path(tempfile.mkdtemp(prefix=".rehearsal-", dir=home.path))
-    try:
-        small = Home(folder)
-        small.corpus(corpus).path.parent.mkdir(parents=True)
-        small.corpus(corpus).path.symlink_to(home.corpus(corpus).path.absolute(), target_is_directory=True)
-        yield small
-    finally:
+    """On the same disk, so that a full one is noticed; with the corpus in it. What a killed one left is removed first."""
+    folder = home.path / ".rehearsal"
+    with locked(home.path / ".rehearsal.lock", wait=False) as is_ours:
+        if not is_ours:
+            raise BusyError("Another dry run is going on here; wait until it is over.")
         shutil.rmtree(folder, ignore_errors=True)
+        try:
+            small = Home(folder)
+            small.corpus(corpus).path.parent.mkdir(parents=True)
+            small.corpus(corpus).path.symlink_to(home.corpus(corpus).path.absolute(), target_is_directory=True)
+            yield small
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _run(folder: Path) -> None:

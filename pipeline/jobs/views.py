@@ -136,7 +136,8 @@ def push_view(folder: CorpusFolder) -> PushView | None:
     if not folder.push.request.exists():
         return None
     state = job_state(folder.push)
-    status = state.status
+    # One that waits has still the status of the push before it.
+    status = state.status if state.status.get("request_id") == state.request_id else {}
     return PushView(
         corpus=folder.id,
         state=state.state,

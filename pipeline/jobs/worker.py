@@ -13,7 +13,7 @@ import subprocess
 import time
 from collections.abc import Mapping
 
-from pipeline.environment import child_environment
+from pipeline.environment import child_environment, is_credential
 from pipeline.files import is_locked, locked, readable_json, write_json
 from pipeline.folders import Home, JobFolder
 from pipeline.hub import publisher
@@ -35,12 +35,17 @@ def wake(settings: Settings) -> None:
 
 
 def own_environment(settings: Settings) -> dict[str, str]:
-    """The worker's, the publisher's and a push's environment: all but the page's key, with the home and the repo of `settings`."""
+    """The worker's environment: all but the page's key, with the home and the repo of `settings`."""
     named = {"PIPELINE_HOME": str(settings.home)}
     if settings.hub_repo:
         named["PIPELINE_HUB_REPO"] = settings.hub_repo
     kept = {name: value for name, value in os.environ.items() if name != "PIPELINE_OWNER_KEY"}
     return {**kept, **named}
+
+
+def hub_environment(settings: Settings) -> dict[str, str]:
+    """The publisher's and a push's: the worker's, without the credentials for buckets."""
+    return {name: value for name, value in own_environment(settings).items() if not is_credential(name)}
 
 
 class Worker:
@@ -104,7 +109,7 @@ class Worker:
     def _environment(self, state: JobState) -> dict[str, str]:
         """What a job may see: a push the token, a preparation what its parts need, a run no secret."""
         if state.kind == "push":
-            return own_environment(self.settings)
+            return hub_environment(self.settings)
         parts = (state.request.get("workforce") or {}).get("parts") if state.kind == "prepare" else None
         return {**child_environment(address=parts), "PIPELINE_HOME": str(self.settings.home)}
 
@@ -153,5 +158,5 @@ class Worker:
             self._publisher = None
         lock = self.home.publisher_lock(self.settings.repo)
         if self._publisher is None and publisher.pending(self.settings) and not is_locked(lock):
-            environment = own_environment(self.settings)
+            environment = hub_environment(self.settings)
             self._publisher = spawn("pipeline.hub", [], log=self.home.publisher_log, environment=environment)

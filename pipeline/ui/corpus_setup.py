@@ -199,10 +199,11 @@ def pace_of(folder: CorpusFolder) -> Pace | None:
     if not text or not tokens:
         return None
     # A filter that went on from a scan took no time of its own; its report knows what the reading took.
-    filter_seconds = max(done["filter"]["seconds"] * workers, report["seconds"])
+    held_out = report.get("validation") or {"bytes": 0, "seconds": 0.0}
+    filter_seconds = max(done["filter"]["seconds"] * workers, report["seconds"] + held_out["seconds"])
     return Pace(
         corpus=folder.id,
-        filter_seconds_per_byte=filter_seconds / report["bytes"],
+        filter_seconds_per_byte=filter_seconds / (report["bytes"] + held_out["bytes"]),
         learn_seconds_per_byte=done["tokenizer"]["seconds"] / min(found["train_bytes"] or 1, MOST_LEARNED_BYTES),
         write_seconds_per_byte=done["tokens"]["seconds"] * workers / text,
         stored_share=stored / text,

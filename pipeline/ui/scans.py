@@ -57,6 +57,7 @@ class Scans:
     def __init__(self, limits: Limits = Limits()) -> None:  # noqa: B008 - frozen
         self._limits = limits
         self._looks: OrderedDict[Key, _Look] = OrderedDict()
+        self._working: list[_Look] = []
         self._asked: dict[str, Question] = {}
         """The newest question of each browser that still waits for its answer."""
         self._lock = threading.Lock()
@@ -119,11 +120,13 @@ class Scans:
         with self._lock:
             look = self._looks.get(key)
             if look is None or look.is_abandoned:
-                running = sum(not look.is_over for look in self._looks.values())
+                self._working = [look for look in self._working if look.is_working]
+                running = len(self._working)
                 if running >= MOST_RUNNING:
                     raise BusyError(t("data.busy", running=running))
                 look = self._looks[key] = _Look(key, self._memory, self._limits)
                 look.start()
+                self._working.append(look)
             look.watchers += 1
             return look
 
@@ -153,15 +156,21 @@ class _Look:
         self._newest: Scan | None = None
         self._error: BaseException | None = None
         self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="look", daemon=True)
 
     @property
     def is_kept(self) -> bool:
         is_whole = self._newest is not None and self._newest.done
         return self.is_over and is_whole and self._error is None and self.key[0] == KEPT_SOURCE
 
+    @property
+    def is_working(self) -> bool:
+        """Whether its thread lives, also when nobody waits for it any more: its source may be silent."""
+        return self._thread.is_alive()
+
     def start(self) -> None:
         self._ends_at = time.monotonic() + self._limits.preview_seconds + PATIENCE_SECONDS
-        threading.Thread(target=self._run, name="look", daemon=True).start()
+        self._thread.start()
 
     def states(self, is_wanted: Callable[[], bool]) -> Iterator[Scan]:
         seen: Scan | None = None

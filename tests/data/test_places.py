@@ -167,7 +167,9 @@ def test_a_package_that_is_missing_is_named_with_its_command(
         places.check(f"{scheme}://bucket/parts", "parts")
 
 
-def test_a_password_in_an_address_is_refused_and_not_repeated() -> None:
+@pytest.mark.parametrize("scheme", ["ftp", "sftp", "nowhere"])
+def test_a_password_in_an_address_is_refused_and_not_repeated(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "paramiko", None)
     with pytest.raises(InputError, match="parts is an address with a password; leave it out") as caught:
-        places.check("ftp://me:sesame@host/parts", "parts")
+        places.check(f"{scheme}://me:sesame@host/parts", "parts")
     assert "sesame" not in str(caught.value)

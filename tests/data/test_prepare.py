@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -401,3 +402,28 @@ def test_a_scan_leaves_a_report_and_preparing_goes_on_from_its_parts(
     assert manifest is not None
     assert seen == parts, "nothing was filtered again"
     assert not folder.parts.exists(), "and the parts are gone when the corpus is whole"
+
+
+def test_a_tokenizer_with_another_end_of_text_makes_tokens_of_its_own(
+    folder: CorpusFolder, prepared: Prepare, tmp_path: Path, handlers: None
+) -> None:
+    """Also where the parts of both lie at one place, and the vocabularies are the same."""
+    source = f"files:{code_folder(tmp_path / 'one', 30)}"
+    prepared(DataConfig(source=source, keywords=("pandas",), vocab_size=300))
+    other = tmp_path / "other"
+    shutil.copytree(folder.tokenizer, other)
+    settings = json.loads((other / "tokenizer_config.json").read_text())
+    (other / "tokenizer_config.json").write_text(json.dumps({**settings, "eos_token": "e"}))
+    ends = []
+    for name, place in (("first", folder.tokenizer), ("second", other)):
+        made = Home(tmp_path / "home").corpus(name)
+        made.path.mkdir()
+        asked = DataConfig(source=source, keywords=("pandas",), tokenizer=str(place))
+        write_json(made.request, {"request_id": "r1", "config": dataclasses.asdict(asked)})
+        with Job(made) as job:
+            manifest = prepare(job, asked, Workforce(parts=f"file://{tmp_path}/parts"))
+        assert manifest is not None
+        last = int(np.fromfile(made.tokens("train"), manifest["dtype"])[-1])
+        assert last == manifest["eos_id"]
+        ends.append(last)
+    assert ends[0] != ends[1]

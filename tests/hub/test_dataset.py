@@ -384,3 +384,14 @@ def test_what_cannot_be_pushed_is_refused_without_asking_the_hub(pusher: Pusher,
     corpus.manifest.unlink()
     assert "Corpus code is not prepared" in pusher.refused(2)
     assert pusher.hub.requests == []
+
+
+def test_bad_rows_of_the_validation_source_are_told_without_their_folders(pusher: Pusher, tmp_path: Path) -> None:
+    held = project(tmp_path / "secret-project", 20)
+    prepare_corpus(pusher.home, project(tmp_path / "open", 20), validation_source=f"files:{held}")
+    pusher.push()
+    report = json.loads(pusher.files["report.json"].content)
+    assert report["validation"]["bad_examples"] == [{"reason": "not JSON", "where": "rows.jsonl:31"}]
+    assert all(
+        b"secret-project" not in file.content for name, file in pusher.files.items() if not name.startswith("data/")
+    )

@@ -57,6 +57,7 @@ def test_a_push_goes_on_beside_a_run_and_sees_the_token(
     settings: Settings, home: Home, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_of_the_test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of-a-bucket")
     start(settings, "a", count=10_000)
     for corpus in ("ready", "deaf"):
         start_pushing(settings, corpus_id=corpus, repo="me/files")
@@ -65,7 +66,7 @@ def test_a_push_goes_on_beside_a_run_and_sees_the_token(
         eventually(lambda corpus=corpus: job_state(home.corpus(corpus).push).state == "finished")  # type: ignore[misc]
     assert job_state(home.run("a")).state == "running"
     [told] = log(home.corpus("ready").push)
-    assert "HF_TOKEN" in told and "PIPELINE_OWNER_KEY" not in told
+    assert "HF_TOKEN" in told and "PIPELINE_OWNER_KEY" not in told and "AWS_SECRET_ACCESS_KEY" not in told
     times = [(read_json(home.corpus(c).push.status) or {}) for c in ("ready", "deaf")]
     assert times[0]["updated_at"] <= times[1]["started_at"], "one at a time"
     eventually(lambda: (read_json(home.corpus("deaf").push.process) or {}).get("exit_code") == 0)

@@ -93,8 +93,8 @@ def test_numbers_of_more_files_than_a_corpus_takes_are_said_to_be(most: int | No
     removed = {"a long line": {"files": 10, "bytes": 1, "examples": []}}
     said = report_view.limited(report(50, removed=removed, max_files=most))
     assert said == (
-        f"A corpus takes the first {most} of the files that match; these numbers count every file of the "
-        "shards that were read for them."
+        f"A corpus takes the first {most} of the files that match; these numbers count "
+        "all that was read for them, which may be more."
         if is_said
         else ""
     )

@@ -134,14 +134,17 @@ def test_what_the_scan_refuses_reaches_who_watches(tmp_path: Path) -> None:
 
 
 def test_too_many_looks_at_once_are_refused(source: str) -> None:
-    looks = Scans()
+    looks, go_on = Scans(), threading.Event()
     watching = []
     for number in range(scans.MOST_RUNNING):
-        look = scans._Look((source, ("x",), "substring", number), looks._memory, Limits())  # not started: it stays on
-        looks._looks[look.key] = look
+        look = scans._Look((source, ("x",), "substring", number), looks._memory, Limits())
+        look._thread = threading.Thread(target=go_on.wait, args=(60,))
+        look.start()
+        looks._working.append(look)
         watching.append(look)
     with pytest.raises(BusyError, match="press Scan"):
         next(looks.watch(source, ("pandas",), 10))
+    go_on.set()
 
 
 def test_a_look_ends_with_its_bytes_and_keeps_what_it_counted(tmp_path: Path) -> None:
@@ -183,3 +186,20 @@ def test_an_installed_look_that_ended_early_is_not_kept() -> None:
     *_, last = looks.watch("installed", ("pandas",), 20_000)
     assert last.ended
     assert looks._looks == {}
+
+
+def test_a_look_that_nobody_waits_for_counts_while_its_thread_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    silent = threading.Event()
+    monkeypatch.setattr(scans, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr("pipeline.data.scan.scan", lambda *args, **options: iter([silent.wait(60)][:0]))
+    looks = Scans(Limits(preview_seconds=0.05))
+    for number in range(scans.MOST_RUNNING):
+        [ended] = looks.watch("installed", ("pandas",), number)
+        assert ended.ended
+    with pytest.raises(BusyError):
+        list(looks.watch("installed", ("pandas",), 99))
+    silent.set()
+    for thread in threading.enumerate():
+        if thread.name == "look":
+            thread.join(10)
+    assert list(looks.watch("installed", ("pandas",), 99)) == []

@@ -17,7 +17,7 @@ from pipeline.data.sources.values import BYTE_ORDER_MARK, DECODER, row_of
 if TYPE_CHECKING:
     from pipeline.data.sources.lines import Block
 
-LARGEST_DOCUMENT = 256 * 2**20
+LARGEST_DOCUMENT = 64 * 2**20
 """Bytes of a file that is one JSON value: it has to be held whole."""
 ITEMS_TOGETHER = 4_096
 LETTERS_TOGETHER = 4 * 2**20
@@ -42,10 +42,14 @@ def document(first: Block, rest: Iterator[Block | BadRow], place: str) -> Iterat
         blocks.append(block)
         size += len(block.data)
         if broken or size > LARGEST_DOCUMENT:
-            yield from (known.read for known in blocks)
+            yield from (block.read for block in blocks)
             blocks, broken = [], True
     text = None if broken else _text(b"".join(block.data for block in blocks))
-    if text is None or not _is_document(text):
+    verdict: bool | None = False
+    for known in _verdicts(text) if text is not None else ():
+        verdict = known
+        yield partial(batch_of_rows, iter(()))  # so that who waits can stop
+    if text is None or not verdict:
         yield from (block.read for block in blocks)
         return
     blocks.clear()
@@ -63,15 +67,20 @@ def _text(data: bytes) -> str | None:
         return None
 
 
-def _is_document(text: str) -> bool:
-    """Whether every item can be read. Each is read for that and let go, and again when its turn comes."""
+def _verdicts(text: str) -> Iterator[bool | None]:
+    """Whether every item can be read: None as long as it is not known. Each is read for that and let go, and again when
+    its turn comes.
+    """
     try:
-        for item in _items(text):
+        for number, item in enumerate(_items(text), 1):
             if not _is_too_long(item):
                 DECODER.decode(item)
+            if number % ITEMS_TOGETHER == 0:
+                yield None
     except (ValueError, RecursionError):
-        return False
-    return True
+        yield False
+    else:
+        yield True
 
 
 def _items(text: str) -> Iterator[str]:

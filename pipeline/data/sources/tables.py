@@ -80,6 +80,8 @@ class Table:
         """
         first = 1
         for group in range(self._facts.num_row_groups):
+            if not self._facts.row_group(group).num_rows:
+                continue  # it may have no pages at the places that its footer names
             done = first
             try:
                 for parts in _together(self._parts(group, text)):

@@ -77,3 +77,13 @@ def test_many_small_items_take_memory_for_their_text_alone(tmp_path: Path) -> No
     (tmp_path / "few.json").write_text("[{}]")
     (tmp_path / "many.json").write_text(f"[{'{},' * (4 * 2**20 // 3)}{{}}]")
     assert peak_megabytes(LOOK, tmp_path / "many.json") < peak_megabytes(LOOK, tmp_path / "few.json") + 120
+
+
+def test_who_waits_for_a_long_document_can_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before its first row is known to be one, there are pieces with nothing in them."""
+    monkeypatch.setattr(documents, "ITEMS_TOGETHER", 10)
+    data = json.dumps([row(number) for number in range(100)]).encode()
+    found = list(pieces(io.BytesIO(data), "f.json", "f", len(data)))
+    first = next(number for number, piece in enumerate(found) if len(piece.read().rows))
+    assert first >= 100 // 10
+    assert sum(len(piece.read().rows) for piece in found) == 100

@@ -141,3 +141,9 @@ def test_memory_is_bounded_whatever_a_table_holds(data: Any, tmp_path: Path) -> 
     (tmp_path / "bomb.parquet").write_bytes(data())
     assert (tmp_path / "bomb.parquet").stat().st_size < 100_000
     assert peak_megabytes(LOOK, tmp_path / "bomb.parquet") < ordinary_peak(tmp_path) + 400
+
+
+@pytest.mark.parametrize("options", [{}, {"use_dictionary": False}])
+def test_a_table_without_rows_has_none_and_is_not_damaged(options: dict[str, Any]) -> None:
+    data = written({"content": pa.array([], pa.string())}, **options)
+    assert [(len(one.rows), one.bad) for one in batches(data)] in ([], [(0, ())])
