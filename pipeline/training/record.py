@@ -90,6 +90,9 @@ class Record:
         append_line(self._folder.samples, row)
         print(f"{prompt.name} -> {text!r}", flush=True)
 
+    def has_sample(self, step: int) -> bool:
+        return any(row["step"] == step for row in read_lines(self._folder.samples))
+
     def _write_status(self, step: int, **facts: Any) -> None:
         assert self._job is not None
         self._job.write(
