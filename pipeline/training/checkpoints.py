@@ -64,8 +64,19 @@ def save(run: RunFolder, step: int, write: Writer, *, keep: int, keep_every: int
 
 
 def verify(checkpoint: Path) -> None:
-    """Raises DamagedError, naming the file, unless every file is what the manifest says."""
-    found = read_json(checkpoint / manifest.NAME)
+    """Raises DamagedError, naming the file, unless every file is what the manifest says. One that cannot be read is not."""
+    try:
+        _verify(checkpoint)
+    except OSError as error:
+        where = Path(error.filename).name if error.filename else "a file"
+        raise _damaged(checkpoint, f"{where} cannot be read ({error.strerror})") from error
+
+
+def _verify(checkpoint: Path) -> None:
+    try:
+        found = read_json(checkpoint / manifest.NAME)
+    except DamagedError as error:
+        raise _damaged(checkpoint, "its manifest.json is not JSON, or no object") from error
     if found is None:
         raise _damaged(checkpoint, "it has no manifest.json")
     if found.get("format") != manifest.FORMAT or found.get("step") != _step(checkpoint):
@@ -144,13 +155,21 @@ def _remove(checkpoint: Path) -> None:
     """Out of sight in one rename first, so that no reader takes half a folder for a checkpoint."""
     hidden = checkpoint.with_name(f".removed-{checkpoint.name}")
     checkpoint.rename(hidden)
-    shutil.rmtree(hidden)
+    _delete(hidden)
 
 
 def _clear_leftovers(run: RunFolder) -> None:
     """What a killed trainer was writing or removing, and what was set aside. Only the trainer writes here, and it holds the run's lock."""
     for path in run.checkpoints.glob(".*-step-*"):
+        _delete(path)
+
+
+def _delete(path: Path) -> None:
+    """A folder, or whatever a damaged disk made of it."""
+    if path.is_dir():
         shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def _step(checkpoint: Path) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import multiprocessing
 import shutil
 import subprocess
 import sys
@@ -49,6 +50,7 @@ class Full:
 
 
 def main(template: str, disk: str) -> None:
+    trials.FORKS = multiprocessing.get_context("fork")  # this process has no threads, and torch already
     for line in sys.stdin:
         plant, free = line.split()
         print(json.dumps(dataclasses.asdict(_trial(Path(template), Path(disk), plant, int(free)))), flush=True)

@@ -31,13 +31,13 @@ from tests.training.runs import ask_to_resume, copy_home, new_run, status
 pytestmark = pytest.mark.slow
 INTERVAL = 2
 SHORT: dict[str, Any] = {
-    "max_steps": 8,
+    "max_steps": 6,
     "warmup_steps": 1,
-    "eval_every_steps": 4,
+    "eval_every_steps": 3,
     "checkpoint_every_steps": INTERVAL,
     "eval_windows": 4,
 }
-"""Four checkpoints of which two stay: the first goes when the third is there."""
+"""Three checkpoints of which two stay: the first goes when the third is there."""
 CALLS = ("fsync", "rename", "replace", "unlink", "remove", "rmdir", "mkdir")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
@@ -105,7 +105,7 @@ def calls_of(folder: RunFolder, bug: Plant | None = None) -> list[str]:
 def calls(template: Home, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = short_run(copy_home(template, tmp_path_factory.mktemp("counted") / "home"))
     found = calls_of(folder)
-    assert [path.name for path in checkpoints.complete(folder)] == ["step-00000006", "step-00000008"]
+    assert [path.name for path in checkpoints.complete(folder)] == ["step-00000004", "step-00000006"]
     assert any(call.endswith(".removed-step-00000002") for call in found)
     return found
 
@@ -126,7 +126,7 @@ def kill_and_resume(folder: RunFolder, kill: KillAt, undisturbed: Outcome, tally
 
 
 @pytest.mark.parametrize("is_after", [False, True], ids=["before", "after"])
-@shares("most_kills", 4, 10_000)
+@shares("most_kills", 2, 10_000)
 def test_a_run_killed_at_any_call_that_lasts_goes_on_the_same_to_the_bit(
     home: Home, undisturbed: References, calls: list[str], tally: Tally, most_kills: int, is_after: bool
 ) -> None:

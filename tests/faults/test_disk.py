@@ -127,6 +127,7 @@ def test_a_run_without_words_for_a_full_disk_is_found_out(
         check(full, expected.outcome)
 
 
+@pytest.mark.faults
 def test_a_log_that_takes_nothing_ends_the_run_with_its_sentence_in_the_status(home: Home) -> None:
     """As a process of its own, since Python itself writes once more at its end."""
     folder = new_run(home, **RUN)

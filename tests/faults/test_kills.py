@@ -63,7 +63,7 @@ def kill_and_resume(
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-@shares("num_kills", 3, {"accelerate": 120, "trainer": 30, "muon": 60})
+@shares("num_kills", 2, {"accelerate": 120, "trainer": 30, "muon": 60})
 def test_a_run_killed_at_any_instant_goes_on_the_same_to_the_bit(
     home: Home, undisturbed: References, tally: Tally, num_kills: Any, variant: str
 ) -> None:

@@ -9,7 +9,8 @@ import multiprocessing
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from multiprocessing.context import ForkServerProcess
+from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 from pipeline.files import read_lines
@@ -18,7 +19,8 @@ from pipeline.training import checkpoints
 from tests.faults import child
 from tests.training.runs import new_run, status, weights
 
-FORKS = multiprocessing.get_context("forkserver")
+FORKS: BaseContext = multiprocessing.get_context("forkserver")
+"""Where the processes come from: not from the tests' own process, which may have threads."""
 FORKS.set_forkserver_preload([child.__name__])
 PATIENCE_SECONDS = 120
 CLOCK = ("seconds", "tokens_per_second", "time")
@@ -120,13 +122,13 @@ def hidden(folder: RunFolder) -> list[str]:
     return sorted(path.name for path in folder.path.rglob(".*"))
 
 
-def start(folder: RunFolder, plant: child.Plant | None = None) -> ForkServerProcess:
-    process = FORKS.Process(target=child.train, args=(folder, plant), daemon=True)
+def start(folder: RunFolder, plant: child.Plant | None = None) -> BaseProcess:
+    process: BaseProcess = FORKS.Process(target=child.train, args=(folder, plant), daemon=True)
     process.start()
     return process
 
 
-def wait(process: ForkServerProcess, seconds: float = PATIENCE_SECONDS) -> int:
+def wait(process: BaseProcess, seconds: float = PATIENCE_SECONDS) -> int:
     """Its exit status, negative for a signal. Raises AssertionError when it has none in `seconds`."""
     process.join(seconds)
     if process.exitcode is None:
@@ -141,7 +143,7 @@ def finish(folder: RunFolder, plant: child.Plant | None = None) -> int:
     return wait(start(folder, plant))
 
 
-def wait_for(process: ForkServerProcess, folder: RunFolder, state: str) -> None:
+def wait_for(process: BaseProcess, folder: RunFolder, state: str) -> None:
     """Until the run says so; it may be over by then."""
     end = time.monotonic() + PATIENCE_SECONDS
     while status(folder).get("state") != state and process.is_alive() and time.monotonic() < end:
