@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: run demo test check format clean
+.PHONY: run demo test faults check format clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/application  ## start the page
@@ -16,6 +16,9 @@ demo: $(VENV)/application  ## look, prepare, train, publish, generate: without a
 test: $(VENV)/development  ## everything, browser included
 	$(BIN)/python tests/chromium.py
 	$(BIN)/python -m pytest
+
+faults: $(VENV)/development  ## training killed, stopped, starved of disk and given damaged checkpoints, hundreds of times
+	$(BIN)/python -m pytest -m "" tests/faults
 
 check: $(VENV)/development  ## the quick gate: format, lint, types, tests that start nothing heavy
 	$(BIN)/ruff format --check .

@@ -6,6 +6,7 @@ Knows nothing of runs or models. A kill at any instant leaves the old file or th
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -20,6 +21,7 @@ from typing import Any, BinaryIO
 
 from pipeline.errors import DamagedError
 
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 MOST_KEPT_FILES = 64
 """Line files whose rows are kept in memory."""
 LOCK_PATIENCE_SECONDS = 0.05
@@ -55,7 +57,17 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Replace `path` by `value` as JSON. NaN and infinity are not JSON: they are written as null."""
-    write_text(path, json.dumps(_finite(value), ensure_ascii=False, indent=1, allow_nan=False) + "\n")
+    write_text(path, _json(value))
+
+
+def overwrite_json(path: Path, value: Any) -> None:
+    """`write_json` for a last word on a full disk: into the blocks that `path` has, if they are enough for it. A kill in
+    the middle of it can tear the file.
+    """
+    data, there = _json(value).encode(), path.stat()
+    if len(data) <= there.st_blocks * 512:
+        with path.open("r+b") as file:
+            file.write(data.ljust(there.st_size))
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -139,6 +151,11 @@ def tail(path: Path, max_lines: int = 200, max_bytes: int = 64_000) -> list[str]
     return (lines[1:] if size > max_bytes else lines)[-max_lines:]
 
 
+def is_no_space(error: BaseException) -> bool:
+    """Whether the system refused to write because the disk is full, or as much of it as one may have."""
+    return isinstance(error, OSError) and error.errno in NO_SPACE
+
+
 def sync(path: Path) -> None:
     """Make a file's bytes, or the renames inside a folder, survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -205,6 +222,10 @@ def is_locked(path: Path) -> bool:
 def _last_byte(file: Any) -> bytes:
     file.seek(-1, os.SEEK_END)
     return file.read(1)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(_finite(value), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
 
 
 def _finite(value: Any) -> Any:

@@ -5,6 +5,7 @@ Used by the processes that do the work (prepare, train). Who asks for the work i
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -15,7 +16,7 @@ from typing import Any
 
 from pipeline.environment import without_credentials
 from pipeline.errors import BusyError, PipelineError
-from pipeline.files import locked, read_json, write_json
+from pipeline.files import locked, overwrite_json, read_json, write_json
 from pipeline.folders import JobFolder
 
 
@@ -23,7 +24,8 @@ class Job:
     """Runs one request: `with Job(folder) as job: ...`. Entering raises BusyError while another process runs it.
 
     Leaving with a PipelineError writes the state `failed` with its sentence; any other exception names its type and is
-    raised on, so that its traceback reaches the log. SIGTERM and SIGINT count as a request to stop.
+    raised on, so that its traceback reaches the log. Where the disk has no room even for that, what was raised goes on
+    all the same. SIGTERM and SIGINT count as a request to stop.
     """
 
     def __init__(self, folder: JobFolder) -> None:
@@ -49,10 +51,10 @@ class Job:
     ) -> None:
         with self._stack:
             if isinstance(error, PipelineError):
-                self.write(state="failed", error=str(error), exit_status=error.exit_status)
+                self._fail(error=str(error), exit_status=error.exit_status)
             elif error is not None:
                 told = without_credentials(f"{type(error).__name__}: {error}")
-                self.write(state="failed", error=f"{told} (traceback in {self.folder.log.name})")
+                self._fail(error=f"{told} (traceback in {self.folder.log.name})")
 
     @property
     def request(self) -> dict[str, Any]:
@@ -76,6 +78,13 @@ class Job:
         """Merge `facts` into status.json; `state` is one of running, stopped, finished, failed."""
         self.facts.update(facts, updated_at=time.time())
         write_json(self.folder.status, self.facts)
+
+    def _fail(self, **facts: Any) -> None:
+        try:
+            self.write(state="failed", **facts)
+        except OSError:
+            with contextlib.suppress(OSError):
+                overwrite_json(self.folder.status, self.facts)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._signalled.set()

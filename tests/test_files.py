@@ -128,6 +128,17 @@ def test_the_kernel_frees_the_lock_of_a_killed_holder(tmp_path: Path) -> None:
     assert not files.is_locked(path)
 
 
+def test_a_last_word_is_written_over_the_file_where_its_blocks_are_enough(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    files.write_json(path, {"n": 1, "filler": "x" * 1_000})
+    before = path.stat()
+    files.overwrite_json(path, {"n": 2})
+    assert files.read_json(path) == {"n": 2}
+    assert (path.stat().st_ino, path.stat().st_size) == (before.st_ino, before.st_size)
+    files.overwrite_json(path, {"filler": "x" * 1_000_000})
+    assert files.read_json(path) == {"n": 2}
+
+
 def _write_for_ever(path: Path) -> None:
     n = 0
     while True:

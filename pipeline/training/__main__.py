@@ -5,14 +5,17 @@ Exit status 0 when it finished or was stopped, 2 for what the caller can fix, 1 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.errors import InputError, PipelineError
-from pipeline.files import read_json
+from pipeline.files import is_no_space, read_json
 from pipeline.folders import RunFolder
 from pipeline.job import Job
+from pipeline.training.checkpoints import disk_full
 from pipeline.training.run import refuse_what_is_over
 
 ENVIRONMENT = {
@@ -32,7 +35,7 @@ def main(arguments: list[str]) -> int:
             raise InputError(f"It takes one run folder, not {len(arguments)} arguments.")
         run(RunFolder(Path(arguments[0]).absolute()))
     except PipelineError as error:
-        print(error, file=sys.stderr, flush=True)
+        _say(error)
         return error.exit_status
     return 0
 
@@ -51,7 +54,7 @@ def run(folder: RunFolder) -> None:
 def _lead(folder: RunFolder, request: dict) -> None:
     refuse_what_is_over(folder, request)
     earlier = read_json(folder.status) or {}
-    with Job(folder) as job:
+    with _disk_full_in_words(folder), Job(folder) as job, _disk_full_in_words(folder):  # the job's own writes, and ours
         facts = {name: earlier[name] for name in CARRIED_OVER if name in earlier and request.get("resume")}
         job.write(**facts, message="loading PyTorch")
         from pipeline.training.loop import train
@@ -65,6 +68,27 @@ def _follow(folder: RunFolder, request: dict) -> None:
 
     leave_signals_to_rank_0()
     train(folder, request, None)
+
+
+@contextlib.contextmanager
+def _disk_full_in_words(folder: RunFolder) -> Iterator[None]:
+    """Raises ResourceError when metrics, status or log could not be written; a save has a sentence of its own."""
+    try:
+        yield
+    except OSError as error:
+        if is_no_space(error):
+            raise disk_full(folder, "write its record") from error
+        raise
+
+
+def _say(error: PipelineError) -> None:
+    with contextlib.suppress(OSError):  # the log may be on the full disk, too
+        print(error, file=sys.stderr, flush=True)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # Python would try once more at its end, and exit with 120
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 if __name__ == "__main__":

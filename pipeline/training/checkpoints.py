@@ -6,7 +6,6 @@ nothing of torch: what is in a checkpoint is written by whoever saves it.
 
 from __future__ import annotations
 
-import errno
 import re
 import shutil
 from collections.abc import Callable
@@ -15,10 +14,9 @@ from pathlib import Path
 
 from pipeline import manifest
 from pipeline.errors import DamagedError, ResourceError
-from pipeline.files import iterate_lines, read_json, readable_json, sync
+from pipeline.files import is_no_space, iterate_lines, read_json, readable_json, sync
 from pipeline.folders import RunFolder
 
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 LEAST_FREE_BYTES = 2**16
 """With less than this free, whatever went wrong while writing went wrong because of it."""
 NAME = re.compile(r"step-(\d{8,})")
@@ -47,31 +45,38 @@ def save(run: RunFolder, step: int, write: Writer, *, keep: int, keep_every: int
     run.checkpoints.mkdir(parents=True, exist_ok=True)
     _clear_leftovers(run)
     staging = run.checkpoints / f".staging-{final.name}"
-    staging.mkdir()
     try:
+        staging.mkdir()
         write(staging)
         manifest.seal(staging, step)
+        if final.exists():
+            _remove(final)
+        staging.rename(final)
+        sync(run.checkpoints)
     except Exception as error:
-        is_full = is_disk_full(error, staging)
+        is_full = is_disk_full(error, run.checkpoints)
         shutil.rmtree(staging, ignore_errors=True)
         if is_full:
-            free = shutil.disk_usage(run.checkpoints).free
-            raise ResourceError(
-                f"Run {run.id} could not save step {step}: the disk is full ({free / 1e6:.0f} MB free); free some of it, "
-                "then resume the run."
-            ) from error
+            raise disk_full(run, f"save step {step}") from error
         raise
-    if final.exists():
-        _remove(final)
-    staging.rename(final)
-    sync(run.checkpoints)
     rotate(run, keep=keep, keep_every=keep_every)
     return final
 
 
 def verify(checkpoint: Path) -> None:
-    """Raises DamagedError, naming the file, unless every file is what the manifest says."""
-    found = read_json(checkpoint / manifest.NAME)
+    """Raises DamagedError, naming the file, unless every file is what the manifest says. One that cannot be read is not."""
+    try:
+        _verify(checkpoint)
+    except OSError as error:
+        where = Path(error.filename).name if error.filename else "a file"
+        raise _damaged(checkpoint, f"{where} cannot be read ({error.strerror})") from error
+
+
+def _verify(checkpoint: Path) -> None:
+    try:
+        found = read_json(checkpoint / manifest.NAME)
+    except DamagedError as error:
+        raise _damaged(checkpoint, "its manifest.json is not JSON, or no object") from error
     if found is None:
         raise _damaged(checkpoint, "it has no manifest.json")
     if found.get("format") != manifest.FORMAT or found.get("step") != _step(checkpoint):
@@ -135,22 +140,36 @@ def best_of(run: RunFolder) -> Path | None:
 
 def is_disk_full(error: BaseException, folder: Path) -> bool:
     """Whether `error` came of a full disk under `folder`: safetensors and torch say it in words of their own."""
-    if isinstance(error, OSError) and error.errno in NO_SPACE:
-        return True
-    return "No space left" in str(error) or shutil.disk_usage(folder).free < LEAST_FREE_BYTES
+    return is_no_space(error) or "No space left" in str(error) or shutil.disk_usage(folder).free < LEAST_FREE_BYTES
+
+
+def disk_full(run: RunFolder, what: str) -> ResourceError:
+    """`what` could not be done; says how much is free now."""
+    free = shutil.disk_usage(run.path).free
+    return ResourceError(
+        f"Run {run.id} could not {what}: the disk is full ({free / 1e6:.0f} MB free); free some of it, then resume the run."
+    )
 
 
 def _remove(checkpoint: Path) -> None:
     """Out of sight in one rename first, so that no reader takes half a folder for a checkpoint."""
     hidden = checkpoint.with_name(f".removed-{checkpoint.name}")
     checkpoint.rename(hidden)
-    shutil.rmtree(hidden)
+    _delete(hidden)
 
 
 def _clear_leftovers(run: RunFolder) -> None:
     """What a killed trainer was writing or removing, and what was set aside. Only the trainer writes here, and it holds the run's lock."""
     for path in run.checkpoints.glob(".*-step-*"):
+        _delete(path)
+
+
+def _delete(path: Path) -> None:
+    """A folder, or whatever a damaged disk made of it."""
+    if path.is_dir():
         shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def _step(checkpoint: Path) -> int:

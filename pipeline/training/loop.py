@@ -123,7 +123,8 @@ def _train(
             _check_losses(run, step, row)
         else:
             record.progress(step)
-        if "eval_loss" in row and accelerator.is_main_process:
+        # Not where "eval_loss" is in the row: a kill between the two leaves a step evaluated and without its sample.
+        if accelerator.is_main_process and step in evaluated and not record.has_sample(step):
             write_sample(session, record, step)
 
         # ---- save ----

@@ -94,6 +94,9 @@ class Record:
         append_line(self._folder.samples, row)
         print(f"{prompt.name} -> {text!r}", flush=True)
 
+    def has_sample(self, step: int) -> bool:
+        return any(row["step"] == step for row in read_lines(self._folder.samples))
+
     def _log(self, step: int, seconds: float, measured: Mapping[str, float]) -> None:
         assert self._trackers is not None
         self._trackers.log(step, {"tokens": step * self._tokens_per_step, "seconds": round(seconds, 3), **measured})

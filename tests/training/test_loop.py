@@ -185,6 +185,17 @@ def test_what_was_logged_after_the_checkpoint_is_cut_back_and_done_again(home: H
     assert weights(folder, 12) == weights(undisturbed, 12)
 
 
+def test_a_sample_that_a_kill_came_before_is_made_up_for(home: Home) -> None:
+    folder = new_run(home)
+    train_here(folder, stops_at(6))
+    samples = folder.samples.read_text().splitlines(keepends=True)
+    folder.samples.write_text(samples[0])  # of step 0; that of step 6 is lost
+    ask_to_resume(folder)
+    train_here(folder)
+    assert [row["step"] for row in read_lines(folder.samples)] == [0, 6, 12]
+    assert folder.samples.read_text().splitlines()[1].split('"time"')[0] == samples[1].split('"time"')[0]
+
+
 def test_a_damaged_checkpoint_is_passed_over_and_written_anew(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     undisturbed = new_run(home, "undisturbed")
     train_here(undisturbed)

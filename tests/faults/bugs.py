@@ -1,0 +1,55 @@
+"""Bugs of the kind that once were, put back into one child by name: what the trials must not let pass."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline import manifest
+from pipeline.folders import RunFolder
+from pipeline.job import Job
+from pipeline.training import __main__ as training_main
+from pipeline.training import checkpoints, session
+from tests.faults.child import Plant
+
+
+def forgets_the_random_state() -> None:
+    session.restore_random_state = lambda folder, accelerator: None
+
+
+def saves_in_place() -> None:
+    """Straight into the folder that counts, and whatever has its name counts."""
+
+    def save(run: RunFolder, step: int, write: checkpoints.Writer, **options: object) -> Path:
+        folder = run.checkpoint(step)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "training").exists() or write(folder)
+        manifest.seal(folder, step)
+        return folder
+
+    checkpoints.save = save  # type: ignore[assignment]
+    checkpoints.verify = lambda checkpoint: None
+
+
+def has_no_words_for_a_full_disk() -> None:
+    checkpoints.is_disk_full = lambda error, folder: False
+    training_main.is_no_space = lambda error: False
+
+
+def saves_weights_that_are_no_numbers() -> None:
+    session.Session.weights_are_finite = lambda self: True  # type: ignore[method-assign]
+
+
+def does_not_hear_signals() -> None:
+    Job._on_signal = lambda self, number, frame: None  # type: ignore[method-assign]
+
+
+BY_NAME: dict[str, Plant] = {
+    plant.__name__: plant
+    for plant in (
+        forgets_the_random_state,
+        saves_in_place,
+        has_no_words_for_a_full_disk,
+        saves_weights_that_are_no_numbers,
+        does_not_hear_signals,
+    )
+}

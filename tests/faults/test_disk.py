@@ -1,0 +1,139 @@
+"""The disk is full, at any write: one sentence, no litter, and with room again the run is the same to the bit."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from subprocess import PIPE
+from typing import Any
+
+import pytest
+
+from pipeline.folders import Home, RunFolder
+from tests.faults.bugs import has_no_words_for_a_full_disk
+from tests.faults.conftest import References
+from tests.faults.shares import shares
+from tests.faults.small_disk import Full
+from tests.faults.trials import INTERVAL, RUN, Outcome, Tally
+from tests.training.runs import ROOT, new_run, status
+
+pytestmark = pytest.mark.slow
+PAGE = 4_096
+SENTENCE = re.compile(
+    r"Run run could not (save step \d+|write its record): the disk is full \(\d+ MB free\); free some of it, then resume "
+    r"the run\."
+)
+TrainWith = Callable[..., Full]
+NAMESPACES = (["unshare", "-Urm"], ["unshare", "-m"])
+
+
+def namespace() -> list[str]:
+    """What lets a process mount a disk of its own."""
+    for command in NAMESPACES:
+        if subprocess.run([*command, "true"], capture_output=True, check=False).returncode == 0:
+            return command
+    pytest.fail(
+        "Neither `unshare -Urm` nor `unshare -m` is permitted here; allow user namespaces, or run this as root."
+    )
+
+
+@pytest.fixture(scope="module")
+def train_with(template: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrainWith]:
+    """Train with so many bytes of disk, then resume with enough."""
+    disk = tmp_path_factory.mktemp("disk")
+    command = [*namespace(), sys.executable, "-m", "tests.faults.small_disk", str(template.path), str(disk)]
+    with subprocess.Popen(command, cwd=ROOT, stdin=PIPE, stdout=PIPE, text=True, bufsize=1) as process:
+        assert process.stdin and process.stdout
+        questions, answers = process.stdin, process.stdout
+
+        def train_with(free: int, plant: str = "none") -> Full:
+            questions.write(f"{plant} {free}\n")
+            return Full(**json.loads(answers.readline()))
+
+        yield train_with
+        questions.close()
+
+
+def bytes_of_a_checkpoint(folder: RunFolder) -> int:
+    """What it takes of a disk that gives out pages."""
+    files = [path for path in folder.checkpoint(INTERVAL).rglob("*") if path.is_file()]
+    return sum(-(-path.stat().st_size // PAGE) * PAGE for path in files)
+
+
+def few(checkpoint: int) -> list[int]:
+    """Full at its status, its first save, a later save, a row behind a save; and large enough."""
+    return [2 * PAGE, checkpoint // 2, 2 * checkpoint, checkpoint + 8 * PAGE, 8 * checkpoint]
+
+
+def many(checkpoint: int) -> list[int]:
+    """Page by page at the beginning and behind each save, and coarsely in between."""
+    behind_saves = [saves * checkpoint + page * PAGE for saves in (1, 2, 3, 4) for page in range(3, 15)]
+    return [*range(0, 16 * PAGE, PAGE), *range(16 * PAGE, 5 * checkpoint, 10 * PAGE), *behind_saves]
+
+
+def check(full: Full, undisturbed: Outcome) -> str:
+    """Whether a full disk was met as it should be. Returns where it was met, for the tally."""
+    assert as_json(undisturbed) == full.outcome
+    assert full.damaged == [] and full.hidden == []
+    due = list(range(INTERVAL, full.reached + 1, INTERVAL))
+    if full.exit_status == 0:
+        assert (full.state, full.steps, full.said) == ("finished", due, [])
+        return "large enough"
+    assert full.exit_status == 1
+    assert full.steps in (due, [step for step in due if step < full.reached])
+    if full.state is None:
+        assert full.said == [] and full.reached == 0
+        return "no byte free at the start: nothing said anywhere"
+    assert full.state == "failed" and full.error is not None
+    found = SENTENCE.fullmatch(full.error)
+    assert found, full.error
+    assert full.said in ([], [full.error])
+    where = f"at {found[1]}" if found[1].startswith("save") else f"in the record, {len(full.steps)} checkpoints there"
+    return where if full.said else f"{where}, none left for the log"
+
+
+def as_json(value: Outcome) -> Any:
+    return json.loads(json.dumps(dataclasses.asdict(value)))
+
+
+@shares("sizes", few, many)
+def test_a_full_disk_costs_one_sentence_and_no_step(
+    train_with: TrainWith, undisturbed: References, tally: Tally, sizes: Callable[[int], list[int]]
+) -> None:
+    expected = undisturbed()
+    for free in sizes(bytes_of_a_checkpoint(expected.folder)):
+        tally.counts["disks"] += 1
+        tally.counts[check(train_with(free), expected.outcome)] += 1
+    assert tally.counts["large enough"] < tally.counts["disks"] / 2
+
+
+@pytest.mark.parametrize("where", ["in the record", "in a save"])
+def test_a_run_without_words_for_a_full_disk_is_found_out(
+    train_with: TrainWith, undisturbed: References, where: str
+) -> None:
+    """The negative control."""
+    expected = undisturbed()
+    checkpoint = bytes_of_a_checkpoint(expected.folder)
+    free = {"in the record": 2 * PAGE, "in a save": checkpoint // 2}[where]
+    full = train_with(free, has_no_words_for_a_full_disk.__name__)
+    assert full.exit_status == 1
+    with pytest.raises(AssertionError):
+        check(full, expected.outcome)
+
+
+@pytest.mark.faults
+def test_a_log_that_takes_nothing_ends_the_run_with_its_sentence_in_the_status(home: Home) -> None:
+    """As a process of its own, since Python itself writes once more at its end."""
+    folder = new_run(home, **RUN)
+    with Path("/dev/full").open("wb") as log:
+        command = [sys.executable, "-m", "pipeline.training", str(folder.path)]
+        one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, stdout=log, stderr=log, cwd=ROOT, env=one_thread, check=False)
+    assert done.returncode == 1
+    assert SENTENCE.fullmatch(status(folder)["error"])

@@ -1,0 +1,160 @@
+"""A loss or weights that are no numbers: the run stops with its sentence or rolls back, and never saves them."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from pipeline import manifest
+from pipeline.files import read_lines
+from pipeline.folders import Home, RunFolder
+from pipeline.training import checkpoints, step
+from pipeline.training.loop import MOST_ROLLBACKS
+from pipeline.training.run import open_run
+from tests.faults.bugs import saves_weights_that_are_no_numbers
+from tests.faults.conftest import References
+from tests.faults.trials import RUN, Tally, finish, measured, outcome
+from tests.training.runs import ask_to_resume, new_run, status
+
+pytestmark = pytest.mark.slow
+RATE = 10
+EXPLODING: dict[str, Any] = {
+    **RUN,
+    "recipe": "keras",
+    "schedule": "flat",
+    "learning_rate": RATE,
+    "max_grad_norm": 0,
+    "warmup_steps": 0,
+    "checkpoint_every_steps": 1,
+}
+"""Real configurations: with decay, each step multiplies the matrices by 1 - learning_rate * weight_decay."""
+LOSS, WEIGHTS = {"weight_decay": 10}, {"weight_decay": 5}
+"""What goes first: the loss itself, or the weights after a loss that is still a number."""
+POISONED_STEP = 8
+
+
+def check_diverged(folder: RunFolder, exit_status: int, reason: str) -> int:
+    """The run failed as it should, and what is saved are numbers. Returns the step at which it did."""
+    now, last = status(folder), read_lines(folder.metrics)[-1]
+    assert (exit_status, now["state"]) == (1, "failed")
+    start = (
+        f"Run {folder.id} diverged at step {last['step']}: {reason}; start a new run with a learning_rate below {RATE}"
+    )
+    assert now["error"].startswith(start), now["error"]
+    assert folder.log.read_text().count(now["error"]) == 1
+    for path in checkpoints.complete(folder):
+        checkpoints.verify(path)
+        weights = load_file(path / "model.safetensors").values()
+        assert all(bool(torch.isfinite(each).all()) for each in weights), (
+            f"{path.name} holds weights that are no numbers"
+        )
+    assert checkpoints.newest_valid(folder).step == last["step"] - 1
+    return last["step"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [(LOSS, "train_loss is nan"), (WEIGHTS, "some weights are nan or infinite")],
+    ids=["loss", "weights"],
+)
+def test_a_run_that_diverges_stops_and_so_does_what_resumes_it(
+    home: Home, tally: Tally, changes: dict[str, Any], reason: str
+) -> None:
+    folder = new_run(home, **EXPLODING, **changes)
+    at = check_diverged(folder, finish(folder), reason)
+    row = measured(folder)[at]
+    assert (row["train_loss"] is None) == (changes == LOSS)
+    assert row["grad_norm"] is None
+    folder.log.write_text("")
+    ask_to_resume(folder)
+    assert check_diverged(folder, finish(folder), reason) == at
+    assert f"going on from step {at - 1}\n" in folder.log.read_text()
+    tally.counts[f"runs stopped at step {at}"] += 2
+
+
+def test_a_run_that_diverges_wherever_it_reads_is_rolled_back_three_times_and_stops(home: Home, tally: Tally) -> None:
+    folder = new_run(home, **EXPLODING, **LOSS, on_divergence="roll_back")
+    at = check_diverged(folder, finish(folder), "train_loss is nan")
+    rolled_back = [row for row in read_lines(folder.metrics) if "rolled_back_from" in row]
+    assert [(row["step"], row["rolled_back_from"]) for row in rolled_back] == [(at - 1, at)] * MOST_ROLLBACKS
+    tally.counts["roll-backs"] = len(rolled_back)
+
+
+def test_a_run_that_saves_weights_that_are_no_numbers_is_found_out(home: Home) -> None:
+    """The negative control."""
+    folder = new_run(home, **EXPLODING, **WEIGHTS)
+    exit_status = finish(folder, saves_weights_that_are_no_numbers)
+    with pytest.raises(AssertionError):
+        check_diverged(folder, exit_status, "some weights are nan or infinite")
+
+
+@dataclass
+class Poison:
+    """The loss of these windows is no number. Integers cannot make one so by themselves, hence it is put in."""
+
+    windows: Tensor
+    """int64[count, window]."""
+
+    def __call__(self) -> None:
+        token_losses = step.token_losses
+
+        def poisoned(logits: Tensor, input_ids: Tensor) -> Tensor:
+            is_poisonous = (input_ids[:, None] == self.windows[None]).all(dim=2).any(dim=1)
+            return token_losses(logits, input_ids).masked_fill(is_poisonous[:, None], torch.nan)
+
+        step.token_losses = poisoned  # type: ignore[assignment]
+
+
+def windows_of_alone(folder: RunFolder, at: int) -> Tensor:
+    """int64[count, window]: what step `at` of a run sees and no other one does, nor the next that are left."""
+    run = open_run(folder, {"corpus": "python", "preset": "tiny", "recipe": "accelerate", "resume": True})
+    training = run.config.training
+    windows, size = run.corpus.windows("train", run.config.model.window), training.batch_size
+    steps = range(1, training.max_steps + at)
+    seen = {each: set(map(tuple, windows.batch(training.seed, (each - 1) * size, size).tolist())) for each in steps}
+    alone = seen[at].difference(*(seen[each] for each in steps if each != at))
+    return torch.tensor(sorted(alone))
+
+
+def skipping(folder: RunFolder, copy: RunFolder, *, start: int, skipped: int) -> RunFolder:
+    """A run that goes on from checkpoint `start` of another one, so many steps further on in the data."""
+    shutil.copytree(folder.path, copy.path)
+    for path in checkpoints.complete(copy):
+        if path != copy.checkpoint(start):
+            shutil.rmtree(path)
+    copy.status.unlink()
+    kept = copy.checkpoint(start)
+    torch.save({"skipped_steps": skipped, "rollbacks": 1}, kept / "training" / "position.pt")
+    (kept / manifest.NAME).unlink()
+    manifest.seal(kept, start)
+    ask_to_resume(copy)
+    return copy
+
+
+def test_a_run_that_meets_poisonous_windows_is_saved_by_rolling_back_past_them(
+    home: Home, undisturbed: References, tally: Tally
+) -> None:
+    poison = Poison(windows_of_alone(undisturbed().folder, POISONED_STEP))
+    assert len(poison.windows) > 0
+    stopped = new_run(home, "stopped", **RUN)
+    assert finish(stopped, poison) == 1
+    assert f"diverged at step {POISONED_STEP}: train_loss is nan" in status(stopped)["error"]
+
+    folder = new_run(home, "rolled-back", **RUN, on_divergence="roll_back")
+    assert finish(folder, poison) == 0, folder.log.read_text()
+    rolled_back = [row for row in read_lines(folder.metrics) if "rolled_back_from" in row]
+    assert [(row["step"], row["rolled_back_from"]) for row in rolled_back] == [(6, POISONED_STEP)]
+    found = outcome(folder)
+    assert found.rows[24]["eval_loss"] < 0.8 * found.rows[0]["eval_loss"]
+
+    # Without poison, but with the same windows: the same from there on, to the bit.
+    reference = skipping(folder, home.run("reference"), start=6, skipped=POISONED_STEP - 6)
+    assert finish(reference) == 0, reference.log.read_text()
+    assert outcome(reference) == found
+    tally.counts["runs saved"] += 1

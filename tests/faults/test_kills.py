@@ -1,0 +1,88 @@
+"""SIGKILL at random instants: nothing but the steps since the last checkpoint is lost, and the rest is the same to the bit."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from typing import Any
+
+import pytest
+
+from pipeline.folders import Home, RunFolder
+from tests.faults.bugs import forgets_the_random_state
+from tests.faults.child import Plant
+from tests.faults.conftest import References
+from tests.faults.shares import shares
+from tests.faults.trials import (
+    RUN,
+    Tally,
+    Undisturbed,
+    assert_nothing_lost,
+    assert_same,
+    finish,
+    is_staging,
+    start,
+    wait,
+)
+from tests.training.runs import ask_to_resume, new_run
+
+pytestmark = pytest.mark.slow
+MOST_KILLS_OF_A_RUN = 4
+VARIANTS: dict[str, dict[str, Any]] = {
+    "accelerate": {},
+    "trainer": {"recipe": "trainer"},
+    "muon": {"optimizer": "muon", "schedule": "flat"},
+}
+
+
+def kill_and_resume(
+    folder: RunFolder, undisturbed: Undisturbed, numbers: random.Random, tally: Tally, plant: Plant | None = None
+) -> None:
+    """Kill a run and what resumes it up to four times, each at any instant of its life; then let it finish."""
+    saved = 0
+    for _ in range(MOST_KILLS_OF_A_RUN):
+        process = start(folder, plant)
+        time.sleep(numbers.uniform(0, undisturbed.seconds))
+        process.kill()
+        exit_status = wait(process)
+        assert exit_status in (0, -signal.SIGKILL), folder.log.read_text()
+        if exit_status == 0:
+            tally.counts["finished before the kill"] += 1
+            break
+        tally.counts["kills"] += 1
+        tally.counts["of these inside a save"] += is_staging(folder)
+        tally.counts["before the first row"] += not folder.metrics.exists()
+        saved = assert_nothing_lost(folder, at_least=saved)
+        tally.counts["with a checkpoint to go on from"] += saved > 0
+        ask_to_resume(folder)
+    else:
+        assert finish(folder, plant) == 0, folder.log.read_text()
+    assert_same(folder, undisturbed.outcome)
+    tally.counts["runs the same to the bit"] += 1
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@shares("num_kills", 2, {"accelerate": 120, "trainer": 30, "muon": 60})
+def test_a_run_killed_at_any_instant_goes_on_the_same_to_the_bit(
+    home: Home, undisturbed: References, tally: Tally, num_kills: Any, variant: str
+) -> None:
+    wanted = num_kills if isinstance(num_kills, int) else num_kills[variant]
+    numbers, expected = random.Random(variant), undisturbed(**VARIANTS[variant])
+    while tally.counts["kills"] < wanted:
+        folder = new_run(home, f"run-{tally.counts['runs the same to the bit']}", **{**RUN, **VARIANTS[variant]})
+        kill_and_resume(folder, expected, numbers, tally)
+
+
+def test_a_run_that_forgets_its_random_state_is_found_out(home: Home, undisturbed: References) -> None:
+    """The negative control. Its kills come late enough for a checkpoint to go on from."""
+    expected, folder = undisturbed(), new_run(home, **RUN)
+    process = start(folder, forgets_the_random_state)
+    while not folder.checkpoint(12).exists():
+        time.sleep(0.002)
+    process.kill()
+    assert wait(process) == -signal.SIGKILL
+    ask_to_resume(folder)
+    assert finish(folder, forgets_the_random_state) == 0
+    with pytest.raises(AssertionError):
+        assert_same(folder, expected.outcome)

@@ -1,0 +1,65 @@
+"""SIGTERM at random instants: within 10 seconds the run is saved and gone, and goes on the same to the bit."""
+
+from __future__ import annotations
+
+import random
+import time
+
+import pytest
+
+from pipeline.files import read_lines
+from pipeline.folders import Home, RunFolder
+from pipeline.training import checkpoints
+from tests.faults.bugs import does_not_hear_signals
+from tests.faults.child import Plant
+from tests.faults.conftest import References
+from tests.faults.shares import shares
+from tests.faults.trials import RUN, Tally, Undisturbed, assert_same, finish, start, wait, wait_for
+from tests.training.runs import ask_to_resume, new_run, status
+
+pytestmark = pytest.mark.slow
+MOST_SECONDS = 10
+
+
+def last_step(folder: RunFolder) -> int:
+    rows = read_lines(folder.metrics)
+    return rows[-1]["step"] if rows else 0
+
+
+def stop_and_resume(
+    folder: RunFolder, undisturbed: Undisturbed, after: float, tally: Tally, plant: Plant | None = None
+) -> None:
+    """Ask it to stop `after` so many seconds of running; then let it finish."""
+    process = start(folder, plant)
+    wait_for(process, folder, "running")
+    time.sleep(after)
+    process.terminate()
+    logged = last_step(folder)  # it may be in the step after this one, and may end that or drop it
+    assert wait(process, MOST_SECONDS) == 0, folder.log.read_text()
+    now = status(folder)
+    assert now["step"] <= logged + 1, f"asked to stop after step {logged}, it ended at step {now['step']}"
+    tally.counts[f"{now['state']}"] += 1
+    tally.counts["before the first step"] += now["step"] == 0
+    if now["state"] != "finished":
+        assert (now["state"], now["error"]) == ("stopped", None)
+        assert checkpoints.newest_valid(folder).step == now["step"] == last_step(folder)
+        ask_to_resume(folder)
+        assert finish(folder, plant) == 0, folder.log.read_text()
+    assert_same(folder, undisturbed.outcome)
+    tally.counts["runs the same to the bit"] += 1
+
+
+@shares("num_stops", 3, 40)
+def test_a_run_stopped_at_any_instant_goes_on_the_same_to_the_bit(
+    home: Home, undisturbed: References, tally: Tally, num_stops: int
+) -> None:
+    numbers, expected = random.Random(0), undisturbed()
+    for number in range(num_stops):
+        folder = new_run(home, f"run-{number}", **RUN)
+        stop_and_resume(folder, expected, numbers.uniform(0, expected.seconds), tally)
+
+
+def test_a_run_that_does_not_hear_signals_is_found_out(home: Home, undisturbed: References) -> None:
+    """The negative control."""
+    with pytest.raises(AssertionError, match="asked to stop after step"):
+        stop_and_resume(new_run(home, **RUN), undisturbed(), 0.1, Tally("control"), does_not_hear_signals)
