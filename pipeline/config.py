@@ -192,6 +192,8 @@ class TrainingConfig:
     """Peak learning rate of AdamW."""
     matrix_learning_rate: float = 0.02
     """Peak learning rate of Muon; means nothing with `adamw`."""
+    matrix_momentum: float = 0.9
+    """How slowly Muon forgets earlier gradients: 0.95 is usual, 0.9 was better in runs of a few hundred steps."""
     adam_beta2: float = 0.999
     """How slowly AdamW forgets the size of earlier gradients."""
     schedule: str
@@ -260,6 +262,7 @@ class TrainingConfig:
         require(0 < self.learning_rate <= 10, "learning_rate", self.learning_rate, "set it above 0 and at most 10")
         matrix_rate = self.matrix_learning_rate
         require(0 < matrix_rate <= 10, "matrix_learning_rate", matrix_rate, "set it above 0 and at most 10")
+        require(0 <= self.matrix_momentum < 1, "matrix_momentum", self.matrix_momentum, "set it from 0 to below 1")
         require(0 <= self.adam_beta2 < 1, "adam_beta2", self.adam_beta2, "set it from 0 to below 1")
         require(self.schedule in SCHEDULES, "schedule", self.schedule, f"choose one of {', '.join(SCHEDULES)}")
         require(0 <= self.decay_share <= 1, "decay_share", self.decay_share, "set 0 to 1")

@@ -23,6 +23,7 @@ def build_optimizer(model: nn.Module, config: TrainingConfig) -> Optimizer:
             others,
             lr=config.matrix_learning_rate,
             weight_decay=config.weight_decay,
+            momentum=config.matrix_momentum,
             adam_lr=config.learning_rate,
             adam_betas=(0.9, config.adam_beta2),
         )
