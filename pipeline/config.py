@@ -230,6 +230,8 @@ class TrainingConfig:
     """When a loss is no number: `stop`, or `roll_back` to the newest checkpoint and go on with other windows."""
     precision: str = "auto"
     """`auto`, `fp32`, `bf16` or `fp16`; auto measures what this machine does well."""
+    sharding: str = "none"
+    """`none`: every process holds the whole model. `fsdp2`: each holds a part of it; needs a CUDA GPU each."""
     trackers: tuple[str, ...] = ()
     """Where the metrics go beside the run's folder: `tensorboard`, `trackio`, `wandb`."""
     device: str = "auto"
@@ -295,6 +297,13 @@ class TrainingConfig:
             "precision",
             self.precision,
             "choose auto, fp32, bf16 or fp16",
+        )
+        require(self.sharding in ("none", "fsdp2"), "sharding", self.sharding, "choose none or fsdp2")
+        require(
+            self.sharding == "none" or self.optimizer == "adamw",
+            "sharding",
+            self.sharding,
+            "set optimizer adamw: Muon needs every matrix whole",
         )
         object.__setattr__(self, "trackers", tuple(self.trackers))
         for tracker in self.trackers:

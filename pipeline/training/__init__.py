@@ -20,6 +20,7 @@ Read it in this order:
     record        what a run says of itself: metrics.jsonl, samples.jsonl, status.json, its log
     trackers      where the metrics go beside that: TensorBoard, Trackio, W&B
     processes     one process or several: who writes, and when all of them stop
+    sharding      a model spread over the processes, asserted to be
     machine       cores, device and precision: measured, not assumed
 
 Knows no Hub and no page. Rank 0 alone writes.

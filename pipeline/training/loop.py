@@ -22,6 +22,7 @@ from pipeline.training.run import Run, open_run
 from pipeline.training.sample import write_sample
 from pipeline.training.saver import Saver
 from pipeline.training.session import Session, open_session
+from pipeline.training.sharding import is_sharded
 from pipeline.training.step import accumulate, in_memory
 
 MOST_ROLLBACKS = 3
@@ -124,7 +125,8 @@ def _train(
         else:
             record.progress(step)
         # Not where "eval_loss" is in the row: a kill between the two leaves a step evaluated and without its sample.
-        if accelerator.is_main_process and step in evaluated and not record.has_sample(step):
+        can_sample = accelerator.is_main_process and not is_sharded(accelerator)  # a part of a model completes nothing
+        if can_sample and step in evaluated and not record.has_sample(step):
             write_sample(session, record, step)
 
         # ---- save ----

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from safetensors.torch import load_model
+from safetensors.torch import load_file, load_model
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import AutoTokenizer
@@ -28,6 +28,14 @@ from pipeline.training.position import Position
 from pipeline.training.processes import from_rank_0, join_processes
 from pipeline.training.run import Run
 from pipeline.training.schedule import build_schedule
+from pipeline.training.sharding import (
+    ShardedOptimizer,
+    check_sharding,
+    is_sharded,
+    set_weights,
+    sharding_plugin,
+    whole_weights,
+)
 from pipeline.training.state import TrainingState, copied, restore_random_state
 
 
@@ -90,7 +98,10 @@ class Session:
         if checkpoint is None:
             set_seed(self.run.config.training.seed, device_specific=True)
             return
-        load_model(self.plain_model, checkpoint / "model.safetensors")
+        if is_sharded(self.accelerator):
+            set_weights(self.model, load_file(checkpoint / "model.safetensors"))
+        else:
+            load_model(self.plain_model, checkpoint / "model.safetensors")
         self.state.load(checkpoint / "training")
         restore_random_state(checkpoint / "training", self.accelerator)
 
@@ -101,7 +112,8 @@ class Session:
         All ranks must call it; rank 0 alone uses what it returns, whenever it likes: training may go on meanwhile.
         """
         save_state = self.state.snapshot()
-        weights = copied(self.plain_model.state_dict())
+        sharded = is_sharded(self.accelerator)
+        weights = whole_weights(self.model) if sharded else copied(self.plain_model.state_dict())
         provenance = self.run.provenance(step, row)
 
         def write(folder: Path) -> None:
@@ -118,8 +130,11 @@ class Session:
         return self.accelerator.unwrap_model(self.model)
 
     def weights_are_finite(self) -> bool:
-        """Waits for the device."""
-        return bool(torch.stack([torch.isfinite(weights).all() for weights in self.model.parameters()]).all())
+        """On all ranks. Waits for the device."""
+        # Of a spread model each rank looks at its part.
+        parts = [getattr(weights, "to_local", lambda weights=weights: weights)() for weights in self.model.parameters()]
+        finite = torch.stack([torch.isfinite(part).all() for part in parts]).all()
+        return bool(self.accelerator.reduce(finite.float(), "mean") == 1.0)
 
     def __str__(self) -> str:
         config, accelerator = self.run.config, self.accelerator
@@ -143,7 +158,10 @@ def open_session(run: Run) -> Session:
     join_processes(device, training)
     before = run.chosen_before(device.type)
     precision = from_rank_0(choose_precision(before.get("precision", training.precision), device, config.model))
-    accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision=precision.for_accelerate)
+    accelerator = Accelerator(
+        cpu=device.type == "cpu", mixed_precision=precision.for_accelerate, fsdp_plugin=sharding_plugin(training)
+    )
+    check_sharding(training, accelerator)
 
     tokenizer = AutoTokenizer.from_pretrained(run.corpus.tokenizer_path)
     model = build_model(config.model, eos_id=run.corpus.eos_id, seed=training.seed)
@@ -151,6 +169,7 @@ def open_session(run: Run) -> Session:
     schedule = build_schedule(plain_optimizer, training)
     prepared, optimizer = accelerator.prepare(model, plain_optimizer)
     position = Position()
+    saved_optimizer = ShardedOptimizer(prepared, optimizer) if is_sharded(accelerator) else optimizer
     return Session(
         run=run,
         accelerator=accelerator,
@@ -159,7 +178,7 @@ def open_session(run: Run) -> Session:
         optimizer=optimizer,
         schedule=schedule,
         position=position,
-        state=TrainingState(accelerator, optimizer=optimizer, schedule=schedule, position=position),
+        state=TrainingState(accelerator, optimizer=saved_optimizer, schedule=schedule, position=position),
         tokenizer=tokenizer,
         key_tokens=KeyTokens.find(tokenizer, training.key_tokens),
         train_windows=run.corpus.windows("train", config.model.window),

@@ -117,3 +117,18 @@ def test_a_start_that_cannot_be_answers_in_one_sentence(home: Home) -> None:
         assert (result.returncode, result.stdout) == (2, "")
         assert result.stderr.endswith(sentence) and result.stderr.count("\n") == 1
     assert not home.run("nobody").path.exists()
+
+
+@pytest.mark.parametrize(
+    "launcher", [[], ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m"]]
+)
+def test_a_model_that_is_to_be_spread_never_trains_whole_in_silence(
+    home: Home, start: Start, launcher: list[str]
+) -> None:
+    """On a CPU Accelerate takes the wish for FSDP2 and trains copies."""
+    folder = new_run(home, sharding="fsdp2", micro_batch_size=2)
+    process = start(folder, *launcher)
+    assert process.wait(timeout=120) != 0
+    assert "sharding is 'fsdp2', but" in (status(folder)["error"] or "")
+    assert "start several processes with a CUDA GPU each, or set sharding none" in status(folder)["error"]
+    assert not checkpoints.complete(folder)
