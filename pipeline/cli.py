@@ -20,6 +20,7 @@ from pipeline.errors import InputError, PipelineError, require
 from pipeline.folders import Home
 from pipeline.generation.settings import Sampling
 from pipeline.jobs import requests, views
+from pipeline.jobs.state import ACTIVE
 from pipeline.quality import quality_config
 from pipeline.settings import Settings
 
@@ -181,6 +182,7 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Two updates, evaluate, save, load, generate; and what it all will take.")
     ] = False,
+    hold: Annotated[bool, typer.Option("--hold", help="Start nothing: you start it, by torchrun.")] = False,
     detach: Detach = False,
     queue: Queue = False,
     json: Json = False,
@@ -202,8 +204,9 @@ def train(
         changes=changes,
         queue=queue,
         processes=processes,
+        hold=hold,
     )
-    _stay(settings, console, run, detach=detach)
+    _stay(settings, console, run, detach=detach or hold)
 
 
 @app.command()
@@ -406,7 +409,12 @@ def _stay(settings: Settings, console: Console, run: str, *, detach: bool) -> No
 
     if detach:
         view = views.run_view(Home(settings.home), run)
-        console.line(f"Run {run} goes on by itself; look at it with `status {run}`.")
+        told = f"Run {run} goes on by itself; look at it with `status {run}`."
+        console.line(
+            told
+            if view.state in ACTIVE
+            else f"Run {run} is not started; its folder is {Home(settings.home).run(run).path}."
+        )
     else:
         with console.stop_on_signal(lambda: requests.stop_run(settings, run)):
             view = follow_run(settings, run, console.show_run)

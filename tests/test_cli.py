@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -266,3 +267,22 @@ def test_a_dry_run_says_what_the_run_will_take_and_makes_none(tmp_path: Path, co
     answer = json.loads(found.stdout)
     assert answer["plan"]["steps"] == 300 and answer["measured"]["step_seconds"] > 0
     assert run(home, "runs", "--json").stdout.strip() == "[]"
+
+
+@pytest.mark.slow
+def test_a_run_that_is_held_is_started_by_hand(tmp_path: Path, code: Path) -> None:
+    home = tmp_path / "home"
+    assert run(home, "prepare", "--source", f"files:{code}", "--corpus", "mine", "--vocab-size", "300").returncode == 0
+    asked = ["--set", "n_layer=1", "n_embd=32", "n_head=2", "window=32", "batch_size=8", "device=cpu"]
+    held = run(home, "train", "--corpus", "mine", "--run-id", "big", "--max-steps", "2", "--hold", "--json", *asked)
+    assert json.loads(held.stdout)["state"] == "stopped"
+    time.sleep(2)
+    assert not (Home(home).run("big").status).exists(), "nobody started it"
+    ranks = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "pipeline.training"]
+    done = subprocess.run(
+        [sys.executable, *ranks, str(Home(home).run("big").path)], cwd=ROOT, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(run(home, "status", "big", "--json").stdout)["state"] == "finished"
+    assert run(home, "publish", "--json").returncode == 0
+    assert [row["step"] for row in json.loads(run(home, "revisions", "--json").stdout)] == [2, 1]

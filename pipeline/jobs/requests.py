@@ -46,9 +46,11 @@ def start_training(
     request_id: str | None = None,
     queue: bool = False,
     processes: int = 1,
+    hold: bool = False,
 ) -> str:
     """Ask for a training run; returns its id. A `request_id` seen before returns the run it made, and makes no other.
-    `processes` of this machine share its batch, on CUDA one for each GPU.
+    `processes` of this machine share its batch, on CUDA one for each GPU. With `hold` nobody starts it: somebody will, by
+    hand, on several machines.
 
     `corpus` may still be waiting or in preparation: jobs run in the order they were asked for. Raises BusyError while
     another run is active, unless `queue`; InputError for a bad value, an id that is taken, a corpus that is not there.
@@ -71,9 +73,16 @@ def start_training(
             raise InputError(
                 f"Run {folder.id} exists already; choose another id, or go on with it by `resume {folder.id}`."
             )
-        if not queue:
+        if not queue and not hold:
             refuse_second(home)
-        asked = {"corpus": corpus, "preset": preset, "recipe": recipe, "changes": changes, "processes": processes}
+        asked = {
+            "held": hold,
+            "corpus": corpus,
+            "preset": preset,
+            "recipe": recipe,
+            "changes": changes,
+            "processes": processes,
+        }
         _write(folder, "train", request_id, **asked, resume=False)
     worker.wake(settings)
     return folder.id
@@ -261,7 +270,11 @@ def _resume(settings: Settings, folder: JobFolder, request_id: str | None, *, qu
             )
         if not queue:
             refuse_second(home)
-        asked = {key: state.request[key] for key in state.request if key not in ("request_id", "requested_at", "kind")}
+        asked = {
+            key: state.request[key]
+            for key in state.request
+            if key not in ("request_id", "requested_at", "kind", "held")
+        }
         earlier_ids = [*asked.get("earlier_ids", ()), state.request_id]
         _write(folder, state.kind, request_id, **{**asked, "resume": True, "earlier_ids": earlier_ids})
     worker.wake(settings)

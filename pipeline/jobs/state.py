@@ -109,7 +109,7 @@ def _derive(folder: JobFolder, request: dict[str, Any], status: dict[str, Any], 
         if "ended_at" not in process and ProcessId(process["pid"], process["created"]).is_alive():
             return "stopping" if stop_asked else "starting"
         return "stopped" if stop_asked else "failed"
-    return "stopped" if stop_asked else "queued"
+    return "stopped" if stop_asked or request.get("held") else "queued"
 
 
 def _of_request(value: dict[str, Any] | None, request: dict[str, Any]) -> dict[str, Any]:
