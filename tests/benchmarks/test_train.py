@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from itertools import islice
 from pathlib import Path
 
@@ -10,6 +13,7 @@ import pytest
 
 from benchmarks.course_loop import Setup, train, validation_loss
 from benchmarks.train import check, verdict
+from pipeline.environment import ROOT
 from pipeline.folders import Home
 from tests.training.runs import make_corpus
 
@@ -43,17 +47,33 @@ def test_accumulation_makes_fewer_and_larger_steps() -> None:
     assert step.number == 1
 
 
-@pytest.mark.slow
-def test_our_side_measures_a_real_run(tmp_path: Path) -> None:
-    from benchmarks import training_sides as sides
-    from benchmarks.train import apart
+SIDES = """
+import json, sys
+from pathlib import Path
+from benchmarks import training_sides as sides
+from benchmarks.train import apart
+from pipeline.environment import ROOT
+from pipeline.folders import Home
+corpus = Home(Path(sys.argv[1])).corpus("python")
+shape = {"n_layer": 1, "n_embd": 16, "n_head": 2, "batch_size": 8}
+found = {
+    "ours": apart(sides.our_speed, corpus, "tiny", shape, 0),
+    "course": apart(sides.course_speed, corpus, "tiny", None, batch_size=8),
+    "curve": apart(sides.our_quality, corpus, 24, 1),
+}
+print(json.dumps(found))
+"""
 
-    home = Home(tmp_path)
-    corpus = make_corpus(home.corpus("python"), num_files=200)
-    shape = {"n_layer": 1, "n_embd": 16, "n_head": 2, "batch_size": 8}
-    ours = apart(sides.our_speed, corpus, "tiny", shape, 0)
-    course = apart(sides.course_speed, corpus, "tiny", None, batch_size=8)
-    assert ours["tokens_per_second"] > 0 and course["tokens_per_second"] > 0
-    assert 50 < ours["peak_mb"] < 2_000
-    points = apart(sides.our_quality, corpus, 24, 1)
-    assert len(points) == 6 and points[-1][1] < points[0][1] < 7
+
+@pytest.mark.slow
+def test_both_sides_measure_real_runs(tmp_path: Path) -> None:
+    """In a process that has not computed yet: those that it forks would wait for threads that they do not have."""
+    make_corpus(Home(tmp_path).corpus("python"), num_files=200)
+    command = [sys.executable, "-c", SIDES, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    for side in ("ours", "course"):
+        assert found[side]["tokens_per_second"] > 0
+        assert 50 < found[side]["peak_mb"] < 2_000
+    assert len(found["curve"]) == 6 and found["curve"][-1][1] < found["curve"][0][1] < 7
