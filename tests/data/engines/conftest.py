@@ -15,8 +15,9 @@ from pipeline.environment import ROOT, child_environment
 from tests.data.engines.toys import Toy, nothing_left_behind, toys, wait_until
 
 CALLER = """
-import sys
+import signal, sys
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite that a shell started in the background ignores it
 from pipeline.data.engines import never, open_engine
 from tests.data.engines import toys
 engine = open_engine(sys.argv[1], 2)

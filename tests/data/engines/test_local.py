@@ -124,7 +124,7 @@ def test_workers_leave_when_their_caller_is_gone(start_caller: StartCaller, numb
     workers = [pid for toy in hanging for pid in toy.pids]
     assert not any(is_gone(pid) for pid in workers), "the control: they stay as long as it lives"
     os.kill(caller.pid, number)
-    caller.wait()
+    caller.wait(timeout=30)
     wait_until_gone(workers, 10)
 
 
