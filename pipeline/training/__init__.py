@@ -11,6 +11,7 @@ Read it in this order:
     muon          momentum made orthogonal, for the matrices of the blocks
     schedule      the learning rate as a function of the optimizer step
     step          the gradients of one optimizer step, all of them or none; smaller parts when memory runs out
+    divergence    when a loss or the weights are no longer numbers
     saver         checkpoints of one run: small ones at once, large ones beside training
     evaluation    validation loss, the mean over tokens on all processes
     checkpoints   complete or absent: staged, hashed, renamed; the newest that verifies

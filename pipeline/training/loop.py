@@ -15,10 +15,11 @@ from pipeline.errors import DivergedError
 from pipeline.folders import RunFolder
 from pipeline.job import Job
 from pipeline.training import checkpoints
+from pipeline.training.divergence import check_losses
 from pipeline.training.evaluation import evaluate, perplexity
 from pipeline.training.processes import StopSign, from_rank_0
 from pipeline.training.record import Record
-from pipeline.training.run import Run, open_run
+from pipeline.training.run import open_run
 from pipeline.training.sample import write_sample
 from pipeline.training.saver import Saver
 from pipeline.training.session import Session, open_session
@@ -121,7 +122,7 @@ def _train(
         if row:
             learning_rate = float(schedule.get_last_lr()[0])
             record.row(step, training_seconds=training_seconds, learning_rate=learning_rate, **row)
-            _check_losses(run, step, row)
+            check_losses(run, step, row)
         else:
             record.progress(step)
         # Not where "eval_loss" is in the row: a kill between the two leaves a step evaluated and without its sample.
@@ -131,7 +132,6 @@ def _train(
 
         # ---- save ----
         if is_trained and (is_checkpoint or stopping):
-            _check_weights(session, step)
             saver.save(step, row)
 
         if stopping:
@@ -174,25 +174,3 @@ def _roll_back(session: Session, record: Record, error: DivergedError) -> tuple[
     record.say(f"{error.reason} at step {error.step}: rolled back to step {start} and past the windows in between")
     record.rolled_back(start, error.step)
     return start, evaluated
-
-
-def _check_losses(run: Run, step: int, row: dict[str, float]) -> None:
-    for name in ("train_loss", "weighted_loss", "eval_loss"):
-        if not math.isfinite(row.get(name, 0.0)):
-            raise _diverged(run, step, f"{name} is {row[name]}")
-
-
-def _check_weights(session: Session, step: int) -> None:
-    """A checkpoint of weights that are no numbers would hide the last good one."""
-    if not session.weights_are_finite():
-        raise _diverged(session.run, step, "some weights are nan or infinite")
-
-
-def _diverged(run: Run, step: int, what: str) -> DivergedError:
-    training = run.config.training
-    return DivergedError(
-        f"Run {run.folder.id} diverged at step {step}: {what}; start a new run with a learning_rate below "
-        f"{training.learning_rate:g}, a longer warm-up than {training.warmup_steps} steps, or precision fp32.",
-        step=step,
-        reason=what,
-    )

@@ -8,6 +8,7 @@ from types import TracebackType
 
 from pipeline.memory import state_bytes
 from pipeline.training import checkpoints
+from pipeline.training.divergence import check_weights
 from pipeline.training.record import Record
 from pipeline.training.session import Session
 
@@ -42,12 +43,14 @@ class Saver:
     def save(self, step: int, row: dict[str, float]) -> None:
         """The state as it is now becomes the checkpoint of `step`, unless that is there; `row`: what was measured at it.
 
-        All ranks must call it. Raises what writing this one, or the one before it, raised.
+        All ranks must call it. Raises what writing this one, or the one before it, raised; DivergedError when the weights
+        are no numbers.
         """
         self.wait()
         run = self._session.run
         if step == self.saved_step:
             return
+        check_weights(self._session, step)
         self.saved_step = step
         write = self._session.writer(step, row)
         if not self._session.accelerator.is_main_process:

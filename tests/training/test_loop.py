@@ -248,6 +248,26 @@ def test_weights_that_are_no_numbers_are_never_saved(home: Home) -> None:
     assert all(bool(torch.isfinite(w).all()) for w in load_file(folder.checkpoint(4) / "model.safetensors").values())
 
 
+def test_a_stop_in_the_middle_of_a_step_saves_no_weights_that_are_no_numbers(home: Home) -> None:
+    """They became so at step 5, where there is no row, and step 6 is dropped."""
+    folder = new_run(home, checkpoint_every_steps=4, log_every_steps=100, eval_every_steps=100)
+    train_here(folder, stops_at(4))
+    poison(folder, 4)
+    ask_to_resume(folder)
+    asked = 0
+
+    class StopsInStep6(Job):
+        @property
+        def stop_requested(self) -> bool:
+            nonlocal asked
+            asked += 1
+            return asked >= 4  # before: once at step 4, twice at step 5
+
+    with pytest.raises(DivergedError, match="Run run diverged at step 5: some weights are nan or infinite"):
+        train_here(folder, StopsInStep6)
+    assert [path.name for path in checkpoints.complete(folder)] == ["step-00000004"]
+
+
 def test_a_wrong_value_fails_the_run_before_anything_is_written(home: Home) -> None:
     folder = new_run(home, learning_rate=11)
     with pytest.raises(InputError, match="learning_rate is 11"):
