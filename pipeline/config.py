@@ -242,6 +242,16 @@ class TrainingConfig:
         share = self.batch_size // num_processes
         return next(size for size in range(min(most, share), 0, -1) if share % size == 0)
 
+    def check_processes(self, num_processes: int) -> None:
+        """Raises InputError when so many processes cannot share the batch."""
+        micro = self.micro_batch_size or 1
+        require(
+            num_processes >= 1 and self.batch_size % (micro * num_processes) == 0,
+            "processes",
+            num_processes,
+            f"set a number that divides the batch of {self.batch_size} windows in micro-batches of {micro}",
+        )
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "key_tokens", tuple(self.key_tokens))
         micro = self.micro_batch_size

@@ -20,7 +20,9 @@ FEWEST_WARMUP_STEPS = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """The figures of one of the course's three training recipes, or of our own, at the course's scale."""
+    """The figures of one of the course's three training recipes, or of our own, at the course's scale. Named as in
+    ModelConfig and TrainingConfig, where they go.
+    """
 
     title: str
     learning_rate: float
@@ -189,19 +191,17 @@ def _training_defaults(size: Preset, recipe: Recipe, num_windows: int, changes: 
     every = max(1, math.ceil(max_steps / scale.evaluations)) if scale else recipe.every_steps or epoch
     least = min(FEWEST_WARMUP_STEPS, max_steps // 2)
     warmup = max(least, math.ceil(scale.warmup_share * max_steps)) if scale else recipe.warmup_steps
+    own = {
+        item.name: getattr(recipe, item.name)
+        for item in dataclasses.fields(TrainingConfig)
+        if hasattr(recipe, item.name)
+    }
     return {
+        **own,
         "max_steps": max_steps,
         "batch_size": batch_size,
-        "optimizer": recipe.optimizer,
-        "adam_beta2": recipe.adam_beta2,
-        "matrix_learning_rate": recipe.matrix_learning_rate,
-        "decay_share": recipe.decay_share,
         "learning_rate": recipe.learning_rate * (scale.learning_rate_factor if scale else 1),
-        "schedule": recipe.schedule,
         "warmup_steps": min(warmup, max_steps),
-        "weight_decay": recipe.weight_decay,
-        "loss": recipe.loss,
-        "max_grad_norm": recipe.max_grad_norm,
         "eval_every_steps": every,
         "eval_windows": scale.eval_windows if scale else None,
         "checkpoint_every_steps": every,

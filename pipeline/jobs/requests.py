@@ -58,13 +58,7 @@ def start_training(
     home = Home(settings.home)
     changes = changes or {}
     config = check_training(home, corpus, preset, recipe, changes)
-    batch_size = config.training.batch_size
-    require(
-        1 <= processes <= batch_size and batch_size % processes == 0,
-        "processes",
-        processes,
-        f"set a number that divides the batch of {batch_size} windows",
-    )
+    config.training.check_processes(processes)
     with locked(home.requests_lock):
         if known := _known(home.runs(), request_id):
             return known.id
@@ -83,7 +77,7 @@ def start_training(
             "changes": changes,
             "processes": processes,
         }
-        _write(folder, "train", request_id, **asked, resume=False)
+        _write(folder, request_id, **asked, resume=False)
     worker.wake(settings)
     return folder.id
 
@@ -128,7 +122,6 @@ def start_preparing(
         _check_budget(home, settings.limits.corpora_bytes)
         _write(
             folder,
-            "prepare",
             request_id,
             config=_data_request(config),
             workforce={**dataclasses.asdict(workforce), "parts": _absolute_address(workforce.parts)},
@@ -151,7 +144,7 @@ def start_pushing(settings: Settings, *, corpus_id: str, repo: str, private: boo
             raise InputError(f"Corpus {folder.id} is {job_state(folder).state}; prepare it to its end, then push it.")
         if _is_pushed_now(folder):
             raise BusyError(f"Corpus {folder.id} is being pushed already; stop that first, or wait for it.")
-        _write(folder.push, folder.push.kind, None, repo=repo, private=private)
+        _write(folder.push, None, repo=repo, private=private)
     worker.wake(settings)
 
 
@@ -276,13 +269,13 @@ def _resume(settings: Settings, folder: JobFolder, request_id: str | None, *, qu
             if key not in ("request_id", "requested_at", "kind", "held")
         }
         earlier_ids = [*asked.get("earlier_ids", ()), state.request_id]
-        _write(folder, state.kind, request_id, **{**asked, "resume": True, "earlier_ids": earlier_ids})
+        _write(folder, request_id, **{**asked, "resume": True, "earlier_ids": earlier_ids})
     worker.wake(settings)
     return folder.id
 
 
-def _write(folder: JobFolder, kind: str, request_id: str | None, **facts: Any) -> None:
-    head = {"request_id": request_id or secrets.token_hex(8), "kind": kind, "requested_at": time.time()}
+def _write(folder: JobFolder, request_id: str | None, **facts: Any) -> None:
+    head = {"request_id": request_id or secrets.token_hex(8), "kind": folder.kind, "requested_at": time.time()}
     write_json(folder.request, {**head, **facts})
 
 

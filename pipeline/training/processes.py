@@ -14,7 +14,6 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 
 from pipeline.config import TrainingConfig
-from pipeline.errors import require
 from pipeline.job import Job
 
 
@@ -23,13 +22,7 @@ def join_processes(device: torch.device, config: TrainingConfig) -> None:
     num_processes = PartialState(cpu=device.type == "cpu").num_processes
     # Started the wrong way, Accelerate silently runs as many independent trainings as there are processes.
     assert num_processes == int(os.environ.get("WORLD_SIZE", "1")), "the processes did not find each other"
-    micro = config.micro_batch_size or 1
-    require(
-        config.batch_size % (micro * num_processes) == 0,
-        "batch_size",
-        config.batch_size,
-        f"set a multiple of micro_batch_size x processes ({micro} x {num_processes})",
-    )
+    config.check_processes(num_processes)
 
 
 def from_rank_0(value: Any) -> Any:
