@@ -19,7 +19,7 @@ from pipeline.console import Console
 from pipeline.errors import InputError, PipelineError, require
 from pipeline.folders import Home
 from pipeline.generation.settings import Sampling
-from pipeline.jobs import requests, views
+from pipeline.jobs import corpus_requests, run_requests, views
 from pipeline.jobs.state import ACTIVE
 from pipeline.quality import quality_config
 from pipeline.settings import Settings
@@ -134,9 +134,9 @@ def prepare(
         vocab_size=vocab_size,
     )
     workforce = Workforce(engine=engine, workers=workers, parts=parts)
-    requests.start_preparing(settings, config=data, corpus_id=corpus, workforce=workforce, only_scan=only_scan)
+    corpus_requests.start_preparing(settings, config=data, corpus_id=corpus, workforce=workforce, only_scan=only_scan)
     if not detach:
-        with console.stop_on_signal(lambda: requests.stop_corpus(settings, corpus)):
+        with console.stop_on_signal(lambda: corpus_requests.stop_corpus(settings, corpus)):
             follow_corpus(settings, corpus, console.show_corpus)
     home = Home(settings.home)
     view = views.corpus_view(home, corpus)
@@ -162,8 +162,8 @@ def delete(
 ) -> None:
     """Delete a corpus: its kept files, tokenizer and tokens."""
     settings, console = Settings.from_environment(), Console(as_json=json)
-    freed = views.corpus_bytes(requests.find_corpus(settings, corpus))
-    requests.delete_corpus(settings, corpus)
+    freed = views.corpus_bytes(corpus_requests.find_corpus(settings, corpus))
+    corpus_requests.delete_corpus(settings, corpus)
     console.line(f"Corpus {corpus} is deleted; {freed / 1e6:.1f} MB are free again.")
     console.document({"corpus": corpus, "bytes": freed})
 
@@ -195,7 +195,7 @@ def train(
     if dry_run:
         _rehearse(settings, console, corpus=corpus, preset=preset, recipe=recipe, changes=changes)
         return
-    run = requests.start_training(
+    run = run_requests.start_training(
         settings,
         corpus=corpus,
         preset=preset,
@@ -213,7 +213,7 @@ def train(
 def resume(run: Run, detach: Detach = False, queue: Queue = False, json: Json = False) -> None:
     """Go on with a run that stopped, failed or was interrupted, from its newest checkpoint."""
     settings, console = Settings.from_environment(), Console(as_json=json)
-    requests.resume_run(settings, run, queue=queue)
+    run_requests.resume_run(settings, run, queue=queue)
     _stay(settings, console, run, detach=detach)
 
 
@@ -233,7 +233,7 @@ def runs(json: Json = False) -> None:
 def status(run: Run, json: Json = False) -> None:
     """Show what one run is doing."""
     settings, console = Settings.from_environment(), Console(as_json=json)
-    requests.find_run(settings, run)
+    run_requests.find_run(settings, run)
     view = views.run_view(Home(settings.home), run)
     console.show_run(view)
     if view.error:
@@ -247,7 +247,7 @@ def stop(run: Run, detach: Detach = False, json: Json = False) -> None:
     from pipeline.jobs.follow import wait_until_ended
 
     settings, console = Settings.from_environment(), Console(as_json=json)
-    requests.stop_run(settings, run)
+    run_requests.stop_run(settings, run)
     view = views.run_view(Home(settings.home), run) if detach else wait_until_ended(settings, run)
     console.line(f"Run {run} is {view.state} at step {view.step:,}.")
     console.document(view.to_dict())
@@ -258,7 +258,7 @@ def logs(run: Run, lines: Annotated[int, typer.Option(help="Newest lines to show
     """Show the newest lines of a run's log."""
     settings, console = Settings.from_environment(), Console(as_json=json)
     require(lines >= 1, "lines", lines, "show 1 line or more")
-    found = views.log(requests.find_run(settings, run), lines)
+    found = views.log(run_requests.find_run(settings, run), lines)
     for line in found:
         console.line(line)
     console.document({"run": run, "lines": found})
@@ -416,7 +416,7 @@ def _stay(settings: Settings, console: Console, run: str, *, detach: bool) -> No
             else f"Run {run} is not started; its folder is {Home(settings.home).run(run).path}."
         )
     else:
-        with console.stop_on_signal(lambda: requests.stop_run(settings, run)):
+        with console.stop_on_signal(lambda: run_requests.stop_run(settings, run)):
             view = follow_run(settings, run, console.show_run)
         _check_ended(view)
     console.document(view.to_dict())
@@ -451,7 +451,7 @@ def _rehearse(settings: Settings, console: Console, **asked: Any) -> None:
 def _publish_corpus(settings: Settings, console: Console, corpus: str, dataset: str, *, private: bool) -> None:
     from pipeline.hub.dataset import push_corpus
 
-    requests.find_corpus(settings, corpus)
+    corpus_requests.find_corpus(settings, corpus)
     pushed = push_corpus(settings, corpus, dataset, private=private, say=console.progress)
     console.line(str(pushed))
     console.document(pushed.to_dict())

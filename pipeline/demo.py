@@ -17,7 +17,7 @@ from pipeline.folders import Home
 from pipeline.generation.process import Generator
 from pipeline.generation.settings import Sampling
 from pipeline.hub.registry import Registry
-from pipeline.jobs import requests, views
+from pipeline.jobs import corpus_requests, run_requests, views
 from pipeline.jobs.follow import follow_corpus, follow_run
 from pipeline.prompts import course_prompts
 from pipeline.settings import Settings
@@ -34,8 +34,8 @@ def run_demo(settings: Settings, console: Console) -> dict[str, Any]:
     # ---- look and prepare ----
     if not home.corpus(DEFAULT_CORPUS).is_ready:
         console.line("Reading the Python files of the packages installed here ...")
-        requests.start_preparing(settings, config=DataConfig(), corpus_id=DEFAULT_CORPUS)
-        with console.stop_on_signal(lambda: requests.stop_corpus(settings, DEFAULT_CORPUS)):
+        corpus_requests.start_preparing(settings, config=DataConfig(), corpus_id=DEFAULT_CORPUS)
+        with console.stop_on_signal(lambda: corpus_requests.stop_corpus(settings, DEFAULT_CORPUS)):
             follow_corpus(settings, DEFAULT_CORPUS, console.show_corpus)
     corpus = views.corpus_view(home, DEFAULT_CORPUS)
     if corpus.state != "finished" or corpus.vocab_size is None:
@@ -46,8 +46,8 @@ def run_demo(settings: Settings, console: Console) -> dict[str, Any]:
     )
 
     # ---- train and publish ----
-    run_id = requests.start_training(settings, corpus=DEFAULT_CORPUS, preset="tiny", recipe="accelerate")
-    with console.stop_on_signal(lambda: requests.stop_run(settings, run_id)):
+    run_id = run_requests.start_training(settings, corpus=DEFAULT_CORPUS, preset="tiny", recipe="accelerate")
+    with console.stop_on_signal(lambda: run_requests.stop_run(settings, run_id)):
         run = follow_run(settings, run_id, console.show_run)
     if run.state != "finished":
         raise PipelineError(run.error or f"Run {run_id} is {run.state}; see `logs {run_id}`.")

@@ -16,7 +16,8 @@ from pipeline.environment import ROOT, child_environment
 from pipeline.errors import BusyError, InputError, PipelineError
 from pipeline.files import locked, read_json, write_json
 from pipeline.folders import Home
-from pipeline.jobs.requests import check_training, refuse_second
+from pipeline.jobs.requests import refuse_second
+from pipeline.jobs.run_requests import check_training
 from pipeline.plan import Plan, plan_run
 from pipeline.settings import Settings
 

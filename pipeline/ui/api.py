@@ -16,7 +16,7 @@ from pipeline.config import COURSE_KEYWORDS, DataConfig
 from pipeline.errors import PipelineError
 from pipeline.generation.choose import choose
 from pipeline.generation.settings import Sampling
-from pipeline.jobs import requests
+from pipeline.jobs import run_requests
 from pipeline.jobs.views import run_view
 from pipeline.ui.engine import Engine
 from pipeline.ui.markup import escape_text
@@ -68,7 +68,7 @@ class Api:
     ) -> dict[str, Any]:
         """Start a run, or queue it behind the one that trains; a repeated `request_id` returns the first answer."""
         self.engine.access.require(request)
-        run_id = requests.start_training(
+        run_id = run_requests.start_training(
             self.engine.settings,
             corpus=corpus,
             preset=preset,
@@ -83,12 +83,12 @@ class Api:
     def stop(self, request: gr.Request, run: str) -> dict[str, Any]:
         """Ask a run to save a checkpoint and stop."""
         self.engine.access.require(request)
-        requests.stop_run(self.engine.settings, run)
+        run_requests.stop_run(self.engine.settings, run)
         return run_view(self.engine.home, run).to_dict()
 
     def status(self, run: str) -> dict[str, Any]:
         """Where a run is: state, step, losses, speed, time left."""
-        requests.find_run(self.engine.settings, run)
+        run_requests.find_run(self.engine.settings, run)
         return run_view(self.engine.home, run).to_dict()
 
     def generate(

@@ -13,7 +13,7 @@ from pipeline.config import DataConfig, Workforce
 from pipeline.fields import known, parse_value, parsed
 from pipeline.files import readable_json
 from pipeline.folders import CorpusFolder, Home
-from pipeline.jobs import requests, views
+from pipeline.jobs import corpus_requests, views
 from pipeline.jobs.views import CorpusView
 from pipeline.plan import MOST_LEARNED_BYTES, CorpusPlan, Pace, Seen, plan_corpus
 from pipeline.quality import QualityConfig, quality_config
@@ -73,7 +73,7 @@ class CorpusSetup:
 
     def start(self, settings: Settings, *, only_scan: bool = False) -> str:
         """Ask for it; returns its id."""
-        return requests.start_preparing(
+        return corpus_requests.start_preparing(
             settings, config=self.config, corpus_id=self.corpus, workforce=self.workforce, only_scan=only_scan
         )
 
@@ -90,9 +90,9 @@ def plain_values() -> list[Any]:
 
 def prepare_scanned(settings: Settings, corpus: str) -> str:
     """Prepare a corpus that was scanned, as it was asked for then; what the scan has filtered is not done again."""
-    folder = requests.find_corpus(settings, corpus)
+    folder = corpus_requests.find_corpus(settings, corpus)
     asked = readable_json(folder.request)
-    return requests.start_preparing(
+    return corpus_requests.start_preparing(
         settings,
         config=DataConfig(**known(DataConfig, asked.get("config") or {})),
         corpus_id=folder.id,

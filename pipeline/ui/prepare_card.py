@@ -12,7 +12,7 @@ import gradio as gr
 
 from pipeline.config import DataConfig, Workforce
 from pipeline.errors import PipelineError
-from pipeline.jobs import requests, views
+from pipeline.jobs import corpus_requests, views
 from pipeline.jobs.state import ACTIVE
 from pipeline.jobs.views import CorpusView, PushView, corpus_views
 from pipeline.plan import free_bytes
@@ -173,15 +173,15 @@ class PrepareCard:
         try:
             self.engine.access.require(request)
             if action == "stop":
-                requests.stop_corpus(settings, corpus)
+                corpus_requests.stop_corpus(settings, corpus)
             elif action == "stop-push":
-                requests.stop_pushing(settings, corpus)
+                corpus_requests.stop_pushing(settings, corpus)
             elif action == "resume":
-                requests.resume_corpus(settings, corpus)
+                corpus_requests.resume_corpus(settings, corpus)
             elif action == "prepare":
                 corpus_setup.prepare_scanned(settings, corpus)
             elif action == "delete" and corpus == doubtful:
-                requests.delete_corpus(settings, corpus)
+                corpus_requests.delete_corpus(settings, corpus)
                 return notice(t("corpora.deleted", corpus=corpus), kind="good"), None, None
             elif action == "ask":
                 return "", gr.skip(), corpus

@@ -9,7 +9,7 @@ import gradio as gr
 
 from pipeline.errors import PipelineError
 from pipeline.files import readable_json
-from pipeline.jobs import requests
+from pipeline.jobs import corpus_requests
 from pipeline.ui.engine import Engine
 from pipeline.ui.markup import notice, render
 from pipeline.ui.parts import QUIET, ask, html
@@ -79,7 +79,9 @@ class PushForm:
         try:
             self.engine.access.require(request)
             settings = self.engine.settings
-            requests.start_pushing(settings, corpus_id=corpus or "", repo=(repo or "").strip(), private=bool(private))
+            corpus_requests.start_pushing(
+                settings, corpus_id=corpus or "", repo=(repo or "").strip(), private=bool(private)
+            )
         except PipelineError as error:
             return {self.answer: notice(str(error))}
         return self.close()

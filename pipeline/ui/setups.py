@@ -16,7 +16,7 @@ from pipeline.config import DEFAULT_CORPUS, DataConfig, RunConfig
 from pipeline.errors import require
 from pipeline.files import read_json
 from pipeline.folders import Home
-from pipeline.jobs import requests
+from pipeline.jobs import corpus_requests, run_requests
 from pipeline.jobs.state import ACTIVE
 from pipeline.jobs.views import run_view, run_views
 from pipeline.plan import Plan, plan_run
@@ -99,9 +99,9 @@ def start(settings: Settings, setup: Setup, session: str) -> str:
         if not folder.is_ready and not folder.request.exists():
             config = DataConfig(vocab_size=PRESETS[setup.preset].vocab_size)
             request_id = f"corpus-{next(setup.request_ids(session))}"  # not the run's: a request id names one job
-            requests.start_preparing(settings, config=config, corpus_id=corpus, request_id=request_id)
+            corpus_requests.start_preparing(settings, config=config, corpus_id=corpus, request_id=request_id)
     for request_id in setup.request_ids(session):
-        run = requests.start_training(
+        run = run_requests.start_training(
             settings,
             corpus=corpus,
             preset=setup.preset,

@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 
 from pipeline.errors import PipelineError
-from pipeline.jobs import requests
+from pipeline.jobs import run_requests
 from pipeline.jobs.state import ACTIVE, RESUMABLE
 from pipeline.recipes import PRESETS, RECIPES
 from pipeline.ui import charts, run_view, setups
@@ -170,7 +170,7 @@ class TrainTab:
         """Ask the run that this browser shows to save and stop."""
         try:
             self.engine.access.require(request)
-            requests.stop_run(self.engine.settings, _run_of(shown))
+            run_requests.stop_run(self.engine.settings, _run_of(shown))
         except PipelineError as error:
             return notice(str(error))
         return ""
@@ -179,7 +179,7 @@ class TrainTab:
         """Resume the run that this browser shows."""
         try:
             self.engine.access.require(request)
-            run = requests.resume_run(self.engine.settings, _run_of(shown), queue=True)
+            run = run_requests.resume_run(self.engine.settings, _run_of(shown), queue=True)
         except PipelineError as error:
             return notice(str(error)), gr.skip()
         return "", run

@@ -13,7 +13,7 @@ from pipeline.config import DataConfig, Workforce
 from pipeline.errors import BusyError, InputError, PipelineError
 from pipeline.files import locked, read_json, write_json
 from pipeline.folders import Home
-from pipeline.jobs import requests, worker
+from pipeline.jobs import corpus_requests, run_requests, worker
 from pipeline.jobs.state import in_order, job_state, pushes_in_order
 from pipeline.jobs.views import corpus_view, push_view, run_view, run_views
 from pipeline.settings import Settings
@@ -26,7 +26,9 @@ def no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def start(settings: Settings, **asked: object) -> str:
-    return requests.start_training(settings, **{"corpus": "ready", "preset": "tiny", "recipe": "accelerate", **asked})  # type: ignore[arg-type]
+    return run_requests.start_training(
+        settings, **{"corpus": "ready", "preset": "tiny", "recipe": "accelerate", **asked}
+    )  # type: ignore[arg-type]
 
 
 def test_a_run_gets_a_name_people_can_say(settings: Settings, home: Home) -> None:
@@ -100,13 +102,13 @@ def test_what_cannot_be_is_refused_before_anything_is_written(
 
 def test_an_id_that_is_taken_is_refused(settings: Settings) -> None:
     start(settings, run_id="a")
-    requests.stop_run(settings, "a")
+    run_requests.stop_run(settings, "a")
     with pytest.raises(InputError, match=r"Run a exists already.*resume a"):
         start(settings, run_id="a")
 
 
 def test_a_run_may_wait_for_a_corpus_that_is_being_prepared(settings: Settings, home: Home) -> None:
-    requests.start_preparing(settings, config=DataConfig(), corpus_id="new")
+    corpus_requests.start_preparing(settings, config=DataConfig(), corpus_id="new")
     start(settings, corpus="new", run_id="a")
     assert (corpus_view(home, "new").place, run_view(home, "a").place) == (1, 2)
 
@@ -116,14 +118,14 @@ def test_a_relative_path_is_kept_as_the_one_it_meant(
 ) -> None:
     (tmp_path / "code.py").write_text("import pandas")
     monkeypatch.chdir(tmp_path)
-    requests.start_preparing(settings, config=DataConfig(source="files:code.py"), corpus_id="new")
+    corpus_requests.start_preparing(settings, config=DataConfig(source="files:code.py"), corpus_id="new")
     assert (read_json(home.corpus("new").request) or {})["config"]["source"] == f"files:{tmp_path / 'code.py'}"
 
 
 def test_a_source_that_is_not_there_is_refused_at_once(settings: Settings, home: Home) -> None:
     for source in ("files:/not/there", "nonsense"):
         with pytest.raises(PipelineError, match=source.removeprefix("files:")):
-            requests.start_preparing(settings, config=DataConfig(source=source), corpus_id="new")
+            corpus_requests.start_preparing(settings, config=DataConfig(source=source), corpus_id="new")
     assert not home.corpus("new").path.exists()
 
 
@@ -140,7 +142,9 @@ def test_parts_that_cannot_be_written_are_refused_at_once(
 ) -> None:
     monkeypatch.setitem(sys.modules, "s3fs", None)  # as if it was not installed, also where it is
     with pytest.raises(InputError, match=re.escape(words)):
-        requests.start_preparing(settings, config=DataConfig(), corpus_id="new", workforce=Workforce(parts=parts))
+        corpus_requests.start_preparing(
+            settings, config=DataConfig(), corpus_id="new", workforce=Workforce(parts=parts)
+        )
     assert not home.corpus("new").path.exists()
 
 
@@ -149,45 +153,45 @@ def test_parts_are_kept_as_the_place_they_meant(
     settings: Settings, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    requests.start_preparing(settings, config=DataConfig(), corpus_id="new", workforce=Workforce(parts=parts))
+    corpus_requests.start_preparing(settings, config=DataConfig(), corpus_id="new", workforce=Workforce(parts=parts))
     kept = (read_json(home.corpus("new").request) or {})["workforce"]["parts"]
     assert kept == (parts if "://" in parts else str(tmp_path / parts))
 
 
 def test_a_tokenizer_that_is_not_there_is_refused_at_once(settings: Settings, home: Home) -> None:
     with pytest.raises(InputError, match=r"\./missing"):
-        requests.start_preparing(settings, config=DataConfig(tokenizer="./missing"), corpus_id="new")
+        corpus_requests.start_preparing(settings, config=DataConfig(tokenizer="./missing"), corpus_id="new")
     assert not home.corpus("new").path.exists()
 
 
 def test_a_stopped_preparation_goes_on_with_what_is_asked_now(settings: Settings, home: Home) -> None:
-    requests.start_preparing(settings, config=DataConfig(), corpus_id="new")
+    corpus_requests.start_preparing(settings, config=DataConfig(), corpus_id="new")
     with pytest.raises(BusyError, match="new is being prepared already"):
-        requests.start_preparing(settings, config=DataConfig(), corpus_id="new")
-    requests.stop_corpus(settings, "new")
+        corpus_requests.start_preparing(settings, config=DataConfig(), corpus_id="new")
+    corpus_requests.stop_corpus(settings, "new")
     assert corpus_view(home, "new").state == "stopped"
-    requests.start_preparing(settings, config=DataConfig(vocab_size=300), corpus_id="new")
+    corpus_requests.start_preparing(settings, config=DataConfig(vocab_size=300), corpus_id="new")
     assert corpus_view(home, "new").state == "queued"
     assert (read_json(home.corpus("new").request) or {})["config"]["vocab_size"] == 300
 
 
 def test_a_ready_corpus_is_not_made_again(settings: Settings) -> None:
     with pytest.raises(InputError, match="ready exists already"):
-        requests.start_preparing(settings, config=DataConfig(), corpus_id="ready")
+        corpus_requests.start_preparing(settings, config=DataConfig(), corpus_id="ready")
 
 
 def test_only_what_ended_can_be_resumed_and_only_what_runs_can_be_stopped(settings: Settings, home: Home) -> None:
     start(settings, run_id="a")
     with pytest.raises(InputError, match="a is queued"):
-        requests.resume_run(settings, "a")
-    requests.stop_run(settings, "a")
+        run_requests.resume_run(settings, "a")
+    run_requests.stop_run(settings, "a")
     with pytest.raises(InputError, match="a is stopped; there is nothing to stop"):
-        requests.stop_run(settings, "a")
-    requests.resume_run(settings, "a", request_id="again")
-    requests.resume_run(settings, "a", request_id="again")
+        run_requests.stop_run(settings, "a")
+    run_requests.resume_run(settings, "a", request_id="again")
+    run_requests.resume_run(settings, "a", request_id="again")
     assert job_state(home.run("a")).state == "queued"
     with pytest.raises(InputError, match="There is no run 'b'; there is a"):
-        requests.stop_run(settings, "b")
+        run_requests.stop_run(settings, "b")
 
 
 def test_a_status_that_says_running_without_its_lock_is_interrupted(settings: Settings, home: Home) -> None:
@@ -198,14 +202,14 @@ def test_a_status_that_says_running_without_its_lock_is_interrupted(settings: Se
     assert job_state(folder).state == "interrupted"
     with locked(folder.lock):
         assert job_state(folder).state == "running"
-        requests.stop_run(settings, "a")
+        run_requests.stop_run(settings, "a")
         assert job_state(folder).state == "stopping"
 
 
 def test_a_start_repeated_after_its_run_was_resumed_still_makes_no_second_run(settings: Settings, home: Home) -> None:
     first = start(settings, request_id="press-1")
-    requests.stop_run(settings, first)
-    requests.resume_run(settings, first, request_id="go-on")
+    run_requests.stop_run(settings, first)
+    run_requests.resume_run(settings, first, request_id="go-on")
     assert start(settings, request_id="press-1") == first
     assert len(run_views(home)) == 1
 
@@ -230,7 +234,7 @@ def test_a_file_damaged_by_hand_fails_its_own_job_only(settings: Settings, home:
 
 
 def push(settings: Settings, corpus_id: str = "ready", repo: str = "me/files") -> None:
-    requests.start_pushing(settings, corpus_id=corpus_id, repo=repo)
+    corpus_requests.start_pushing(settings, corpus_id=corpus_id, repo=repo)
 
 
 @pytest.fixture
@@ -239,13 +243,13 @@ def token(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_push_waits_and_is_stopped(settings: Settings, home: Home, token: None) -> None:
-    requests.start_pushing(settings, corpus_id="ready", repo="me/files", private=True)
+    corpus_requests.start_pushing(settings, corpus_id="ready", repo="me/files", private=True)
     view = push_view(home.corpus("ready"))
     assert view is not None
     assert (view.corpus, view.state, view.repo, view.private, view.url) == ("ready", "queued", "me/files", True, None)
     with pytest.raises(BusyError, match="ready is being pushed already"):
         push(settings)
-    requests.stop_pushing(settings, "ready")
+    corpus_requests.stop_pushing(settings, "ready")
     push(settings, repo="me/others")
     assert [state.request["repo"] for state in pushes_in_order(home)] == ["me/others"]
     assert in_order(home) == [], "nothing that trains or prepares waits for it"
@@ -254,9 +258,9 @@ def test_a_push_waits_and_is_stopped(settings: Settings, home: Home, token: None
 def test_a_corpus_is_not_deleted_while_it_is_pushed(settings: Settings, home: Home, token: None) -> None:
     push(settings)
     with pytest.raises(BusyError, match="ready is being pushed; stop that first"):
-        requests.delete_corpus(settings, "ready")
-    requests.stop_pushing(settings, "ready")
-    requests.delete_corpus(settings, "ready")
+        corpus_requests.delete_corpus(settings, "ready")
+    corpus_requests.stop_pushing(settings, "ready")
+    corpus_requests.delete_corpus(settings, "ready")
     assert not home.corpus("ready").path.exists()
 
 
@@ -274,7 +278,7 @@ def test_a_corpus_is_not_deleted_while_it_is_pushed(settings: Settings, home: Ho
 def test_a_push_that_cannot_be_is_refused_at_once(
     settings: Settings, home: Home, token: None, asked: dict[str, str], words: str
 ) -> None:
-    requests.start_preparing(settings, config=DataConfig(), corpus_id="new")
+    corpus_requests.start_preparing(settings, config=DataConfig(), corpus_id="new")
     with pytest.raises(InputError, match=re.escape(words)):
         push(settings, **asked)
     assert pushes_in_order(home) == []

@@ -13,7 +13,8 @@ import pytest
 
 from pipeline.files import is_locked, read_json, write_json
 from pipeline.folders import Home, JobFolder
-from pipeline.jobs.requests import resume_run, start_pushing, start_training, stop_run
+from pipeline.jobs.corpus_requests import start_pushing
+from pipeline.jobs.run_requests import resume_run, start_training, stop_run
 from pipeline.jobs.state import in_order, job_state, process_of
 from pipeline.jobs.views import log, run_view, run_views
 from pipeline.jobs.worker import own_environment

@@ -11,7 +11,7 @@ import pytest
 from pipeline.data.report import Report
 from pipeline.files import read_json, write_json
 from pipeline.folders import Home
-from pipeline.jobs import requests
+from pipeline.jobs import run_requests
 from pipeline.jobs.state import job_state
 from pipeline.settings import Limits, Settings
 from pipeline.ui import corpus_setup, prepare_card
@@ -128,7 +128,7 @@ def test_deleting_takes_two_presses(card: PrepareCard, home: Home) -> None:
 
 
 def test_a_corpus_that_a_run_trains_on_is_not_deleted(card: PrepareCard, home: Home, settings: Settings) -> None:
-    run = requests.start_training(settings, corpus="ready", preset="tiny", recipe="accelerate")
+    run = run_requests.start_training(settings, corpus="ready", preset="tiny", recipe="accelerate")
     answer, _, doubtful = press(card, "delete ready", doubtful="ready")
     assert f"Run {run} trains on corpus ready" in answer
     assert doubtful is None
