@@ -16,7 +16,7 @@ Read it in the order the data flows:
     hub/               the registry of pushed revisions and the publisher that fills it
     generation/        load a revision, sample from it, stream text; its own process
     gallery/           shared examples and their permalinks
-    cli                all of it as commands: `python -m pipeline --help`
+    cli, commands/     all of it as commands: `python -m pipeline --help`
     ui/                all of it as a page; the only code here that imports gradio
 
 Left may import right, never back: ui -> jobs, gallery, generation, hub, data, plan -> folders, files, config,

@@ -42,7 +42,8 @@ MAY_IMPORT = {
     "ui": BASE | {"jobs", "gallery", "generation", "hub", "data", "plan"},
     "console": BASE | {"jobs"},
     "demo": BASE | {"console", "jobs", "hub", "generation"},
-    "cli": BASE | {"console", "demo", "jobs", "hub", "generation", "gallery", "data", "plan"},
+    "commands": BASE | {"console", "jobs", "hub", "generation", "gallery", "data", "plan"},
+    "cli": BASE | {"console", "demo", "commands"},
     "__main__": {"cli"},
     "__init__": set(),
 }
