@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -121,15 +122,10 @@ Curve = list[tuple[float, float]]
 """Seconds of training, validation loss."""
 
 
-def curve(steps: Iterator[Step], *, seconds: float, measure: Callable[[torch.nn.Module], float], every: float) -> Curve:
-    """Train for `seconds` and measure about every `every` seconds, and at the end."""
+def curve(steps: Iterator[Step], *, num_steps: int, measure: Callable[[torch.nn.Module], float], every: int) -> Curve:
+    """Train for `num_steps` and measure at every `every`th of them, and at the last."""
     points: Curve = []
-    due = every
-    for step in steps:
-        is_over = step.seconds >= seconds
-        if step.seconds >= due or is_over:
+    for step in islice(steps, num_steps):
+        if step.number % every == 0 or step.number == num_steps:
             points.append((step.seconds, measure(step.model)))
-            due += every
-        if is_over:
-            break
     return points

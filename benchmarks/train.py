@@ -41,7 +41,7 @@ GOAL_MEMORY, GOAL_MEMORY_50K = 1.0, 0.5
 GOAL_QUALITY = 5.0
 GOAL_OVERHEAD, GOAL_STALL_SECONDS = 0.03, 1.0
 GOAL_PEAK_SHARE, SUSTAINED_SECONDS = 0.45, 300.0
-COURSE_RATES = (5e-4, 1e-3, 2e-3)
+COURSE_RATES = (1e-3, 2e-3, 4e-3)
 PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L4": 121e12, "A10": 125e12}
 """Dense bf16 FLOP per second, as their makers say."""
 
@@ -136,9 +136,14 @@ class Bench:
         curves = {rate: apart(sides.course_quality, corpus, rate, seconds) for rate in COURSE_RATES}
         for rate, curve in curves.items():
             print(f"course, rate {rate:g}: {drawn(curve)}", flush=True)
-        course = min(curves.values(), key=lambda curve: curve[-1][1])
-        step_seconds = apart(sides.our_speed, corpus, "tiny", {"recipe": "fast"}, next(self._numbers))["step_seconds"]
-        num_steps = int(seconds / GOAL_QUALITY / step_seconds)
+        best = min(curves, key=lambda rate: curves[rate][-1][1])
+        if best in (COURSE_RATES[0], COURSE_RATES[-1]):
+            print(f"the best rate, {best:g}, is at the edge of those tried: another might be better", flush=True)
+        course = curves[best]
+        step_seconds = apart(
+            sides.our_speed, corpus, "tiny", {"recipe": "fast"}, next(self._numbers), num_steps=sides.TIMED_FOR_LENGTH
+        )["step_seconds"]
+        num_steps = int(course[-1][0] / GOAL_QUALITY / step_seconds)
         ours = apart(sides.our_quality, corpus, num_steps, next(self._numbers))
         print(f"ours, {num_steps} steps: {drawn(ours)}", flush=True)
         reached = next((at for at, loss in ours if loss <= course[-1][1]), None)

@@ -14,7 +14,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from benchmarks.course_loop import Curve, Setup, curve, train, validation_loss
-from pipeline.config import DataConfig
+from pipeline.config import COURSE_KEY_TOKENS, DataConfig
 from pipeline.data.corpus import Corpus
 from pipeline.data.prepare import prepare
 from pipeline.files import read_json, read_lines, write_json
@@ -25,7 +25,7 @@ from pipeline.training import checkpoints
 from pipeline.training.loop import train as train_ours
 from pipeline.training.loss import KeyTokens
 from pipeline.training.machine import use_all_cores
-from pipeline.training.record import Record
+from pipeline.training.record import STATUS_EVERY_SECONDS, Record
 from pipeline.training.run import open_run
 from pipeline.training.saver import Saver
 from pipeline.training.session import open_session
@@ -34,7 +34,9 @@ from pipeline.training.step import accumulate
 WINDOW = 128
 BATCH = 32
 WARM_UP, TIMED = 1, 2
-"""Steps that are not timed, and that are."""
+"""Steps that are not timed, and that are, for a speed."""
+TIMED_FOR_LENGTH = 12
+"""Steps that are timed to foresee how many fit into a time."""
 VALIDATION_WINDOWS = 256
 POINTS = 6
 """Evaluations of a curve."""
@@ -61,7 +63,7 @@ def course_setup(folder: CorpusFolder, preset: str, vocab_size: int | None, **ch
         train=train_windows.take(np.arange(len(train_windows))),
         validation=validation_windows(folder),
         end_of_text=corpus.eos_id,
-        key_token_ids=KeyTokens.find(tokenizer, ("plt", "pd", "sk", "fit", "predict")).ids,
+        key_token_ids=KeyTokens.find(tokenizer, COURSE_KEY_TOKENS).ids,
         **changes,
     )
 
@@ -74,31 +76,38 @@ def validation_windows(folder: CorpusFolder) -> np.ndarray:
 
 
 def course_speed(
-    folder: CorpusFolder, preset: str, vocab_size: int | None, *, batch_size: int = BATCH, on_cuda: bool = False
+    folder: CorpusFolder,
+    preset: str,
+    vocab_size: int | None,
+    *,
+    batch_size: int = BATCH,
+    timed: int = TIMED,
+    on_cuda: bool = False,
 ) -> dict[str, float]:
     use_all_cores()
     accumulation = 8 if on_cuda else 1
     changes = {"micro_batch_size": batch_size, "accumulation": accumulation}
     setup = course_setup(folder, preset, vocab_size, num_steps=100, warmup_steps=10, **changes)
     with peak() as memory:
-        steps = list(islice(train(setup, cpu=not on_cuda), WARM_UP + TIMED))
-    seconds = (steps[-1].seconds - steps[WARM_UP - 1].seconds) / TIMED
+        steps = list(islice(train(setup, cpu=not on_cuda), WARM_UP + timed))
+    seconds = (steps[-1].seconds - steps[WARM_UP - 1].seconds) / timed
     tokens = setup.micro_batch_size * accumulation * WINDOW
     return {"tokens_per_second": tokens / seconds, "step_seconds": seconds, "peak_mb": memory.megabytes}
 
 
 def course_quality(folder: CorpusFolder, rate: float, seconds: float) -> Curve:
+    """Of as many steps as fit into about `seconds`; all of them, so that its rate has come down to 0 at the end."""
     use_all_cores()
-    step_seconds = course_speed(folder, "tiny", None)["step_seconds"]
-    num_steps = int(seconds / step_seconds)  # so that its rate is near 0 when the time is over
+    step_seconds = course_speed(folder, "tiny", None, timed=TIMED_FOR_LENGTH)["step_seconds"]
+    num_steps = int(seconds / step_seconds)
     setup = course_setup(
         folder, "tiny", None, learning_rate=rate, num_steps=num_steps, warmup_steps=max(1, num_steps // 10)
     )
     return curve(
         train(setup),
-        seconds=seconds,
+        num_steps=num_steps,
         measure=lambda model: validation_loss(model, setup.validation),
-        every=seconds / POINTS,
+        every=max(1, num_steps // POINTS),
     )
 
 
@@ -169,7 +178,7 @@ def our_overhead(folder: CorpusFolder, number: int) -> float:
         training, session = opened.config.training, open_session(opened)
         record = Record(run, job, opened.config)
         with Saver(session, record) as saver:
-            timed: dict[str, list[float]] = {"step": [], "row": [], "save": []}
+            timed: dict[str, list[float]] = {"step": [], "row": [], "status": [], "save": []}
             for step in range(1, 5):
                 with clock(timed["step"]):
                     accumulate(session, step, should_stop=lambda: False, say=print)
@@ -177,10 +186,14 @@ def our_overhead(folder: CorpusFolder, number: int) -> float:
                     session.optimizer.zero_grad()
                 with clock(timed["row"]):
                     record.row(step, training_seconds=float(step), train_loss=5.0, grad_norm=1.0, learning_rate=1e-3)
+                with clock(timed["status"]):
+                    job.write(step=step)
                 with clock(timed["save"]):
                     saver.save(step, {})
-    step, row, save = (statistics.median(timed[name]) for name in ("step", "row", "save"))
-    return (row / training.log_every_steps + save / training.checkpoint_every_steps) / step
+    step, row, status, save = (statistics.median(seconds) for seconds in timed.values())
+    return (
+        row / training.log_every_steps + save / training.checkpoint_every_steps
+    ) / step + status / STATUS_EVERY_SECONDS
 
 
 def our_stall(folder: CorpusFolder, number: int) -> float:

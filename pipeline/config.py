@@ -230,6 +230,8 @@ class TrainingConfig:
     """When a loss is no number: `stop`, or `roll_back` to the newest checkpoint and go on with other windows."""
     precision: str = "auto"
     """`auto`, `fp32`, `bf16` or `fp16`; auto measures what this machine does well."""
+    compile: str = "auto"
+    """Whether torch.compile makes the model's kernels, which takes a minute or two at the start: `auto` on CUDA, `on`, `off`."""
     sharding: str = "none"
     """`none`: every process holds the whole model. `fsdp2`: each holds a part of it; needs a CUDA GPU each."""
     trackers: tuple[str, ...] = ()
@@ -308,6 +310,7 @@ class TrainingConfig:
             self.precision,
             "choose auto, fp32, bf16 or fp16",
         )
+        require(self.compile in ("auto", "on", "off"), "compile", self.compile, "choose auto, on or off")
         require(self.sharding in ("none", "fsdp2"), "sharding", self.sharding, "choose none or fsdp2")
         require(
             self.sharding == "none" or self.optimizer == "adamw",

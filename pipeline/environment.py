@@ -1,4 +1,6 @@
-"""What a process that we start may see: an allow-list, so that no token or key reaches one that has no use for it."""
+"""What a process that we start may see, an allow-list, so that no token or key reaches one that has no use for it; and how
+many cores there are for it.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +29,8 @@ CREDENTIALS = {
 }
 """Scheme of an address -> how the variables begin that hold credentials for it, beside fsspec's own FSSPEC_<SCHEME>_."""
 SHORTEST_SECRET = 8
+CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
+"""Where a container's share of the cores stands (cgroup v2): microseconds of work per microseconds of time."""
 
 
 def child_environment(environ: Mapping[str, str] = os.environ, *, address: str | None = None) -> dict[str, str]:
@@ -75,3 +79,13 @@ def _credentials(address: str) -> list[str]:
 def python_path(environ: Mapping[str, str] = os.environ) -> str:
     """PYTHONPATH with which `-m pipeline...` finds this package from any folder."""
     return os.pathsep.join(filter(None, [str(ROOT), environ.get("PYTHONPATH", "")]))
+
+
+def num_cores(limit: Path = CPU_LIMIT) -> int:
+    """Cores this process is bound to, or fewer if its container's share, which stands in the file `limit`, is smaller."""
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = limit.read_text(encoding="ascii").split()
+        return bound if quota == "max" else max(1, min(bound, int(quota) // int(period)))
+    except (OSError, ValueError):  # no such limit here
+        return bound

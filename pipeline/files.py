@@ -24,6 +24,8 @@ from pipeline.errors import DamagedError
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 MOST_KEPT_FILES = 64
 """Line files whose rows are kept in memory."""
+LEFTOVER_SECONDS = 3_600.0
+"""A file that is being written is younger than this; one that is not was left by a killed writer."""
 LOCK_PATIENCE_SECONDS = 0.05
 """How long a lock may be taken by somebody who only looks whether it is."""
 
@@ -47,6 +49,14 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     finally:
         staged.unlink(missing_ok=True)
     sync(path.parent)
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Delete what killed writers left in `folder` beside the files they would have replaced."""
+    for staged in folder.glob(".*.tmp"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - staged.stat().st_mtime > LEFTOVER_SECONDS:
+                staged.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

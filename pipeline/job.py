@@ -16,7 +16,7 @@ from typing import Any
 
 from pipeline.environment import without_credentials
 from pipeline.errors import BusyError, PipelineError
-from pipeline.files import locked, overwrite_json, read_json, write_json
+from pipeline.files import clear_leftovers, locked, overwrite_json, read_json, write_json
 from pipeline.folders import JobFolder
 
 
@@ -39,6 +39,7 @@ class Job:
         if not self._stack.enter_context(locked(self.folder.lock, wait=False)):
             self._stack.close()
             raise BusyError(f"{self.folder.id} is already running; stop it first or choose another id.")
+        clear_leftovers(self.folder.path)
         self._request = read_json(self.folder.request) or {}
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)

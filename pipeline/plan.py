@@ -66,7 +66,10 @@ def plan_run(config: RunConfig, *, train_tokens: int, home: Path | None = None) 
     weights = model.num_parameters * BYTES_PER_WEIGHT
     micro_batch = training.micro_batch_size or training.micro_batch_of(ASSUMED_MICRO_BATCH)
     # A revision is the weights, hard-linked to its checkpoint while that is kept; a checkpoint adds two moments.
-    disk = weights * checkpoints + 2 * weights * training.keep_checkpoints
+    kept = training.keep_checkpoints + 2  # the best one, and the one that is being written
+    if training.keep_every_steps is not None:
+        kept += training.max_steps // training.keep_every_steps
+    disk = weights * checkpoints + 2 * weights * min(kept, checkpoints)
     plan = Plan(
         parameters=model.num_parameters,
         steps=training.max_steps,

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pipeline.cli import _repeat_lists, main
-from pipeline.environment import ROOT
+from pipeline.environment import ROOT, num_cores
 from pipeline.folders import Home
 
 COMMANDS = "preview prepare train runs status stop resume logs revisions generate score publish demo".split()
@@ -253,7 +253,8 @@ def test_a_run_of_two_processes_is_one_run(tmp_path: Path, code: Path) -> None:
     done = run(home, *command)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["state"] == "finished"
-    assert "2 process(es) on cpu" in Home(home).run("two").log.read_text()
+    threads = os.environ.get("OMP_NUM_THREADS", max(1, num_cores() // 2))
+    assert f"2 process(es) on cpu:0, {threads} threads" in Home(home).run("two").log.read_text()
     assert [row["step"] for row in json.loads(run(home, "revisions", "--json").stdout)] == [4, 3, 2, 1]
 
 
@@ -276,6 +277,8 @@ def test_a_run_that_is_held_is_started_by_hand(tmp_path: Path, code: Path) -> No
     asked = ["--set", "n_layer=1", "n_embd=32", "n_head=2", "window=32", "batch_size=8", "device=cpu"]
     held = run(home, "train", "--corpus", "mine", "--run-id", "big", "--max-steps", "2", "--hold", "--json", *asked)
     assert json.loads(held.stdout)["state"] == "stopped"
+    again = run(home, "resume", "big", "--json")
+    assert (again.returncode, json.loads(again.stdout)["state"]) == (0, "stopped")
     time.sleep(2)
     assert not (Home(home).run("big").status).exists(), "nobody started it"
     ranks = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "pipeline.training"]

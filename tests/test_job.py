@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -40,3 +41,13 @@ def test_what_a_job_raised_goes_on_where_there_is_no_status_to_write_over(
         folder.status.unlink()
         raise ResourceError("the disk is full; free some of it.")
     assert not folder.status.exists()
+
+
+def test_what_killed_writers_left_is_cleared_and_what_is_being_written_is_not(folder: JobFolder) -> None:
+    old, new, other = (folder.path / name for name in (".status.json.0a.tmp", ".stop.json.1b.tmp", "notes.tmp"))
+    for path in (old, new, other):
+        path.write_text("{")
+    for path in (old, other):
+        os.utime(path, (0, 0))
+    with job.Job(folder):
+        assert (old.exists(), new.exists(), other.exists()) == (False, True, True)

@@ -52,6 +52,16 @@ def test_a_run_larger_than_the_disk_is_warned_about(tmp_path: Path) -> None:
     assert not any("disk" in warning for warning in planned(10**7, home=tmp_path, max_steps=10).warnings)
 
 
+def test_disk_is_foreseen_for_all_that_is_kept_to_resume_from() -> None:
+    weights = 4 * planned(10**7).parameters
+    often = {"max_steps": 100, "checkpoint_every_steps": 5}
+    # 20 revisions; with their optimizer state the newest two, the best, the one that is being written.
+    assert planned(10**7, **often).disk_bytes == 20 * weights + 2 * weights * 4
+    assert planned(10**7, **often, keep_every_steps=10).disk_bytes == 20 * weights + 2 * weights * 14
+    assert planned(10**7, **often, keep_every_steps=1).disk_bytes == 20 * weights + 2 * weights * 20
+    assert planned(10**7, max_steps=100, checkpoint_every_steps=100).disk_bytes == 3 * weights
+
+
 LOOK = Seen(num_bytes=10_000_000, kept=50, kept_bytes=1_000_000, share=0.1)
 PACE = Pace(
     corpus="earlier",

@@ -49,7 +49,8 @@ def train(
     if max_steps is not None:
         changes["max_steps"] = max_steps
     if dry_run:
-        _rehearse(settings, console, corpus=corpus, preset=preset, recipe=recipe, changes=changes)
+        asked = {"corpus": corpus, "preset": preset, "recipe": recipe, "changes": changes}
+        _rehearse(settings, console, **asked, processes=processes)
         return
     run = run_requests.start_training(
         settings,
@@ -69,7 +70,7 @@ def resume(run: Run, detach: Detach = False, queue: Queue = False, json: Json = 
     """Go on with a run that stopped, failed or was interrupted, from its newest checkpoint."""
     settings, console = Settings.from_environment(), Console(as_json=json)
     run_requests.resume_run(settings, run, queue=queue)
-    _stay(settings, console, run, detach=detach)
+    _stay(settings, console, run, detach=detach or run_requests.is_held(settings, run))
 
 
 def runs(json: Json = False) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from pipeline.config import RunConfig
 from pipeline.environment import ROOT, child_environment
-from pipeline.errors import BusyError, InputError, PipelineError
+from pipeline.errors import BusyError, InputError, PipelineError, require
 from pipeline.files import locked, read_json, write_json
 from pipeline.folders import Home
 from pipeline.jobs.requests import refuse_second
@@ -42,11 +42,18 @@ class Rehearsal:
 
 
 def rehearse(
-    settings: Settings, *, corpus: str, preset: str, recipe: str, changes: dict[str, Any] | None = None
+    settings: Settings,
+    *,
+    corpus: str,
+    preset: str,
+    recipe: str,
+    changes: dict[str, Any] | None = None,
+    processes: int = 1,
 ) -> Rehearsal:
-    """Do two updates of the run, evaluate, save, load and generate. Raises what the run would end with; BusyError while
-    one trains.
+    """Do two updates of the run, evaluate, save, load and generate, in one process. Raises what the run would end with;
+    BusyError while one trains.
     """
+    require(processes == 1, "processes", processes, "leave it out: a dry run is done by one process")
     home = Home(settings.home)
     config = check_training(home, corpus, preset, recipe, changes or {})
     refuse_second(home)

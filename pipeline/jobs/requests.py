@@ -38,7 +38,7 @@ def stop_job(settings: Settings, folder: JobFolder) -> None:
 
 
 def resume_job(settings: Settings, folder: JobFolder, request_id: str | None, *, queue: bool) -> str:
-    """Ask a job that is over and not finished to go on; returns its id. Raises InputError for any other; BusyError while
+    """Ask a job that is over and not finished to go on; returns its id. One that is started by hand is so again. Raises InputError for any other; BusyError while
     a run trains, unless `queue`.
     """
     home = Home(settings.home)
@@ -50,13 +50,9 @@ def resume_job(settings: Settings, folder: JobFolder, request_id: str | None, *,
             raise InputError(
                 f"{folder.id} is {state.state}; only a job that stopped, failed or was interrupted can be resumed."
             )
-        if not queue:
+        if not queue and not state.request.get("held"):
             refuse_second(home)
-        asked = {
-            key: state.request[key]
-            for key in state.request
-            if key not in ("request_id", "requested_at", "kind", "held")
-        }
+        asked = {key: state.request[key] for key in state.request if key not in ("request_id", "requested_at", "kind")}
         earlier_ids = [*asked.get("earlier_ids", ()), state.request_id]
         write_request(folder, request_id, **{**asked, "resume": True, "earlier_ids": earlier_ids})
     worker.wake(settings)

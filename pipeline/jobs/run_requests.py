@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.config import TRACKERS, RunConfig
 from pipeline.errors import InputError, require
-from pipeline.files import locked, read_json
+from pipeline.files import locked, read_json, readable_json
 from pipeline.folders import Home, RunFolder, check_id
 from pipeline.jobs import worker
 from pipeline.jobs.requests import find_job, made_before, refuse_second, resume_job, stop_job, write_request
@@ -79,6 +79,11 @@ def stop_run(settings: Settings, run_id: str) -> None:
 def resume_run(settings: Settings, run_id: str, *, request_id: str | None = None, queue: bool = False) -> str:
     """Ask a run that stopped, failed or was interrupted to go on from its newest checkpoint; returns its id."""
     return resume_job(settings, find_run(settings, run_id), request_id, queue=queue)
+
+
+def is_held(settings: Settings, run_id: str) -> bool:
+    """Whether somebody starts the run by hand."""
+    return bool(readable_json(find_run(settings, run_id).request).get("held"))
 
 
 def find_run(settings: Settings, run_id: str) -> RunFolder:

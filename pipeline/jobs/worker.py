@@ -13,7 +13,7 @@ import subprocess
 import time
 from collections.abc import Mapping
 
-from pipeline.environment import child_environment, is_credential
+from pipeline.environment import child_environment, is_credential, num_cores
 from pipeline.files import is_locked, locked, readable_json, write_json
 from pipeline.folders import Home, JobFolder
 from pipeline.hub import publisher
@@ -116,13 +116,13 @@ class Worker:
     def _start(self, state: JobState) -> None:
         """Start a queued job and write down which process it is."""
         folder = self._folder(state)
-        module, arguments = self.modules[state.kind], [str(folder.path)]
+        module, arguments, environment = self.modules[state.kind], [str(folder.path)], self._environment(state)
         if (num_processes := state.request.get("processes", 1)) > 1:
-            module, arguments = (
-                LAUNCHER,
-                ["--standalone", "--nproc_per_node", str(num_processes), "-m", module, *arguments],
-            )
-        child = spawn(module, arguments, log=folder.log, environment=self._environment(state))
+            launch = ["--standalone", "--nproc_per_node", str(num_processes), "-m"]
+            module, arguments = LAUNCHER, [*launch, module, *arguments]
+            # Left to itself, the launcher gives each process one thread.
+            environment.setdefault("OMP_NUM_THREADS", str(max(1, num_cores() // num_processes)))
+        child = spawn(module, arguments, log=folder.log, environment=environment)
         created = identify(child.pid).created
         self._children[state.request_id] = child
         write_json(

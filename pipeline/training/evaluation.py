@@ -11,7 +11,6 @@ from accelerate import Accelerator
 from torch import nn
 
 from pipeline.data.windows import Windows
-from pipeline.training.loss import token_losses
 
 
 def evaluate(
@@ -25,7 +24,7 @@ def evaluate(
 ) -> float | None:
     """Mean loss per predicted token over `num_windows` windows, evenly spread; None takes them all.
 
-    `batch_size`: windows per forward pass of one process. Returns None when it was asked to stop before the end. Leaves
+    `model`: a NextTokenLoss, prepared by `accelerator` or not. `batch_size`: windows per forward pass of one process. Returns None when it was asked to stop before the end. Leaves
     the model in training mode and draws no random number.
     """
     chosen = spread(len(windows), num_windows)
@@ -61,6 +60,6 @@ def _loss_and_tokens(model: nn.Module, windows: Windows, mine: np.ndarray, devic
     # all processes, and then each forward pass needs all of them.
     taken = mine if len(mine) else np.zeros(1, dtype=np.int64)
     input_ids = torch.from_numpy(windows.take(taken)).to(device)
-    losses = token_losses(model(input_ids=input_ids, use_cache=False).logits, input_ids).double()
+    losses = model(input_ids).double()
     sums = torch.stack([losses.sum(), torch.tensor(losses.numel(), dtype=torch.float64, device=device)])
     return sums if len(mine) else torch.zeros_like(sums)

@@ -24,7 +24,7 @@ from pipeline.training.sample import write_sample
 from pipeline.training.saver import Saver
 from pipeline.training.session import Session, open_session
 from pipeline.training.sharding import is_sharded
-from pipeline.training.step import accumulate, in_memory
+from pipeline.training.step import accumulate, is_out_of_memory, out_of_memory, retried
 
 MOST_ROLLBACKS = 3
 """A run that diverges more often needs another learning rate, not other windows."""
@@ -55,6 +55,10 @@ def train(folder: RunFolder, request: dict[str, Any], job: Job | None) -> None:
             except DivergedError as error:
                 saver.wait()
                 start, evaluated = _roll_back(session, record, error)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                raise out_of_memory(session, error) from error
     record.say(f"{state} at step {step}", state=state, step=step, eta_seconds=None, message=None)
 
 
@@ -63,12 +67,13 @@ def _train(
 ) -> tuple[str, int]:
     """Go on behind step `start` to the end; returns how and where it ended. `evaluated`: steps that are evaluated."""
     run, training = session.run, session.run.config.training
-    accelerator, model, optimizer, schedule = session.accelerator, session.model, session.optimizer, session.schedule
+    accelerator, optimizer, schedule = session.accelerator, session.optimizer, session.schedule
     training_seconds = 0.0
+    row: dict[str, float] = {}
 
     def validation_loss() -> float | None:
         return evaluate(
-            model,
+            session.model,
             session.validation_windows,
             accelerator=accelerator,
             num_windows=training.eval_windows,
@@ -78,7 +83,8 @@ def _train(
 
     for step in range(start, training.max_steps + 1):
         is_trained = step > start  # the first pass trains nothing: it evaluates what there is to begin with
-        row: dict[str, float] = {}
+        row, row_before = {}, row
+        learning_rate = float(schedule.get_last_lr()[-1])  # AdamW's: what a plan shows
         step_started = time.perf_counter()
 
         # ---- one optimizer step: the global batch, in micro-batches ----
@@ -86,9 +92,9 @@ def _train(
         if is_trained:
             totals = accumulate(session, step, should_stop=stop_sign.within_a_step, say=record.say)
             if totals is None:  # asked to stop in its middle: the step is dropped
-                saver.save(step - 1, {})
+                saver.save(step - 1, row_before)
                 return "stopped", step - 1
-            grad_norm = accelerator.clip_grad_norm_(model.parameters(), training.max_grad_norm or math.inf)
+            grad_norm = accelerator.clip_grad_norm_(session.model.parameters(), training.max_grad_norm or math.inf)
             optimizer.step()
             optimizer.zero_grad()
             if not accelerator.optimizer_step_was_skipped:  # an overflow of fp16 leaves weights and rate as they were
@@ -111,7 +117,7 @@ def _train(
         # ---- evaluate ----
         if is_evaluation and not stopping and step not in evaluated:
             record.say(f"evaluating at step {step}", message="evaluating")
-            eval_loss = in_memory(session, step, validation_loss, record.say)
+            eval_loss = retried(session, step, validation_loss, record.say)
             if eval_loss is None:
                 stopping = True
             else:
@@ -120,7 +126,6 @@ def _train(
 
         # ---- log ----
         if row:
-            learning_rate = float(schedule.get_last_lr()[0])
             record.row(step, training_seconds=training_seconds, learning_rate=learning_rate, **row)
             check_losses(run, step, row)
         else:

@@ -12,16 +12,33 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+from transformers import GPT2LMHeadModel
 
 from pipeline.config import KEY_TOKEN_CONTROL
 
 
-def token_losses(logits: Tensor, input_ids: Tensor) -> Tensor:
-    """`logits`: float[batch, time, vocab], `input_ids`: int64[batch, time]. Returns float32[batch, time - 1]."""
-    predictions = logits[:, :-1].flatten(0, 1).float()
-    losses = F.cross_entropy(predictions, input_ids[:, 1:].flatten(), reduction="none")
-    return losses.view(input_ids.shape[0], -1)
+class NextTokenLoss(nn.Module):
+    """A model that answers with its losses: what is trained, compiled and divided among processes.
+
+    The losses are taken inside, not from its logits, as those are the largest thing a step makes: what prepares a model
+    for half precision would turn all that leaves it into float32, and cutting off the last position would copy them again.
+    """
+
+    def __init__(self, model: GPT2LMHeadModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        """`input_ids`: int64[batch, time]. Returns float32[batch, time - 1]: the loss of each next token."""
+        hidden = self.model.transformer(input_ids=input_ids, use_cache=False).last_hidden_state
+        return token_losses(self.model.lm_head(hidden[:, :-1]), input_ids[:, 1:])
+
+
+def token_losses(logits: Tensor, wanted: Tensor) -> Tensor:
+    """`logits`: float[batch, time, vocab], `wanted`: int64[batch, time]. Returns float32[batch, time]."""
+    losses = F.cross_entropy(logits.flatten(0, 1).float(), wanted.flatten(), reduction="none")
+    return losses.view(wanted.shape)
 
 
 @dataclass(frozen=True)

@@ -5,26 +5,24 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import nn
 
 from pipeline.config import ModelConfig, RunConfig, TrainingConfig
+from pipeline.environment import num_cores
 from pipeline.errors import require
 from pipeline.memory import activation_bytes, state_bytes
 
 CLEARLY_FASTER = 1.2
 """Times as fast as float32 that bfloat16 has to be on a CPU before it is taken."""
 CPU_MICRO_BATCH = 8
-"""Windows: a GPT-2 of 4 to 17 million parameters trains as fast with 4 to 8 as with 32 on two cores, or faster, as more of
-it stays in the cache; and takes half the memory or less.
+"""Windows: a GPT-2 of 4 to 17 million parameters trains as fast with 4 to 8 as with 32 (measured in one thread), or faster,
+as more of it stays in the cache; and takes half the memory or less.
 """
 MOST_MICRO_BATCH = 128
 FREE_SHARE = 0.7
 """Of the free memory of a GPU that a micro-batch may fill."""
-CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
-"""Where a container's share of the cores stands (cgroup v2): microseconds of work per microseconds of time."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +57,17 @@ def choose_precision(asked: str, device: torch.device, model: ModelConfig) -> Pr
     speedup = measure_bf16_speedup(width=model.n_embd)
     faster = speedup >= CLEARLY_FASTER
     return Precision("bf16" if faster else "fp32", f"bf16 measured at {speedup:.1f} times the speed of fp32")
+
+
+def choose_compile(asked: str, device: torch.device) -> bool:
+    """Whether torch.compile makes the model's kernels: as set; for `auto`, on CUDA."""
+    return asked == "on" or (asked == "auto" and device.type == "cuda")
+
+
+def allow_tf32(device: torch.device) -> None:
+    """On CUDA, for what stays in float32."""
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
 
 
 def choose_micro_batch(config: RunConfig, device: torch.device, num_processes: int) -> int:
@@ -97,19 +106,9 @@ def measure_bf16_speedup(*, width: int, rows: int = 1_024, rounds: int = 5) -> f
 def use_all_cores() -> int:
     """Let torch use every core this process may have, shared with its sister ranks; returns how many it uses.
 
-    OMP_NUM_THREADS, where it is set, wins. torch by itself takes every core of the host, also in a container that was
+    OMP_NUM_THREADS, where it is set, wins; torchrun sets it to 1. torch by itself takes every core of the host, also in a container that was
     given two of them, and is then many times slower.
     """
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, num_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
     return torch.get_num_threads()
-
-
-def num_cores(limit: Path = CPU_LIMIT) -> int:
-    """Cores this process is bound to, or fewer if its container's share, which stands in the file `limit`, is smaller."""
-    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = limit.read_text(encoding="ascii").split()
-        return bound if quota == "max" else max(1, min(bound, int(quota) // int(period)))
-    except (OSError, ValueError):  # no such limit here
-        return bound

@@ -14,8 +14,8 @@ LAYER_NORMS = ("ln_1.weight", "ln_2.weight", "ln_f.weight")
 """GPT-2 has no module called LayerNorm, so the usual `"LayerNorm.weight"` would match none of them."""
 
 
-def build_optimizer(model: nn.Module, config: TrainingConfig) -> Optimizer:
-    """What `config.optimizer` names, over `model`'s parameters."""
+def build_optimizer(model: nn.Module, config: TrainingConfig, *, is_scaled: bool = False) -> Optimizer:
+    """What `config.optimizer` names, over `model`'s parameters. `is_scaled`: whether a scaler of fp16 drives it."""
     if config.optimizer == "muon":
         matrices, others = matrices_of_blocks(model)
         return Muon(
@@ -28,8 +28,9 @@ def build_optimizer(model: nn.Module, config: TrainingConfig) -> Optimizer:
             adam_betas=(0.9, config.adam_beta2),
         )
     groups = parameter_groups(model, config.weight_decay)
-    # Fused: one kernel per step; torch has one for the CPU and for CUDA.
-    return AdamW(groups, lr=config.learning_rate, betas=(0.9, config.adam_beta2), fused=True)
+    # Fused: one kernel per step; torch has one for the CPU and for CUDA. Not with a scaler: that one looks for overflows
+    # inside its kernel, and nobody hears that a step was skipped.
+    return AdamW(groups, lr=config.learning_rate, betas=(0.9, config.adam_beta2), fused=not is_scaled)
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
+from torch import distributed
 
 from pipeline.config import TrainingConfig
 from pipeline.job import Job
@@ -43,10 +44,18 @@ class StopSign:
 
     def __init__(self, job: Job | None) -> None:
         self._job = job
+        self._is_alone = PartialState().num_processes == 1
+        # Over gloo, from memory to memory: over NCCL every step would wait for the GPU.
+        self._group = None if self._is_alone else distributed.new_group(backend="gloo")
 
     def __call__(self) -> bool:
-        return from_rank_0(self._job is not None and self._job.stop_requested)
+        told = self._job is not None and self._job.stop_requested
+        if self._is_alone:
+            return told
+        answer = torch.tensor([int(told)])
+        distributed.broadcast(answer, src=0, group=self._group)
+        return bool(answer)
 
     def within_a_step(self) -> bool:
         """The same between two micro-batches; several processes do not ask, as that would have each wait for all."""
-        return PartialState().num_processes == 1 and self()
+        return self._is_alone and self()

@@ -59,7 +59,7 @@ def rehearse(folder: RunFolder) -> None:
         "load_seconds": loaded - started,
         "generate_seconds": time.perf_counter() - loaded,
         "checkpoint_bytes": sum(path.stat().st_size for path in checkpoint.rglob("*") if path.is_file()),
-        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1_024,
+        "peak_memory_bytes": peak_memory_bytes(),
         "completion": text[0],
     }
     chosen = (read_json(folder.config) or {})["chosen"]
@@ -67,15 +67,26 @@ def rehearse(folder: RunFolder) -> None:
 
 
 def step_figures(rows: list[dict[str, Any]]) -> dict[str, float]:
-    """Seconds of the first step, which warms up, of the second, and of the evaluation before them."""
+    """Seconds of the first step, which warms up, of the second, and of the evaluation behind it."""
     first, second = (row for row in rows if row["step"] > 0)
     first_seconds = first["tokens"] / first["tokens_per_second"]
+    step_seconds = second["tokens"] / second["tokens_per_second"] - first_seconds
     return {
-        "eval_seconds": rows[0]["seconds"],
+        "eval_seconds": max(0.0, second["seconds"] - first["seconds"] - step_seconds),
         "first_step_seconds": first_seconds,
-        "step_seconds": second["tokens"] / second["tokens_per_second"] - first_seconds,
+        "step_seconds": step_seconds,
         "eval_loss": second["eval_loss"],
     }
+
+
+def peak_memory_bytes() -> int:
+    """The most that was taken: of the GPU's memory where there is one, else of this process'."""
+    import torch
+
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return torch.cuda.max_memory_allocated()
+    unit = 1 if sys.platform == "darwin" else 1_024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ from pipeline.training.record import Record
 from pipeline.training.session import Session
 
 AT_ONCE_BYTES = 2**29
-"""A model whose training takes no more memory than this is written while training waits: in a fraction of a second, and
-a kill then never costs more than the steps since the last checkpoint.
+"""A model whose training takes no more memory than this is written while training waits: a kill then never costs more than
+the steps since the last checkpoint.
 """
 
 
@@ -39,6 +39,8 @@ class Saver:
         self._pool.shutdown(wait=True)
         if error is None:
             self.wait()
+        elif self._pending is not None and (fault := self._pending.exception()) is not None:
+            self._record.say(f"the checkpoint that was being written is lost as well: {fault}")
 
     def save(self, step: int, row: dict[str, float]) -> None:
         """The state as it is now becomes the checkpoint of `step`, unless that is there; `row`: what was measured at it.

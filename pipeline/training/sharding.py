@@ -23,6 +23,8 @@ from pipeline.errors import InputError
 
 BLOCK = "GPT2Block"
 """What is spread, and gathered for a pass, as one."""
+INSIDE = "model."
+"""Where NextTokenLoss has the model, in the names of its weights."""
 WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 
 
@@ -68,10 +70,11 @@ class ShardedOptimizer:
 
 
 def whole_weights(model: nn.Module) -> dict[str, Any]:
-    """The model's weights, on the CPU of rank 0. All ranks must call it."""
-    return get_model_state_dict(model, options=WHOLE)
+    """The weights of a NextTokenLoss' model, on the CPU of rank 0. All ranks must call it."""
+    return {name.removeprefix(INSIDE): value for name, value in get_model_state_dict(model, options=WHOLE).items()}
 
 
 def set_weights(model: nn.Module, weights: dict[str, Any]) -> None:
     """Inverse of `whole_weights`; every rank has all of them."""
-    set_model_state_dict(model, weights, options=StateDictOptions(full_state_dict=True, strict=False))
+    named = {INSIDE + name: value for name, value in weights.items()}
+    set_model_state_dict(model, named, options=StateDictOptions(full_state_dict=True, strict=False))

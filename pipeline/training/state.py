@@ -6,6 +6,7 @@ Written as torch files and read with `weights_only=True`, so that a file from el
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,17 @@ class TrainingState:
     def __init__(self, accelerator: Accelerator, **parts: Any) -> None:
         """`parts`: by name, everything with `state_dict` and `load_state_dict`. The scaler of fp16 is added to them."""
         self._accelerator = accelerator
+        self._copies = Copies()
         self._parts = {**parts, **({"scaler": accelerator.scaler} if accelerator.scaler else {})}
 
     def snapshot(self) -> Callable[[Path], None]:
-        """What writes everything as it is now into a new folder, whenever that is called. All ranks must call this."""
+        """What writes everything as it is now into a new folder, whenever that is called before the next snapshot. All ranks
+        must call this.
+        """
         random_states = gather_object([random_state(self._accelerator.device)])
-        states = {name: copied(part.state_dict()) for name, part in self._parts.items()}
+        states = {name: part.state_dict() for name, part in self._parts.items()}
+        if self._accelerator.is_main_process:  # the others write nothing
+            states = self._copies.of(states)
 
         def save(folder: Path) -> None:
             folder.mkdir()
@@ -49,23 +55,41 @@ class TrainingState:
             part.load_state_dict(_read(path))
 
 
-def copied(value: Any) -> Any:
-    """`value` with every tensor in it copied to the CPU, however deep; two that share their memory share the copy's."""
-    copies: dict[tuple[int, torch.Size], Tensor] = {}
+class Copies:
+    """Copies on the CPU of values that come again and again, in memory that is used again: fresh memory of a gigabyte
+    takes longer to get than to fill. So a copy is good until the next one.
+    """
 
-    def copy(value: Any) -> Any:
-        if isinstance(value, Tensor):
-            key = (value.data_ptr(), value.shape)
-            if key not in copies or not value.numel():
-                copies[key] = value.detach().to("cpu", copy=True)
-            return copies[key]
-        if isinstance(value, dict):
-            return type(value)((name, copy(item)) for name, item in value.items())
-        if isinstance(value, (list, tuple)):
-            return type(value)(copy(item) for item in value)
-        return value
+    def __init__(self) -> None:
+        self._kept: list[Tensor] = []
 
-    return copy(value)
+    def of(self, value: Any) -> Any:
+        """`value` with every tensor in it copied, however deep; two that share their memory share the copy's."""
+        copies: dict[tuple[int, torch.Size], Tensor] = {}
+        places = itertools.count()
+
+        def copy(value: Any) -> Any:
+            if isinstance(value, Tensor):
+                key = (value.data_ptr(), value.shape)
+                if key not in copies or not value.numel():
+                    copies[key] = self._filled(next(places), value.detach())
+                return copies[key]
+            if isinstance(value, dict):
+                return type(value)((name, copy(item)) for name, item in value.items())
+            if isinstance(value, (list, tuple)):
+                return type(value)(copy(item) for item in value)
+            return value
+
+        return copy(value)
+
+    def _filled(self, place: int, value: Tensor) -> Tensor:
+        """The kept memory of this place, or other memory where the value of this place has another shape now."""
+        if place == len(self._kept):
+            self._kept.append(torch.empty(0))
+        kept = self._kept[place]
+        if (kept.shape, kept.dtype) != (value.shape, value.dtype):
+            kept = self._kept[place] = torch.empty_like(value, device="cpu")
+        return kept.copy_(value)
 
 
 def random_state(device: torch.device) -> RandomState:

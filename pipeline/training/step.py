@@ -8,9 +8,9 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
+from torch._dynamo.exc import TorchDynamoException
 
 from pipeline.errors import ResourceError
-from pipeline.training.loss import token_losses
 from pipeline.training.session import Session
 from pipeline.training.state import random_state, set_random_state
 
@@ -23,10 +23,10 @@ def accumulate(
     session: Session, step: int, *, should_stop: Callable[[], bool], say: Callable[[str], None]
 ) -> Tensor | None:
     """Leave the gradients of optimizer step `step` in the model. Returns float32[2]: the means over the global batch of
-    the plain and the weighted loss, of this process. None when `should_stop` said so between two micro-batches: then
-    there are no gradients, and the random generators are as they were.
+    the plain and the weighted loss (of a plain run the plain one again), of this process. None when `should_stop` said so
+    between two micro-batches: then there are no gradients, and the random generators are as they were.
 
-    When memory runs out, the step begins again (see `in_memory`).
+    Where the machine cannot do it as chosen, the step begins again (see `retried`).
     """
     device = session.accelerator.device
     random = random_state(device)
@@ -36,30 +36,43 @@ def accumulate(
         set_random_state(random, device)
         return _passes(session, step, should_stop)
 
-    totals = in_memory(session, step, passes, say)
+    totals = retried(session, step, passes, say)
     if totals is None:
         session.optimizer.zero_grad()
         set_random_state(random, device)
     return totals
 
 
-def in_memory(session: Session, step: int, work: Callable[[], T], say: Callable[[str], None]) -> T:
-    """What `work` returns. When memory runs out it is begun again, with micro-batches of half the size; `say` is told.
-    Raises ResourceError where that is not possible.
+def retried(session: Session, step: int, work: Callable[[], T], say: Callable[[str], None]) -> T:
+    """What `work` returns. It is begun again where the machine cannot do it as chosen: with micro-batches of half the size
+    when memory runs out, with torch's own kernels when none can be compiled; `say` is told. Raises what torch raised where
+    there is nothing less to choose.
     """
     while True:
         try:
             return work()
         except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
+            lesser = _choose_less(session, step, error)
+            if lesser is None:
                 raise
-            why = str(error).partition("\n")[0] or "MemoryError"
-        # Behind the except: inside, the traceback still holds what has to be freed.
-        _halve(session, why)
-        say(
-            f"out of memory at step {step} ({why}): micro-batches of {session.micro_batch_size} windows from here on, "
-            f"the global batch stays {session.run.config.training.batch_size}"
-        )
+        # Behind the except: inside, the traceback still holds the memory that has to be freed.
+        say(lesser)
+
+
+def _choose_less(session: Session, step: int, error: BaseException) -> str | None:
+    """In words; None where there is nothing less to choose, or the error is another one."""
+    size = session.micro_batch_size
+    if session.is_compiled and isinstance(error, TorchDynamoException):
+        session.use_plain_kernels()
+        return f"kernels could not be compiled at step {step} ({_why(error)}): torch's own from here on"
+    # With other ranks it cannot begin again: they are past this point.
+    if not is_out_of_memory(error) or size == 1 or session.accelerator.num_processes > 1:
+        return None
+    session.set_micro_batch_size(size // 2 if size % 2 == 0 else 1)
+    return (
+        f"out of memory at step {step} ({_why(error)}): micro-batches of {session.micro_batch_size} windows from here on, "
+        f"the global batch stays {session.run.config.training.batch_size}"
+    )
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -77,25 +90,24 @@ def _passes(session: Session, step: int, should_stop: Callable[[], bool]) -> Ten
         # Processes exchange gradients once per step, with its last micro-batch.
         is_exchange = index == session.num_micro_batches - 1
         with nullcontext() if is_exchange else accelerator.no_sync(model):
-            losses = token_losses(model(input_ids=input_ids, use_cache=False).logits, input_ids).mean(dim=1)
-            plain = losses.mean()
-            weighted = (losses * session.key_tokens.window_weights(input_ids, training.alpha)).mean()
-            loss = weighted if training.loss == "weighted" else plain
+            losses = model(input_ids).mean(dim=1)
+            loss = plain = losses.mean()
+            if training.loss == "weighted":
+                loss = (losses * session.key_tokens.window_weights(input_ids, training.alpha)).mean()
             accelerator.backward(loss / session.num_micro_batches)
-        totals += torch.stack([plain, weighted]).detach() / session.num_micro_batches
+        totals += torch.stack([plain, loss]).detach() / session.num_micro_batches
     return totals
 
 
-def _halve(session: Session, why: str) -> None:
+def out_of_memory(session: Session, error: BaseException) -> ResourceError:
+    """Where it cannot be begun again with smaller micro-batches; says what to lower."""
     size = session.micro_batch_size
-    if session.accelerator.num_processes > 1:
-        # The other ranks are past the point where this one could begin again.
-        remedy = f"set a micro_batch_size below {size}"
-    elif size == 1:
-        remedy = "choose a smaller preset or window, or close other programs"
-    else:
-        session.set_micro_batch_size(size // 2 if size % 2 == 0 else 1)
-        return
-    raise ResourceError(
-        f"Run {session.run.folder.id} ran out of memory with micro-batches of {size} window(s) ({why}); {remedy}."
+    remedy = f"set a micro_batch_size below {size}" if size > 1 else "choose a smaller preset or window"
+    return ResourceError(
+        f"Run {session.run.folder.id} ran out of memory with micro-batches of {size} window(s) ({_why(error)}); {remedy}, "
+        "or close other programs."
     )
+
+
+def _why(error: BaseException) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__

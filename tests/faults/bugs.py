@@ -9,7 +9,7 @@ from pipeline.folders import RunFolder
 from pipeline.job import Job
 from pipeline.training import __main__ as training_main
 from pipeline.training import checkpoints, session
-from tests.faults.child import Plant
+from tests.faults.child import Plant, saves_beside_training
 
 
 def forgets_the_random_state() -> None:
@@ -51,5 +51,6 @@ BY_NAME: dict[str, Plant] = {
         has_no_words_for_a_full_disk,
         saves_weights_that_are_no_numbers,
         does_not_hear_signals,
+        saves_beside_training,
     )
 }

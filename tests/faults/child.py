@@ -11,10 +11,16 @@ import torch
 import pipeline.generation.sampling
 import pipeline.training.loop  # noqa: F401  # loaded here, once for all who are forked
 from pipeline.folders import RunFolder
+from pipeline.training import saver
 from pipeline.training.__main__ import main
 
 Plant = Callable[[], None]
 """Puts something into the child before it trains: a bug of old, or a kill that waits."""
+
+
+def saves_beside_training() -> None:
+    """As models of more than half a gigabyte of training state do."""
+    saver.AT_ONCE_BYTES = -1
 
 
 def train(folder: RunFolder, plant: Plant | None) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from pipeline.folders import Home, RunFolder
 from tests.faults.bugs import has_no_words_for_a_full_disk
+from tests.faults.child import saves_beside_training
 from tests.faults.conftest import References
 from tests.faults.shares import shares
 from tests.faults.small_disk import Full
@@ -77,8 +78,10 @@ def many(checkpoint: int) -> list[int]:
     return [*range(0, 16 * PAGE, PAGE), *range(16 * PAGE, 5 * checkpoint, 10 * PAGE), *behind_saves]
 
 
-def check(full: Full, undisturbed: Outcome) -> str:
-    """Whether a full disk was met as it should be. Returns where it was met, for the tally."""
+def check(full: Full, undisturbed: Outcome, *, is_beside: bool = False) -> str:
+    """Whether a full disk was met as it should be. Returns where it was met, for the tally. `is_beside`: whether
+    checkpoints are written while training goes on.
+    """
     assert as_json(undisturbed) == full.outcome
     assert full.damaged == [] and full.hidden == []
     due = list(range(INTERVAL, full.reached + 1, INTERVAL))
@@ -86,7 +89,7 @@ def check(full: Full, undisturbed: Outcome) -> str:
         assert (full.state, full.steps, full.said) == ("finished", due, [])
         return "large enough"
     assert full.exit_status == 1
-    assert full.steps in (due, [step for step in due if step < full.reached])
+    assert full.steps in (due, due[:-1] if is_beside else [step for step in due if step < full.reached])
     if full.state is None:
         assert full.said == [] and full.reached == 0
         return "no byte free at the start: nothing said anywhere"
@@ -111,6 +114,19 @@ def test_a_full_disk_costs_one_sentence_and_no_step(
         tally.counts["disks"] += 1
         tally.counts[check(train_with(free), expected.outcome)] += 1
     assert tally.counts["large enough"] < tally.counts["disks"] / 2
+
+
+@shares("pages", (10,), tuple(range(0, 120, 6)))
+def test_a_full_disk_is_met_beside_training_too(
+    train_with: TrainWith, undisturbed: References, tally: Tally, pages: tuple[int, ...]
+) -> None:
+    """Whoever trains on hears of it at the next step."""
+    expected = undisturbed()
+    checkpoint = bytes_of_a_checkpoint(expected.folder)
+    for more in pages:
+        tally.counts["disks"] += 1
+        full = train_with(checkpoint + more * PAGE, saves_beside_training.__name__)
+        tally.counts[check(full, expected.outcome, is_beside=True)] += 1
 
 
 @pytest.mark.parametrize("where", ["in the record", "in a save"])

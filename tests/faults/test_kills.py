@@ -11,10 +11,11 @@ import pytest
 
 from pipeline.folders import Home, RunFolder
 from tests.faults.bugs import forgets_the_random_state
-from tests.faults.child import Plant
+from tests.faults.child import Plant, saves_beside_training
 from tests.faults.conftest import References
 from tests.faults.shares import shares
 from tests.faults.trials import (
+    INTERVAL,
     RUN,
     Tally,
     Undisturbed,
@@ -29,10 +30,12 @@ from tests.training.runs import ask_to_resume, new_run
 
 pytestmark = pytest.mark.slow
 MOST_KILLS_OF_A_RUN = 4
+BACKGROUND = "background"
 VARIANTS: dict[str, dict[str, Any]] = {
     "accelerate": {},
     "trainer": {"recipe": "trainer"},
     "muon": {"optimizer": "muon", "schedule": "flat"},
+    BACKGROUND: {},
 }
 
 
@@ -41,6 +44,8 @@ def kill_and_resume(
 ) -> None:
     """Kill a run and what resumes it up to four times, each at any instant of its life; then let it finish."""
     saved = 0
+    # Written beside training, a checkpoint is there some steps later, and at the latest when the next one is due.
+    most_lost = 2 * INTERVAL if plant is saves_beside_training else INTERVAL
     for _ in range(MOST_KILLS_OF_A_RUN):
         process = start(folder, plant)
         time.sleep(numbers.uniform(0, undisturbed.seconds))
@@ -53,7 +58,7 @@ def kill_and_resume(
         tally.counts["kills"] += 1
         tally.counts["of these inside a save"] += is_staging(folder)
         tally.counts["before the first row"] += not folder.metrics.exists()
-        saved = assert_nothing_lost(folder, at_least=saved)
+        saved = assert_nothing_lost(folder, interval=most_lost, at_least=saved)
         tally.counts["with a checkpoint to go on from"] += saved > 0
         ask_to_resume(folder)
     else:
@@ -63,7 +68,7 @@ def kill_and_resume(
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-@shares("num_kills", 2, {"accelerate": 120, "trainer": 30, "muon": 60})
+@shares("num_kills", 2, {"accelerate": 120, "trainer": 30, "muon": 60, BACKGROUND: 60})
 def test_a_run_killed_at_any_instant_goes_on_the_same_to_the_bit(
     home: Home, undisturbed: References, tally: Tally, num_kills: Any, variant: str
 ) -> None:
@@ -71,7 +76,7 @@ def test_a_run_killed_at_any_instant_goes_on_the_same_to_the_bit(
     numbers, expected = random.Random(variant), undisturbed(**VARIANTS[variant])
     while tally.counts["kills"] < wanted:
         folder = new_run(home, f"run-{tally.counts['runs the same to the bit']}", **{**RUN, **VARIANTS[variant]})
-        kill_and_resume(folder, expected, numbers, tally)
+        kill_and_resume(folder, expected, numbers, tally, saves_beside_training if variant == BACKGROUND else None)
 
 
 def test_a_run_that_forgets_its_random_state_is_found_out(home: Home, undisturbed: References) -> None:

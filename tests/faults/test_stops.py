@@ -15,7 +15,7 @@ from tests.faults.child import Plant
 from tests.faults.conftest import References
 from tests.faults.shares import shares
 from tests.faults.trials import RUN, Tally, Undisturbed, assert_same, finish, start, wait, wait_for
-from tests.training.runs import ask_to_resume, new_run, status
+from tests.training.runs import ask_to_resume, new_run, status, write_request
 
 pytestmark = pytest.mark.slow
 MOST_SECONDS = 10
@@ -57,6 +57,24 @@ def test_a_run_stopped_at_any_instant_goes_on_the_same_to_the_bit(
     for number in range(num_stops):
         folder = new_run(home, f"run-{number}", **RUN)
         stop_and_resume(folder, expected, numbers.uniform(0, expected.seconds), tally)
+
+
+@shares("seconds", (3.0,), (0.0, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0))
+def test_the_preset_tiny_as_it_is_stops_in_time(home: Home, tally: Tally, seconds: tuple[float, ...]) -> None:
+    """4.3 million parameters less what a small vocabulary saves, 32 windows a step: on one thread, a step takes seconds."""
+    for number, after in enumerate(seconds):
+        folder = home.run(f"tiny-{number}")
+        often = {"checkpoint_every_steps": 2, "eval_every_steps": 1_000, "eval_windows": 8, "precision": "fp32"}
+        write_request(folder, changes={**often, "max_steps": 1_000}, resume=False)
+        process = start(folder)
+        wait_for(process, folder, "running")
+        time.sleep(after)
+        process.terminate()
+        assert wait(process, MOST_SECONDS) == 0, folder.log.read_text()
+        now = status(folder)
+        assert (now["state"], now["error"]) == ("stopped", None)
+        assert checkpoints.newest_valid(folder).step == now["step"]
+        tally.counts[f"stopped at step {now['step']}"] += 1
 
 
 def test_a_run_that_does_not_hear_signals_is_found_out(home: Home, undisturbed: References) -> None:

@@ -10,6 +10,7 @@ from pipeline.errors import InputError, PipelineError
 from pipeline.folders import Home
 from pipeline.jobs.rehearsal import rehearse
 from pipeline.settings import Settings
+from pipeline.training.rehearsal import step_figures
 from tests.training.runs import SMALL, make_corpus
 
 pytestmark = pytest.mark.slow
@@ -51,3 +52,19 @@ def test_it_ends_with_the_sentence_that_the_run_would_end_with(settings: Setting
     with pytest.raises(InputError, match="n_embd"):
         rehearse(settings, corpus="python", preset="tiny", recipe="fast", changes={"n_embd": 7})
     assert left(settings) == before
+
+
+def test_it_is_of_one_process_and_says_so(settings: Settings) -> None:
+    with pytest.raises(InputError, match="processes is 2; leave it out: a dry run is done by one process"):
+        rehearse(settings, corpus="python", preset="tiny", recipe="fast", changes=ASKED, processes=2)
+
+
+def test_an_evaluation_takes_what_the_last_row_took_beside_its_step() -> None:
+    rows = [
+        {"step": 0, "tokens": 0, "seconds": 90.0, "eval_loss": 8.0},  # with the time of compiling
+        {"step": 1, "tokens": 100, "tokens_per_second": 10.0, "seconds": 100.0},
+        {"step": 2, "tokens": 200, "tokens_per_second": 200 / 12, "seconds": 105.0, "eval_loss": 7.0},
+    ]
+    found = step_figures(rows)
+    assert (found["first_step_seconds"], found["step_seconds"]) == pytest.approx((10.0, 2.0))
+    assert found["eval_seconds"] == pytest.approx(3.0)

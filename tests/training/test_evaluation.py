@@ -12,7 +12,7 @@ from accelerate.state import AcceleratorState
 from pipeline.config import ModelConfig
 from pipeline.data.windows import Windows
 from pipeline.training.evaluation import evaluate, perplexity, spread
-from pipeline.training.loss import token_losses
+from pipeline.training.loss import NextTokenLoss
 from pipeline.training.model import build_model
 
 WINDOW = 8
@@ -27,7 +27,7 @@ def accelerator() -> Accelerator:
 
 @pytest.fixture
 def model() -> torch.nn.Module:
-    return build_model(CONFIG, eos_id=0, seed=0).train()
+    return NextTokenLoss(build_model(CONFIG, eos_id=0, seed=0)).train()
 
 
 @pytest.fixture
@@ -59,8 +59,7 @@ def all_losses(model: torch.nn.Module, windows: Windows) -> torch.Tensor:
     """float[windows, window - 1] without dropout."""
     model.eval()
     with torch.no_grad():
-        input_ids = torch.from_numpy(windows.take(np.arange(len(windows))))
-        losses = token_losses(model(input_ids=input_ids).logits, input_ids)
+        losses = model(torch.from_numpy(windows.take(np.arange(len(windows)))))
     model.train()
     return losses
 

@@ -7,7 +7,9 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from pipeline.training.loss import KeyToken, KeyTokens, token_losses
+from pipeline.config import ModelConfig
+from pipeline.training.loss import KeyToken, KeyTokens, NextTokenLoss, token_losses
+from pipeline.training.model import build_model
 
 NO_KEYS = KeyTokens([])
 
@@ -31,22 +33,25 @@ def reference(logits: torch.Tensor, input_ids: torch.Tensor) -> list[list[float]
 
 
 def test_each_position_is_asked_for_the_next_token() -> None:
+    config = ModelConfig(n_layer=1, n_embd=16, n_head=2, n_positions=8, window=7, vocab_size=50, zero_projections=False)
+    model = build_model(config, eos_id=0, seed=0).eval()
     torch.manual_seed(0)
-    logits, input_ids = torch.randn(3, 7, 11), torch.randint(0, 11, (3, 7))
-    losses = token_losses(logits, input_ids)
+    input_ids = torch.randint(0, 50, (3, 7))
+    with torch.no_grad():
+        losses, logits = NextTokenLoss(model)(input_ids), model(input_ids).logits
     assert losses.shape == (3, 6)
     assert torch.allclose(losses, torch.tensor(reference(logits, input_ids)), atol=1e-5)
 
 
 def test_a_model_that_knows_nothing_loses_the_logarithm_of_its_vocabulary() -> None:
-    losses = token_losses(torch.zeros(2, 5, 40), torch.randint(0, 40, (2, 5)))
+    losses = token_losses(torch.zeros(2, 4, 40), torch.randint(0, 40, (2, 4)))
     assert torch.allclose(losses, torch.full((2, 4), math.log(40)))
 
 
 def test_end_of_text_is_learned_like_any_token() -> None:
     eos_id = 0
-    logits = torch.zeros(1, 3, 4, requires_grad=True)
-    token_losses(logits, torch.tensor([[2, eos_id, 3]]))[0, 0].backward()
+    logits = torch.zeros(1, 2, 4, requires_grad=True)
+    token_losses(logits, torch.tensor([[eos_id, 3]]))[0, 0].backward()
     assert logits.grad is not None and logits.grad[0, 0, eos_id] < 0
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from pipeline.config import ModelConfig
+from pipeline.environment import num_cores
 from pipeline.errors import InputError
 from pipeline.recipes import run_config
 from pipeline.training.machine import (
@@ -13,7 +14,6 @@ from pipeline.training.machine import (
     choose_device,
     choose_precision,
     measure_bf16_speedup,
-    num_cores,
     use_all_cores,
 )
 

@@ -86,4 +86,6 @@ def test_its_state_is_all_it_needs_to_go_on_the_same_to_the_bit() -> None:
     resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))  # else they would share their tensors
     trained(model, optimizer, range(3, 6))
     trained(again, resumed, range(3, 6))
+    # So load_state_dict moves each one's step to the GPU, where the fused kernel reads it.
+    assert resumed.param_groups[1]["fused"] is True
     assert all(torch.equal(one, other) for one, other in zip(model.parameters(), again.parameters(), strict=True))

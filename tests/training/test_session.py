@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +15,8 @@ from transformers import pipeline as transformers_pipeline
 from pipeline.files import read_json
 from pipeline.folders import Home
 from pipeline.training.run import open_run
-from pipeline.training.session import Session, open_session
+from pipeline.training.session import Session, _micro_batch_size, open_session
+from pipeline.training.sharding import set_weights, whole_weights
 from tests.training.runs import WINDOW, new_run
 
 
@@ -108,3 +110,26 @@ def test_the_log_says_what_is_trained_and_on_what(session: Session) -> None:
     text = str(session)
     assert f"12 steps of 8 windows of {WINDOW} tokens, 4 at a time; 1 process(es) on cpu" in text
     assert text.endswith("fp32: as set")
+
+
+def test_weights_are_gathered_and_set_by_the_names_of_the_plain_model(session: Session) -> None:
+    """Of a model that is whole here; spread over processes they pass through the same functions."""
+    weights = whole_weights(session.model)
+    assert set(weights) == set(session.plain_model.state_dict())
+    changed = {name: torch.full_like(value, 0.5) for name, value in weights.items()}
+    set_weights(session.model, changed)
+    assert all(bool((value == 0.5).all()) for value in session.plain_model.state_dict().values())
+
+
+def test_what_a_run_was_begun_with_is_kept_where_its_processes_can_share_the_batch(session: Session) -> None:
+    cpu = torch.device("cpu")
+    assert _micro_batch_size(session.run, {"micro_batch_size": 4}, cpu, 2) == 4
+    unset = replace(session.run.config, training=replace(session.run.config.training, micro_batch_size=None))
+    run = replace(session.run, config=unset)
+    # Eight processes with 4 windows each are more than a batch of 8: a step would have no pass at all.
+    assert _micro_batch_size(run, {"micro_batch_size": 4}, cpu, 8) == 1
+
+
+def test_a_step_without_a_pass_is_never_taken_for_one(session: Session) -> None:
+    with pytest.raises(AssertionError, match="a step without a pass"):
+        _ = as_one_of(session, 0, 8, 4).num_micro_batches

@@ -13,7 +13,7 @@ from pipeline.errors import InputError
 from pipeline.recipes import run_config
 from pipeline.training.optimizer import build_optimizer
 from pipeline.training.schedule import build_schedule
-from pipeline.training.state import TrainingState, copied, random_state, restore_random_state
+from pipeline.training.state import Copies, TrainingState, random_state, restore_random_state
 
 CONFIG = run_config(
     corpus="c", preset="tiny", recipe="accelerate", vocab_size=300, train_tokens=10**6, changes={"max_steps": 50}
@@ -105,7 +105,7 @@ def test_a_file_that_would_run_code_is_not_read(accelerator: Accelerator, tmp_pa
 def test_a_snapshot_is_of_the_moment_it_was_taken(accelerator: Accelerator, tmp_path: Path) -> None:
     training = Training(accelerator)
     training.step(2)
-    save, moment = training.state.snapshot(), copied(training.optimizer.state_dict())
+    save, moment = training.state.snapshot(), Copies().of(training.optimizer.state_dict())
     training.step(2)
     save(tmp_path / "training")
     written = torch.load(tmp_path / "training" / "optimizer.pt", weights_only=True)
@@ -116,7 +116,20 @@ def test_a_snapshot_is_of_the_moment_it_was_taken(accelerator: Accelerator, tmp_
 
 def test_tensors_that_share_their_memory_share_the_copys() -> None:
     tied = torch.rand(3, 2)
-    copy = copied({"in": tied, "out": tied, "other": (torch.rand(3, 2), [1, "x"])})
+    copy = Copies().of({"in": tied, "out": tied, "other": (torch.rand(3, 2), [1, "x"])})
     assert copy["in"] is copy["out"]
     assert copy["in"].data_ptr() != tied.data_ptr() != copy["other"][0].data_ptr()
     assert copy["other"][1] == [1, "x"]
+
+
+def test_copies_are_made_in_the_memory_of_the_last_ones() -> None:
+    copies, values = Copies(), {"a": torch.rand(4, 3), "empty": [torch.rand(0), torch.rand(0)], "b": torch.rand(5)}
+    first = copies.of(values)
+    places = [first["a"].data_ptr(), first["b"].data_ptr()]
+    assert places[0] != places[1]
+    values["a"] += 1
+    again = copies.of(values)
+    assert [again["a"].data_ptr(), again["b"].data_ptr()] == places
+    assert torch.equal(again["a"], values["a"]) and torch.equal(again["b"], values["b"])
+    other = copies.of({"a": torch.zeros(7, dtype=torch.int64), "b": values["b"]})
+    assert torch.equal(other["a"], torch.zeros(7, dtype=torch.int64)) and torch.equal(other["b"], values["b"])

@@ -5,14 +5,17 @@ from __future__ import annotations
 import resource
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from accelerate.state import AcceleratorState
+from torch.optim import AdamW
 
 from pipeline.errors import ResourceError
 from pipeline.files import read_json
 from pipeline.folders import Home
+from pipeline.training import session as session_module
 from pipeline.training.run import open_run
 from pipeline.training.session import Session, open_session
 from pipeline.training.step import accumulate
@@ -97,3 +100,28 @@ def test_one_window_that_does_not_fit_fails_with_what_to_lower(home: Home, littl
     folder = new_run(home, **shape, batch_size=1, micro_batch_size=1, eval_every_steps=100, max_steps=100)
     with pytest.raises(ResourceError, match=r"micro-batches of 1 window\(s\) .*choose a smaller preset or window"):
         train_here(folder)
+
+
+class Starved(AdamW):
+    """Has no room for its state, which its first step makes."""
+
+    def step(self, closure: Any = None) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 12.00 GiB.\nMore of it")
+
+
+def test_no_room_for_the_optimizers_state_is_one_sentence(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "build_optimizer", lambda model, *_, **__: Starved(model.parameters()))
+    folder = new_run(home)
+    sentence = (
+        r"^Run run ran out of memory with micro-batches of 4 window\(s\) \(CUDA out of memory\. Tried to allocate 12\.00 "
+        r"GiB\.\); set a micro_batch_size below 4, or close other programs\.$"
+    )
+    with pytest.raises(ResourceError, match=sentence):
+        train_here(folder)
+
+
+def test_a_stop_in_the_middle_of_a_step_keeps_what_was_measured_at_the_one_before(home: Home) -> None:
+    folder = new_run(home, eval_every_steps=4, checkpoint_every_steps=100)
+    train_here(folder, stops_at(4))
+    provenance = read_json(folder.checkpoint(4) / "provenance.json") or {}
+    assert provenance["eval_loss"] == losses(folder)[4]["eval_loss"]
