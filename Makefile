@@ -15,7 +15,7 @@ demo: $(VENV)/application  ## look, prepare, train, publish, generate: without a
 
 test: $(VENV)/development  ## everything, browser included
 	$(BIN)/python tests/chromium.py
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --durations=25
 
 faults: $(VENV)/development  ## training killed, stopped, starved of disk and given damaged checkpoints, hundreds of times
 	$(BIN)/python -m pytest -m "" tests/faults

@@ -24,8 +24,8 @@ def evaluate(
 ) -> float | None:
     """Mean loss per predicted token over `num_windows` windows, evenly spread; None takes them all.
 
-    `model`: a NextTokenLoss, prepared by `accelerator` or not. `batch_size`: windows per forward pass of one process. Returns None when it was asked to stop before the end. Leaves
-    the model in training mode and draws no random number.
+    `model`: a NextTokenLoss, prepared by `accelerator` or not. `batch_size`: windows per forward pass of one process.
+    Returns None when it was asked to stop before the end. Leaves the model in training mode and draws no random number.
     """
     chosen = spread(len(windows), num_windows)
     totals = torch.zeros(2, dtype=torch.float64, device=accelerator.device)  # sum of losses, number of tokens
