@@ -109,7 +109,7 @@ def _train(
         # ---- read the losses: that waits for the device, so only when there is a row to write ----
         if is_trained and is_row:
             plain_loss, weighted_loss = accelerator.reduce(totals, "mean").tolist()
-            row = {"train_loss": plain_loss, "grad_norm": float(grad_norm)}
+            row = {"train_loss": plain_loss, "grad_norm": float(grad_norm), "learning_rate": learning_rate}
             if training.loss == "weighted":
                 row["weighted_loss"] = weighted_loss
         training_seconds += time.perf_counter() - step_started
@@ -126,7 +126,7 @@ def _train(
 
         # ---- log ----
         if row:
-            record.row(step, training_seconds=training_seconds, learning_rate=learning_rate, **row)
+            record.row(step, training_seconds=training_seconds, **row)
             check_losses(run, step, row)
         else:
             record.progress(step)

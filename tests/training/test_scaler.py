@@ -46,9 +46,9 @@ def num_skipped(folder: RunFolder) -> int:
     }
     skipped = round(torch.log2(torch.tensor(TOO_LARGE / saved["scaler"]["scale"])).item())
     assert saved["schedule"]["last_epoch"] == STEPS - skipped
-    rates = [row["learning_rate"] for row in read_lines(folder.metrics)]
+    rates = [row["learning_rate"] for row in read_lines(folder.metrics) if row["step"] > 0]
     # The first step that counts has the rate 0 as well, where a warm-up begins.
-    assert rates[: skipped + 2] == [0.0] * (skipped + 2) and rates[skipped + 2] > 0
+    assert rates[: skipped + 1] == [0.0] * (skipped + 1) and rates[skipped + 1] > 0
     return skipped
 
 
