@@ -53,7 +53,7 @@ class Console:
             f"loss {view.train_loss:.3f}" if view.train_loss is not None else "",
             f"validation {view.eval_loss:.3f}" if view.eval_loss is not None else "",
             f"{view.tokens_per_second:,.0f} tokens/s" if view.tokens_per_second else "",
-            f"{view.eta_seconds:.0f} s left" if view.eta_seconds else "",
+            f"{lasting(view.eta_seconds)} left" if view.eta_seconds else "",
             f"place {view.place} in the queue" if view.place else "",
         ]
         news = (view.state, view.train_loss, view.eval_loss, view.place)
@@ -93,3 +93,10 @@ class Console:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def lasting(seconds: float) -> str:
+    """42 s, 12 min, 3.5 h"""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5_400 else f"{seconds / 3_600:.1f} h"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -45,13 +45,7 @@ def preview(
     if extent is not None:
         size = f", {extent.num_bytes / 1e6:,.1f} MB" if extent.num_bytes else ""
         console.line(f"{data.source}: {extent.num_files:,} files{size}")
-    console.line(f"kept rate {report['keep_rate']:.2%} (the course's: {COURSE_KEPT_RATE:.2%})")
-    console.table(
-        ("keyword", "files", "rate"),
-        [(k, f"{v['files']:,}", f"{v['rate']:.2%}") for k, v in report["keywords"].items()],
-    )
-    for reason, count in report["bad_rows"].items():
-        console.line(f"not read: {count:,} x {reason}")
+    _show_report(console, report)
     for sample in last.samples[:5]:
         console.line(f"kept: {sample.repo_name} {sample.path} ({sample.license}; {', '.join(sample.keywords)})")
     console.document({**report, "samples": [sample.to_dict() for sample in last.samples]})
@@ -115,7 +109,10 @@ def prepare(
     home = Home(settings.home)
     view = views.corpus_view(home, corpus)
     check_ended(view)
-    console.document({**view.to_dict(), "report": views.report(home.corpus(corpus))} if only_scan else view.to_dict())
+    report = views.report(home.corpus(corpus))
+    if report is not None and not detach:
+        _show_report(console, report)
+    console.document({**view.to_dict(), "report": report} if only_scan else view.to_dict())
 
 
 def corpora(json: Json = False) -> None:
@@ -138,3 +135,15 @@ def delete(
     corpus_requests.delete_corpus(settings, corpus)
     console.line(f"Corpus {corpus} is deleted; {freed / 1e6:.1f} MB are free again.")
     console.document({"corpus": corpus, "bytes": freed})
+
+
+def _show_report(console: Console, report: dict[str, Any]) -> None:
+    console.line(
+        f"{report['scanned']:,} files scanned, kept rate {report['keep_rate']:.2%} (the course's: {COURSE_KEPT_RATE:.2%})"
+    )
+    console.table(
+        ("keyword", "files", "rate"),
+        [(k, f"{v['files']:,}", f"{v['rate']:.2%}") for k, v in report["keywords"].items()],
+    )
+    for reason, count in report["bad_rows"].items():
+        console.line(f"not read: {count:,} x {reason}")

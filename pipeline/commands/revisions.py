@@ -7,10 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.commands.options import (
-    Json,
-    rounded,
-)
+from pipeline.commands.options import Json, rounded
 from pipeline.console import Console
 from pipeline.errors import InputError
 from pipeline.folders import Home
@@ -33,8 +30,8 @@ def revisions(json: Json = False) -> None:
 
 
 def generate(
-    prompt: Annotated[str, typer.Argument(help="The text to go on with.")],
-    revision: Annotated[str, typer.Option(help="A revision, or the first letters of one.")] = "newest",
+    prompt: Annotated[str, typer.Argument(help="The text to go on with; - reads it from standard input.")],
+    revision: Annotated[str, typer.Option(help="A revision, or its first digits, at least 4.")] = "newest",
     max_new_tokens: Annotated[int, typer.Option(help="Most tokens to add.")] = Sampling.max_new_tokens,
     temperature: Annotated[float, typer.Option(help="0 takes the likeliest token each time.")] = Sampling.temperature,
     top_p: Annotated[float, typer.Option(help="Sample from the likeliest tokens that sum to this.")] = Sampling.top_p,
@@ -50,6 +47,7 @@ def generate(
     sampling = Sampling(
         max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, top_k=top_k, seed=seed, samples=samples
     )
+    prompt = sys.stdin.read() if prompt == "-" else prompt
     answer = write(settings, prompt, revision=revision, sampling=sampling)
     for text in answer["samples"]:
         console.line(prompt + text)
@@ -60,7 +58,7 @@ def generate(
 
 def score(
     text: Annotated[str, typer.Argument(help="The text to score; - reads it from standard input.")],
-    revision: Annotated[str, typer.Option(help="A revision, or the first letters of one.")] = "newest",
+    revision: Annotated[str, typer.Option(help="A revision, or its first digits, at least 4.")] = "newest",
     json: Json = False,
 ) -> None:
     """Say how well a pushed revision foresees a text: loss per token and perplexity."""

@@ -17,7 +17,7 @@ from pipeline.commands.options import (
     rounded,
 )
 from pipeline.config import DEFAULT_CORPUS
-from pipeline.console import Console
+from pipeline.console import Console, lasting
 from pipeline.errors import require
 from pipeline.folders import Home
 from pipeline.jobs import run_requests, views
@@ -122,7 +122,7 @@ def _stay(settings: Settings, console: Console, run: str, *, detach: bool) -> No
 
     if detach:
         view = views.run_view(Home(settings.home), run)
-        told = f"Run {run} goes on by itself; look at it with `status {run}`."
+        told = f"Run {run} goes on by itself; look at it with `python -m pipeline status {run}`."
         console.line(
             told
             if view.state in ACTIVE
@@ -153,7 +153,7 @@ def _rehearse(settings: Settings, console: Console, **asked: Any) -> None:
         ],
     )
     console.line(
-        f"All of it: {found.seconds / 3600:.1f} h, {plan.memory_bytes / 1e9:.1f} GB of memory, "
+        f"All of it: {lasting(found.seconds)}, {plan.memory_bytes / 1e9:.1f} GB of memory, "
         f"{plan.disk_bytes / 1e9:.1f} GB of disk, {plan.tokens:,} tokens ({plan.epochs:.2f} times the corpus)."
     )
     for warning in plan.warnings:

@@ -21,5 +21,7 @@ def choose(settings: Settings, text: str = "newest") -> Revision:
 
     registry = open_registry(settings)
     if registry.newest() is None:
-        raise InputError("No checkpoint has been pushed yet; train a model first: python -m pipeline demo.")
+        raise InputError(
+            "No checkpoint has been pushed yet; train a model first: python -m pipeline train, or python -m pipeline demo for the whole way."
+        )
     return registry.fetch(registry.get(text))

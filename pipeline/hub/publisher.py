@@ -62,8 +62,8 @@ class Publisher:
             if not got:
                 if self.again:
                     raise BusyError(
-                        f"A publisher of {self.settings.repo} is at work and stays until no run trains and nothing "
-                        "waits; try again then, or stop the run."
+                        f"A publisher of {self.settings.repo} is at work and publishes whatever is complete; it stays until "
+                        "no run trains and nothing waits, and some seconds longer. Look at `revisions`, or try again then."
                     )
                 return
             self.registry.repair()

@@ -184,7 +184,9 @@ def pick(revisions: Sequence[Revision], text: str, repo: str) -> Revision:
         return found[0]
     if found:
         raise InputError(f"revision {text!r} begins the ids {_names(found)}; give more digits.")
-    raise InputError(f"There is no revision {text!r}; use newest, or the first digits of {_names(revisions)}.")
+    raise InputError(
+        f"There is no revision {text!r}; use newest, or at least the first {SHORTEST_PREFIX} digits of {_names(revisions)}."
+    )
 
 
 def _names(revisions: Sequence[Revision], most: int = 5) -> str:

@@ -64,7 +64,9 @@ def refuse_second(home: Home) -> None:
     for state in in_order(home):
         if state.kind == "train":
             doing = "waits in the queue" if state.state == "queued" else "is still training"
-            raise BusyError(f"Run {state.id} {doing}; stop it with `stop {state.id}`, or add --queue.")
+            raise BusyError(
+                f"Run {state.id} {doing}; stop it with `python -m pipeline stop {state.id}`, or add --queue."
+            )
 
 
 def made_before(folders: Sequence[JobFolder], request_id: str | None) -> JobFolder | None:

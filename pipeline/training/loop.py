@@ -117,10 +117,12 @@ def _train(
         # ---- evaluate ----
         if is_evaluation and not stopping and step not in evaluated:
             record.say(f"evaluating at step {step}", message="evaluating")
+            evaluation_started = time.perf_counter()
             eval_loss = retried(session, step, validation_loss, record.say)
             if eval_loss is None:
                 stopping = True
             else:
+                record.evaluated(time.perf_counter() - evaluation_started)
                 evaluated.add(step)
                 row |= {"eval_loss": eval_loss, "perplexity": perplexity(eval_loss)}
 

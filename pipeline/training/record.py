@@ -32,6 +32,8 @@ class Record:
         self._job = job
         self._trackers = Trackers.open(folder, config, self.say) if job else None
         self._max_steps = config.training.max_steps
+        self._eval_every_steps = config.training.eval_every_steps
+        self._evaluation_seconds = 0.0
         self._tokens_per_step = config.training.batch_size * config.model.window
         self._pace = Pace()
         self._started = time.monotonic()
@@ -76,6 +78,10 @@ class Record:
         print(self._line(step, measured), flush=True)
         self._write_status(step, **{name: measured[name] for name in SHOWN if name in measured})
 
+    def evaluated(self, seconds: float) -> None:
+        """An evaluation took so long; those that are left count as time left."""
+        self._evaluation_seconds = seconds
+
     def rolled_back(self, step: int, lost_step: int) -> None:
         """The run diverged at `lost_step`, and goes on from `step`."""
         if self._job is not None:
@@ -110,7 +116,12 @@ class Record:
 
     def _eta_seconds(self, step: int) -> float | None:
         pace = self._pace.tokens_per_second
-        return None if pace is None else (self._max_steps - step) * self._tokens_per_step / pace
+        if pace is None:
+            return None
+        evaluations = -(-self._max_steps // self._eval_every_steps) - step // self._eval_every_steps
+        if step == self._max_steps:
+            evaluations = 0
+        return (self._max_steps - step) * self._tokens_per_step / pace + evaluations * self._evaluation_seconds
 
     def _line(self, step: int, measured: dict[str, float]) -> str:
         eta = self._eta_seconds(step)

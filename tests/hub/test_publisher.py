@@ -81,7 +81,7 @@ def test_a_damaged_revision_folder_does_not_stop_publishing(
 def test_publishing_what_was_refused_again_is_told_of_another_publisher(settings: Settings, home: Home) -> None:
     with locked(home.publisher_lock("local")):
         publish(settings)  # the worker's leaves without a word
-        with pytest.raises(BusyError, match=r"publisher of local is at work .* try again then, or stop the run"):
+        with pytest.raises(BusyError, match=r"publisher of local is at work .* or try again then"):
             Publisher(settings, again=True, patience=HURRIED).run()
 
 

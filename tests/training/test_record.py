@@ -54,6 +54,18 @@ def test_the_status_shows_the_newest_of_each_figure(folder: RunFolder) -> None:
     assert status["eta_seconds"] == pytest.approx(90 * 2.0 / 10)
 
 
+def test_the_time_left_holds_the_evaluations_that_are_left(folder: RunFolder) -> None:
+    every = CONFIG.training.eval_every_steps
+    with Job(folder) as job:
+        record = Record(folder, job, CONFIG)
+        record.start_at(0)
+        record.evaluated(7.0)
+        for step, left in ((every - 1, -(-100 // every)), (every, -(-100 // every) - 1), (99, 1), (100, 0)):
+            record.row(step, training_seconds=step / 5, train_loss=4.0)
+            status = read_json(folder.status) or {}
+            assert status["eta_seconds"] == pytest.approx((100 - step) / 5 + 7.0 * left)
+
+
 def test_a_loss_that_is_no_number_is_seen_in_the_metrics(folder: RunFolder) -> None:
     with Job(folder) as job:
         Record(folder, job, CONFIG).row(3, training_seconds=1.0, train_loss=float("nan"))
