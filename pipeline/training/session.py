@@ -100,7 +100,8 @@ class Session:
     def use_plain_kernels(self) -> None:
         """From the next pass on, also when the run is resumed."""
         self.model, self.is_compiled = cast(nn.Module, self.model._orig_mod), False
-        self.run.write_chosen(self.chosen)
+        if self.accelerator.is_main_process:
+            self.run.write_chosen(self.chosen)
 
     def micro_batch(self, step: int, index: int) -> Tensor:
         """int64[micro_batch_size, window]: this process's share of optimizer step `step` (from 1), pass `index`.
