@@ -4,8 +4,8 @@ The course's loop is `course_loop.py`; ours is `pipeline.training.loop.train`, a
 windows, made from the Python source of the installed packages; each side in a process of its own, in turn, in one call.
 
     speed      `small` (6 x 384, vocabulary 16,384), tokens per second, and peak memory; memory at 50,000 tokens too
-    quality    `tiny`: validation loss of the course's loop after T seconds, the best of three learning rates, and of the
-               recipe `fast` after a fifth of them
+    quality    `tiny`: validation loss of the course's loop after T seconds, the best of three learning rates, and how much
+               sooner the recipe `fast` is as good
     overhead   what rows, status and checkpoints cost of a step; how long a checkpoint of 124 M parameters stops training
     cuda       where there is one: tokens per second of `course`, its share of the bf16 peak, and the course's loop
 
@@ -22,6 +22,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])  # this folder has a toke
 import argparse
 import contextlib
 import json
+import math
 import multiprocessing
 import os
 import statistics
@@ -42,6 +43,10 @@ GOAL_QUALITY = 5.0
 GOAL_OVERHEAD, GOAL_STALL_SECONDS = 0.03, 1.0
 GOAL_PEAK_SHARE, SUSTAINED_SECONDS = 0.45, 300.0
 COURSE_RATES = (5e-4, 1e-3, 2e-3)
+TIMES_FEWER = (8.0, 5.5)
+"""Lengths of our run, as parts of the course's: what is aimed at, then, where that was too short, the goal with a margin, as
+the speed of a machine varies.
+"""
 PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L4": 121e12, "A10": 125e12}
 """Dense bf16 FLOP per second, as their makers say."""
 
@@ -143,18 +148,18 @@ class Bench:
         step_seconds = apart(
             sides.our_speed, corpus, "tiny", {"recipe": "fast"}, next(self._numbers), num_steps=sides.TIMED_FOR_LENGTH
         )["step_seconds"]
-        num_steps = int(course[-1][0] / GOAL_QUALITY / step_seconds)
-        ours = apart(sides.our_quality, corpus, num_steps, next(self._numbers))
-        print(f"ours, {num_steps} steps: {drawn(ours)}", flush=True)
-        reached = next((at for at, loss in ours if loss <= course[-1][1]), None)
-        print(
-            f"the course's {course[-1][1]:.3f} after {course[-1][0]:.0f} s; ours {ours[-1][1]:.3f} after {ours[-1][0]:.0f} s"
-        )
-        return [
-            check(
-                "seconds to the course's loss, times fewer", course[-1][0] / reached if reached else 0.0, GOAL_QUALITY
-            )
-        ]
+        seconds, wanted = course[-1]
+        reached = None
+        for times_fewer in TIMES_FEWER:
+            num_steps = int(seconds / times_fewer / step_seconds)
+            ours = apart(sides.our_quality, corpus, num_steps, next(self._numbers))
+            print(f"ours, {num_steps} steps: {drawn(ours)}", flush=True)
+            reached = next((at for at, loss in ours if loss <= wanted), None)
+            if reached:
+                break
+        ratio = seconds / reached if reached else 0.0
+        print(f"the course's {wanted:.3f} after {seconds:.0f} s; ours as good after {reached or math.inf:.0f} s")
+        return [check("seconds to the course's loss, times fewer", ratio, GOAL_QUALITY)]
 
     # ---- what is not training ----
     def overhead(self) -> list[dict[str, Any]]:

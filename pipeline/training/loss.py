@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from transformers import GPT2LMHeadModel
 
 from pipeline.config import KEY_TOKEN_CONTROL
+from pipeline.training.cross_entropy import CrossEntropy
 
 
 class NextTokenLoss(nn.Module):
@@ -37,7 +38,11 @@ class NextTokenLoss(nn.Module):
 
 def token_losses(logits: Tensor, wanted: Tensor) -> Tensor:
     """`logits`: float[batch, time, vocab], `wanted`: int64[batch, time]. Returns float32[batch, time]."""
-    losses = F.cross_entropy(logits.flatten(0, 1).float(), wanted.flatten(), reduction="none")
+    logits, targets = logits.flatten(0, 1), wanted.flatten()
+    if torch.compiler.is_compiling():  # the compiler turns logits into float32 on their way into the loss, one by one
+        losses = F.cross_entropy(logits.float(), targets, reduction="none")
+    else:
+        losses = CrossEntropy.apply(logits, targets)
     return losses.view(wanted.shape)
 
 
