@@ -138,13 +138,7 @@ class Bench:
     # ---- time to quality ----
     def quality(self, seconds: float) -> list[dict[str, Any]]:
         corpus = prepared(self._folder, "tiny", vocab_size=4_096)
-        curves = {rate: apart(sides.course_quality, corpus, rate, seconds) for rate in COURSE_RATES}
-        for rate, curve in curves.items():
-            print(f"course, rate {rate:g}: {drawn(curve)}", flush=True)
-        best = min(curves, key=lambda rate: curves[rate][-1][1])
-        if best in (COURSE_RATES[0], COURSE_RATES[-1]):
-            print(f"the best rate, {best:g}, is at the edge of those tried: another might be better", flush=True)
-        course = curves[best]
+        course = self._course_at_its_best(corpus, seconds)
         step_seconds = apart(
             sides.our_speed, corpus, "tiny", {"recipe": "fast"}, next(self._numbers), num_steps=sides.TIMED_FOR_LENGTH
         )["step_seconds"]
@@ -160,6 +154,18 @@ class Bench:
         ratio = seconds / reached if reached else 0.0
         print(f"the course's {wanted:.3f} after {seconds:.0f} s; ours as good after {reached or math.inf:.0f} s")
         return [check("seconds to the course's loss, times fewer", ratio, GOAL_QUALITY)]
+
+    def _course_at_its_best(self, corpus: CorpusFolder, seconds: float) -> Curve:
+        """Of three rates; and of more, as long as the best is at the edge of those tried."""
+        curves: dict[float, Curve] = {}
+        rates = list(COURSE_RATES)
+        while rates:
+            for rate in rates:
+                curves[rate] = apart(sides.course_quality, corpus, rate, seconds)
+                print(f"course, rate {rate:g}: {drawn(curves[rate])}", flush=True)
+            best = min(curves, key=lambda rate: curves[rate][-1][1])
+            rates = [rate for rate in (best / 2, 2 * best) if not min(curves) <= rate <= max(curves)]
+        return curves[best]
 
     # ---- what is not training ----
     def overhead(self) -> list[dict[str, Any]]:

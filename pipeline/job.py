@@ -10,6 +10,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from types import FrameType, TracebackType
 from typing import Any
@@ -18,6 +19,10 @@ from pipeline.environment import without_credentials
 from pipeline.errors import BusyError, PipelineError
 from pipeline.files import clear_leftovers, locked, overwrite_json, read_json, write_json
 from pipeline.folders import JobFolder
+
+
+class Interrupted(BaseException):
+    """A signal came inside `Job.interruptible`. Like KeyboardInterrupt no Exception, so that nothing takes it for a fault."""
 
 
 class Job:
@@ -32,6 +37,7 @@ class Job:
         self.folder = folder
         self.facts: dict[str, Any] = {}
         self._signalled = threading.Event()
+        self._is_interruptible = False
         self._stack = ExitStack()
         self._request: dict[str, Any] = {}
 
@@ -75,6 +81,17 @@ class Job:
             return False
         return (read_json(self.folder.stop) or {}).get("request_id", "") == self.request_id
 
+    @contextlib.contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Inside, a signal raises Interrupted at once: where for long nobody can ask whether a stop was requested."""
+        self._is_interruptible = True
+        try:
+            if self._signalled.is_set():
+                raise Interrupted
+            yield
+        finally:
+            self._is_interruptible = False
+
     def write(self, **facts: Any) -> None:
         """Merge `facts` into status.json; `state` is one of running, stopped, finished, failed."""
         self.facts.update(facts, updated_at=time.time())
@@ -89,3 +106,6 @@ class Job:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._signalled.set()
+        if self._is_interruptible:
+            self._is_interruptible = False  # one is enough: the next would interrupt what cleans up behind this one
+            raise Interrupted

@@ -14,9 +14,6 @@ from pipeline.config import ModelConfig, RunConfig, TrainingConfig
 from pipeline.errors import require
 from pipeline.fields import parsed
 
-FEWEST_WARMUP_STEPS = 20
-"""With 4 steps of warm-up, the loss of a 40-step run jumped from 6.5 to 11.8 for one step; with 20 it falls throughout."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -32,6 +29,12 @@ class Recipe:
     loss: str
     max_grad_norm: float
     warmup_steps: int = 1_000
+    warmup_share: float = 0.1
+    """Share of a short run's steps."""
+    fewest_warmup_steps: int = 20
+    """Of a short run, or half of a very short one. With 4, the loss of a 40-step run with AdamW jumped from 6.5 to 11.8 for
+    one step; with 20 it falls throughout.
+    """
     every_steps: int | None = 5_000
     """Evaluate, save and push this often; None: once an epoch."""
     is_courses: bool = True
@@ -54,8 +57,6 @@ class Scale:
     batch_size: int
     learning_rate_factor: float
     """Times the recipe's own rate: a small model on few steps bears, and needs, a higher one."""
-    warmup_share: float
-    """Share of the run's steps; never fewer than FEWEST_WARMUP_STEPS, or half of a very short run."""
     evaluations: int
     """Evaluations and checkpoints after step 0, evenly spread."""
     eval_windows: int
@@ -115,9 +116,11 @@ RECIPES: dict[str, Recipe] = {
         max_grad_norm=1.0,
         is_courses=False,
         optimizer="muon",
-        adam_beta2=0.95,
+        warmup_share=0.05,
+        fewest_warmup_steps=6,
+        adam_beta2=0.99,
         matrix_learning_rate=0.012,
-        decay_share=0.7,
+        decay_share=0.5,
         dropout=0.0,
         zero_projections=True,
         short_batch_factor=0.5,
@@ -132,9 +135,7 @@ PRESETS: dict[str, Preset] = {
         n_head=4,
         n_positions=256,
         vocab_size=4_096,
-        scale=Scale(
-            max_steps=300, batch_size=32, learning_rate_factor=4, warmup_share=0.1, evaluations=4, eval_windows=256
-        ),
+        scale=Scale(max_steps=300, batch_size=32, learning_rate_factor=4, evaluations=4, eval_windows=256),
     ),
     "small": Preset(
         title="Small",
@@ -143,9 +144,7 @@ PRESETS: dict[str, Preset] = {
         n_head=6,
         n_positions=512,
         vocab_size=16_384,
-        scale=Scale(
-            max_steps=2_000, batch_size=32, learning_rate_factor=2, warmup_share=0.1, evaluations=8, eval_windows=512
-        ),
+        scale=Scale(max_steps=2_000, batch_size=32, learning_rate_factor=2, evaluations=8, eval_windows=512),
     ),
     "course": Preset(
         title="Course GPT-2", n_layer=12, n_embd=768, n_head=12, n_positions=1_024, vocab_size=50_000, scale=None
@@ -189,8 +188,8 @@ def _training_defaults(size: Preset, recipe: Recipe, num_windows: int, changes: 
     epoch = max(1, num_windows // max(1, batch_size))
     max_steps = changes.get("max_steps", scale.max_steps if scale else epoch)
     every = max(1, math.ceil(max_steps / scale.evaluations)) if scale else recipe.every_steps or epoch
-    least = min(FEWEST_WARMUP_STEPS, max_steps // 2)
-    warmup = max(least, math.ceil(scale.warmup_share * max_steps)) if scale else recipe.warmup_steps
+    least = min(recipe.fewest_warmup_steps, max_steps // 2)
+    warmup = max(least, math.ceil(recipe.warmup_share * max_steps)) if scale else recipe.warmup_steps
     own = {
         item.name: getattr(recipe, item.name)
         for item in dataclasses.fields(TrainingConfig)

@@ -17,7 +17,7 @@ from pipeline.job import Job
 from pipeline.training import checkpoints
 from pipeline.training.divergence import check_losses
 from pipeline.training.evaluation import evaluate, perplexity
-from pipeline.training.processes import StopSign, from_rank_0
+from pipeline.training.processes import StopSign, from_rank_0, leave_processes
 from pipeline.training.record import Record
 from pipeline.training.run import open_run
 from pipeline.training.sample import write_sample
@@ -60,6 +60,7 @@ def train(folder: RunFolder, request: dict[str, Any], job: Job | None) -> None:
                     raise
                 raise out_of_memory(session, error) from error
     record.say(f"{state} at step {step}", state=state, step=step, eta_seconds=None, message=None)
+    leave_processes()
 
 
 def _train(
@@ -90,7 +91,15 @@ def _train(
         # ---- one optimizer step: the global batch, in micro-batches ----
         saver.check()
         if is_trained:
-            totals = accumulate(session, step, should_stop=stop_sign.within_a_step, say=record.say)
+            if session.is_compiled and step == start + 1:
+                record.say("compiling the training step", message="compiling")
+            totals = accumulate(
+                session,
+                step,
+                should_stop=stop_sign.within_a_step,
+                say=record.say,
+                interruptible=stop_sign.interruptible,
+            )
             if totals is None:  # asked to stop in its middle: the step is dropped
                 saver.save(step - 1, row_before)
                 return "stopped", step - 1
@@ -116,9 +125,10 @@ def _train(
 
         # ---- evaluate ----
         if is_evaluation and not stopping and step not in evaluated:
-            record.say(f"evaluating at step {step}", message="evaluating")
+            doing = "compiling and evaluating" if session.is_compiled and step == start else "evaluating"
+            record.say(f"{doing} at step {step}", message=doing)
             evaluation_started = time.perf_counter()
-            eval_loss = retried(session, step, validation_loss, record.say)
+            eval_loss = retried(session, step, validation_loss, record.say, stop_sign.interruptible)
             if eval_loss is None:
                 stopping = True
             else:

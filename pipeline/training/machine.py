@@ -34,6 +34,10 @@ class Precision:
     reason: str
 
     @property
+    def dtype(self) -> torch.dtype:
+        return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[self.name]
+
+    @property
     def for_accelerate(self) -> str:
         return "no" if self.name == "fp32" else self.name
 

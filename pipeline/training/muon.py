@@ -1,7 +1,7 @@
 """Muon: momentum whose matrices are made orthogonal before they are added, and AdamW for what is no matrix of a block.
 
 Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks"; the size of a step as in Liu et al. 2025,
-"Muon is Scalable for LLM Training", so that rates and decay mean what they mean to AdamW. Of our own because torch's
+"Muon is Scalable for LLM Training", so that rates and decay mean what they mean to AdamW. Of our own because torch's always
 multiplies in bfloat16, which a processor without it does 7 to 40 times more slowly than float32, and takes query, key and
 value, which GPT-2 keeps side by side, for one matrix.
 """
@@ -39,8 +39,9 @@ class Muon(Optimizer):
         momentum: float = 0.95,
         adam_lr: float,
         adam_betas: tuple[float, float],
+        dtype: torch.dtype = torch.float32,
     ) -> None:
-        """`matrices`: float[rows, columns] each. `others` do not decay."""
+        """`matrices`: float[rows, columns] each. `others` do not decay. `dtype`: what this machine multiplies well in."""
         super().__init__(
             [
                 {"params": list(matrices), "lr": lr, "weight_decay": weight_decay, "momentum": momentum},
@@ -49,6 +50,7 @@ class Muon(Optimizer):
             ],
             defaults={},
         )
+        self._dtype = dtype
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -65,7 +67,7 @@ class Muon(Optimizer):
                 for part, update in zip(_parts(matrix), _parts(self._nesterov(matrix, group["momentum"])), strict=True):
                     by_shape[part.shape].append((part, update))
         for shape, pairs in by_shape.items():
-            directions = orthogonal(torch.stack([update for _, update in pairs]))
+            directions = orthogonal(torch.stack([update for _, update in pairs]), self._dtype)
             size = group["lr"] * ADAM_LIKE * max(shape) ** 0.5
             for (part, _), direction in zip(pairs, directions, strict=True):
                 part.mul_(1 - group["lr"] * group["weight_decay"]).add_(direction, alpha=-size)
@@ -105,15 +107,15 @@ class Muon(Optimizer):
         )
 
 
-def orthogonal(matrices: Tensor) -> Tensor:
+def orthogonal(matrices: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """float[batch, rows, columns]: each matrix with all its singular values brought to between about 0.7 and 1.2.
 
-    In bfloat16 on CUDA, as they need no more; in float32 elsewhere.
+    Multiplied in `dtype`: half precision is enough.
     """
     is_tall = matrices.size(-2) > matrices.size(-1)
     values = matrices.mT if is_tall else matrices
-    values = values.to(torch.bfloat16 if matrices.is_cuda else torch.float32)
-    values = values / (values.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    # First of size 1: a gradient may be too small for half precision.
+    values = (values / (values.norm(dim=(-2, -1), keepdim=True) + 1e-7)).to(dtype)
     a, b, c = NEWTON_SCHULZ
     for _ in range(NEWTON_SCHULZ_STEPS):
         gram = values @ values.mT

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import nn
 from torch.optim import AdamW, Optimizer
 
@@ -14,8 +15,10 @@ LAYER_NORMS = ("ln_1.weight", "ln_2.weight", "ln_f.weight")
 """GPT-2 has no module called LayerNorm, so the usual `"LayerNorm.weight"` would match none of them."""
 
 
-def build_optimizer(model: nn.Module, config: TrainingConfig, *, is_scaled: bool = False) -> Optimizer:
-    """What `config.optimizer` names, over `model`'s parameters. `is_scaled`: whether a scaler of fp16 drives it."""
+def build_optimizer(model: nn.Module, config: TrainingConfig, *, dtype: torch.dtype = torch.float32) -> Optimizer:
+    """What `config.optimizer` names, over `model`'s parameters. `dtype`: what the run multiplies matrices in; with float16
+    a scaler drives it.
+    """
     if config.optimizer == "muon":
         matrices, others = matrices_of_blocks(model)
         return Muon(
@@ -26,11 +29,12 @@ def build_optimizer(model: nn.Module, config: TrainingConfig, *, is_scaled: bool
             momentum=config.matrix_momentum,
             adam_lr=config.learning_rate,
             adam_betas=(0.9, config.adam_beta2),
+            dtype=dtype,
         )
     groups = parameter_groups(model, config.weight_decay)
     # Fused: one kernel per step; torch has one for the CPU and for CUDA. Not with a scaler: that one looks for overflows
     # inside its kernel, and nobody hears that a step was skipped.
-    return AdamW(groups, lr=config.learning_rate, betas=(0.9, config.adam_beta2), fused=not is_scaled)
+    return AdamW(groups, lr=config.learning_rate, betas=(0.9, config.adam_beta2), fused=dtype != torch.float16)
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -24,6 +25,13 @@ def join_processes(device: torch.device, config: TrainingConfig) -> None:
     # Started the wrong way, Accelerate silently runs as many independent trainings as there are processes.
     assert num_processes == int(os.environ.get("WORLD_SIZE", "1")), "the processes did not find each other"
     config.check_processes(num_processes)
+
+
+def leave_processes() -> None:
+    """The last thing of a rank that is done. One that ends while still connected may abort at its very end, when another is
+    still saving, and its launcher takes the whole run for failed.
+    """
+    PartialState().destroy_process_group()
 
 
 def from_rank_0(value: Any) -> Any:
@@ -59,3 +67,7 @@ class StopSign:
     def within_a_step(self) -> bool:
         """The same between two micro-batches; several processes do not ask, as that would have each wait for all."""
         return self._is_alone and self()
+
+    def interruptible(self) -> AbstractContextManager[None]:
+        """Inside, a signal to the job raises Interrupted; not with several processes, of which the others would wait."""
+        return self._job.interruptible() if self._job is not None and self._is_alone else nullcontext()

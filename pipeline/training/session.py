@@ -195,7 +195,7 @@ def open_session(run: Run) -> Session:
 
     tokenizer = AutoTokenizer.from_pretrained(run.corpus.tokenizer_path)
     model = build_model(config.model, eos_id=run.corpus.eos_id, seed=training.seed)
-    plain_optimizer = build_optimizer(model, training, is_scaled=accelerator.scaler is not None)
+    plain_optimizer = build_optimizer(model, training, dtype=precision.dtype)
     schedule = build_schedule(plain_optimizer, training)
     prepared, optimizer = accelerator.prepare(NextTokenLoss(model), plain_optimizer)
     position = Position()

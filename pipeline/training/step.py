@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
 import torch
@@ -11,20 +11,28 @@ from torch import Tensor
 from torch._dynamo.exc import TorchDynamoException
 
 from pipeline.errors import ResourceError
+from pipeline.job import Interrupted
 from pipeline.training.session import Session
 from pipeline.training.state import random_state, set_random_state
 
 T = TypeVar("T")
+Interruptible = Callable[[], AbstractContextManager[None]]
+"""`with interruptible():` inside, a request to stop raises Interrupted at once."""
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "could not allocate")
 """What torch and oneDNN say on a CPU; on CUDA the type tells."""
 
 
 def accumulate(
-    session: Session, step: int, *, should_stop: Callable[[], bool], say: Callable[[str], None]
+    session: Session,
+    step: int,
+    *,
+    should_stop: Callable[[], bool],
+    say: Callable[[str], None],
+    interruptible: Interruptible = nullcontext,
 ) -> Tensor | None:
     """Leave the gradients of optimizer step `step` in the model. Returns float32[2]: the means over the global batch of
     the plain and the weighted loss (of a plain run the plain one again), of this process. None when `should_stop` said so
-    between two micro-batches: then there are no gradients, and the random generators are as they were.
+    between two micro-batches, or it was interrupted: then there are no gradients, and the random generators are as they were.
 
     Where the machine cannot do it as chosen, the step begins again (see `retried`).
     """
@@ -36,21 +44,31 @@ def accumulate(
         set_random_state(random, device)
         return _passes(session, step, should_stop)
 
-    totals = retried(session, step, passes, say)
+    totals = retried(session, step, passes, say, interruptible)
     if totals is None:
         session.optimizer.zero_grad()
         set_random_state(random, device)
     return totals
 
 
-def retried(session: Session, step: int, work: Callable[[], T], say: Callable[[str], None]) -> T:
-    """What `work` returns. It is begun again where the machine cannot do it as chosen: with micro-batches of half the size
+def retried(
+    session: Session,
+    step: int,
+    work: Callable[[], T],
+    say: Callable[[str], None],
+    interruptible: Interruptible = nullcontext,
+) -> T | None:
+    """What `work` returns; None when it was interrupted, which only compiled work can be: compiling takes a minute, and
+    nobody asks in between whether to stop. It is begun again where the machine cannot do it as chosen: with micro-batches of half the size
     when memory runs out, with torch's own kernels when none can be compiled; `say` is told. Raises what torch raised where
     there is nothing less to choose.
     """
     while True:
         try:
-            return work()
+            with interruptible() if session.is_compiled else nullcontext():
+                return work()
+        except Interrupted:
+            return None
         except (RuntimeError, MemoryError) as error:
             lesser = _choose_less(session, step, error)
             if lesser is None:

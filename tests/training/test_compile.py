@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,9 @@ import torch
 
 from pipeline.files import read_json
 from pipeline.folders import Home
+from pipeline.training import checkpoints
 from pipeline.training.machine import choose_compile
-from tests.training.runs import losses, new_run, start_process, train_here
+from tests.training.runs import ask_to_resume, losses, new_run, start_process, status, stops_at, train_here
 
 TIMEOUT_SECONDS = 400
 
@@ -51,3 +54,36 @@ def test_where_none_can_be_compiled_it_says_so_and_trains_with_torchs_own(
     )
     assert (read_json(folder.config) or {})["chosen"]["compiled"] is False
     assert losses(folder) == losses(plain), "to the bit, dropout included"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_signal_is_heard_while_kernels_are_compiled(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, resumed: bool
+) -> None:
+    """By a compiler that never ends, so that a run that waits for it never ends either."""
+    small = {"max_steps": 4, "warmup_steps": 1, "n_layer": 1, "eval_every_steps": 4, "checkpoint_every_steps": 2}
+    folder = new_run(home, **small, compile="on")
+    if resumed:
+        train_here(folder, stops_at(2))
+        ask_to_resume(folder)
+    called, is_over = tmp_path / "called", tmp_path / "over"
+    compiler = tmp_path / "c++"
+    compiler.write_text(f"#!/bin/sh\ntouch {called}\nwhile [ ! -e {is_over} ]; do sleep 0.1; done\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    process = start_process(folder)
+    try:
+        while not called.exists():
+            assert process.poll() is None, folder.log.read_text()
+            time.sleep(0.05)
+        assert status(folder)["message"] == ("compiling" if resumed else "compiling and evaluating")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=TIMEOUT_SECONDS) == 0, folder.log.read_text()
+    finally:
+        is_over.touch()
+        process.kill()
+        process.wait()
+    assert (status(folder)["state"], status(folder)["step"]) == ("stopped", 2 if resumed else 0)
+    assert checkpoints.complete(folder) == ([folder.checkpoint(2)] if resumed else [])

@@ -16,10 +16,14 @@ MODEL = ModelConfig(n_layer=2, n_embd=16, n_head=2, n_positions=32, window=16, v
 RATES = {"lr": 0.1, "weight_decay": 0.0, "adam_lr": 0.01, "adam_betas": (0.9, 0.95)}
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("shape", [(24, 48), (16, 64), (64, 16)])
-def test_singular_values_are_brought_near_1_and_directions_stay(shape: tuple[int, int]) -> None:
+def test_singular_values_are_brought_near_1_and_directions_stay(shape: tuple[int, int], dtype: torch.dtype) -> None:
     matrices = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0))
-    found = orthogonal(matrices)
+    small = orthogonal(1e-5 * matrices, dtype)
+    assert torch.nn.functional.cosine_similarity(small.flatten(), orthogonal(matrices, dtype).flatten(), dim=0) > 0.98
+    found = orthogonal(matrices, dtype)
+    assert found.dtype == torch.float32
     values = torch.linalg.svdvals(found)
     assert found.shape == matrices.shape
     assert values.min() > 0.6 and values.max() < 1.3

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from pipeline.files import is_locked, read_lines
 from pipeline.folders import Home, RunFolder
 from pipeline.training import checkpoints
-from tests.training.runs import ask_to_resume, copy_home, losses, new_run, start_process, status, train_here, weights
+from tests.training.runs import (
+    ROOT,
+    ask_to_resume,
+    copy_home,
+    losses,
+    new_run,
+    start_process,
+    status,
+    train_here,
+    weights,
+)
 
 pytestmark = pytest.mark.slow
 Start = Callable[..., "subprocess.Popen[bytes]"]
@@ -132,3 +144,23 @@ def test_a_model_that_is_to_be_spread_never_trains_whole_in_silence(
     assert "sharding is 'fsdp2', but" in (status(folder)["error"] or "")
     assert "start several processes with a CUDA GPU each, or set sharding none" in status(folder)["error"]
     assert not checkpoints.complete(folder)
+
+
+def test_each_of_two_processes_leaves_the_other_before_it_ends(home: Home, tmp_path: Path) -> None:
+    """Connected still, it may abort at its end, now and then: hence not by its exit status."""
+    folder = new_run(home, max_steps=2, warmup_steps=1)
+    script = tmp_path / "trains.py"
+    script.write_text(
+        "import sys\nfrom pathlib import Path\n"
+        "from pipeline.folders import RunFolder\nfrom pipeline.training.__main__ import run\n"
+        "run(RunFolder(Path(sys.argv[1])))\n"
+        "from torch import distributed\n"
+        "print(f'connected: {distributed.is_initialized()}', flush=True)\n"
+    )
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+    command = [sys.executable, *torchrun, str(script), str(folder.path)]
+    ended = subprocess.run(
+        command, check=False, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert (ended.stdout.count("connected: False"), ended.stdout.count("connected: True")) == (2, 0)
