@@ -4,8 +4,8 @@ The course's loop is `course_loop.py`; ours is `pipeline.training.loop.train`, a
 windows, made from the Python source of the installed packages; each side in a process of its own, in turn, in one call.
 
     speed      `small` (6 x 384, vocabulary 16,384), tokens per second, and peak memory; memory at 50,000 tokens too
-    quality    `tiny`: validation loss of the course's loop after T seconds, the best of three learning rates, and how much
-               sooner the recipe `fast` is as good
+    quality    `tiny`: validation loss of the course's loop after T seconds, the best of at least three learning rates, and
+               how much sooner the recipe `fast` is as good
     overhead   what rows, status and checkpoints cost of a step; how long a checkpoint of 124 M parameters stops training
     cuda       where there is one: tokens per second of `course`, its share of the bf16 peak, and the course's loop
 
@@ -44,8 +44,8 @@ GOAL_OVERHEAD, GOAL_STALL_SECONDS = 0.03, 1.0
 GOAL_PEAK_SHARE, SUSTAINED_SECONDS = 0.45, 300.0
 COURSE_RATES = (5e-4, 1e-3, 2e-3)
 TIMES_FEWER = (8.0, 5.5)
-"""Lengths of our run, as parts of the course's: what is aimed at, then, where that was too short, the goal with a margin, as
-the speed of a machine varies.
+"""Lengths of our run, as parts of the course's: what is aimed at, then, where that was too short, the goal with a margin,
+as the speed of a machine varies.
 """
 PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L4": 121e12, "A10": 125e12}
 """Dense bf16 FLOP per second, as their makers say."""

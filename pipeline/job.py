@@ -20,9 +20,11 @@ from pipeline.errors import BusyError, PipelineError
 from pipeline.files import clear_leftovers, locked, overwrite_json, read_json, write_json
 from pipeline.folders import JobFolder
 
+STOP_LOOKED_FOR_EVERY_SECONDS = 0.5
+
 
 class Interrupted(BaseException):
-    """A signal came inside `Job.interruptible`. Like KeyboardInterrupt no Exception, so that nothing takes it for a fault."""
+    """A stop was requested inside `Job.interruptible`. Like KeyboardInterrupt no Exception: nothing takes it for a fault."""
 
 
 class Job:
@@ -83,14 +85,19 @@ class Job:
 
     @contextlib.contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Inside, a signal raises Interrupted at once: where for long nobody can ask whether a stop was requested."""
+        """Inside, a request to stop raises Interrupted as soon as the main thread runs Python, which has to be the one that
+        calls this: for work in which nobody can ask for long whether a stop was requested.
+        """
+        has_left = threading.Event()
         self._is_interruptible = True
         try:
             if self._signalled.is_set():
                 raise Interrupted
+            threading.Thread(target=self._signal_when_asked, args=(has_left,), daemon=True).start()
             yield
         finally:
             self._is_interruptible = False
+            has_left.set()
 
     def write(self, **facts: Any) -> None:
         """Merge `facts` into status.json; `state` is one of running, stopped, finished, failed."""
@@ -103,6 +110,12 @@ class Job:
         except OSError:
             with contextlib.suppress(OSError):
                 overwrite_json(self.folder.status, self.facts)
+
+    def _signal_when_asked(self, has_left: threading.Event) -> None:
+        while not has_left.wait(STOP_LOOKED_FOR_EVERY_SECONDS):
+            if self.stop_requested:
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._signalled.set()

@@ -70,6 +70,13 @@ def test_a_short_runs_warmup_is_a_tenth_but_not_too_few_steps(max_steps: int, wa
     assert config.training.warmup_steps == warmup
 
 
+@pytest.mark.parametrize(("max_steps", "warmup"), [(1, 1), (10, 5), (100, 6), (300, 15)])
+def test_that_of_fast_is_shorter(max_steps: int, warmup: int) -> None:
+    changes = {"max_steps": max_steps}
+    config = run_config(corpus="c", preset="tiny", recipe="fast", vocab_size=4096, train_tokens=10**6, changes=changes)
+    assert config.training.warmup_steps == warmup
+
+
 def test_a_config_survives_the_disk() -> None:
     config = course("accelerate", key_tokens="plt,pd", dropout="0")
     assert RunConfig.from_dict(config.to_dict()) == config

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +12,21 @@ import pytest
 
 from pipeline import job
 from pipeline.errors import ResourceError
-from pipeline.files import read_json
+from pipeline.files import read_json, write_json
 from pipeline.folders import JobFolder
 
 
 def no_room(path: Path, value: Any) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.fixture(autouse=True)
+def own_signals() -> Iterator[None]:
+    """A job takes over those of its process, which here is that of all tests."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture
@@ -51,3 +63,36 @@ def test_what_killed_writers_left_is_cleared_and_what_is_being_written_is_not(fo
         os.utime(path, (0, 0))
     with job.Job(folder):
         assert (old.exists(), new.exists(), other.exists()) == (False, True, True)
+
+
+def test_a_stop_interrupts_what_may_be_interrupted_and_nothing_else(folder: JobFolder) -> None:
+    with job.Job(folder) as running:
+        with pytest.raises(job.Interrupted), running.interruptible():
+            signal.raise_signal(signal.SIGTERM)
+            raise AssertionError("not reached")
+        signal.raise_signal(signal.SIGTERM)  # outside: heard by whoever asks
+        assert running.stop_requested
+        with pytest.raises(job.Interrupted), running.interruptible():
+            raise AssertionError("not reached: a stop was requested before")
+
+
+def test_only_the_first_signal_interrupts(folder: JobFolder) -> None:
+    """The second would interrupt what cleans up behind it."""
+    is_cleaned_up = False
+    with job.Job(folder) as running, pytest.raises(job.Interrupted), running.interruptible():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            signal.raise_signal(signal.SIGTERM)
+            is_cleaned_up = True
+    assert is_cleaned_up
+
+
+def test_a_stop_that_stands_in_the_folder_interrupts_too(folder: JobFolder) -> None:
+    write_json(folder.request, {"request_id": "r"})
+    with job.Job(folder) as running, pytest.raises(job.Interrupted), running.interruptible():
+        write_json(folder.stop, {"request_id": "another"})
+        time.sleep(2 * job.STOP_LOOKED_FOR_EVERY_SECONDS)  # control: it is none of this request
+        write_json(folder.stop, {"request_id": "r"})
+        while True:
+            time.sleep(0.01)

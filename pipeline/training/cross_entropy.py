@@ -16,9 +16,9 @@ VALUES_AT_A_TIME_ELSEWHERE = 2**26
 class CrossEntropy(torch.autograd.Function):
     """`apply(logits, wanted)`: the loss of each row, as `F.cross_entropy(logits.float(), wanted, reduction="none")`.
 
-    `logits`: float[rows, vocab], of any precision; `wanted`: int64[rows]. Returns float32[rows]. The logits are turned into
-    float32 and back a few rows at a time, once for the losses and again for their gradients: several times as fast as all
-    of them at once where they do not fit into a cache, and what stays for the backward pass is one float per row.
+    `logits`: float[rows, vocab], of any precision; `wanted`: int64[rows]. Returns float32[rows]. The logits are turned
+    into float32 and back a few rows at a time, once for the losses and again for their gradients: several times as fast
+    as all of them at once where they do not fit into a cache. Beside the logits one float per row stays in memory.
     """
 
     @staticmethod
@@ -36,7 +36,7 @@ class CrossEntropy(torch.autograd.Function):
         logits, wanted, normalizers = ctx.saved_tensors
         result = torch.empty_like(logits)
         for rows in _parts(logits):
-            part = logits[rows].float().sub_(normalizers[rows, None]).exp_()
+            part = (logits[rows] - normalizers[rows, None]).exp_()  # float32, as the normalizers are
             part.scatter_add_(1, wanted[rows, None], part.new_full((len(part), 1), -1.0))
             result[rows] = part.mul_(gradients[rows, None])
         return result, None

@@ -1,9 +1,9 @@
 """Muon: momentum whose matrices are made orthogonal before they are added, and AdamW for what is no matrix of a block.
 
 Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks"; the size of a step as in Liu et al. 2025,
-"Muon is Scalable for LLM Training", so that rates and decay mean what they mean to AdamW. Of our own because torch's always
-multiplies in bfloat16, which a processor without it does 7 to 40 times more slowly than float32, and takes query, key and
-value, which GPT-2 keeps side by side, for one matrix.
+"Muon is Scalable for LLM Training", so that rates and decay mean what they mean to AdamW. Of our own because torch's
+always multiplies in bfloat16, which a processor without it does 7 to 40 times more slowly than float32, and takes query,
+key and value, which GPT-2 keeps side by side, for one matrix.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Muon(Optimizer):
         adam_betas: tuple[float, float],
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        """`matrices`: float[rows, columns] each. `others` do not decay. `dtype`: what this machine multiplies well in."""
+        """`matrices`: float[rows, columns] each. `others` do not decay. `dtype`: what the run multiplies matrices in."""
         super().__init__(
             [
                 {"params": list(matrices), "lr": lr, "weight_decay": weight_decay, "momentum": momentum},

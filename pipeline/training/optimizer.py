@@ -16,8 +16,8 @@ LAYER_NORMS = ("ln_1.weight", "ln_2.weight", "ln_f.weight")
 
 
 def build_optimizer(model: nn.Module, config: TrainingConfig, *, dtype: torch.dtype = torch.float32) -> Optimizer:
-    """What `config.optimizer` names, over `model`'s parameters. `dtype`: what the run multiplies matrices in; with float16
-    a scaler drives it.
+    """What `config.optimizer` names, over `model`'s parameters. `dtype`: what the run multiplies matrices in; with
+    float16 a scaler drives it.
     """
     if config.optimizer == "muon":
         matrices, others = matrices_of_blocks(model)

@@ -5,6 +5,7 @@ Several are started by `torchrun ... -m pipeline.training RUN_FOLDER`, which set
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from contextlib import AbstractContextManager, nullcontext
@@ -28,10 +29,11 @@ def join_processes(device: torch.device, config: TrainingConfig) -> None:
 
 
 def leave_processes() -> None:
-    """The last thing of a rank that is done. One that ends while still connected may abort at its very end, when another is
-    still saving, and its launcher takes the whole run for failed.
+    """The last thing of a rank that is done. One that ends while still connected may abort at its very end, when another
+    is still saving, and its launcher takes the whole run for failed.
     """
-    PartialState().destroy_process_group()
+    with contextlib.suppress(RuntimeError):  # all is saved by now
+        PartialState().destroy_process_group()
 
 
 def from_rank_0(value: Any) -> Any:
@@ -69,5 +71,5 @@ class StopSign:
         return self._is_alone and self()
 
     def interruptible(self) -> AbstractContextManager[None]:
-        """Inside, a signal to the job raises Interrupted; not with several processes, of which the others would wait."""
+        """Inside, a request to stop raises Interrupted; not with several processes, of which the others would wait."""
         return self._job.interruptible() if self._job is not None and self._is_alone else nullcontext()

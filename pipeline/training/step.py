@@ -59,7 +59,8 @@ def retried(
     interruptible: Interruptible = nullcontext,
 ) -> T | None:
     """What `work` returns; None when it was interrupted, which only compiled work can be: compiling takes a minute, and
-    nobody asks in between whether to stop. It is begun again where the machine cannot do it as chosen: with micro-batches of half the size
+    nobody asks in between whether to stop (on CUDA autograd's own thread compiles the backward pass: there it is heard
+    when that is done). It is begun again where the machine cannot do it as chosen: with micro-batches of half the size
     when memory runs out, with torch's own kernels when none can be compiled; `say` is told. Raises what torch raised where
     there is nothing less to choose.
     """

@@ -76,4 +76,4 @@ def test_both_sides_measure_real_runs(tmp_path: Path) -> None:
     for side in ("ours", "course"):
         assert found[side]["tokens_per_second"] > 0
         assert 50 < found[side]["peak_mb"] < 2_000
-    assert len(found["curve"]) == 6 and found["curve"][-1][1] < found["curve"][0][1] < 7
+    assert len(found["curve"]) == 12 and found["curve"][-1][1] < found["curve"][0][1] < 7

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
-from pipeline.files import read_json
-from pipeline.folders import Home
+from pipeline.files import read_json, write_json
+from pipeline.folders import Home, RunFolder
 from pipeline.training import checkpoints
 from pipeline.training.machine import choose_compile
 from tests.training.runs import ask_to_resume, losses, new_run, start_process, status, stops_at, train_here
@@ -57,33 +59,54 @@ def test_where_none_can_be_compiled_it_says_so_and_trains_with_torchs_own(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("resumed", [False, True])
-def test_a_signal_is_heard_while_kernels_are_compiled(
-    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, resumed: bool
+@pytest.mark.parametrize(("resumed", "how"), [(False, "file"), (True, "signal")])
+def test_a_stop_is_heard_while_a_kernel_is_compiled(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, resumed: bool, how: str
 ) -> None:
-    """By a compiler that never ends, so that a run that waits for it never ends either."""
+    """By a compiler that is not done with it before the run has stopped."""
     small = {"max_steps": 4, "warmup_steps": 1, "n_layer": 1, "eval_every_steps": 4, "checkpoint_every_steps": 2}
     folder = new_run(home, **small, compile="on")
     if resumed:
         train_here(folder, stops_at(2))
         ask_to_resume(folder)
-    called, is_over = tmp_path / "called", tmp_path / "over"
-    compiler = tmp_path / "c++"
-    compiler.write_text(f"#!/bin/sh\ntouch {called}\nwhile [ ! -e {is_over} ]; do sleep 0.1; done\n")
-    compiler.chmod(0o755)
-    monkeypatch.setenv("CXX", str(compiler))
+    called, may_end = tmp_path / "called", tmp_path / "may end"
+    monkeypatch.setenv("CXX", str(slow_compiler(tmp_path / "c++", called, may_end)))
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
     process = start_process(folder)
     try:
-        while not called.exists():
-            assert process.poll() is None, folder.log.read_text()
-            time.sleep(0.05)
+        wait_until(called.exists, process, folder)
         assert status(folder)["message"] == ("compiling" if resumed else "compiling and evaluating")
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=TIMEOUT_SECONDS) == 0, folder.log.read_text()
+        if how == "signal":
+            process.send_signal(signal.SIGTERM)
+        else:
+            write_json(folder.stop, {"request_id": status(folder)["request_id"]})
+        wait_until(lambda: status(folder)["state"] != "running", process, folder)
     finally:
-        is_over.touch()
-        process.kill()
-        process.wait()
+        may_end.touch()
+    assert process.wait(timeout=TIMEOUT_SECONDS) == 0, folder.log.read_text()
     assert (status(folder)["state"], status(folder)["step"]) == ("stopped", 2 if resumed else 0)
     assert checkpoints.complete(folder) == ([folder.checkpoint(2)] if resumed else [])
+
+
+def slow_compiler(path: Path, called: Path, may_end: Path) -> Path:
+    """The real one; with the source of a kernel it first makes `called`, and waits until `may_end` is there."""
+    path.write_text(
+        f"""#!/bin/sh
+        for argument in "$@"; do
+            case "$argument" in *.cpp) if grep -q '[[:space:]]kernel(' "$argument"; then
+                touch '{called}'
+                until [ -e '{may_end}' ]; do sleep 0.1; done
+            fi;; esac
+        done
+        exec c++ "$@"
+        """
+    )
+    path.chmod(0o755)
+    return path
+
+
+def wait_until(holds: Callable[[], bool], process: subprocess.Popen[bytes], folder: RunFolder) -> None:
+    end = time.monotonic() + TIMEOUT_SECONDS
+    while not holds():
+        assert process.poll() is None and time.monotonic() < end, folder.log.read_text()
+        time.sleep(0.05)

@@ -29,9 +29,11 @@ def plain(logits: Tensor, wanted: Tensor) -> Tensor:
 def losses_and_gradients(loss: Callable[[Tensor, Tensor], Tensor], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     torch.manual_seed(0)
     logits = (4 * torch.randn(ROWS, VOCAB)).to(dtype).requires_grad_()
+    before = logits.detach().clone()
     losses = loss(logits, torch.randint(0, VOCAB, (ROWS,)))
     losses.backward(torch.rand(ROWS))
     assert logits.grad is not None
+    assert torch.equal(logits, before), "they are the caller's"
     return losses.detach(), logits.grad
 
 
