@@ -48,6 +48,7 @@ class Console:
 
     def show_run(self, view: RunView) -> None:
         """A line for each new state, logged row, evaluation or place in the queue; not for every step."""
+        doing = f"({view.message})" if view.state == "running" and view.message else ""
         where = f"step {view.step:,}" + (f" of {view.max_steps:,}" if view.max_steps else "")
         figures = [
             f"loss {view.train_loss:.3f}" if view.train_loss is not None else "",
@@ -56,8 +57,9 @@ class Console:
             f"{lasting(view.eta_seconds)} left" if view.eta_seconds else "",
             f"place {view.place} in the queue" if view.place else "",
         ]
-        news = (view.state, view.train_loss, view.eval_loss, view.place)
-        self.progress("  ".join(filter(None, [view.run, view.state, where, *figures])), news)
+        is_compiling = doing.startswith("(compiling")  # which takes a minute; evaluating and saving do not
+        news = (view.state, is_compiling, view.train_loss, view.eval_loss, view.place)
+        self.progress("  ".join(filter(None, [view.run, view.state, doing, where, *figures])), news)
 
     def show_corpus(self, view: CorpusView) -> None:
         """A line for each new state, stage or tenth of a stage."""

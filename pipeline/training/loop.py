@@ -59,7 +59,8 @@ def train(folder: RunFolder, request: dict[str, Any], job: Job | None) -> None:
                 if not is_out_of_memory(error):
                     raise
                 raise out_of_memory(session, error) from error
-    record.say(f"{state} at step {step}", state=state, step=step, eta_seconds=None, message=None)
+    nothing = ", before there was anything to save" if step == 0 else ""
+    record.say(f"{state} at step {step}{nothing}", state=state, step=step, eta_seconds=None, message=None)
     leave_processes()
 
 
@@ -84,6 +85,7 @@ def _train(
 
     for step in range(start, training.max_steps + 1):
         is_trained = step > start  # the first pass trains nothing: it evaluates what there is to begin with
+        is_compiling = session.is_compiled and step <= start + 1
         row, row_before = {}, row
         learning_rate = float(schedule.get_last_lr()[-1])  # AdamW's: what a plan shows
         step_started = time.perf_counter()
@@ -91,7 +93,7 @@ def _train(
         # ---- one optimizer step: the global batch, in micro-batches ----
         saver.check()
         if is_trained:
-            if session.is_compiled and step == start + 1:
+            if is_compiling:
                 record.say("compiling the training step", message="compiling")
             totals = accumulate(
                 session,
@@ -125,14 +127,16 @@ def _train(
 
         # ---- evaluate ----
         if is_evaluation and not stopping and step not in evaluated:
-            doing = "compiling and evaluating" if session.is_compiled and step == start else "evaluating"
+            doing = "compiling and evaluating" if is_compiling else "evaluating"
             record.say(f"{doing} at step {step}", message=doing)
             evaluation_started = time.perf_counter()
             eval_loss = retried(session, step, validation_loss, record.say, stop_sign.interruptible)
             if eval_loss is None:
                 stopping = True
+                record.say(f"asked to stop: step {step} is not evaluated")
             else:
-                record.evaluated(time.perf_counter() - evaluation_started)
+                if not is_compiling:
+                    record.evaluated(time.perf_counter() - evaluation_started)
                 evaluated.add(step)
                 row |= {"eval_loss": eval_loss, "perplexity": perplexity(eval_loss)}
 
@@ -142,6 +146,8 @@ def _train(
             check_losses(run, step, row)
         else:
             record.progress(step)
+        if is_trained and is_compiling:
+            record.warmed_up(step, training_seconds)
         # Not where "eval_loss" is in the row: a kill between the two leaves a step evaluated and without its sample.
         can_sample = accelerator.is_main_process and not is_sharded(accelerator)  # a part of a model completes nothing
         if can_sample and step in evaluated and not record.has_sample(step):

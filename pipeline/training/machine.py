@@ -60,7 +60,7 @@ def choose_precision(asked: str, device: torch.device, model: ModelConfig) -> Pr
         return Precision("fp16", "this GPU has no bf16")
     speedup = measure_bf16_speedup(width=model.n_embd)
     faster = speedup >= CLEARLY_FASTER
-    return Precision("bf16" if faster else "fp32", f"bf16 measured at {speedup:.1f} times the speed of fp32")
+    return Precision("bf16" if faster else "fp32", f"measured, bf16 is {speedup:.1f} times as fast as fp32")
 
 
 def choose_compile(asked: str, device: torch.device) -> bool:

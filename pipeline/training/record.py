@@ -78,6 +78,10 @@ class Record:
         print(self._line(step, measured), flush=True)
         self._write_status(step, **{name: measured[name] for name in SHOWN if name in measured})
 
+    def warmed_up(self, step: int, training_seconds: float) -> None:
+        """Compiling is behind: speed and time left are those of the steps from here on."""
+        self._pace = Pace(step * self._tokens_per_step, training_seconds)
+
     def evaluated(self, seconds: float) -> None:
         """An evaluation took so long; those that are left count as time left."""
         self._evaluation_seconds = seconds
@@ -140,10 +144,10 @@ class Record:
 
 
 class Pace:
-    """Tokens per second over the last rows, from `tokens` on, which were done before the clock was started."""
+    """Tokens per second over the last rows, from `tokens` on, which were done when the clock said `seconds`."""
 
-    def __init__(self, tokens: int = 0, *, rows: int = 10) -> None:
-        self._rows: deque[tuple[int, float]] = deque([(tokens, 0.0)], maxlen=rows + 1)
+    def __init__(self, tokens: int = 0, seconds: float = 0.0, *, rows: int = 10) -> None:
+        self._rows: deque[tuple[int, float]] = deque([(tokens, seconds)], maxlen=rows + 1)
 
     def add(self, tokens: int, seconds: float) -> None:
         """`tokens` were done after `seconds` of training."""

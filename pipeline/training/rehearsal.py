@@ -47,6 +47,7 @@ def rehearse(folder: RunFolder) -> None:
         train(folder, job.request, job)
     trained_at = time.time()
     rows = read_lines(folder.metrics)
+    chosen = (read_json(folder.config) or {})["chosen"]
     checkpoint = checkpoints.newest_valid(folder).path
     assert checkpoint is not None
     started = time.perf_counter()
@@ -54,7 +55,7 @@ def rehearse(folder: RunFolder) -> None:
     loaded = time.perf_counter()
     text = complete(model, tokenizer, course_prompts()[0].text, Sampling(max_new_tokens=NEW_TOKENS, temperature=0.0))
     measured = {
-        **step_figures(rows),
+        **step_figures(rows, is_compiled=chosen["compiled"]),
         "save_seconds": trained_at - (checkpoint / FIRST_WRITTEN).stat().st_mtime,
         "load_seconds": loaded - started,
         "generate_seconds": time.perf_counter() - loaded,
@@ -62,15 +63,20 @@ def rehearse(folder: RunFolder) -> None:
         "peak_memory_bytes": peak_memory_bytes(),
         "completion": text[0],
     }
-    chosen = (read_json(folder.config) or {})["chosen"]
     write_json(folder.path / "rehearsal.json", {**measured, **chosen})
 
 
-def step_figures(rows: list[dict[str, Any]]) -> dict[str, float]:
-    """Seconds of the first step, which warms up, of the second, and of the evaluation behind it."""
+def step_figures(rows: list[dict[str, Any]], *, is_compiled: bool) -> dict[str, float]:
+    """Seconds of the first step, which warms up, of the second, and of the evaluation behind it.
+
+    A row's speed is that of both steps; of the second alone in a compiled run (see `Record.warmed_up`).
+    """
     first, second = (row for row in rows if row["step"] > 0)
     first_seconds = first["tokens"] / first["tokens_per_second"]
-    step_seconds = second["tokens"] / second["tokens_per_second"] - first_seconds
+    if is_compiled:
+        step_seconds = (second["tokens"] - first["tokens"]) / second["tokens_per_second"]
+    else:
+        step_seconds = second["tokens"] / second["tokens_per_second"] - first_seconds
     return {
         "eval_seconds": max(0.0, second["seconds"] - first["seconds"] - step_seconds),
         "first_step_seconds": first_seconds,

@@ -59,12 +59,13 @@ def test_it_is_of_one_process_and_says_so(settings: Settings) -> None:
         rehearse(settings, corpus="python", preset="tiny", recipe="fast", changes=ASKED, processes=2)
 
 
-def test_an_evaluation_takes_what_the_last_row_took_beside_its_step() -> None:
+@pytest.mark.parametrize(("is_compiled", "speed"), [(False, 200 / 12), (True, 100 / 2)])
+def test_an_evaluation_takes_what_the_last_row_took_beside_its_step(*, is_compiled: bool, speed: float) -> None:
     rows = [
         {"step": 0, "tokens": 0, "seconds": 90.0, "eval_loss": 8.0},  # with the time of compiling
         {"step": 1, "tokens": 100, "tokens_per_second": 10.0, "seconds": 100.0},
-        {"step": 2, "tokens": 200, "tokens_per_second": 200 / 12, "seconds": 105.0, "eval_loss": 7.0},
+        {"step": 2, "tokens": 200, "tokens_per_second": speed, "seconds": 105.0, "eval_loss": 7.0},
     ]
-    found = step_figures(rows)
+    found = step_figures(rows, is_compiled=is_compiled)
     assert (found["first_step_seconds"], found["step_seconds"]) == pytest.approx((10.0, 2.0))
     assert found["eval_seconds"] == pytest.approx(3.0)

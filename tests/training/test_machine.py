@@ -35,7 +35,7 @@ def test_fp16_without_a_gpu_is_refused_with_the_remedy() -> None:
 def test_auto_on_a_cpu_is_what_it_measured() -> None:
     precision = choose_precision("auto", CPU, MODEL)
     speedup = float(precision.reason.split()[3])
-    assert precision.reason == f"bf16 measured at {speedup:.1f} times the speed of fp32"
+    assert precision.reason == f"measured, bf16 is {speedup:.1f} times as fast as fp32"
     # The reason is rounded: at the border both are right.
     assert precision.name == ("bf16" if speedup >= CLEARLY_FASTER else "fp32") or speedup == CLEARLY_FASTER
 

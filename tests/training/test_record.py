@@ -133,6 +133,16 @@ def test_progress_keeps_the_step_fresh_without_a_row(folder: RunFolder) -> None:
     assert not folder.metrics.exists()
 
 
+def test_what_compiling_took_is_in_no_speed_behind_it(folder: RunFolder) -> None:
+    with Job(folder) as job:
+        record = Record(folder, job, CONFIG)
+        record.row(1, training_seconds=60.0, train_loss=5.0)
+        record.warmed_up(1, 60.0)
+        record.row(11, training_seconds=65.0, train_loss=4.0)
+    first, second = read_lines(folder.metrics)
+    assert (first["tokens_per_second"], second["tokens_per_second"]) == (TOKENS_PER_STEP / 60, 10 * TOKENS_PER_STEP / 5)
+
+
 def test_pace_forgets_what_is_long_past() -> None:
     pace = Pace(rows=2)
     assert pace.tokens_per_second is None
