@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,12 +21,3 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Home:
 @pytest.fixture
 def home(template: Home, tmp_path: Path) -> Home:
     return copy_home(template, tmp_path / "home")
-
-
-@pytest.fixture(autouse=True)
-def signals() -> Iterator[None]:
-    """A job takes over SIGTERM and SIGINT; the tests that come later want theirs back."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)

@@ -160,8 +160,13 @@ def test_each_of_two_processes_leaves_the_other_before_it_ends(home: Home, tmp_p
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
     command = [sys.executable, *torchrun, str(script), str(folder.path)]
     ended = subprocess.run(
-        command, check=False, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+        command,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
         timeout=300,
-    )  # fmt: skip
+    )
     assert ended.returncode == 0, ended.stderr
     assert (ended.stdout.count("connected: False"), ended.stdout.count("connected: True")) == (2, 0)
