@@ -1,0 +1,75 @@
+"""Who asks: the address that a known proxy reports, else the peer's, and a cookie that tells browsers behind one address apart.
+
+Quotas count by address. The cookie can be thrown away, so it only narrows them.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from starlette.requests import HTTPConnection
+
+from pipeline.settings import Settings
+
+COOKIE = "studio_visitor"
+COOKIE_VALUE = re.compile(r"[0-9a-f]{32}")
+IPV6_PREFIX = 64
+"""Bits of an IPv6 address that one customer of a provider holds."""
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """One browser or program. Two of the same address share that address's quota."""
+
+    address: str
+    cookie: str
+    """Empty for a program, and for a browser's first request."""
+
+
+def visitor_of(connection: HTTPConnection, settings: Settings) -> Visitor:
+    """Who sent this request."""
+    peer = connection.client.host if connection.client else ""
+    forwarded = connection.headers.get("x-forwarded-for", "") if settings.space_id else ""
+    return Visitor(address_of(peer, forwarded), cookie_of(connection.cookies))
+
+
+def address_of(peer: str, forwarded: str = "") -> str:
+    """The address to count by. `forwarded` is X-Forwarded-For where a known proxy wrote it: each proxy appends the peer that
+    it saw, so the last public address is the first that no visitor can make up.
+    """
+    hops = [*(part.strip() for part in forwarded.split(",") if part.strip()), peer]
+    addresses = [address for address in map(_address, hops) if address is not None]
+    public = [address for address in addresses if address.is_global]
+    if not public:
+        reported = addresses[-2:-1] or addresses[-1:]  # a test's proxy on loopback: what it reports, not itself
+        return _network(reported[0]) if reported else peer
+    return _network(public[-1])
+
+
+def cookie_of(cookies: Mapping[str, str]) -> str:
+    """The visitor's cookie; empty when there is none of ours."""
+    value = cookies.get(COOKIE, "")
+    return value if COOKIE_VALUE.fullmatch(value) else ""
+
+
+def new_cookie() -> str:
+    return secrets.token_hex(16)
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
+
+
+def _network(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    if address.version == 4:
+        return str(address)
+    return str(ipaddress.ip_network((address, IPV6_PREFIX), strict=False))
