@@ -6,6 +6,7 @@ import sys
 
 import gradio as gr
 
+from pipeline.credentials import hold
 from pipeline.errors import PipelineError
 from pipeline.settings import Settings
 from pipeline.ui.api import Api
@@ -52,7 +53,9 @@ def build(engine: Engine) -> gr.Blocks:
 
 def main() -> int:
     try:
-        engine = Engine(Settings.from_environment())
+        settings = Settings.from_environment()
+        hold()
+        engine = Engine(settings)
         serve(build(engine), engine)
     except PipelineError as error:
         print(error, file=sys.stderr)

@@ -17,6 +17,25 @@ VARIABLES = frozenset(
     "PIPELINE_HOME HF_HOME HF_HUB_CACHE HF_DATASETS_CACHE HF_ENDPOINT HF_HUB_OFFLINE HF_DATASETS_OFFLINE "
     "HF_HUB_DISABLE_XET RAY_ADDRESS RAY_AUTH_MODE RAY_AUTH_TOKEN_PATH".split()
 )
+OWN_PREFIXES = (
+    "PIPELINE_",
+    "GRADIO_",
+    "SPACE_",
+    "PYTHON",
+    "KMP_",
+    "OPENBLAS_",
+    "POLARS_",
+    "ARROW_",
+    "MALLOC_",
+    "GOMP_",
+    "HF_HUB_",
+    "HF_XET_",
+)
+OWN_VARIABLES = frozenset(
+    "SYSTEM SPACES_ZERO_GPU ACCELERATOR CPU_CORES MEMORY HOSTNAME PWD TERM LOGNAME FORWARDED_ALLOW_IPS CI".split()
+)
+"""Of page, worker and publisher, beside what any process gets."""
+SECRETS = frozenset({"PIPELINE_OWNER_KEY"})
 PREFIXES = ("LC_", "CUDA_", "NVIDIA_", "NCCL_", "GLOO_", "OMP_", "MKL_", "TORCH", "PYTORCH_", "ACCELERATE_")
 CREDENTIALS = {
     "s3": "AWS_",
@@ -46,6 +65,12 @@ def child_environment(environ: Mapping[str, str] = os.environ, *, address: str |
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     }
+
+
+def is_harmless(name: str) -> bool:
+    """Whether the variable `name` holds no secret: an allow-list, as nobody can list every name of a secret."""
+    known = name in VARIABLES or name in OWN_VARIABLES or name.startswith((*PREFIXES, *OWN_PREFIXES))
+    return known and name not in SECRETS and not is_credential(name)
 
 
 def schemes(address: str) -> list[str]:

@@ -9,6 +9,7 @@
                       pushes.jsonl (publisher)
     registry/<repo>/  <revision>/ history.jsonl commits.jsonl (publisher)
     gallery/<id>.json (page)
+    scans/            a folder for each process that scans; gone with it (page)
     worker.lock publisher-<repo>.lock requests.lock worker.log publisher.log generator.log
 
 Knows nothing of torch or Gradio.
@@ -184,6 +185,10 @@ class Home:
     @property
     def gallery(self) -> Path:
         return self.path / "gallery"
+
+    @property
+    def scans(self) -> Path:
+        return self.path / "scans"
 
     def registry(self, repo: str) -> Path:
         """`repo` is `owner/name` or `local`."""

@@ -6,11 +6,14 @@ The Hub token is not here: only `pipeline.hub` reads it.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.errors import require
+
+DATASET = re.compile(r"[\w][\w.-]*/[\w][\w.-]*", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +56,8 @@ class Settings:
     """`owner/name` when this runs as a Hugging Face Space."""
     space_host: str | None = None
     """Public host name of the Space."""
+    public_datasets: tuple[str, ...] = ()
+    """Datasets on the Hub that visitors may scan, beside the course's."""
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -69,6 +74,13 @@ class Settings:
             repo,
             "write it as owner/name",
         )
+        for name in self.public_datasets:
+            require(
+                bool(DATASET.fullmatch(name)),
+                "PIPELINE_PUBLIC_DATASETS",
+                name,
+                "write owner/name, with commas between them",
+            )
         port = self.server_port
         require(port is None or 0 <= port <= 65_535, "GRADIO_SERVER_PORT", port, "set a port from 1 to 65535")
 
@@ -92,6 +104,7 @@ class Settings:
             home=Path(environ.get("PIPELINE_HOME") or "home"),
             hub_repo=environ.get("PIPELINE_HUB_REPO") or None,
             owner_key=environ.get("PIPELINE_OWNER_KEY") or None,
+            public_datasets=tuple((environ.get("PIPELINE_PUBLIC_DATASETS") or "").replace(",", " ").split()),
             server_name=environ.get("GRADIO_SERVER_NAME") or ("0.0.0.0" if on_space else "127.0.0.1"),
             server_port=int(port) if port else None,
             space_id=environ.get("SPACE_ID") if on_space else None,

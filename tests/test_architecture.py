@@ -29,6 +29,8 @@ BASE = {
     "prompts",
     "environment",
     "http",
+    "credentials",
+    "confinement",
 }
 MAY_IMPORT = {
     **dict.fromkeys(BASE, BASE),
@@ -114,7 +116,7 @@ def test_only_the_cluster_engine_imports_ray() -> None:
 
 def test_only_the_hub_room_reads_the_token() -> None:
     readers = [path for path in FILES if "HF_TOKEN" in path.read_text(encoding="utf-8")]
-    assert {room(path) for path in readers} <= {"hub"}
+    assert {room(path) for path in readers} <= {"credentials", "hub"}
 
 
 LOADED = """

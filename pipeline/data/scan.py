@@ -47,6 +47,8 @@ class Scan:
     """Rows that came from memory, bad ones counted."""
     source: str = ""
     """What it looks at, as `open_source` names it."""
+    note: str = ""
+    """What its numbers do not show, for people."""
     match: str = "substring"
     ended: Ended | None = None
 
@@ -60,6 +62,7 @@ def scan(
     should_stop: Callable[[], bool] = lambda: False,
     max_seconds: float | None = None,
     max_bytes: int | None = None,
+    samples: Samples | None = None,
 ) -> Iterator[Scan]:
     """Look through `source` for `keywords`, at most `limit` rows (exactly so many if it has them). Bad rows count too:
     a source may have no others; `scanned` in the report are only the readable ones.
@@ -67,8 +70,9 @@ def scan(
     Yields at the first kept file, then several times a second, and once at the end; there is always an end, also when
     `should_stop` says so, or when it has taken `max_seconds` or read `max_bytes` of text, which then is not `done`.
     """
-    report, samples, shards = Report(keywords), Samples(), source.shards()
-    of: dict[str, Any] = {"extent": extent_of(shards), "source": source.spec, "match": match}
+    report, shards = Report(keywords), source.shards()
+    samples = Samples() if samples is None else samples
+    of: dict[str, Any] = {"extent": extent_of(shards), "source": source.spec, "note": source.note, "match": match}
     started = shown_at = time.perf_counter()
     has_shown_kept = stopped = False
     ended: Ended | None = None

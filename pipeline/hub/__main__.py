@@ -10,6 +10,7 @@ import signal
 import sys
 import traceback
 
+from pipeline.credentials import hold
 from pipeline.errors import PipelineError
 from pipeline.hub.publisher import Publisher
 from pipeline.hub.token import redact
@@ -18,6 +19,7 @@ from pipeline.settings import Settings
 
 def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    hold()
     try:
         Publisher(Settings.from_environment()).run()
     except PipelineError as error:

@@ -12,6 +12,7 @@ import threading
 import traceback
 from pathlib import Path
 
+from pipeline.credentials import hold
 from pipeline.errors import InputError, PipelineError
 from pipeline.folders import PushFolder
 from pipeline.hub.dataset import Pushed, push_corpus
@@ -86,6 +87,7 @@ def _told(error: BaseException) -> PipelineError:
 
 
 if __name__ == "__main__":
+    hold()
     status = main(sys.argv[1:])
     sys.stdout.flush()
     os._exit(status)  # without waiting for uploads that a stop has left behind

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 
-VARIABLE = "HF_TOKEN"
+from pipeline.credentials import TOKEN as VARIABLE
+from pipeline.credentials import credential
+
 LOOKS_LIKE_A_TOKEN = re.compile(r"\b(hf|api_org)_[A-Za-z0-9]{20,}")
 BEARER = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 """What may follow `Bearer` in a header (RFC 6750)."""
@@ -13,8 +14,8 @@ HIDDEN = "[token]"
 
 
 def read_token() -> str | None:
-    """The token of this process's environment; None when there is none."""
-    return os.environ.get(VARIABLE, "").strip() or None
+    """The token that this process was given; None when there is none."""
+    return (credential(VARIABLE) or "").strip() or None
 
 
 def is_sendable(token: str) -> bool:

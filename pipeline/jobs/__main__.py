@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 
+from pipeline.credentials import hold
 from pipeline.errors import PipelineError
 from pipeline.jobs.worker import Worker
 from pipeline.settings import Settings
 
 
 def main() -> int:
+    hold()
     try:
         Worker(Settings.from_environment()).run()
     except PipelineError as error:

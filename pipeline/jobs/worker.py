@@ -7,13 +7,13 @@ is nothing to do. `python -m pipeline.jobs`.
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import time
 from collections.abc import Mapping
 
-from pipeline.environment import child_environment, is_credential, num_cores
+from pipeline.credentials import TOKEN, full_environment
+from pipeline.environment import child_environment, is_credential, is_harmless, num_cores
 from pipeline.files import is_locked, locked, readable_json, write_json
 from pipeline.folders import Home, JobFolder
 from pipeline.hub import publisher
@@ -35,11 +35,14 @@ def wake(settings: Settings) -> None:
 
 
 def own_environment(settings: Settings) -> dict[str, str]:
-    """The worker's environment: all but the page's key, with the home and the repo of `settings`."""
+    """The worker's environment: what holds no secret, the Hub token, credentials for buckets, and the home and the repo of
+    `settings`.
+    """
     named = {"PIPELINE_HOME": str(settings.home)}
     if settings.hub_repo:
         named["PIPELINE_HUB_REPO"] = settings.hub_repo
-    kept = {name: value for name, value in os.environ.items() if name != "PIPELINE_OWNER_KEY"}
+    known = full_environment().items()
+    kept = {name: value for name, value in known if name == TOKEN or is_harmless(name) or is_credential(name)}
     return {**kept, **named}
 
 
@@ -111,7 +114,7 @@ class Worker:
         if state.kind == "push":
             return hub_environment(self.settings)
         parts = (state.request.get("workforce") or {}).get("parts") if state.kind == "prepare" else None
-        return {**child_environment(address=parts), "PIPELINE_HOME": str(self.settings.home)}
+        return {**child_environment(full_environment(), address=parts), "PIPELINE_HOME": str(self.settings.home)}
 
     def _start(self, state: JobState) -> None:
         """Start a queued job and write down which process it is."""

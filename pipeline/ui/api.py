@@ -21,6 +21,8 @@ from pipeline.jobs.views import run_view
 from pipeline.ui.engine import Engine
 from pipeline.ui.markup import escape_text
 from pipeline.ui.report_view import ended
+from pipeline.ui.scans import Key
+from pipeline.ui.threads import wait_for
 
 MOST_AT_ONCE = 4
 
@@ -46,13 +48,14 @@ class Api:
         """Scan `limit` rows of a source: how many files are kept, which keyword keeps how many, and some of them; `ended`
         says why it counted fewer, if it came to the end of what one look may take.
         """
-        if not (source == "installed" or source.startswith("hub:")):
-            self.engine.access.require(request)
+        is_owner = self.engine.reading.check(request, source)
         limit = max(1, min(limit, self.engine.settings.limits.preview_rows))
         last = None
         config = DataConfig(source=source, keywords=tuple(keywords), match=match)
-        for state in self.engine.scans.watch(source, config.keywords, limit, match=match):
-            last = state
+        visitor = self.engine.reading.visitor(request)
+        with self.engine.scans.question(request.session_hash or "", visitor) as question:
+            for state in self.engine.scans.watch(Key.of(source, config.keywords, match, limit, is_owner), question):
+                last = state
         assert last is not None  # a scan always has an end
         return {**last.report, "samples": [sample.to_dict() for sample in last.samples], "ended": ended(last) or None}
 
@@ -126,9 +129,9 @@ def _for_people(call: Callable[..., Any]) -> Callable[..., Any]:
     """`call`, whose errors meant for people reach the caller as they are."""
 
     @wraps(call)
-    def told(*args: Any, **kwargs: Any) -> Any:
+    async def told(*args: Any, **kwargs: Any) -> Any:
         try:
-            return call(*args, **kwargs)
+            return await wait_for(call, *args, **kwargs)
         except PipelineError as error:
             raise gr.Error(escape_text(str(error)), print_exception=False) from error
 

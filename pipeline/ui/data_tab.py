@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Generator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +15,14 @@ from pipeline.ui.engine import Engine
 from pipeline.ui.markup import blank, notice, render
 from pipeline.ui.parts import QUIET, ask, card, head, html
 from pipeline.ui.sample_view import Seen, keyword_choices, moved, sample_html
-from pipeline.ui.scans import Question
+from pipeline.ui.scans import Key, Question
 from pipeline.ui.texts import t
+from pipeline.ui.threads import stream
 
 if TYPE_CHECKING:
     from pipeline.data.scan import Scan
 
 SOURCES = ("installed", "files", "hub")
-MOST_LOOKS_AT_ONCE = 16
 
 Updates = dict[Any, Any]
 Asked = tuple[str, int]
@@ -97,8 +97,7 @@ class DataTab:
 
     def build_main(self) -> None:
         """What was found; inside the main column."""
-        self.seen = gr.State(None)
-        self.scan = gr.State(None)
+        self.key = gr.State(None)
         self.asked = gr.State(None)
         self.index = gr.State(0)
         with card("flush"):
@@ -141,23 +140,23 @@ class DataTab:
     def connect(self, page: gr.Blocks) -> None:
         inputs = [self.kind, self.path, self.repo, self.keywords, self.match, self.rows]
         reports = [self.progress, self.figures, self.hits, self.overlap, self.lengths, self.largest, self.bad]
-        shown = [self.asked, self.seen, self.scan, self.index, self.filter, self.sample, *reports]
+        shown = [self.asked, self.key, self.index, self.filter, self.sample, *reports]
         # "multiple": a new look may begin while another one goes on, which then ends.
-        looks: dict[str, Any] = {**QUIET, "concurrency_limit": MOST_LOOKS_AT_ONCE, "trigger_mode": "multiple"}
+        looks: dict[str, Any] = {**QUIET, "concurrency_limit": None, "trigger_mode": "multiple"}
         gr.on([page.load, self.scan_button.click], self.look, inputs, shown, **looks)
         gr.on([self.keywords.change, self.match.change], self.recount, [self.asked, *inputs], shown, **looks)
         self.cancel_button.click(self.cancel, None, None, queue=False, **QUIET)
         self.course.click(lambda: list(COURSE_KEYWORDS), None, self.keywords, queue=False, **QUIET)
         self.match.change(self.show_match, self.match, self.match_info, queue=False, **QUIET)
         self.kind.change(self.show_source, self.kind, [self.path, self.repo], queue=False, **QUIET)
-        place, turned = [self.seen, self.filter, self.index], [self.index, self.sample]
+        place, turned = [self.key, self.filter, self.index], [self.index, self.sample]
         for button, move in ((self.previous, -1), (self.next, 1), (self.random, 0)):
             button.click(partial(self.turn, move=move), place, turned, queue=False, **QUIET)
-        self.filter.input(self.choose, [self.seen, self.filter], turned, queue=False, **QUIET)
+        self.filter.input(self.choose, [self.key, self.filter], turned, queue=False, **QUIET)
 
     # ---- handlers ----
 
-    def look(
+    async def look(
         self,
         kind: str,
         path: str,
@@ -166,12 +165,14 @@ class DataTab:
         match: str,
         rows: float,
         request: gr.Request,
-    ) -> Iterator[Updates]:
+    ) -> AsyncIterator[Updates]:
         """Scan, showing what is found as it goes on."""
         most = self.engine.settings.limits.preview_rows
-        yield from self._answer(kind, path, repo, keywords, match, min(int(rows or most), most), request)
+        limit = max(1, min(int(rows or most), most))
+        async for updates in stream(self._answer(kind, path, repo, keywords, match, limit, request)):
+            yield updates
 
-    def recount(
+    async def recount(
         self,
         asked: Asked | None,
         kind: str,
@@ -181,41 +182,37 @@ class DataTab:
         match: str,
         rows: float,
         request: gr.Request,
-    ) -> Iterator[Updates]:
+    ) -> AsyncIterator[Updates]:
         """Count other keywords, or in another way, in what was read already; nothing when the source is another one."""
         if asked is None or asked[0] != setups.source_spec(kind, path, repo):
             yield {self.progress: gr.skip()}
             return
-        yield from self._answer(kind, path, repo, keywords, match, asked[1], request)
+        async for updates in stream(self._answer(kind, path, repo, keywords, match, asked[1], request)):
+            yield updates
 
     def _answer(
         self, kind: str, path: str, repo: str, keywords: list[str], match: str, limit: int, request: gr.Request
-    ) -> Iterator[Updates]:
-        with self.engine.scans.question(request.session_hash or "") as question:
+    ) -> Generator[Updates, None, None]:
+        visitor = self.engine.reading.visitor(request)
+        with self.engine.scans.question(request.session_hash or "", visitor) as question:
             try:
                 yield {self.progress: render("scan_progress", scan=None)}
                 words = setups.keyword_list(keywords)
                 spec = setups.source_spec(kind, path, repo)
-                if spec.startswith("files:"):
-                    self.engine.access.require(request)
+                is_owner = self.engine.reading.check(request, spec)
                 DataConfig(source=spec, keywords=words, match=match)  # refuses keywords that cannot be
-                yield from self._watch(question, spec, words, match, limit)
+                yield from self._watch(question, Key.of(spec, words, match, limit, is_owner))
             except PipelineError as error:
                 yield {self.progress: notice(str(error))}
             # Gradio sends the last update once more at the end, over what a newer question may show by then.
             yield {self.progress: gr.skip()}
 
-    def _watch(
-        self, question: Question, spec: str, words: tuple[str, ...], match: str, limit: int
-    ) -> Iterator[Updates]:
-        from pipeline.data.sources import open_source
-
-        note = open_source(spec).note
-        yield {self.asked: (spec, limit)}
+    def _watch(self, question: Question, key: Key) -> Generator[Updates, None, None]:
+        yield {self.asked: (key.source, key.limit)}
         scan, has_sample = None, False
-        for scan in self.engine.scans.watch(spec, words, limit, question, match):
-            seen = Seen(scan, match)
-            updates = self.found(seen, limit, note)
+        for scan in self.engine.scans.watch(key, question):
+            seen = Seen(scan)
+            updates = {self.key: key, **self.found(scan, key.limit)}
             if not has_sample:
                 choices = gr.Dropdown(keyword_choices(seen), value="")
                 updates |= {self.filter: choices, self.index: 0, self.sample: sample_html(seen, "", 0)}
@@ -224,19 +221,20 @@ class DataTab:
         num_rows = report_view.num_rows(scan.report) if scan else 0
         # Other keywords are then counted in just these.
         if scan and scan.ended:
-            yield {self.asked: (spec, num_rows or limit)}
+            yield {self.asked: (key.source, num_rows or key.limit)}
         if question.is_stopped:
-            yield {self.asked: (spec, num_rows or limit), self.progress: render("scan_cancelled", rows=num_rows)}
+            yield {
+                self.asked: (key.source, num_rows or key.limit),
+                self.progress: render("scan_cancelled", rows=num_rows),
+            }
 
-    def found(self, seen: Seen, limit: int, note: str) -> Updates:
+    def found(self, scan: Scan, limit: int) -> Updates:
         """Everything but the sample, of one state of a scan."""
-        scan, report = seen.scan, seen.scan.report
+        report = scan.report
         return {
-            self.seen: seen,
-            self.scan: scan,
             self.progress: progress_html(scan, limit),
-            self.figures: figures_html(scan, note),
-            self.hits: render("keyword_hits", report=report, match=seen.match),
+            self.figures: figures_html(scan),
+            self.hits: render("keyword_hits", report=report, match=scan.match),
             self.overlap: render("overlap", report=report),
             self.lengths: render(
                 "lengths", columns=report_view.length_columns(report), words=report_view.length_words(report)
@@ -245,14 +243,19 @@ class DataTab:
             self.bad: render("bad_rows", reasons=report_view.bad_rows(report), skipped=report["skipped"]),
         }
 
-    def turn(self, seen: Seen | None, keyword: str, index: int, move: int) -> Updates:
+    def turn(self, key: Key | None, keyword: str, index: int, move: int) -> Updates:
         """The sample before, after, or at random (`move` 0)."""
+        seen = self._seen(key)
         index = moved(seen.samples(keyword), index, move) if seen else 0
-        return {self.index: index, self.sample: sample_html(seen, keyword, index)}
+        return {self.index: index, self.sample: sample_html(seen, keyword, index, is_gone=key is not None)}
 
-    def choose(self, seen: Seen | None, keyword: str) -> Updates:
+    def choose(self, key: Key | None, keyword: str) -> Updates:
         """The first sample that has `keyword`."""
-        return {self.index: 0, self.sample: sample_html(seen, keyword, 0)}
+        return {self.index: 0, self.sample: sample_html(self._seen(key), keyword, 0, is_gone=key is not None)}
+
+    def _seen(self, key: Key | None) -> Seen | None:
+        scan = self.engine.scans.found(key)
+        return Seen(scan) if scan else None
 
     def cancel(self, request: gr.Request) -> None:
         self.engine.scans.stop(request.session_hash or "")
@@ -277,7 +280,7 @@ def progress_html(scan: Scan, limit: int) -> str:
     )
 
 
-def figures_html(scan: Scan, note: str) -> str:
+def figures_html(scan: Scan) -> str:
     """The four figures, the kept rate beside the course's, and what they hide."""
     report = scan.report
     return render(
@@ -285,6 +288,6 @@ def figures_html(scan: Scan, note: str) -> str:
         report=report,
         course_rate=COURSE_KEPT_RATE,
         axis=report_view.RateAxis.of(report),
-        warnings=report_view.warnings(report, note),
+        warnings=report_view.warnings(report, scan.note),
         is_recount=scan.num_remembered > 0 and scan.num_remembered == report_view.num_rows(report),
     )

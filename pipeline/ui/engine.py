@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pipeline.folders import Home
 from pipeline.settings import Settings
 from pipeline.ui.access import Access
+from pipeline.ui.reading import Reading
 from pipeline.ui.scans import Scans
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ class Engine:
         self.settings = settings
         self.home = Home(settings.home)
         self.access = Access(settings)
-        self.scans = Scans(settings.limits)
+        self.reading = Reading(settings, self.access)
+        self.scans = Scans(settings.limits, self.home.scans)
 
     @cached_property
     def registry(self) -> Registry:

@@ -14,6 +14,7 @@ from pipeline.ui.engine import Engine
 from pipeline.ui.inspection import Inspection
 from pipeline.ui.markup import blank, notice, render
 from pipeline.ui.parts import QUIET, ask, card, html
+from pipeline.ui.scans import Key
 from pipeline.ui.texts import t
 
 
@@ -40,14 +41,14 @@ class InspectCard:
             self.found = html(blank(t("inspect.blank"), t("inspect.blank.more")), elem_id="inspection")
 
     def connect(self, chosen: gr.State, window: gr.Textbox) -> None:
-        inputs = [self.data.scan, chosen, self.own, window]
+        inputs = [self.data.key, chosen, self.own, window]
         gr.on([self.button.click, self.own.submit], self.inspect, inputs, self.found, concurrency_limit=1, **QUIET)
 
-    def inspect(self, scan: Any, chosen: str | None, own: str | None, window: Any, request: gr.Request) -> str:
+    def inspect(self, key: Key | None, chosen: str | None, own: str | None, window: Any, request: gr.Request) -> str:
         """By the samples and the tokenizer of the corpus that is chosen, as far as it has them."""
         try:
             self.engine.access.require(request)
-            found = self._inspection(scan, chosen, own, window)
+            found = self._inspection(self.engine.scans.found(key), chosen, own, window)
         except PipelineError as error:
             return notice(str(error))
         return render("inspection", found=found)

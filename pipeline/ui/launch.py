@@ -9,13 +9,13 @@ from typing import Any
 import gradio as gr
 from starlette.middleware import Middleware
 
-from pipeline.config import COURSE_KEYWORDS
+from pipeline.config import COURSE_KEYWORDS, MATCHES
 from pipeline.errors import InputError
 from pipeline.jobs import worker
 from pipeline.settings import Settings
 from pipeline.ui.engine import Engine
 from pipeline.ui.guards import Guards
-from pipeline.ui.scans import KEPT_SOURCE
+from pipeline.ui.scans import KEPT_SOURCE, Key
 from pipeline.ui.texts import ASSETS, t
 from pipeline.ui.theme import Studio
 
@@ -69,5 +69,6 @@ def serve(page: gr.Blocks, engine: Engine) -> None:
 def _after_launch(engine: Engine) -> None:
     """What would only make the page start later: the worker, and the look at data that every page opens with."""
     worker.wake(engine.settings)
-    for _ in engine.scans.watch(KEPT_SOURCE, COURSE_KEYWORDS, engine.settings.limits.preview_rows):
+    first = Key(KEPT_SOURCE, COURSE_KEYWORDS, MATCHES[0], engine.settings.limits.preview_rows, builders=False)
+    for _ in engine.scans.watch(first):
         pass

@@ -25,6 +25,7 @@ from pipeline.ui.inspect_card import InspectCard
 from pipeline.ui.markup import notice, render
 from pipeline.ui.parts import QUIET, ask, card, head, html, picks
 from pipeline.ui.push_form import PushForm
+from pipeline.ui.scans import Key
 from pipeline.ui.texts import t
 
 TICK_SECONDS = 1.0
@@ -122,7 +123,7 @@ class PrepareCard:
         form = [*source, self.name, self.workers, *self.fields, *self.rules]
         live: dict[str, Any] = {**QUIET, "queue": False, "concurrency_limit": None}
         self.shown = shown
-        seen = [shown, self.chosen, self.doubtful, data.scan, *form]
+        seen = [shown, self.chosen, self.doubtful, data.key, *form]
         after: dict[str, Any] = {
             "fn": self.refresh,
             "inputs": seen,
@@ -197,7 +198,7 @@ class PrepareCard:
         shown: dict[str, int] | None,
         chosen: str | None,
         doubtful: str | None,
-        scan: Any,
+        key: Key | None,
         *values: Any,
     ) -> Updates:
         """What has changed on the disk, or in the form, since this browser was sent something last."""
@@ -215,7 +216,7 @@ class PrepareCard:
                 free=free_bytes(self.engine.home.path),
             ),
             self.report: self._report(view),
-            self.plan: self._plan(values, scan, corpora),
+            self.plan: self._plan(values, self.engine.scans.found(key), corpora),
         }
         keys = {str(part._id): hash(text) for part, text in texts.items()}
         known = shown or {}

@@ -18,10 +18,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Seen:
-    """A state of a scan, with how its keywords were looked for."""
+    """A state of a scan."""
 
     scan: Scan
-    match: str
+
+    @property
+    def match(self) -> str:
+        return self.scan.match
 
     @property
     def keywords(self) -> tuple[str, ...]:
@@ -46,8 +49,12 @@ def moved(samples: Sequence[Sample], index: int, move: int) -> int:
     return (index + move) % max(1, len(samples))
 
 
-def sample_html(seen: Seen | None, keyword: str, index: int) -> str:
-    """One file. Its excerpt reaches the first place of `keyword`, or without one that of any of its keywords."""
+def sample_html(seen: Seen | None, keyword: str, index: int, *, is_gone: bool = False) -> str:
+    """One file. Its excerpt reaches the first place of `keyword`, or without one that of any of its keywords. `is_gone`:
+    what `None` means, a scan that is not kept any more or none yet.
+    """
+    if seen is None and is_gone:
+        return blank(t("data.gone"), t("data.gone.more"))
     samples = seen.samples(keyword) if seen else []
     if seen is None or not samples:
         text = t("data.no_sample.with", keyword=keyword) if keyword else t("data.no_sample.more")

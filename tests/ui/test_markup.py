@@ -79,7 +79,7 @@ def sample() -> Sample:
 
 
 def seen() -> Seen:
-    return Seen(Scan(report(), [sample()], False), "substring")
+    return Seen(Scan(report(), [sample()], False))
 
 
 def corpus() -> CorpusView:
@@ -229,7 +229,7 @@ def test_hostile_values_stay_text(template: str, values: dict[str, Any]) -> None
 def test_a_scan_of_hostile_names_stays_text(done: bool, num_remembered: int) -> None:
     scan = Scan({**report(), "seconds": 3.0}, [sample()], done, 0.5, num_remembered)
     assert_harmless(progress_html(scan, 12))
-    figures = figures_html(scan, EVIL)
+    figures = figures_html(dataclasses.replace(scan, note=EVIL))
     assert "script" in figures
     assert_harmless(figures)
 
@@ -259,10 +259,10 @@ def test_a_hostile_file_stays_text(keyword: str) -> None:
 def test_nothing_found_is_shown_with_nothing_known() -> None:
     empty = Report(["pandas"]).to_dict()
     scan = Scan(empty, [], True)
-    assert "0.00 %" in figures_html(scan, "")
+    assert "0.00 %" in figures_html(scan)
     assert "No files yet" in render("lengths", columns=length_columns(empty), words=length_words(empty))
     assert "No kept files" in render("largest", report=empty)
-    assert "No kept files" in sample_html(Seen(scan, "substring"), "", 0)
+    assert "No kept files" in sample_html(Seen(scan), "", 0)
     assert "No kept files" in sample_html(None, "", 0)
     assert "Nothing was read" in render("scan_cancelled", rows=0)
 

@@ -16,7 +16,7 @@ def sample(draw: str, content: str, *keywords: str) -> Sample:
 
 def seen(match: str = "substring") -> Seen:
     samples = [sample("a", "import pandas\n", "pandas"), sample("b", FAR, "pandas", "seaborn")]
-    return Seen(Scan(Report(["pandas", "seaborn"]).to_dict(), samples, True), match)
+    return Seen(Scan(Report(["pandas", "seaborn"]).to_dict(), samples, True, match=match))
 
 
 def test_samples_are_those_that_have_the_keyword() -> None:

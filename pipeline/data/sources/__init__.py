@@ -9,7 +9,7 @@ from pipeline.errors import InputError
 __all__ = ["COLUMNS", "BadRow", "Batch", "Piece", "Shard", "Source", "open_source"]
 
 
-def open_source(spec: str) -> Source:
+def open_source(spec: str, *, builders: bool = True) -> Source:
     """The source that `spec` names. Reads nothing yet; raises InputError when it names none or its path is missing."""
     kind, _, rest = spec.partition(":")
     if spec == "installed":

@@ -1,0 +1,94 @@
+"""What the page and a scan process say to each other: one JSON object a line, of bounded size.
+
+    {"source": "hub:owner/name", "builders": false, "folder": "...", "memory_bytes": 10}          first, once
+    {"id": 1, "keywords": ["pandas"], "match": "substring", "limit": 9, "seconds": 1, "bytes": 9}  ->  {"id": 1, "scan": {...}}
+    {"stop": 1}                                                                                    or  {"id": 1, "error": "..."}
+                                                                                                   or  {"id": 1, "done": true}
+
+What the process says is a stranger's data too: `scan_of` trusts nothing but its shape.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from pipeline.data.samples import Sample
+from pipeline.data.scan import Ended, Scan
+from pipeline.data.sources.shard import Extent
+
+LONGEST_MESSAGE = 16 * 2**20
+"""Bytes of one line; a longer one is no answer of ours."""
+SAMPLE_CHARACTERS = 40_000
+"""Of one sample: nobody is shown more."""
+ALL_SAMPLES_CHARACTERS = 1_000_000
+NAME_CHARACTERS = 300
+"""Of a repository, a path, a licence."""
+
+
+def scan_message(scan: Scan, *, with_samples: bool) -> dict[str, Any]:
+    """`scan` as JSON holds it, with its samples cut to what is shown, or without them."""
+    extent, ended = scan.extent, scan.ended
+    return {
+        "report": _short(scan.report),
+        "samples": list(_cut(scan.samples)) if with_samples else None,
+        "done": scan.done,
+        "progress": scan.progress,
+        "extent": [extent.num_files, extent.num_bytes] if extent else None,
+        "num_remembered": scan.num_remembered,
+        "source": scan.source,
+        "note": scan.note,
+        "match": scan.match,
+        "ended": [ended.by, ended.most] if ended else None,
+    }
+
+
+def scan_of(message: dict[str, Any], samples: list[Sample]) -> Scan:
+    """The scan that `message` tells of; `samples` are those of the message before. Raises ValueError when it is none."""
+    try:
+        own = message["samples"]
+        return Scan(
+            report=dict(message["report"]),
+            samples=samples if own is None else [_sample(*row) for row in own],
+            done=bool(message["done"]),
+            progress=None if message["progress"] is None else float(message["progress"]),
+            extent=Extent(*message["extent"]) if message["extent"] else None,
+            num_remembered=int(message["num_remembered"]),
+            source=str(message["source"]),
+            note=str(message["note"]),
+            match=str(message["match"]),
+            ended=Ended(*message["ended"]) if message["ended"] else None,
+        )
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
+        raise ValueError(f"no scan: {error}") from error
+
+
+def _sample(draw: str, repo_name: str, path: str, *others: Any) -> Sample:
+    *named, keywords = others
+    return Sample(*map(str, (draw, repo_name, path, *named)), tuple(map(str, keywords)))  # type: ignore[call-arg]
+
+
+def line_of(message: dict[str, Any]) -> bytes:
+    return json.dumps(message, allow_nan=False).encode() + b"\n"
+
+
+def _short(report: dict[str, Any]) -> dict[str, Any]:
+    """`report` with a stranger's names cut."""
+    named = {
+        key: [{**row, "name": row["name"][:NAME_CHARACTERS]} for row in report[key]]
+        for key in ("repositories", "licenses")
+    }
+    examples = [{**row, "where": row["where"][:NAME_CHARACTERS]} for row in report["bad_examples"]]
+    return {**report, **named, "bad_examples": examples}
+
+
+def _cut(samples: Iterable[Sample]) -> Iterable[list[Any]]:
+    left = ALL_SAMPLES_CHARACTERS
+    for sample in samples:
+        content = sample.content[:SAMPLE_CHARACTERS]
+        left -= len(content)
+        if left < 0:
+            return
+        names = (sample.repo_name, sample.path, sample.license, sample.copies, sample.size)
+        yield [sample.draw, *(name[:NAME_CHARACTERS] for name in names), content, list(sample.keywords)]
