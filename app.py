@@ -10,6 +10,7 @@ from pipeline.credentials import hold
 from pipeline.errors import PipelineError
 from pipeline.settings import Settings
 from pipeline.ui.api import Api
+from pipeline.ui.blocks import StudioBlocks
 from pipeline.ui.data_tab import DataTab
 from pipeline.ui.engine import Engine
 from pipeline.ui.gallery_tab import GalleryTab
@@ -25,7 +26,7 @@ def build(engine: Engine) -> gr.Blocks:
     """The whole page over one engine."""
     bar, data, train, generate = TopBar(engine), DataTab(engine), TrainTab(engine), GenerateTab(engine)
     prepare, gallery = PrepareCard(engine, data), GalleryTab(engine, generate)
-    with gr.Blocks(title=t("brand"), fill_width=True, analytics_enabled=False) as page:
+    with StudioBlocks(title=t("brand"), fill_width=True, analytics_enabled=False) as page:
         bar.build()
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab(t("tab.data"), id="data"), gr.Row(elem_classes=["split", "data-split"]):

@@ -27,6 +27,14 @@ class Engine:
         self.reading = Reading(settings, self.access)
         self.scans = Scans(settings.limits, self.home.scans)
 
+    def abandon(self, session_hash: str) -> None:
+        """End what the page with this session waits for: nobody listens any more."""
+        self.scans.stop(session_hash)
+
+    def close(self) -> None:
+        """End what the page has started for itself."""
+        self.scans.close()
+
     @cached_property
     def registry(self) -> Registry:
         from pipeline.hub.registry import Registry

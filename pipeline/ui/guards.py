@@ -1,39 +1,65 @@
-"""What every HTTP request must pass before Gradio sees it: a known host, its own origin, a small body, an open path.
+"""What every HTTP request must pass before Gradio sees it: a known host, its own origin, an open path, a fair share of requests,
+and a small body that arrives soon.
 
 Gradio itself checks none of these. A host name check stops DNS rebinding, an origin check stops other sites from
-pressing buttons with a visitor's cookies, and the closed paths take files or fetch addresses for strangers.
+pressing buttons with a visitor's cookies, and paths that the page does not use take files or fetch addresses for strangers.
 """
 
 from __future__ import annotations
 
+import asyncio
+import re
 import socket
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
-from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.settings import Settings
 from pipeline.ui.access import as_address, host_name, is_loopback
+from pipeline.ui.rates import Rates
 from pipeline.ui.texts import t
+from pipeline.ui.visitors import visitor_of
 
-MOST_BODY_BYTES = 1_000_000
+MOST_BODY_BYTES = 512 * 1024
+"""The longest prompt is 8,000 characters, of which JSON may make 12 bytes each; who pastes a file is to read a sentence."""
+BODY_SECONDS = 10.0
+"""How long a body may take to arrive."""
+MOST_BODIES = 16
+"""Bodies of one address that may be on their way at once."""
 READING = ("GET", "HEAD", "OPTIONS")
-CLOSED_PATHS = tuple(
-    f"/gradio_api/{name}"
-    for name in ("upload", "proxy=", "process_recording", "deep_link", "file=http:", "file=https:", "file/http")
+OPEN_PATHS = re.compile(
+    r"/|/(config|info|theme\.css|favicon\.ico|robots\.txt|manifest\.json)/?"
+    r"|/(assets|static)/[\w./@-]+"
+    r"|/studio/(unlock|lock|who)"
+    r"|/gradio_api/(info|app_id|startup-events|queue/join|queue/data|reset|cancel|heartbeat/[\w-]+)/?"
+    r"|/gradio_api/(run|api)/\w+/?|/gradio_api/call/(v2/)?\w+(/\w+)?/?"
 )
-"""Uploads, proxies and writers that no part of this page uses."""
+"""What the page and programs use. Any other path of Gradio's is closed."""
+HEAVY = re.compile(r"/|/(config|info)/?|/gradio_api/info/?")
+"""Answers that cost ten times what others do."""
+HEAVY_COST = 10
 
 
 class Guards:
     """ASGI middleware."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, most_body_bytes: int = MOST_BODY_BYTES) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: Settings,
+        most_body_bytes: int = MOST_BODY_BYTES,
+        body_seconds: float = BODY_SECONDS,
+    ) -> None:
         self._app = app
         self._settings = settings
         self._most_body_bytes = most_body_bytes
+        self._body_seconds = body_seconds
+        self._rates = Rates()
+        self._bodies: dict[str, int] = {}
+        """Of each address, how many bodies are on their way."""
         self._is_local = is_loopback(settings.server_name)
         self._names = {
             name.lower() for name in (socket.gethostname(), settings.server_name, settings.space_host) if name
@@ -43,27 +69,35 @@ class Guards:
         if scope["type"] != "http":  # the server's start and stop
             await self._app(scope, receive, send)
             return
-        refusal = self._refusal(scope["method"], scope["path"], Headers(scope=scope))
-        if refusal:
+        asked = HTTPConnection(scope)
+        refusal = self._refusal(asked)
+        if refusal is None and scope["method"] not in READING:
+            receive, refusal = await self._read(asked, receive)
+        if refusal is not None:
             status, text = refusal
-            await PlainTextResponse(text, status)(scope, receive, send)
+            # Closed, as what is left of a body would be read as the next request.
+            await PlainTextResponse(text, status, headers={"connection": "close"})(scope, receive, send)
             return
-        await self._app(scope, self._counted(receive), send)
+        await self._app(scope, receive, send)
 
-    def _refusal(self, method: str, path: str, headers: Headers) -> tuple[int, str] | None:
+    def _refusal(self, asked: HTTPConnection) -> tuple[int, str] | None:
+        method, path, headers = asked.scope["method"], asked.scope["path"], asked.headers
         host = headers.get("host", "")
         if not self._is_known(host_name(host)):
-            return 421, t("guards.host", host=host)
+            return 421, t("guards.host", host=host[:100])
         if method not in READING and not self._is_own_origin(headers, host):
             return 403, t("guards.origin")
-        if path.lower().startswith(CLOSED_PATHS):
+        if not OPEN_PATHS.fullmatch(path):
             return 403, t("guards.path")
-        if int(headers.get("content-length") or 0) > self._most_body_bytes:
+        length = headers.get("content-length") or "0"
+        if not (length.isascii() and length.isdecimal() and int(length) <= self._most_body_bytes):
             return 413, t("guards.body", most=self._most_body_bytes)
+        if not self._rates.take(visitor_of(asked, self._settings), HEAVY_COST if HEAVY.fullmatch(path) else 1):
+            return 429, t("guards.rate")
         return None
 
     def _is_known(self, name: str) -> bool:
-        """Loopback always: Gradio asks itself at start. An address cannot be rebound, so off loopback it is as good."""
+        """Loopback always. An address cannot be rebound, so off loopback it is as good as the page's own name."""
         if is_loopback(name) or name in self._names:
             return True
         return not self._is_local and as_address(name) is not None
@@ -75,16 +109,44 @@ class Guards:
         origin = headers.get("origin")
         return origin is None or urlsplit(origin).netloc.lower() in (host.lower(), self._settings.space_host)
 
-    def _counted(self, receive: Receive) -> Receive:
-        """`receive` that ends a body which is longer than it said, or never said how long it is."""
-        num_bytes = 0
+    async def _read(self, asked: HTTPConnection, receive: Receive) -> tuple[Receive, tuple[int, str] | None]:
+        """The whole body, to be received again in one part; or why it is refused."""
+        address = visitor_of(asked, self._settings).address
+        if self._bodies.get(address, 0) >= MOST_BODIES:
+            return receive, (429, t("guards.rate"))
+        self._bodies[address] = self._bodies.get(address, 0) + 1
+        try:
+            async with asyncio.timeout(self._body_seconds):
+                body = await self._whole(receive)
+        except TimeoutError:
+            return receive, (408, t("guards.slow", most=self._body_seconds))
+        finally:
+            self._bodies[address] -= 1
+            if not self._bodies[address]:
+                del self._bodies[address]
+        if body is None:
+            return receive, (413, t("guards.body", most=self._most_body_bytes))
+        return _again(body, receive), None
 
-        async def counted() -> Message:
-            nonlocal num_bytes
+    async def _whole(self, receive: Receive) -> bytes | None:
+        """None when it is longer than it may be, whatever length it gave."""
+        parts: list[bytes] = []
+        while True:
             message = await receive()
-            num_bytes += len(message.get("body", b""))
-            if num_bytes > self._most_body_bytes:
-                raise HTTPException(413, t("guards.body", most=self._most_body_bytes))
-            return message
+            parts.append(message.get("body", b""))
+            if sum(map(len, parts)) > self._most_body_bytes:
+                return None
+            if message["type"] == "http.disconnect" or not message.get("more_body"):
+                return b"".join(parts)
 
-        return counted
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives `body` first, then whatever comes, which is the end of the connection."""
+    parts = [body]
+
+    async def received() -> Message:
+        if parts:
+            return {"type": "http.request", "body": parts.pop(), "more_body": False}
+        return await receive()
+
+    return received

@@ -1,54 +1,85 @@
-"""How the page is served, and what starts once it answers."""
+"""How the page is served, and what starts once it answers.
+
+The page is mounted into a server of our own, not launched: only so our checks come before all of Gradio's, and none of its
+headers after ours.
+"""
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from starlette.middleware import Middleware
+import uvicorn
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
 
 from pipeline.config import COURSE_KEYWORDS, MATCHES
 from pipeline.errors import InputError
 from pipeline.jobs import worker
 from pipeline.settings import Settings
 from pipeline.ui.engine import Engine
+from pipeline.ui.events import Events
 from pipeline.ui.guards import Guards
+from pipeline.ui.headers import Headers
 from pipeline.ui.scans import KEPT_SOURCE, Key
+from pipeline.ui.sessions import MOST_SESSIONS, Sessions
 from pipeline.ui.texts import ASSETS, t
 from pipeline.ui.theme import Studio
 
-MOST_WAITING = 64
-"""Events that may wait in the queue, over all visitors."""
-MOST_SESSIONS = 256
-"""Visitors whose state is kept."""
+PORTS = range(7_860, 7_960)
+MOST_EVENTS = 256
+"""Events that are answered at once. How many of them may work is counted by visitor, where the work is."""
+MOST_THREADS = 64
+"""For short answers; long ones have threads of their own."""
+FAREWELL_SECONDS = 3
+"""How long open answers may take to end when the page is ended."""
+LONGEST_HEADERS = 32 * 1024
 
 
-def launch_arguments(settings: Settings) -> dict[str, Any]:
-    """Arguments of `Blocks.launch`. No uploads, no proxies, no telemetry, no stack traces to strangers."""
+def mount_arguments(settings: Settings) -> dict[str, Any]:
+    """Arguments of `gr.mount_gradio_app`. No uploads, no proxies, no telemetry, no stack traces to strangers."""
     return {
-        "server_name": settings.server_name,
-        "server_port": settings.server_port,
+        "path": "/",
         "theme": Studio(),
         "css_paths": ASSETS / "studio.css",
-        "favicon_path": ASSETS / "parrot.svg",
-        "app_kwargs": {"middleware": [Middleware(Guards, settings=settings)], "docs_url": None, "redoc_url": None},
+        "favicon_path": str(ASSETS / "parrot.svg"),
+        "app_kwargs": {"docs_url": None, "redoc_url": None, "openapi_url": None},
         "footer_links": [],
-        "share": False,
         "show_error": False,
-        "strict_cors": True,
         "ssr_mode": False,
         "enable_monitoring": False,
         "run_history": False,
         "max_file_size": 0,
         "allowed_paths": [],
         "blocked_paths": [str(Path(settings.home))],
-        "state_session_capacity": MOST_SESSIONS,
         "pwa": False,
         "mcp_server": False,
-        "quiet": True,
     }
+
+
+def application(page: gr.Blocks, engine: Engine) -> ASGIApp:
+    """The page behind everything that a request must pass."""
+    settings = engine.settings
+    # Gradio sums up every event with pandas otherwise, which costs more than the event.
+    os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
+    os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
+    page.queue(api_open=False, max_size=None, default_concurrency_limit=None)
+    page.state_session_capacity = MOST_SESSIONS
+    page.max_threads = MOST_THREADS
+    page._queue.max_thread_count = MOST_EVENTS
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(
+        CORSMiddleware, allow_origins=[]
+    )  # its presence keeps Gradio's own away, which reflects any origin
+    gr.mount_gradio_app(app, page, **mount_arguments(settings))
+    page.is_running = True
+    return Headers(Guards(Events(app, page, settings, Sessions(page, engine.abandon)), settings), settings)
 
 
 def serve(page: gr.Blocks, engine: Engine) -> None:
@@ -56,14 +87,57 @@ def serve(page: gr.Blocks, engine: Engine) -> None:
 
     Raises InputError when the port is taken.
     """
-    page.queue(api_open=False, max_size=MOST_WAITING)
-    try:
-        _, url, _ = page.launch(**launch_arguments(engine.settings), prevent_thread_lock=True)
-    except OSError as error:
-        raise InputError(t("no_port", port=engine.settings.server_port)) from error
-    print(t("serving", url=url), flush=True)
-    threading.Thread(target=_after_launch, args=(engine,), name="after-launch", daemon=True).start()
-    page.block_thread()
+    settings = engine.settings
+    listener = listen(settings.server_name, [settings.server_port] if settings.server_port else PORTS)
+    name = "localhost" if settings.server_name == "0.0.0.0" else settings.server_name
+    url = f"http://{f'[{name}]' if ':' in name else name}:{listener.getsockname()[1]}/"
+
+    def started() -> None:
+        print(t("serving", url=url), flush=True)
+        threading.Thread(target=_after_launch, args=(engine,), name="after-launch", daemon=True).start()
+
+    config = uvicorn.Config(
+        application(page, engine),
+        log_level="warning",
+        proxy_headers=False,  # visitors.py knows which proxy to believe
+        server_header=False,
+        timeout_graceful_shutdown=FAREWELL_SECONDS,
+        h11_max_incomplete_event_size=LONGEST_HEADERS,
+        http="h11",
+        ws="none",
+    )
+    _Server(config, started).run(sockets=[listener])
+    engine.close()
+
+
+def listen(host: str, ports: Iterable[int]) -> socket.socket:
+    """A socket on the first port that is free. Raises InputError when none is, or the address is not this machine's."""
+    ports = list(ports)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for port in ports:
+        listener = socket.socket(family)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+            listener.listen(1_024)
+        except OSError:
+            listener.close()
+        else:
+            return listener
+    raise InputError(t("no_port", port=ports[0] if len(ports) == 1 else f"{ports[0]} to {ports[-1]}"))
+
+
+class _Server(uvicorn.Server):
+    """Says when it answers."""
+
+    def __init__(self, config: uvicorn.Config, on_start: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_start = on_start
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._on_start()
 
 
 def _after_launch(engine: Engine) -> None:

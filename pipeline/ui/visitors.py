@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from starlette.requests import HTTPConnection
 
 from pipeline.settings import Settings
+from pipeline.ui.access import is_loopback
 
 COOKIE = "studio_visitor"
 COOKIE_VALUE = re.compile(r"[0-9a-f]{32}")
@@ -33,8 +34,17 @@ class Visitor:
 def visitor_of(connection: HTTPConnection, settings: Settings) -> Visitor:
     """Who sent this request."""
     peer = connection.client.host if connection.client else ""
-    forwarded = connection.headers.get("x-forwarded-for", "") if settings.space_id else ""
+    # A Space is reached through the Hub's proxy alone; elsewhere a proxy is known when it runs on this machine.
+    is_proxy = settings.space_id is not None or is_loopback(peer)
+    forwarded = connection.headers.get("x-forwarded-for", "") if is_proxy else ""
     return Visitor(address_of(peer, forwarded), cookie_of(connection.cookies))
+
+
+def is_https(connection: HTTPConnection, settings: Settings) -> bool:
+    """Whether the visitor's browser speaks HTTPS, if only with the proxy."""
+    peer = connection.client.host if connection.client else ""
+    told = connection.headers.get("x-forwarded-proto", "") if is_loopback(peer) else ""
+    return settings.space_id is not None or "https" in (connection.scope.get("scheme"), told.partition(",")[0].strip())
 
 
 def address_of(peer: str, forwarded: str = "") -> str:

@@ -197,9 +197,7 @@ def test_a_scan_ends_with_its_bytes_and_keeps_what_it_counted(open_scans: Callab
     assert (whole.ended, whole.done) == (None, True), "control"
 
 
-def test_a_scan_ends_with_its_seconds_and_keeps_what_it_counted(
-    open_scans: Callable[..., Scans], source: str
-) -> None:
+def test_a_scan_ends_with_its_seconds_and_keeps_what_it_counted(open_scans: Callable[..., Scans], source: str) -> None:
     last = last_of(open_scans(preview_seconds=0), key(source, limit=10**9))
     assert last.ended == Ended("seconds", 0)
     assert last.report["scanned"] > 0

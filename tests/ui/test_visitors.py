@@ -36,6 +36,7 @@ def test_only_a_known_proxy_is_believed() -> None:
     asked = connection("10.0.0.7", x_forwarded_for="8.8.8.8")
     assert visitor_of(asked, Settings()).address == "10.0.0.7"
     assert visitor_of(asked, Settings(space_id="me/studio")).address == "8.8.8.8"
+    assert visitor_of(connection("127.0.0.1", x_forwarded_for="8.8.8.8"), Settings()).address == "8.8.8.8"
 
 
 def test_a_cookie_that_is_not_ours_is_none() -> None:

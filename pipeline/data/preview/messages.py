@@ -64,9 +64,9 @@ def scan_of(message: dict[str, Any], samples: list[Sample]) -> Scan:
         raise ValueError(f"no scan: {error}") from error
 
 
-def _sample(draw: str, repo_name: str, path: str, *others: Any) -> Sample:
-    *named, keywords = others
-    return Sample(*map(str, (draw, repo_name, path, *named)), tuple(map(str, keywords)))  # type: ignore[call-arg]
+def _sample(*row: Any) -> Sample:
+    draw, repo_name, path, licence, copies, size, content = map(str, row[:-1])
+    return Sample(draw, repo_name, path, licence, copies, size, content, tuple(map(str, row[-1])))
 
 
 def line_of(message: dict[str, Any]) -> bytes:

@@ -1,0 +1,226 @@
+"""What a post to one of Gradio's events must be before Gradio runs it: of an event that there is, with values of the kinds that its
+inputs send, in a session of the visitor's own; and what becomes of sessions whose visitor is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+from gradio.block_function import BlockFunction
+from starlette.requests import HTTPConnection
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pipeline.settings import Settings
+from pipeline.ui.sessions import Sessions
+from pipeline.ui.texts import t
+from pipeline.ui.visitors import visitor_of
+
+POSTS = re.compile(r"/gradio_api/(?P<way>queue/join|run|api|call|call/v2)(?:/(?P<name>\w+))?/?")
+STREAMS = re.compile(r"/gradio_api/(?:queue/data|call/(?:v2/)?\w+/(?P<event>\w+)|heartbeat/(?P<session>[\w-]+))/?")
+SESSION = re.compile(r"[\w-]{1,64}", re.ASCII)
+NUMBERS = (int, float)
+
+
+class Refused(Exception):
+    """The post is none that the page makes."""
+
+
+class Events:
+    """ASGI middleware, before Gradio itself."""
+
+    def __init__(self, app: ASGIApp, page: gr.Blocks, settings: Settings, sessions: Sessions) -> None:
+        self._app = app
+        self._page = page
+        self._settings = settings
+        self._sessions = sessions
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._with_sweeper(scope, receive, send)
+            return
+        path = scope["path"]
+        if scope["method"] == "POST" and path.startswith("/gradio_api/"):
+            await self._post(scope, receive, send)
+        elif scope["method"] == "GET" and (stream := STREAMS.fullmatch(path)):
+            await self._stream(stream, scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _with_sweeper(self, scope: Scope, receive: Receive, send: Send) -> None:
+        sweeper = asyncio.create_task(self._sessions.sweep_for_ever())
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            sweeper.cancel()
+
+    # ---- posts ----
+
+    async def _post(self, scope: Scope, receive: Receive, send: Send) -> None:
+        message = await receive()
+        visitor = visitor_of(HTTPConnection(scope), self._settings)
+        try:
+            body = _json(message.get("body", b""))
+            if post := POSTS.fullmatch(scope["path"]):
+                self._check(post["way"], post["name"], body)
+            session = body.get("session_hash")
+            if session is not None and not (isinstance(session, str) and SESSION.fullmatch(session)):
+                raise Refused("session_hash")
+        except Refused as error:
+            await _refuse(422, t("events.refused", what=str(error)))(scope, receive, send)
+            return
+        if session is not None and not self._sessions.enter(session, visitor):
+            await _refuse(403, t("events.session"))(scope, receive, send)
+            return
+        if not self._sessions.has_room(visitor):
+            await _refuse(429, t("events.unread"))(scope, receive, send)
+            return
+        await self._app(scope, _again(message, receive), send)
+
+    def _check(self, way: str, name: str | None, body: dict[str, Any]) -> None:
+        """Raises Refused for what Gradio would stumble over."""
+        if way == "call/v2":
+            if not any(fn.api_name == name for fn in self._page.fns.values()):
+                raise Refused("api_name")
+            return  # its values have names; Gradio and the endpoint check them
+        fn = self._function(name, body.get("fn_index"))
+        data = body.get("data")
+        if not isinstance(data, list):
+            raise Refused("data")
+        if way == "queue/join" and not isinstance(body.get("session_hash"), str):
+            raise Refused("session_hash")
+        self._check_trigger(fn, body)
+        for name in ("event_id", "batched", "batch_trigger_ids", "request", "oauth_token"):
+            if body.get(name):
+                raise Refused(name)
+        inputs = [block for block in fn.inputs if not block.skip_api] if len(data) != len(fn.inputs) else fn.inputs
+        if len(data) > len(fn.inputs) or (len(data) < len(inputs) and way != "call"):
+            raise Refused("data")
+        for block, value in zip(inputs, data, strict=False):
+            if not is_of(block, value):
+                raise Refused(getattr(block, "label", None) or block.get_block_name())
+
+    def _function(self, name: str | None, number: object) -> BlockFunction:
+        if number is None:
+            found = next((fn for fn in self._page.fns.values() if fn.api_name == name and name), None)
+        else:
+            found = self._page.fns.get(number) if type(number) is int else None
+        if found is None:
+            raise Refused("fn_index")
+        return found
+
+    def _check_trigger(self, fn: BlockFunction, body: dict[str, Any]) -> None:
+        trigger, told = body.get("trigger_id"), body.get("event_data")
+        if trigger is not None and not (
+            type(trigger) is int and (trigger in self._page.blocks or trigger == self._page._id)
+        ):
+            raise Refused("trigger_id")
+        if told is not None and not isinstance(told, dict):
+            raise Refused("event_data")
+        if fn.collects_event_data and not (
+            trigger is not None and told is not None and isinstance(told.get("value"), str)
+        ):
+            raise Refused("event_data")
+
+    # ---- streams ----
+
+    async def _stream(self, stream: re.Match[str], scope: Scope, receive: Receive, send: Send) -> None:
+        asked = HTTPConnection(scope)
+        session = (
+            stream["session"] or asked.query_params.get("session_hash") or self._sessions.of_event(stream["event"])
+        )
+        visitor = visitor_of(asked, self._settings)
+        is_data = stream["session"] is None
+        if not session or not SESSION.fullmatch(session) or (is_data and not self._sessions.has_answers(session)):
+            await _refuse(404, t("events.no_session"))(scope, receive, send)
+            return
+        if not self._sessions.enter(session, visitor):
+            await _refuse(403, t("events.session"))(scope, receive, send)
+            return
+        if not self._sessions.open_stream(session, visitor, is_data=is_data):
+            await _refuse(429, t("events.streams"))(scope, receive, send)
+            return
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._sessions.close_stream(session, visitor, is_data=is_data)
+
+
+def is_of(block: Any, value: Any) -> bool:
+    """Whether `value` is of a kind that the component `block` sends."""
+    if getattr(block, "stateful", False):
+        return True  # the server has its own
+    if value is None:
+        return True
+    for kind, check in KINDS:
+        if isinstance(block, kind):
+            return check(block, value)
+    return _is_plain(value)
+
+
+def _is_number(block: Any, value: Any) -> bool:
+    return type(value) in NUMBERS and math.isfinite(value)
+
+
+def _is_choice(block: Any, value: Any) -> bool:
+    """One, or a list of them where several can be chosen; one of its own where those may be typed in."""
+    several = isinstance(value, list)
+    if several != bool(getattr(block, "multiselect", False)):
+        return False
+    return all(type(item) in (str, *NUMBERS) for item in (value if several else [value]))
+
+
+KINDS: tuple[tuple[Any, Callable[[Any, Any], bool]], ...] = (
+    ((gr.Number, gr.Slider), _is_number),
+    ((gr.Dropdown, gr.Radio), _is_choice),
+    (gr.Checkbox, lambda block, value: type(value) is bool),
+    ((gr.Textbox, gr.HTML), lambda block, value: type(value) is str),
+)
+"""Gradio's own checks come later, and some of them are tracebacks."""
+
+
+def _is_plain(value: Any, depth: int = 2) -> bool:
+    """Of an endpoint for programs: text, numbers, and lists and objects of them. No file, which Gradio would fetch."""
+    if isinstance(value, dict):
+        is_file = value.keys() & {"path", "url", "meta"}
+        return depth > 0 and not is_file and all(_is_plain(item, depth - 1) for item in value.values())
+    if isinstance(value, list):
+        return depth > 0 and all(_is_plain(item, depth - 1) for item in value)
+    return value is None or type(value) in (str, bool, *NUMBERS)
+
+
+def _json(data: bytes) -> dict[str, Any]:
+    """Raises Refused unless it is an object."""
+    if data.count(b"[") + data.count(b"{") > 10_000:
+        raise Refused("body")
+    try:
+        body = json.loads(data or b"{}", parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise Refused("body") from error
+    if not isinstance(body, dict):
+        raise Refused("body")
+    return body
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _refuse(status: int, text: str) -> ASGIApp:
+    # `detail` is what Gradio's clients show.
+    return JSONResponse({"detail": text}, status, headers={"connection": "close"})
+
+
+def _again(message: Message, receive: Receive) -> Receive:
+    messages = [message]
+
+    async def received() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return received

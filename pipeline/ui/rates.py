@@ -1,0 +1,55 @@
+"""How many requests a visitor may make: as many at once as a page that opens, and then so many a second."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from pipeline.ui.visitors import Visitor
+
+MOST_KNOWN = 4_096
+"""Visitors that are counted; whoever asked longest ago is forgotten."""
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A bucket that holds `most` requests and is filled with `per_second`."""
+
+    most: float
+    per_second: float
+
+
+OF_ADDRESS = Rate(2_000, 400)
+"""A class behind one address: thirty pages that open at once, a hundred that are watched."""
+OF_COOKIE = Rate(400, 40)
+
+
+class Rates:
+    """Counts requests of visitors, by address and, narrower, by cookie."""
+
+    def __init__(self, of_address: Rate = OF_ADDRESS, of_cookie: Rate = OF_COOKIE) -> None:
+        self._of_address = of_address
+        self._of_cookie = of_cookie
+        self._left: OrderedDict[tuple[str, str], tuple[float, float]] = OrderedDict()
+        """What is left in a bucket, and when that was."""
+
+    def take(self, visitor: Visitor, cost: float = 1) -> bool:
+        """Count a request. False when the visitor has used up what there is; it costs nothing then."""
+        now = time.monotonic()
+        buckets = [((visitor.address, ""), self._of_address)]
+        if visitor.cookie:
+            buckets.append(((visitor.address, visitor.cookie), self._of_cookie))
+        left = [(key, self._filled(key, rate, now)) for key, rate in buckets]
+        if any(found < cost for _, found in left):
+            return False
+        for key, found in left:
+            self._left[key] = found - cost, now
+            self._left.move_to_end(key)
+        while len(self._left) > MOST_KNOWN:
+            self._left.popitem(last=False)
+        return True
+
+    def _filled(self, key: tuple[str, str], rate: Rate, now: float) -> float:
+        left, since = self._left.get(key, (rate.most, now))
+        return min(rate.most, left + (now - since) * rate.per_second)

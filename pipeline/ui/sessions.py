@@ -1,0 +1,147 @@
+"""Gradio's sessions, one for each open page or program: whose they are, who still listens, and what is dropped when nobody does.
+
+Gradio keeps what a session was answered until somebody reads it, and a session's state for an hour after its page was closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import gradio as gr
+
+from pipeline.ui.visitors import Visitor
+
+MOST_OF_EACH = 256
+"""Sessions of one address: the tabs of a class. The one that was used longest ago goes first."""
+MOST_SESSIONS = 2_048
+MOST_STREAMS_OF_EACH = 600
+MOST_STREAMS = 4_000
+MOST_UNREAD_OF_EACH = 64
+"""Events of one address that are not answered, or whose answer was not read."""
+UNREAD_SECONDS = 30.0
+"""How long answers wait for a reader."""
+GONE_SECONDS = 5.0
+"""How long work goes on whose visitor listens no more: a reload takes a moment."""
+SWEEP_SECONDS = 1.0
+
+
+@dataclass
+class _Session:
+    visitor: Visitor
+    listeners: int = 0
+    """Open streams of answers."""
+    heard_at: float = field(default_factory=time.monotonic)
+    """When it last asked or stopped listening."""
+
+
+class Sessions:
+    """Of one page. Used from its event loop alone."""
+
+    def __init__(self, page: gr.Blocks, abandon: Callable[[str], None]) -> None:
+        """`abandon`: ends what a session, by its hash, waits for."""
+        self._page = page
+        self._abandon = abandon
+        self._sessions: OrderedDict[str, _Session] = OrderedDict()
+        self._streams: Counter[str] = Counter()
+        """Open streams of each address, heartbeats among them."""
+
+    # ---- requests ----
+
+    def enter(self, session_hash: str, visitor: Visitor) -> bool:
+        """Note that `visitor` asks in this session. False when it is another browser's: its cookie says so."""
+        session = self._sessions.get(session_hash)
+        if session is not None and session.visitor.cookie and session.visitor.cookie != visitor.cookie:
+            return False
+        if session is None:
+            session = self._sessions[session_hash] = _Session(visitor)
+            self._make_room(visitor.address)
+        session.heard_at = time.monotonic()
+        self._sessions.move_to_end(session_hash)
+        return True
+
+    def has_room(self, visitor: Visitor) -> bool:
+        """Whether the address may ask for more before it reads what it was answered."""
+        waiting = self._queue.pending_event_ids_session
+        unread = sum(
+            len(waiting.get(name, ()))
+            for name, session in self._sessions.items()
+            if session.visitor.address == visitor.address
+        )
+        return unread < MOST_UNREAD_OF_EACH
+
+    # ---- streams ----
+
+    def of_event(self, event_id: str) -> str:
+        """The session of an event: a program that gave none has one that is called like its event."""
+        event = self._queue.event_ids_to_events.get(event_id)
+        if event is not None:
+            return str(event.session_hash)
+        return next((name for name, ids in self._queue.pending_event_ids_session.items() if event_id in ids), event_id)
+
+    def has_answers(self, session_hash: str) -> bool:
+        """Whether Gradio knows of anything that the session was or will be answered."""
+        return session_hash in self._queue.pending_messages_per_session
+
+    def open_stream(self, session_hash: str, visitor: Visitor, *, is_data: bool) -> bool:
+        """False when there are too many."""
+        if self._streams[visitor.address] >= MOST_STREAMS_OF_EACH or self._streams.total() >= MOST_STREAMS:
+            return False
+        self._streams[visitor.address] += 1
+        if is_data and session_hash in self._sessions:
+            self._sessions[session_hash].listeners += 1
+        return True
+
+    def close_stream(self, session_hash: str, visitor: Visitor, *, is_data: bool) -> None:
+        self._streams[visitor.address] -= 1
+        if not self._streams[visitor.address]:
+            del self._streams[visitor.address]
+        if is_data and (session := self._sessions.get(session_hash)):
+            session.listeners -= 1
+            session.heard_at = time.monotonic()
+
+    # ---- what nobody waits for ----
+
+    async def sweep_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            await self.sweep(time.monotonic())
+
+    async def sweep(self, now: float) -> None:
+        """End the work of sessions that nobody listens to, and drop answers that nobody read."""
+        for name in list(self._queue.pending_messages_per_session):
+            session = self._sessions.get(name) or self._sessions.setdefault(name, _Session(Visitor("", "")))
+            silent = 0.0 if session.listeners > 0 else now - session.heard_at
+            if silent >= GONE_SECONDS and self._is_working(name):
+                self._abandon(name)
+            if silent >= UNREAD_SECONDS:
+                await self._drop(name)
+
+    def _is_working(self, session_hash: str) -> bool:
+        return any(
+            event.session_hash == session_hash for events in self._queue.active_jobs if events for event in events
+        )
+
+    async def _drop(self, session_hash: str) -> None:
+        await self._queue.clean_events(session_hash=session_hash)
+        for kept in (self._queue.pending_messages_per_session, self._queue.pending_event_ids_session):
+            with contextlib.suppress(KeyError):
+                del kept[session_hash]
+
+    def _make_room(self, address: str) -> None:
+        own = [name for name, session in self._sessions.items() if session.visitor.address == address]
+        gone = own[:-MOST_OF_EACH] or list(self._sessions)[:-MOST_SESSIONS]
+        for name in gone:
+            del self._sessions[name]
+            self._page.state_holder.session_data.pop(name, None)
+            self._page.state_holder.time_last_used.pop(name, None)
+
+    @property
+    def _queue(self) -> Any:
+        """Gradio's own, whose insides no method shows: checked by the tests for the versions that requirements.txt allows."""
+        return self._page._queue
