@@ -8,23 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from inspect import signature
+from typing import Any, get_type_hints
 
 import gradio as gr
+from pydantic import TypeAdapter, ValidationError
 
 from pipeline.config import COURSE_KEYWORDS, DataConfig
-from pipeline.errors import PipelineError
+from pipeline.errors import InputError, PipelineError
 from pipeline.generation.choose import choose
 from pipeline.generation.settings import Sampling
 from pipeline.jobs import run_requests
 from pipeline.jobs.views import run_view
 from pipeline.ui.engine import Engine
 from pipeline.ui.markup import escape_text
+from pipeline.ui.privacy import hidden_unless, scan_for_visitors
 from pipeline.ui.report_view import ended
 from pipeline.ui.scans import Key
 from pipeline.ui.threads import wait_for
 
-MOST_AT_ONCE = 4
+MOST_SHOWN = 80
+"""Characters of a wrong value in its error."""
 
 
 class Api:
@@ -35,7 +39,7 @@ class Api:
 
     def connect(self) -> None:
         for name in ("preview", "start", "stop", "status", "generate", "revisions", "examples"):
-            gr.api(_for_people(getattr(self, name)), api_name=name, concurrency_limit=MOST_AT_ONCE)
+            gr.api(for_people(getattr(self, name)), api_name=name, concurrency_limit=None)
 
     def preview(
         self,
@@ -57,6 +61,7 @@ class Api:
             for state in self.engine.scans.watch(Key.of(source, config.keywords, match, limit, is_owner), question):
                 last = state
         assert last is not None  # a scan always has an end
+        last = last if is_owner else scan_for_visitors(last)
         return {**last.report, "samples": [sample.to_dict() for sample in last.samples], "ended": ended(last) or None}
 
     def start(
@@ -89,10 +94,11 @@ class Api:
         run_requests.stop_run(self.engine.settings, run)
         return run_view(self.engine.home, run).to_dict()
 
-    def status(self, run: str) -> dict[str, Any]:
+    def status(self, request: gr.Request, run: str) -> dict[str, Any]:
         """Where a run is: state, step, losses, speed, time left."""
         run_requests.find_run(self.engine.settings, run)
-        return run_view(self.engine.home, run).to_dict()
+        is_owner = self.engine.access.of(request).allowed
+        return hidden_unless(is_owner, run_view(self.engine.home, run).to_dict())
 
     def generate(
         self,
@@ -125,14 +131,32 @@ class Api:
         return [example.to_dict() for example in self.engine.examples.list()]
 
 
-def _for_people(call: Callable[..., Any]) -> Callable[..., Any]:
-    """`call`, whose errors meant for people reach the caller as they are."""
+def for_people(call: Callable[..., Any]) -> Callable[..., Any]:
+    """`call`, in a thread of its own, with arguments of the types it names; its errors meant for people reach the caller as
+    they are.
+    """
+    hints = {
+        name: TypeAdapter(hint) for name, hint in get_type_hints(call).items() if name not in ("request", "return")
+    }
+    parameters = signature(call)
 
     @wraps(call)
     async def told(*args: Any, **kwargs: Any) -> Any:
         try:
-            return await wait_for(call, *args, **kwargs)
+            given = parameters.bind(*args, **kwargs).arguments
+            return await wait_for(call, **{name: _checked(hints, name, value) for name, value in given.items()})
         except PipelineError as error:
             raise gr.Error(escape_text(str(error)), print_exception=False) from error
 
     return told
+
+
+def _checked(hints: dict[str, TypeAdapter[Any]], name: str, value: Any) -> Any:
+    """`value` as the type that the endpoint names. Raises InputError when it is none."""
+    if name not in hints:
+        return value
+    try:
+        return hints[name].validate_python(value)
+    except ValidationError as error:
+        told = str(value)[:MOST_SHOWN]
+        raise InputError(f"{name} is {told!r}; {error.errors()[0]['msg'].lower()}.") from error

@@ -14,6 +14,7 @@ from pipeline.ui import report_view, setups
 from pipeline.ui.engine import Engine
 from pipeline.ui.markup import blank, notice, render
 from pipeline.ui.parts import QUIET, ask, card, head, html
+from pipeline.ui.privacy import scan_for_visitors
 from pipeline.ui.sample_view import Seen, keyword_choices, moved, sample_html
 from pipeline.ui.scans import Key, Question
 from pipeline.ui.texts import t
@@ -201,18 +202,18 @@ class DataTab:
                 spec = setups.source_spec(kind, path, repo)
                 is_owner = self.engine.reading.check(request, spec)
                 DataConfig(source=spec, keywords=words, match=match)  # refuses keywords that cannot be
-                yield from self._watch(question, Key.of(spec, words, match, limit, is_owner))
+                yield from self._watch(question, Key.of(spec, words, match, limit, is_owner), is_owner=is_owner)
             except PipelineError as error:
                 yield {self.progress: notice(str(error))}
             # Gradio sends the last update once more at the end, over what a newer question may show by then.
             yield {self.progress: gr.skip()}
 
-    def _watch(self, question: Question, key: Key) -> Generator[Updates, None, None]:
+    def _watch(self, question: Question, key: Key, *, is_owner: bool) -> Generator[Updates, None, None]:
         yield {self.asked: (key.source, key.limit)}
         scan, has_sample = None, False
         for scan in self.engine.scans.watch(key, question):
             seen = Seen(scan)
-            updates = {self.key: key, **self.found(scan, key.limit)}
+            updates = {self.key: key, **self.found(scan if is_owner else scan_for_visitors(scan), key.limit)}
             if not has_sample:
                 choices = gr.Dropdown(keyword_choices(seen), value="")
                 updates |= {self.filter: choices, self.index: 0, self.sample: sample_html(seen, "", 0)}

@@ -24,6 +24,7 @@ from pipeline.ui.engine import Engine
 from pipeline.ui.inspect_card import InspectCard
 from pipeline.ui.markup import notice, render
 from pipeline.ui.parts import QUIET, ask, card, head, html, picks
+from pipeline.ui.privacy import corpus_for_visitors
 from pipeline.ui.push_form import PushForm
 from pipeline.ui.scans import Key
 from pipeline.ui.texts import t
@@ -204,6 +205,8 @@ class PrepareCard:
         """What has changed on the disk, or in the form, since this browser was sent something last."""
         corpora = corpus_views(self.engine.home)
         is_owner = self.engine.access.of(request).allowed
+        if not is_owner:
+            corpora = [*map(corpus_for_visitors, corpora)]
         view = self._chosen(corpora, chosen) if is_owner else None
         texts = {
             self.running: render("preparing", corpora=corpora),

@@ -16,6 +16,7 @@ from pipeline.jobs.views import CorpusView, RunView
 from pipeline.ui import charts
 from pipeline.ui.formats import loss, perplexity, rate, whole
 from pipeline.ui.markup import notice, render
+from pipeline.ui.privacy import corpus_for_visitors, hidden_unless, run_for_visitors
 from pipeline.ui.texts import t
 
 MOST_SAMPLES = 8
@@ -34,21 +35,26 @@ class Watched:
     metrics: list[dict[str, Any]]
     pushes: list[dict[str, Any]]
     folder: RunFolder | None
+    is_owner: bool
 
     @classmethod
-    def of(cls, home: Home, chosen: str | None) -> Watched:
-        """The run that was chosen, else the one that trains or waits, else the newest."""
+    def of(cls, home: Home, chosen: str | None, *, is_owner: bool) -> Watched:
+        """The run that was chosen, else the one that trains or waits, else the newest. Visitors see no path of this machine."""
         runs = [run for run in views.run_views(home) if not run.hidden]
+        corpora = views.corpus_views(home)
+        if not is_owner:
+            runs, corpora = [*map(run_for_visitors, runs)], [*map(corpus_for_visitors, corpora)]
         view = next((run for run in runs if run.run == chosen), None)
         view = view or next((run for run in reversed(runs) if run.state in ACTIVE), None) or next(iter(runs), None)
         folder = home.run(view.run) if view else None
         return cls(
             view=view,
             runs=runs,
-            corpora=views.corpus_views(home),
+            corpora=corpora,
             metrics=views.metrics(folder) if folder else [],
-            pushes=views.latest_pushes(folder) if folder else [],
+            pushes=hidden_unless(is_owner, views.latest_pushes(folder) if folder else []),
             folder=folder,
+            is_owner=is_owner,
         )
 
     @property
@@ -129,8 +135,8 @@ def pushes_table(watched: Watched, repo: str | None) -> str:
 
 
 def log(watched: Watched) -> str:
-    lines = views.log(watched.folder, MOST_LOG_LINES) if watched.folder else []
-    return render("log", lines=lines)
+    lines = views.log(watched.folder, MOST_LOG_LINES) if watched.folder and watched.is_owner else []
+    return render("log", lines=lines, is_owner=watched.is_owner)
 
 
 def evenly(rows: list[Any], most: int) -> list[Any]:

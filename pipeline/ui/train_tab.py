@@ -190,10 +190,10 @@ class TrainTab:
 
     # ---- what is shown ----
 
-    def refresh(self, chosen: str | None, shown: Shown | None, corpus: str | None) -> Any:
+    def refresh(self, chosen: str | None, shown: Shown | None, corpus: str | None, request: gr.Request) -> Any:
         """What has changed since this browser was sent something last."""
         shown = shown or Shown()
-        watched = Watched.of(self.engine.home, chosen)
+        watched = Watched.of(self.engine.home, chosen, is_owner=self.engine.access.of(request).allowed)
         run = watched.view.run if watched.view else None
         fresh = {
             **self._pieces(watched),

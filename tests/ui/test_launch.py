@@ -12,8 +12,9 @@ import gradio as gr
 import pytest
 
 from pipeline.environment import ROOT
+from pipeline.errors import InputError
 from pipeline.settings import Settings
-from pipeline.ui.launch import launch_arguments
+from pipeline.ui.launch import listen, mount_arguments
 
 HEAVY = ("torch", "transformers", "accelerate", "datasets", "polars", "tokenizers", "tiktoken", "ray")
 BUILD = f"""
@@ -23,11 +24,11 @@ before = set(sys.modules)
 import app
 from pipeline.settings import Settings
 from pipeline.ui.engine import Engine
-from pipeline.ui.launch import launch_arguments
+from pipeline.ui.launch import application
 from pathlib import Path
 settings = Settings(home=Path(sys.argv[1]))
-app.build(Engine(settings))
-launch_arguments(settings)
+engine = Engine(settings)
+application(app.build(engine), engine)
 print([name for name in {HEAVY} if name in sys.modules], "huggingface_hub" in set(sys.modules) - before)
 """
 
@@ -40,22 +41,30 @@ def test_the_page_is_built_without_anything_heavy(tmp_path: Path) -> None:
 
 
 def test_the_page_is_served_closed(tmp_path: Path) -> None:
-    arguments = launch_arguments(Settings(home=tmp_path))
-    closed = ("share", "show_error", "ssr_mode", "enable_monitoring", "run_history", "mcp_server")
+    arguments = mount_arguments(Settings(home=tmp_path))
+    closed = ("show_error", "ssr_mode", "enable_monitoring", "run_history", "mcp_server", "pwa")
     assert {arguments[name] for name in closed} == {False}
-    assert arguments["strict_cors"] is True
     assert arguments["max_file_size"] == 0
     assert arguments["footer_links"] == []
     assert arguments["allowed_paths"] == []
     assert str(tmp_path) in arguments["blocked_paths"]
-    assert len(arguments["app_kwargs"]["middleware"]) == 1
 
 
 def test_every_argument_is_one_that_gradio_has(tmp_path: Path) -> None:
     import inspect
 
-    known = set(inspect.signature(gr.Blocks.launch).parameters)
-    assert set(launch_arguments(Settings(home=tmp_path))) <= known
+    known = set(inspect.signature(gr.mount_gradio_app).parameters)
+    assert set(mount_arguments(Settings(home=tmp_path))) <= known
+
+
+def test_the_first_free_port_is_taken() -> None:
+    with listen("127.0.0.1", range(47_860, 47_960)) as first, listen("127.0.0.1", range(47_860, 47_960)) as second:
+        assert first.getsockname()[1] < second.getsockname()[1]
+
+
+def test_an_address_of_another_machine_is_refused() -> None:
+    with pytest.raises(InputError, match="GRADIO_SERVER_PORT"):
+        listen("192.0.2.1", [0])
 
 
 @pytest.mark.slow

@@ -317,7 +317,7 @@ def test_a_push_is_shown_with_nothing_known() -> None:
 def test_a_run_with_a_hostile_name_and_error_stays_text(home: Home) -> None:
     folder = write_run(home, "evil-kea", state="failed", error=EVIL, message=EVIL)
     write_json(folder.label, {"name": EVIL})
-    watched = Watched.of(home, None)
+    watched = Watched.of(home, None, is_owner=True)
     for markup in (run_view.strip(watched), run_view.problem(watched), run_view.runs_table(watched)):
         assert "script" in markup
         assert_harmless(markup)

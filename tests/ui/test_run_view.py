@@ -19,21 +19,21 @@ def test_the_run_shown_is_the_chosen_else_the_active_else_the_newest(home: Home)
     with locked(write_run(home, "busy-kea", age_seconds=200, state="running").lock):
         write_run(home, "new-kea", age_seconds=100)
         for chosen, shown in (("old-kea", "old-kea"), (None, "busy-kea"), ("gone", "busy-kea")):
-            view = Watched.of(home, chosen).view
+            view = Watched.of(home, chosen, is_owner=True).view
             assert view is not None
             assert view.run == shown
-    view = Watched.of(home, None).view
+    view = Watched.of(home, None, is_owner=True).view
     assert view is not None
     assert view.run == "new-kea"
 
 
 def test_a_hidden_run_is_not_listed(home: Home) -> None:
     write_json(write_run(home, "shy-kea").label, {"hidden": True})
-    assert Watched.of(home, None).view is None
+    assert Watched.of(home, None, is_owner=True).view is None
 
 
 def test_nothing_has_run_yet(settings: Settings) -> None:
-    watched = Watched.of(Home(settings.home), None)
+    watched = Watched.of(Home(settings.home), None, is_owner=True)
     assert "state-idle" in run_view.strip(watched)
     assert run_view.problem(watched) == ""
     assert "No runs yet" in run_view.runs_table(watched)
@@ -44,7 +44,7 @@ def test_the_strip_says_state_step_losses_and_the_newest_revision(home: Home) ->
     folder = write_run(home, "calm-kea", train_loss=6.3, eval_loss=6.25, perplexity=518.0)
     for step, state in ((10, "pushed"), (20, "refused")):
         append_line(folder.pushes, {"step": step, "state": state, "revision": f"{step:012x}", "repo": "local"})
-    text = run_view.strip(Watched.of(home, None))
+    text = run_view.strip(Watched.of(home, None, is_owner=True))
     for shown in ("calm-kea", "Finished", "step 20", "6.300", "6.250", "518", f"{10:012x}"[:8]):
         assert shown in text
     assert 'aria-live="polite"' in text
@@ -62,11 +62,11 @@ def test_what_is_spoken_changes_with_state_and_evaluation_and_not_each_second(ho
 
 def test_a_failed_run_says_what_failed_what_is_safe_and_what_to_press(home: Home) -> None:
     folder = write_run(home, "calm-kea", state="failed", error="Loss is nan at step 20; lower learning_rate.")
-    text = run_view.problem(Watched.of(home, None))
+    text = run_view.problem(Watched.of(home, None, is_owner=True))
     assert "Loss is nan" in text
     assert "press Resume" in text
     append_line(folder.pushes, {"step": 10, "state": "registered", "revision": "ab" * 6, "repo": "local"})
-    assert "revision of step 10 is safe" in run_view.problem(Watched.of(home, None))
+    assert "revision of step 10 is safe" in run_view.problem(Watched.of(home, None, is_owner=True))
 
 
 def test_the_story_follows_one_prompt_from_the_first_to_the_last_evaluation(home: Home) -> None:
@@ -74,7 +74,7 @@ def test_the_story_follows_one_prompt_from_the_first_to_the_last_evaluation(home
     for step in range(0, 200, 10):
         for name in ("one", "two"):
             append_line(folder.samples, {"step": step, "prompt_name": name, "prompt": "#", "text": f"{name} {step}"})
-    text = run_view.story(Watched.of(home, None))
+    text = run_view.story(Watched.of(home, None, is_owner=True))
     assert text.count("<li") == run_view.MOST_SAMPLES
     assert "one" in text
     assert "two" not in text
@@ -90,7 +90,7 @@ def test_rows_are_left_out_evenly(num: int, most: int, kept: list[int]) -> None:
 def test_heads_show_the_newest_of_each_series(home: Home, tmp_path: Path) -> None:
     folder = write_run(home, "calm-kea")
     append_line(folder.metrics, {"step": 30, "train_loss": 2.0, "learning_rate": 0.001, "tokens_per_second": 2_905.0})
-    heads = run_view.chart_heads(Watched.of(home, None))
+    heads = run_view.chart_heads(Watched.of(home, None, is_owner=True))
     assert "2.000" in heads["loss"]
     assert "6.300" in heads["loss"]  # the last evaluation, ten steps before
     assert "7.39" in heads["perplexity"]
@@ -99,5 +99,5 @@ def test_heads_show_the_newest_of_each_series(home: Home, tmp_path: Path) -> Non
 
 
 def spoken(home: Home) -> str:
-    text = run_view.strip(Watched.of(home, None))
+    text = run_view.strip(Watched.of(home, None, is_owner=True))
     return text[text.index('aria-live="polite"') :]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -14,6 +15,9 @@ from pipeline.ui.engine import Engine
 from pipeline.ui.train_tab import CHART_TICKS, TrainTab
 from tests.homes import write_corpus, write_run
 
+HERE = SimpleNamespace(headers={"host": "127.0.0.1:7860"}, session_hash="browser-one")
+AWAY = SimpleNamespace(headers={"host": "example.org"}, session_hash="browser-two")
+
 
 @pytest.fixture
 def tab(settings: Settings) -> TrainTab:
@@ -23,8 +27,10 @@ def tab(settings: Settings) -> TrainTab:
     return tab
 
 
-def tick(tab: TrainTab, shown: Any = None, chosen: str | None = None, corpus: str | None = None) -> dict[Any, Any]:
-    return tab.refresh(chosen, shown, corpus)
+def tick(
+    tab: TrainTab, shown: Any = None, chosen: str | None = None, corpus: str | None = None, request: Any = HERE
+) -> dict[Any, Any]:
+    return tab.refresh(chosen, shown, corpus, request)
 
 
 def test_the_first_time_everything_is_sent_and_then_nothing_until_something_is_new(tab: TrainTab, home: Home) -> None:
@@ -90,3 +96,13 @@ def test_a_file_that_was_edited_by_hand_is_named_and_the_page_lives(tab: TrainTa
 
 def buttons(updates: dict[Any, Any], tab: TrainTab) -> dict[str, bool]:
     return {name: updates[getattr(tab, name)].constructor_args["visible"] for name in ("stop", "resume")}
+
+
+def test_visitors_see_no_log_and_no_path_of_this_machine(tab: TrainTab, home: Home) -> None:
+    run = write_run(home, "sad-kea", state="failed", error="The disk of /srv/secret/home/runs is full; make room.")
+    run.log.write_text("opened /srv/secret/home\n")
+    owner, visitor = tick(tab), tick(tab, request=AWAY)
+    assert "/srv/secret" in owner[tab.problem] and "/srv/secret" in owner[tab.log], "control"
+    assert "/srv/secret" not in str(visitor)
+    assert "The log is for the owner" in visitor[tab.log]
+    assert "The disk of [path] is full" in visitor[tab.problem]

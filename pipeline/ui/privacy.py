@@ -1,0 +1,52 @@
+"""What visitors are shown of this machine: no path of it, no log. The owner sees everything."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pipeline.jobs.views import CorpusView, RunView
+
+if TYPE_CHECKING:
+    from pipeline.data.scan import Scan
+
+HIDDEN = "[path]"
+LOCAL_SOURCE = re.compile(r"files:[^\s'\",;)]*")
+PATH = re.compile(r"(?<![\w./:])(?:~|[A-Z]:)?[\\/](?:[^\s/\\'\",:;()<>]+[\\/])+[^\s/\\'\",:;()<>]*")
+"""Two steps at least: `3 / 10` and `and/or` are none."""
+
+View = TypeVar("View", RunView, CorpusView)
+
+
+def without_paths(text: str) -> str:
+    """`text` with every path of this machine replaced."""
+    return PATH.sub(HIDDEN, LOCAL_SOURCE.sub(f"files:{HIDDEN}", text))
+
+
+def hidden(value: Any) -> Any:
+    """`value`, as JSON holds it, with the paths in its texts replaced."""
+    if isinstance(value, str):
+        return without_paths(value)
+    if isinstance(value, dict):
+        return {name: hidden(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [hidden(item) for item in value]
+    return value
+
+
+def hidden_unless(is_owner: bool, value: Any) -> Any:
+    return value if is_owner else hidden(value)
+
+
+def run_for_visitors(view: RunView) -> RunView:
+    return replace(view, error=hidden(view.error), message=hidden(view.message), config=hidden(view.config))
+
+
+def corpus_for_visitors(view: CorpusView) -> CorpusView:
+    return replace(view, error=hidden(view.error), source=hidden(view.source), status=hidden(view.status))
+
+
+def scan_for_visitors(scan: Scan) -> Scan:
+    """Files that could not be read are named by where they lie."""
+    return replace(scan, report={**scan.report, "bad_examples": hidden(scan.report["bad_examples"])})

@@ -1,0 +1,69 @@
+"""Visitors scan what no stranger can fill; the owner scans anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.settings import Settings
+from pipeline.ui.access import Access, AccessError
+from pipeline.ui.reading import Reading
+
+HERE: Any = SimpleNamespace(headers={"host": "127.0.0.1:7860"}, session_hash="one")
+AWAY: Any = SimpleNamespace(headers={"host": "example.org"}, session_hash="two")
+
+
+@pytest.fixture
+def reading(tmp_path: Path) -> Reading:
+    settings = Settings(home=tmp_path, public_datasets=("me/open",))
+    return Reading(settings, Access(settings))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "installed",
+        "hub:huggingface-course/codeparrot-ds-train",
+        "hub:transformersbook/codeparrot-train",
+        "hub:transformersbook/codeparrot-train@main:train#content",
+        "hub:me/open",
+    ],
+)
+def test_a_visitor_may_scan(reading: Reading, source: str) -> None:
+    assert reading.check(AWAY, source) is False
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "files:/etc",
+        "hub:me/other",
+        "hub:me/open/x",
+        "hub:me/open@refs/pr/1",  # anybody can open a pull request
+        "hub:me/open@0123456789abcdef0123456789abcdef01234567",
+        "hub:home/corpora",
+        "installed:x",
+        "hub:huggingface-course/codeparrot-ds-train::file:///etc/passwd",
+        "",
+        "pypi:x",
+    ],
+)
+def test_a_visitor_may_not_scan_and_the_owner_is_asked_for(reading: Reading, source: str) -> None:
+    with pytest.raises(AccessError, match="Any other source is for the owner"):
+        reading.check(AWAY, source)
+    assert reading.check(HERE, source) is True, "control: what cannot be is refused later"
+
+
+@pytest.mark.parametrize("name", ["noslash", "a/b/c", "../x", "a b/c,", "hub:me/x"])
+def test_a_dataset_that_cannot_be_is_refused_at_the_start(name: str) -> None:
+    with pytest.raises(InputError, match="PIPELINE_PUBLIC_DATASETS"):
+        Settings.from_environment({"PIPELINE_PUBLIC_DATASETS": name})
+
+
+def test_datasets_are_named_between_commas() -> None:
+    settings = Settings.from_environment({"PIPELINE_PUBLIC_DATASETS": "me/open, you/too"})
+    assert settings.public_datasets == ("me/open", "you/too")
