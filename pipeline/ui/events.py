@@ -26,10 +26,27 @@ POSTS = re.compile(r"/gradio_api/(?P<way>queue/join|run|api|call|call/v2)(?:/(?P
 STREAMS = re.compile(r"/gradio_api/(?:queue/data|call/(?:v2/)?\w+/(?P<event>\w+)|heartbeat/(?P<session>[\w-]+))/?")
 SESSION = re.compile(r"[\w-]{1,64}", re.ASCII)
 NUMBERS = (int, float)
+REFUSAL = "studio.refusal"
+"""Where a request carries its Refusal."""
 
 
 class Refused(Exception):
     """The post is none that the page makes."""
+
+
+class Refusal:
+    """Whether the answer to one post is a sentence for whoever asked. Gradio answers 500, as for a fault of its own."""
+
+    def __init__(self) -> None:
+        self.is_told = False
+
+    def telling(self, send: Send) -> Send:
+        async def sent(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] == 500 and self.is_told:
+                message["status"] = 400
+            await send(message)
+
+        return sent
 
 
 class Events:
@@ -81,7 +98,8 @@ class Events:
         if not self._sessions.has_room(visitor):
             await _refuse(429, t("events.unread"))(scope, receive, send)
             return
-        await self._app(scope, _again(message, receive), send)
+        scope[REFUSAL] = refusal = Refusal()
+        await self._app(scope, _again(message, receive), refusal.telling(send))
 
     def _check(self, way: str, name: str | None, body: dict[str, Any]) -> None:
         """Raises Refused for what Gradio would stumble over."""
@@ -111,7 +129,7 @@ class Events:
             found = next((fn for fn in self._page.fns.values() if fn.api_name == name and name), None)
         else:
             found = self._page.fns.get(number) if type(number) is int else None
-        if found is None:
+        if found is None or found.fn is None:  # some events are JavaScript alone
             raise Refused("fn_index")
         return found
 
@@ -156,8 +174,8 @@ def is_of(block: Any, value: Any) -> bool:
     """Whether `value` is of a kind that the component `block` sends."""
     if getattr(block, "stateful", False):
         return True  # the server has its own
-    if value is None:
-        return True
+    if value is None:  # a field that is empty
+        return not isinstance(block, (gr.Radio, gr.Slider, gr.Checkbox))
     for kind, check in KINDS:
         if isinstance(block, kind):
             return check(block, value)
@@ -173,7 +191,8 @@ def _is_choice(block: Any, value: Any) -> bool:
     several = isinstance(value, list)
     if several != bool(getattr(block, "multiselect", False)):
         return False
-    return all(type(item) in (str, *NUMBERS) for item in (value if several else [value]))
+    kinds = {str, *(type(choice) for _, choice in block.choices)}
+    return all(type(item) in kinds for item in (value if several else [value]))
 
 
 KINDS: tuple[tuple[Any, Callable[[Any, Any], bool]], ...] = (
@@ -205,6 +224,10 @@ def _json(data: bytes) -> dict[str, Any]:
         raise Refused("body") from error
     if not isinstance(body, dict):
         raise Refused("body")
+    try:
+        json.dumps(body, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:  # half a character, which no answer could repeat
+        raise Refused(repr(error.object[error.start])) from error
     return body
 
 

@@ -83,6 +83,18 @@ def test_a_large_body_is_refused_though_it_hides_its_length(page: Page) -> None:
         ("GET", "/gradio_api/file=HTTP://evil.example/"),
         ("GET", "/gradio_api/proxy=https://evil.example/"),
         ("GET", "/gradio_api/deep_link?session_hash=x"),
+        ("POST", "/gradio_api/component_server"),
+        ("POST", "/gradio_api/vibe-edit/"),
+        ("GET", "/gradio_api/vibe-code/"),
+        ("GET", "/custom_component/1/client/component/index.js"),
+        ("GET", "/gradio_api/stream/x/1/1/playlist.m3u8"),
+        ("GET", "/pwa_icon/512"),
+        ("GET", "/svelte/x"),
+        ("POST", "/login"),
+        ("GET", "/monitoring/summary"),
+        ("GET", "/gradio_api/file=/etc/passwd"),
+        ("GET", "/static/../../../etc/passwd"),
+        ("GET", "/assets/%2e%2e/%2e%2e/config"),
     ],
 )
 def test_nothing_is_taken_and_nothing_fetched(page: Page, method: str, path: str) -> None:

@@ -1,0 +1,142 @@
+"""Posts to the real page's events that it would never make itself: one sentence each, and nothing in the log."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.page import Page
+from tests.ui.odd_values import ODD
+
+pytestmark = pytest.mark.slow
+
+ODD_EACH = 3
+"""Odd values of each field that are tried; `make security` tries them all."""
+
+
+@pytest.fixture(scope="module")
+def quiet_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    page = Page(tmp_path_factory.mktemp("quiet") / "home")
+    page.start()
+    yield page
+    page.kill()
+
+
+def log_of(page: Page) -> str:
+    return Path(page.home, "page.log").read_text()
+
+
+def post(page: Page, path: str, body: Any, **headers: str) -> tuple[int, str]:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=60)
+    named = {"content-type": "application/json", **{n.replace("_", "-"): v for n, v in headers.items()}}
+    try:
+        connection.request("POST", path, data, named)
+        found = connection.getresponse()
+        return found.status, found.read().decode("utf-8", "replace")
+    finally:
+        connection.close()
+
+
+def get(page: Page, path: str, **headers: str) -> tuple[int, str]:
+    connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=60)
+    try:
+        connection.request("GET", path, headers=headers)
+        found = connection.getresponse()
+        return found.status, found.read(200_000).decode("utf-8", "replace") if found.status >= 400 else ""
+    finally:
+        connection.close()
+
+
+def events(page: Page) -> list[dict[str, Any]]:
+    connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=60)
+    connection.request("GET", "/config")
+    config = json.loads(connection.getresponse().read())
+    kinds = {block["id"]: block["type"] for block in config["components"]}
+    values = {block["id"]: block["props"].get("value") for block in config["components"]}
+    return [
+        {**event, "kinds": [kinds[n] for n in event["inputs"]], "values": [values[n] for n in event["inputs"]]}
+        for event in config["dependencies"]
+    ]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"no json",
+        b"[1]",
+        b'"text"',
+        b"[" * 5_000,
+        b'{"a":' * 20_000,
+        b'{"data": NaN}',
+        b"\xff\xfe",
+        {"data": [], "fn_index": "0", "session_hash": "a"},
+        {"data": [], "fn_index": True, "session_hash": "a"},
+        {"data": [], "fn_index": -1, "session_hash": "a"},
+        {"data": [], "fn_index": 10**30, "session_hash": "a"},
+        {"data": {}, "fn_index": 0, "session_hash": "a"},
+        {"data": [], "fn_index": 0, "session_hash": ["a"]},
+        {"data": [], "fn_index": 0, "session_hash": "a" * 65},
+        {"data": [], "fn_index": 0, "session_hash": "../x"},
+        {"data": [], "fn_index": 0, "session_hash": "a", "trigger_id": 10**9},
+        {"data": [], "fn_index": 0, "session_hash": "a", "event_data": "x"},
+        {"data": [], "fn_index": 0, "session_hash": "a", "event_id": "x"},
+        {"data": [], "fn_index": 0, "session_hash": "a", "batched": True},
+        {"data": [1, 2, 3], "fn_index": 0, "session_hash": "a"},
+        {"data": [], "session_hash": "a"},
+    ],
+)
+@pytest.mark.parametrize("path", ["/gradio_api/queue/join", "/gradio_api/run/predict", "/gradio_api/call/nothing"])
+def test_what_is_no_event_is_refused_before_gradio(quiet_page: Page, path: str, body: Any) -> None:
+    before = log_of(quiet_page)
+    status, text = post(quiet_page, path, body)
+    assert 400 <= status < 500, text
+    assert len(text) < 500
+    assert log_of(quiet_page) == before
+
+
+def test_odd_values_in_every_field_of_every_event_are_sentences(quiet_page: Page) -> None:
+    before, answers = log_of(quiet_page), Counter[int]()
+    for event in events(quiet_page):
+        for field, kind in enumerate(event["kinds"]):
+            if kind == "state":
+                continue
+            for turn in range(ODD_EACH):
+                data = list(event["values"])
+                data[field] = ODD[(event["id"] + 7 * field + 11 * turn) % len(ODD)]
+                body = {"data": data, "fn_index": event["id"], "session_hash": "odd", "trigger_id": None}
+                status, text = post(quiet_page, "/gradio_api/run/predict", body, x_forwarded_for="203.0.113.9")
+                assert status < 500, text
+                assert "Traceback" not in text
+                answers[status] += 1
+    assert answers[200] > 20 and answers[422] > 100, answers
+    assert log_of(quiet_page) == before, "an error that nobody expected"
+
+
+def test_an_unknown_session_has_no_answers_and_leaves_no_traceback(quiet_page: Page) -> None:
+    before = log_of(quiet_page)
+    for path in (
+        "/gradio_api/queue/data?session_hash=unknown",
+        "/gradio_api/queue/data",
+        "/gradio_api/call/status/unknown",
+    ):
+        status, text = get(quiet_page, path)
+        assert (status, "no such session" in text) == (404, True)
+    assert log_of(quiet_page) == before
+
+
+def test_a_session_is_its_browsers_alone(quiet_page: Page) -> None:
+    own, other = "studio_visitor=" + "a" * 32, "studio_visitor=" + "b" * 32
+    [halt] = [event["id"] for event in events(quiet_page) if event["api_name"] == "halt"]
+    body = {"data": [], "fn_index": halt, "session_hash": "mine"}
+    assert post(quiet_page, "/gradio_api/run/predict", body, cookie=own)[0] == 200
+    assert post(quiet_page, "/gradio_api/run/predict", body, cookie=other)[0] == 403
+    assert post(quiet_page, "/gradio_api/run/predict", body)[0] == 403
+    assert post(quiet_page, "/gradio_api/run/predict", body, cookie=own)[0] == 200
