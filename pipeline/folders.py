@@ -8,7 +8,7 @@
                       config.json status.json metrics.jsonl samples.jsonl checkpoints/ lock (trainer)
                       pushes.jsonl (publisher)
     registry/<repo>/  <revision>/ history.jsonl commits.jsonl (publisher)
-    gallery/<id>.json (page)
+    gallery/<id>.json moderation.json keeps.jsonl reports.jsonl visitors.salt (page, one process at a time: .lock)
     worker.lock publisher-<repo>.lock requests.lock worker.log publisher.log generator.log
 
 Knows nothing of torch or Gradio.

@@ -117,9 +117,10 @@ class Api:
         """Every pushed revision, newest first."""
         return [revision.to_dict() for revision in self.engine.registry.revisions()]
 
-    def examples(self) -> list[dict[str, Any]]:
-        """Every kept example, newest first."""
-        return [example.to_dict() for example in self.engine.examples.list()]
+    def examples(self, page: int = 1) -> list[dict[str, Any]]:
+        """One page of the kept examples, newest first: at most 24; an empty list after the last page."""
+        found = self.engine.examples.page(page)
+        return [example.to_dict() for example in found.examples] if found.number == page else []
 
 
 def _for_people(call: Callable[..., Any]) -> Callable[..., Any]:

@@ -9,8 +9,11 @@ from pipeline.folders import Home
 from pipeline.settings import Settings
 from pipeline.ui.access import Access
 from pipeline.ui.scans import Scans
+from pipeline.ui.visitors import visitor_of
 
 if TYPE_CHECKING:
+    import gradio as gr
+
     from pipeline.gallery.examples import Examples
     from pipeline.generation.process import Generator
     from pipeline.hub.registry import Registry
@@ -24,6 +27,13 @@ class Engine:
         self.home = Home(settings.home)
         self.access = Access(settings)
         self.scans = Scans(settings.limits)
+
+    def visitor_key(self, request: gr.Request) -> str:
+        """Whom quotas count: the visitor's address; "" for the owner, whom none counts."""
+        if self.access.of(request).allowed:
+            return ""
+        address = visitor_of(request.request, self.settings).address if request.request else ""
+        return address or "unknown"  # such visitors share one quota rather than have none
 
     @cached_property
     def registry(self) -> Registry:
