@@ -13,7 +13,7 @@ from typing import Any
 import gradio as gr
 
 from pipeline.config import COURSE_KEYWORDS, DataConfig
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, require
 from pipeline.generation.choose import choose
 from pipeline.generation.settings import Sampling
 from pipeline.jobs import run_requests
@@ -119,6 +119,7 @@ class Api:
 
     def examples(self, page: int = 1) -> list[dict[str, Any]]:
         """One page of the kept examples, newest first: at most 24; an empty list after the last page."""
+        require(type(page) is int and page >= 1, "page", str(page)[:20], "give a whole number, 1 or more")
         found = self.engine.examples.page(page)
         return [example.to_dict() for example in found.examples] if found.number == page else []
 

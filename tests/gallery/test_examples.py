@@ -7,6 +7,7 @@ import multiprocessing
 import re
 import stat
 from dataclasses import replace
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
@@ -521,15 +522,17 @@ def test_whatever_was_acknowledged_is_there_once_although_writers_are_killed(gal
     assert 400 <= len(lines) <= 400 + num_kills
 
 
-def _keep_as_one(folder: Path, worker: int) -> None:
+def _keep_as_one(folder: Path, worker: int, together: Barrier) -> None:
     gallery = Examples(folder)
+    together.wait()
     for number in range(20):
         with contextlib.suppress(QuotaError):
             try_to_keep(gallery, seed=1_000 * worker + number, kept_by="203.0.113.7")
 
 
-def _report_all(folder: Path, worker: int) -> None:
+def _report_all(folder: Path, worker: int, together: Barrier) -> None:
     gallery = Examples(folder)
+    together.wait()
     for example in gallery.page(1).examples:
         gallery.report(example.id, f"visitor {worker}")
 
@@ -539,7 +542,8 @@ def _report_all(folder: Path, worker: int) -> None:
 def test_one_quota_and_one_list_of_decisions_hold_over_several_processes(gallery: Examples, at_once: Any) -> None:
     there = [keep(gallery) for _ in range(10)]
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=at_once, args=(gallery.folder, worker)) for worker in range(4)]
+    together = context.Barrier(4)
+    processes = [context.Process(target=at_once, args=(gallery.folder, worker, together)) for worker in range(4)]
     for process in processes:
         process.start()
     for process in processes:

@@ -53,9 +53,10 @@ VISITOR = asked("example.org", "203.0.113.7")
 OTHER = asked("example.org", "203.0.113.8")
 
 
-@pytest.fixture
-def tab(settings: Settings) -> GalleryTab:
-    generate = GenerateTab(Engine(settings))
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> GalleryTab:
+    """Building a page takes longer than any of these tests."""
+    generate = GenerateTab(Engine(Settings(home=tmp_path_factory.mktemp("unused"))))
     tab = GalleryTab(generate.engine, generate)
     with gr.Blocks() as page:
         with gr.Tabs() as tabs, gr.Tab() as front:
@@ -64,6 +65,13 @@ def tab(settings: Settings) -> GalleryTab:
         generate.connect(page, tabs, front)
         tab.connect(page, front)
     return tab
+
+
+@pytest.fixture
+def tab(built: GalleryTab, settings: Settings) -> GalleryTab:
+    """Over a home of its own."""
+    built.engine = built.generate.engine = Engine(settings)
+    return built
 
 
 def keep(tab: GalleryTab, number: int = 0, **changes: Any) -> Example:
@@ -118,7 +126,13 @@ def test_a_program_gets_a_page_at_a_time_and_nothing_after_the_last(tab: Gallery
     api = Api(tab.engine)
     assert [row["id"] for row in api.examples()] == kept[:5:-1]
     assert [row["id"] for row in api.examples(2)] == kept[5::-1]
-    assert api.examples(3) == api.examples(0) == api.examples(-1) == []
+    assert api.examples(3) == api.examples(10**9) == []
+
+
+@pytest.mark.parametrize("page", [0, -1, "x" * 5_000, "1", 1.5, None, [1], True])
+def test_a_program_that_asks_for_no_page_is_told_in_one_sentence(tab: GalleryTab, page: Any) -> None:
+    with pytest.raises(InputError, match=r"^page is '.{1,20}'; give a whole number, 1 or more\.$"):
+        Api(tab.engine).examples(page)
 
 
 def test_a_program_is_not_given_what_is_hidden(tab: GalleryTab) -> None:
