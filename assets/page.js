@@ -24,6 +24,8 @@ const acts = {
     code.scrollLeft = mark && mark.offsetLeft > code.clientWidth * 0.8 ? mark.offsetLeft - code.clientWidth / 2 : 0;
     code.scrollIntoView({ block: 'nearest' });
   },
+  // A page is turned below its end and read from its beginning.
+  top: (button) => button.closest('.tabitem').scrollIntoView(),
   copy: async (button) => {
     const field = button.parentElement.querySelector('input');
     field.select();

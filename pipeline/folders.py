@@ -8,8 +8,8 @@
                       config.json status.json metrics.jsonl samples.jsonl checkpoints/ lock (trainer)
                       pushes.jsonl (publisher)
     registry/<repo>/  <revision>/ history.jsonl commits.jsonl (publisher)
-    gallery/<id>.json (page)
     scans/            a folder for each process that scans; gone with it (page)
+    gallery/<id>.json moderation.json keeps.jsonl reports.jsonl visitors.salt (page, one process at a time: .lock)
     worker.lock publisher-<repo>.lock requests.lock worker.log publisher.log generator.log
 
 Knows nothing of torch or Gradio.

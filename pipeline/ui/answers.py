@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.gallery.examples import Example
+from pipeline.gallery.example import Example
 from pipeline.generation.pieces import Piece
 from pipeline.hub.registry import Revision
 

@@ -15,7 +15,7 @@ import gradio as gr
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline.config import COURSE_KEYWORDS, DataConfig
-from pipeline.errors import InputError, PipelineError
+from pipeline.errors import InputError, PipelineError, require
 from pipeline.generation.choose import choose
 from pipeline.generation.settings import Sampling
 from pipeline.jobs import run_requests
@@ -126,9 +126,11 @@ class Api:
         """Every pushed revision, newest first."""
         return [revision.to_dict() for revision in self.engine.registry.revisions()]
 
-    def examples(self) -> list[dict[str, Any]]:
-        """Every kept example, newest first."""
-        return [example.to_dict() for example in self.engine.examples.list()]
+    def examples(self, page: int = 1) -> list[dict[str, Any]]:
+        """One page of the kept examples, newest first: at most 24; an empty list after the last page."""
+        require(page >= 1, "page", str(page)[:20], "give 1 or more")
+        found = self.engine.examples.page(page)
+        return [example.to_dict() for example in found.examples] if found.number == page else []
 
 
 def for_people(call: Callable[..., Any]) -> Callable[..., Any]:

@@ -10,8 +10,11 @@ from pipeline.settings import Settings
 from pipeline.ui.access import Access
 from pipeline.ui.reading import Reading
 from pipeline.ui.scans import Scans
+from pipeline.ui.visitors import visitor_of
 
 if TYPE_CHECKING:
+    import gradio as gr
+
     from pipeline.gallery.examples import Examples
     from pipeline.generation.process import Generator
     from pipeline.hub.registry import Registry
@@ -34,6 +37,13 @@ class Engine:
     def close(self) -> None:
         """End what the page has started for itself."""
         self.scans.close()
+
+    def visitor_key(self, request: gr.Request) -> str:
+        """Whom quotas count: the visitor's address; "" for the owner, whom none counts."""
+        if self.access.of(request).allowed:
+            return ""
+        address = visitor_of(request.request, self.settings).address if request.request else ""
+        return address or "unknown"  # such visitors share one quota rather than have none
 
     @cached_property
     def registry(self) -> Registry:

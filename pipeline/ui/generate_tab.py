@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from pipeline.errors import PipelineError
-from pipeline.gallery.examples import TITLE_CHARACTERS, Example
+from pipeline.gallery.example import TITLE_CHARACTERS, Example
 from pipeline.generation.choose import choose
 from pipeline.generation.settings import Sampling
 from pipeline.prompts import course_prompts
@@ -96,7 +96,7 @@ class GenerateTab:
         self.stop.click(self.halt, None, None, queue=False, **QUIET)
         self.cards.click(self.pick, None, self.prompt, queue=False, **QUIET)
         self.prompt.change(self._cards, self.prompt, self.cards, queue=False, trigger_mode="always_last", **QUIET)
-        self.keep.click(self.keep_example, [self.result, self.title], self.link, **QUIET)
+        self.keep.click(self.keep_example, [self.result, self.title], self.link, queue=False, **QUIET)
         choices = [self.revision, self.other]
         self.shows = [tabs, self.prompt, self.written, self.result, self.link, *choices, *sampling]
         page.load(self.open_page, None, self.shows, queue=False, **QUIET)
@@ -191,17 +191,18 @@ class GenerateTab:
         try:
             if result is None:
                 return notice(t("keep.nothing"), kind="warn")
-            example = self.engine.examples.keep(
+            kept = self.engine.examples.keep(
                 prompt=result.prompt,
                 settings=result.sampling,
                 seed=result.sampling["seed"],
                 revision=result.revision,
                 texts=result.texts,
                 title=(title or "").strip(),
+                kept_by=self.engine.visitor_key(request),
             )
         except PipelineError as error:
             return notice(str(error))
-        return render("permalink", link=permalink(self.engine.settings, request, example.id), example=example)
+        return self._link(kept.example, t("keep.kept" if kept.is_new else "keep.already", id=kept.example.id), request)
 
     def open_page(self, request: gr.Request) -> Updates:
         """The kept example that the address asks for, or an empty page."""
@@ -212,9 +213,10 @@ class GenerateTab:
         return updates
 
     def open_example(self, example_id: str, request: gr.Request) -> Updates:
-        """Prompt, settings, seed, revision and text as they were."""
+        """Prompt, settings, seed, revision and text as they were; what is hidden, for the owner alone."""
         try:
-            example = self.engine.examples.get(example_id)
+            example = self.example(example_id, request)
+            is_hidden = self.engine.examples.state(example_id).is_hidden
         except PipelineError as error:
             return {
                 self.shows[0]: gr.Tabs(selected="generate"),
@@ -225,8 +227,16 @@ class GenerateTab:
             **self.fill(example),
             self.written: self.completion(example.prompt, _sampling_of(example), [answer], example),
             self.result: None,
-            self.link: render("permalink", link=permalink(self.engine.settings, request, example.id), example=example),
+            self.link: self._link(example, t("keep.hidden" if is_hidden else "keep.kept", id=example.id), request),
         }
+
+    def example(self, example_id: str, request: gr.Request) -> Example:
+        """Raises InputError when there is none that whoever asks may see."""
+        return self.engine.examples.get(example_id, include_hidden=self.engine.access.of(request).allowed)
+
+    def _link(self, example: Example, note: str, request: gr.Request) -> str:
+        link = permalink(self.engine.settings, request, example.id)
+        return render("permalink", link=link, note=note, example=example)
 
     def fill(self, example: Example) -> Updates:
         """The inputs of an example, with the Generate tab in front."""

@@ -30,6 +30,9 @@ GLYPHS = {
     "refused": "!",
     "idle": "○",
     "kept": "★",
+    "hidden": "◌",
+    "pinned": "◆",
+    "reported": "!",
 }
 """Beside its colour, every state has a sign and a word."""
 

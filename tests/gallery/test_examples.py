@@ -1,17 +1,24 @@
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import multiprocessing
 import re
+import stat
 from dataclasses import replace
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pipeline import files
 from pipeline.errors import DamagedError, InputError
 from pipeline.gallery import examples
-from pipeline.gallery.examples import Example, Examples
+from pipeline.gallery.example import Example
+from pipeline.gallery.examples import Examples, ExamplesPage, HiddenError, Kept
+from pipeline.gallery.quota import QuotaError
 from pipeline.hub.registry import Revision
 from pipeline.settings import Limits
 
@@ -34,13 +41,30 @@ def gallery(tmp_path: Path) -> Examples:
     return Examples(tmp_path / "gallery")
 
 
+seeds = itertools.count()
+
+
+def try_to_keep(gallery: Examples, **changes: Any) -> Kept:
+    """Another result each time, as the owner keeps it, unless `changes` say otherwise."""
+    result = {"prompt": PROMPT, "settings": {"temperature": 0.6}, "revision": REVISION, "texts": ["df = 1"]}
+    return gallery.keep(**{**result, "seed": next(seeds), "kept_by": "", **changes})
+
+
 def keep(gallery: Examples, **changes: Any) -> Example:
-    result = {"prompt": PROMPT, "settings": {"temperature": 0.6}, "seed": 7, "revision": REVISION, "texts": ["df = 1"]}
-    return gallery.keep(**{**result, **changes})
+    kept = try_to_keep(gallery, **changes)
+    assert kept.is_new
+    return kept.example
+
+
+def every(gallery: Examples) -> list[Example]:
+    """All pages, newest first, with what is hidden."""
+    first = gallery.page(1, include_hidden=True)
+    others = [gallery.page(number, include_hidden=True) for number in range(2, first.num_pages + 1)]
+    return [example for page in [first, *others] for example in page.examples]
 
 
 def test_an_example_is_kept_as_it_was(gallery: Examples) -> None:
-    kept = keep(gallery, texts=["df = pd.DataFrame()", "\ttab, ünicode, \x00 and 😀\n"], title="  a   frame ")
+    kept = keep(gallery, seed=7, texts=["df = pd.DataFrame()", "\ttab, ünicode, \x00 and 😀\n"], title="  a   frame ")
     again = Examples(gallery.folder).get(kept.id)
     assert again == kept
     assert again.texts == ["df = pd.DataFrame()", "\ttab, ünicode, \x00 and 😀\n"]
@@ -74,12 +98,12 @@ def test_without_a_title_it_is_the_last_line_that_says_something(gallery: Exampl
 
 def test_examples_come_newest_first(gallery: Examples) -> None:
     kept = [keep(gallery, title=str(number)) for number in range(5)]
-    assert gallery.list() == kept[::-1]
+    assert every(gallery) == kept[::-1]
 
 
 def test_an_empty_gallery_lists_nothing_and_creates_nothing(gallery: Examples) -> None:
-    assert gallery.list() == []
-    assert gallery.num_damaged == 0
+    assert every(gallery) == []
+    assert gallery.page(1).num_damaged == 0
     assert not gallery.folder.exists()
 
 
@@ -113,9 +137,9 @@ def _damage(gallery: Examples) -> list[str]:
 
 def test_damaged_files_are_left_out_and_counted(gallery: Examples) -> None:
     damaged = _damage(gallery)
-    assert len(gallery.list()) == 1
-    assert gallery.num_damaged == len(damaged)
-    assert keep(gallery) in gallery.list()
+    assert len(every(gallery)) == 1
+    assert gallery.page(1).num_damaged == len(damaged)
+    assert keep(gallery) in every(gallery)
 
 
 def test_a_damaged_example_says_so(gallery: Examples) -> None:
@@ -128,8 +152,8 @@ def test_other_files_in_the_folder_are_none_of_its_business(gallery: Examples) -
     keep(gallery)
     (gallery.folder / ".aaaaaaaa.json.1234.tmp").write_text("{")
     (gallery.folder / "notes.json").write_text("{")
-    assert len(gallery.list()) == 1
-    assert gallery.num_damaged == 0
+    assert len(every(gallery)) == 1
+    assert gallery.page(1).num_damaged == 0
 
 
 @pytest.mark.parametrize(
@@ -161,34 +185,372 @@ def test_the_limits_are_those_of_the_instance(tmp_path: Path) -> None:
     assert keep(small, prompt="short").title == "short"
 
 
-def test_a_full_gallery_takes_no_more(gallery: Examples, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(examples, "MOST_EXAMPLES", 2)
-    kept = [keep(gallery), keep(gallery)]
-    with pytest.raises(InputError, match="it is full"):
-        keep(gallery)
-    assert gallery.list() == kept[::-1]
-
-
 def test_an_unmeasured_loss_is_kept_as_none(gallery: Examples) -> None:
     kept = keep(gallery, revision=replace(REVISION, eval_loss=None))
     assert gallery.get(kept.id).eval_loss is None
 
 
-def _keep_some(folder: Path) -> None:
+# ---- quota and duplicates ----
+
+
+def test_five_thousand_keeps_of_one_visitor_leave_ten(gallery: Examples) -> None:
+    refused = 0
+    for _ in range(5_000):
+        try:
+            keep(gallery, kept_by="203.0.113.7")
+        except QuotaError:
+            refused += 1
+    assert (len(every(gallery)), refused) == (10, 4_990)
+
+
+def test_a_refusal_says_how_many_and_when_the_next_is_possible(gallery: Examples) -> None:
     for _ in range(10):
-        keep(Examples(folder))
+        keep(gallery, kept_by="203.0.113.7")
+    with pytest.raises(
+        QuotaError, match=r"^Examples kept from your address in the last hour: 10, .* in \d+ min, after"
+    ):
+        keep(gallery, kept_by="203.0.113.7")
+
+
+def test_another_visitor_and_the_owner_keep_on(gallery: Examples) -> None:
+    for _ in range(10):
+        keep(gallery, kept_by="203.0.113.7")
+    keep(gallery, kept_by="203.0.113.8")
+    for _ in range(40):
+        keep(gallery, kept_by="")
+    assert len(every(gallery)) == 51
+
+
+def test_a_restart_does_not_renew_the_quota(gallery: Examples) -> None:
+    for _ in range(10):
+        keep(Examples(gallery.folder), kept_by="203.0.113.7")
+    with pytest.raises(QuotaError):
+        keep(Examples(gallery.folder), kept_by="203.0.113.7")
+
+
+def test_the_folder_never_says_who_kept(gallery: Examples) -> None:
+    example = keep(gallery, kept_by="203.0.113.7")
+    gallery.report(example.id, "203.0.113.8")
+    content = b"".join(path.read_bytes() for path in gallery.folder.iterdir())
+    assert b"203.0.113" not in content
+    assert stat.S_IMODE((gallery.folder / "visitors.salt").stat().st_mode) == 0o600
+
+
+def test_what_was_refused_for_its_size_costs_nothing(gallery: Examples) -> None:
+    for _ in range(12):
+        with pytest.raises(InputError, match="prompt"):
+            keep(gallery, prompt=" ", kept_by="203.0.113.7")
+    keep(gallery, kept_by="203.0.113.7")
+
+
+def test_the_same_result_is_kept_once_and_costs_once(gallery: Examples) -> None:
+    first = keep(gallery, seed=7, kept_by="203.0.113.7")
+    for _ in range(20):
+        again = try_to_keep(Examples(gallery.folder), seed=7, title="Another name", kept_by="203.0.113.7")
+        assert (again.example, again.is_new) == (first, False)
+    keep(gallery, kept_by="203.0.113.7")
+    assert len(every(gallery)) == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"prompt": "x = 1"},
+        {"settings": {"temperature": 0.7}},
+        {"seed": 8},
+        {"revision": replace(REVISION, revision="ba9876543210")},
+        {"texts": ["df = 2"]},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_result_that_differs_in_one_thing_is_another(gallery: Examples, change: dict[str, Any]) -> None:
+    keep(gallery, seed=7)
+    assert try_to_keep(gallery, **{"seed": 7, **change}).is_new
+
+
+def test_what_the_owner_hid_is_not_kept_again_by_a_visitor(gallery: Examples) -> None:
+    example = keep(gallery, seed=7)
+    gallery.hide(example.id)
+    with pytest.raises(HiddenError, match="hidden by the owner"):
+        try_to_keep(gallery, seed=7, kept_by="203.0.113.7")
+    assert try_to_keep(gallery, seed=7).example == example
+
+
+# ---- a full gallery ----
+
+
+@pytest.fixture
+def of_three(gallery: Examples, monkeypatch: pytest.MonkeyPatch) -> list[Example]:
+    """A gallery that is full with three examples, oldest first."""
+    monkeypatch.setattr(examples, "MOST_EXAMPLES", 3)
+    return [keep(gallery, title=f"{number}") for number in range(3)]
+
+
+def test_the_oldest_example_makes_room(gallery: Examples, of_three: list[Example]) -> None:
+    newest = keep(gallery)
+    assert every(gallery) == [newest, of_three[2], of_three[1]]
+
+
+def test_pinned_and_reported_examples_make_no_room(gallery: Examples, of_three: list[Example]) -> None:
+    gallery.pin(of_three[0].id)
+    gallery.report(of_three[1].id, "203.0.113.7")
+    newest = keep(gallery)
+    assert every(gallery) == [newest, of_three[1], of_three[0]]
+
+
+def test_a_gallery_of_pinned_and_reported_examples_refuses_and_charges_nobody(
+    gallery: Examples, of_three: list[Example]
+) -> None:
+    gallery.pin(of_three[0].id)
+    gallery.pin(of_three[1].id)
+    gallery.report(of_three[2].id, "203.0.113.7")
+    for _ in range(12):
+        with pytest.raises(InputError, match="has to delete or unpin some first"):
+            keep(gallery, kept_by="203.0.113.7")
+    assert every(gallery) == of_three[::-1]
+    gallery.unpin(of_three[0].id)
+    assert keep(gallery, kept_by="203.0.113.7") in every(gallery)
+
+
+def test_an_answered_report_protects_no_longer(gallery: Examples, of_three: list[Example]) -> None:
+    gallery.report(of_three[0].id, "203.0.113.7")
+    gallery.show(of_three[0].id)
+    keep(gallery)
+    assert of_three[0] not in every(gallery)
+
+
+def test_a_gallery_that_holds_too_many_comes_back_to_its_size(
+    gallery: Examples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = [keep(gallery) for _ in range(6)]
+    monkeypatch.setattr(examples, "MOST_EXAMPLES", 3)
+    assert every(gallery) == kept[::-1]
+    newest = keep(gallery)
+    assert every(gallery) == [newest, kept[5], kept[4]]
+
+
+# ---- moderation ----
+
+
+def test_what_is_hidden_is_only_for_the_owner(gallery: Examples) -> None:
+    shown, hidden = keep(gallery), keep(gallery)
+    before = (gallery.folder / f"{hidden.id}.json").read_bytes()
+    gallery.hide(hidden.id)
+    assert gallery.page(1).examples == [shown]
+    with pytest.raises(HiddenError, match=f"Example {hidden.id} was hidden by the owner of this page"):
+        gallery.get(hidden.id)
+    page = gallery.page(1, include_hidden=True)
+    assert page.examples == [hidden, shown]
+    assert (page.states[hidden.id].is_hidden, page.states[shown.id].is_hidden) == (True, False)
+    assert gallery.get(hidden.id, include_hidden=True) == hidden
+    assert Examples(gallery.folder).page(1).examples == [shown], "another process, or the page after a restart"
+    assert (gallery.folder / f"{hidden.id}.json").read_bytes() == before
+    gallery.show(hidden.id)
+    assert gallery.page(1).examples == [hidden, shown]
+
+
+def test_a_deleted_example_is_gone_with_all_that_was_known_of_it(gallery: Examples) -> None:
+    example, other = keep(gallery), keep(gallery)
+    gallery.hide(example.id)
+    gallery.delete(example.id)
+    assert every(gallery) == [other]
+    assert example.id not in (gallery.folder / "moderation.json").read_text()
+    with pytest.raises(InputError, match="There is no example"):
+        gallery.get(example.id, include_hidden=True)
+
+
+def test_each_visitor_reports_an_example_once_and_it_stays_in_sight(gallery: Examples) -> None:
+    example = keep(gallery)
+    assert gallery.report(example.id, "203.0.113.7")
+    assert not gallery.report(example.id, "203.0.113.7")
+    assert gallery.report(example.id, "203.0.113.8")
+    page = gallery.page(1)
+    assert page.examples == [example]
+    assert (page.states[example.id].num_reports, page.num_reported) == (2, 1)
+
+
+def test_a_visitor_reports_at_most_twenty_within_an_hour(gallery: Examples) -> None:
+    kept = [keep(gallery) for _ in range(21)]
+    for example in kept[:20]:
+        gallery.report(example.id, "203.0.113.7")
+        gallery.report(example.id, "203.0.113.7")  # the second time costs nothing
+    with pytest.raises(QuotaError, match="Reports from your address in the last hour: 20"):
+        gallery.report(kept[20].id, "203.0.113.7")
+
+
+def test_the_owners_answer_settles_reports_and_nobody_repeats_one(gallery: Examples) -> None:
+    example = keep(gallery)
+    gallery.report(example.id, "203.0.113.7")
+    gallery.show(example.id)
+    assert gallery.page(1).num_reported == 0
+    assert not gallery.report(example.id, "203.0.113.7")
+    assert gallery.page(1).num_reported == 0
+    gallery.report(example.id, "203.0.113.8")
+    assert gallery.page(1).num_reported == 1
+
+
+def test_reported_examples_can_come_first(gallery: Examples) -> None:
+    kept = [keep(gallery) for _ in range(30)]
+    gallery.report(kept[2].id, "203.0.113.7")
+    gallery.report(kept[2].id, "203.0.113.8")
+    gallery.report(kept[20].id, "203.0.113.7")
+    first = gallery.page(1, include_hidden=True, reported_first=True).examples
+    assert first[:4] == [kept[2], kept[20], kept[29], kept[28]]
+
+
+@pytest.mark.parametrize("deed", ["report", "hide", "show", "pin", "unpin", "delete"])
+@pytest.mark.parametrize("example_id", ["zzzzzzzz", "../../etc/passwd", ""])
+def test_nothing_is_decided_about_an_example_that_is_not_there(gallery: Examples, deed: str, example_id: str) -> None:
+    arguments = [example_id, "203.0.113.7"] if deed == "report" else [example_id]
+    with pytest.raises(InputError, match="There is no example"):
+        getattr(gallery, deed)(*arguments)
+    assert not gallery.folder.exists()
+
+
+def test_a_visitor_cannot_report_what_is_hidden(gallery: Examples) -> None:
+    example = keep(gallery)
+    gallery.hide(example.id)
+    with pytest.raises(HiddenError):
+        gallery.report(example.id, "203.0.113.7")
+
+
+def test_a_damaged_list_of_decisions_shows_nothing_that_was_hidden(gallery: Examples) -> None:
+    example = keep(gallery)
+    gallery.hide(example.id)
+    for content in ("{", '{"x": 1}', json.dumps({example.id: {"is_hidden": False}})):
+        (gallery.folder / "moderation.json").write_text(content)
+        for look in (lambda: Examples(gallery.folder).page(1), lambda: Examples(gallery.folder).get(example.id)):
+            with pytest.raises(DamagedError, match=r"moderation\.json"):
+                look()
+
+
+# ---- pages ----
+
+
+def test_pages_hold_24_newest_first_and_every_example_once(gallery: Examples) -> None:
+    kept = [keep(gallery) for _ in range(50)]
+    pages = [gallery.page(number) for number in (1, 2, 3)]
+    assert [len(page.examples) for page in pages] == [24, 24, 2]
+    assert [example for page in pages for example in page.examples] == kept[::-1]
+    assert {(page.num_pages, page.num_examples) for page in pages} == {(3, 50)}
+
+
+@pytest.mark.parametrize(("asked", "given"), [(-1, 1), (0, 1), (1, 1), (2, 2), (3, 2), (10**12, 2)])
+def test_a_page_that_is_not_there_is_the_nearest(gallery: Examples, asked: int, given: int) -> None:
+    for _ in range(25):
+        keep(gallery)
+    assert gallery.page(asked).number == given
+
+
+def test_an_empty_gallery_has_one_empty_page(gallery: Examples) -> None:
+    page = gallery.page(1)
+    assert (page.examples, page.number, page.num_pages, page.num_examples) == ([], 1, 1, 0)
+
+
+def test_a_page_reads_no_more_files_than_it_shows(gallery: Examples, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(60):
+        keep(gallery)
+    gallery.page(1)
+    read: list[Path] = []
+
+    def counted(path: Path) -> dict[str, Any] | None:
+        read.append(path)
+        return read_json(path)
+
+    read_json = files.read_json
+    monkeypatch.setattr(files, "read_json", counted)
+    gallery.page(2)
+    assert len([path for path in read if path.name != "moderation.json"]) <= 24
+    read.clear()
+    gallery.page(2)
+    assert [path for path in read if path.name != "moderation.json"] == []
+
+
+def test_a_file_that_was_mended_is_seen(gallery: Examples) -> None:
+    example = keep(gallery)
+    path = gallery.folder / f"{example.id}.json"
+    whole = path.read_bytes()
+    path.write_bytes(b"{")
+    assert Examples(gallery.folder).page(1).num_damaged == 1
+    files.write_text(path, whole.decode())
+    assert gallery.page(1).examples == [example]
+
+
+# ---- several processes ----
+
+
+def _keep_and_log(folder: Path, worker: int, log: Path) -> None:
+    """Keep 100 results, one visitor each, and note each one that was acknowledged; after a kill, from the first again."""
+    gallery = Examples(folder)
+    for number in range(100):
+        kept = try_to_keep(gallery, seed=1_000 * worker + number, kept_by=f"{worker}-{number}")
+        files.append_line(log, {"seed": 1_000 * worker + number, "id": kept.example.id})
 
 
 @pytest.mark.slow
-def test_several_processes_keep_and_read_at_once(gallery: Examples) -> None:
+def test_whatever_was_acknowledged_is_there_once_although_writers_are_killed(gallery: Examples, tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=_keep_some, args=(gallery.folder,)) for _ in range(3)]
-    for writer in writers:
-        writer.start()
-    while any(writer.is_alive() for writer in writers):
-        assert gallery.num_damaged == 0
-    for writer in writers:
-        writer.join()
-    assert [writer.exitcode for writer in writers] == [0, 0, 0]
-    assert len(gallery.list()) == 30
-    assert gallery.num_damaged == 0
+    logs = [tmp_path / f"{worker}.jsonl" for worker in range(4)]
+
+    def start(worker: int) -> Any:
+        process = context.Process(target=_keep_and_log, args=(gallery.folder, worker, logs[worker]))
+        process.start()
+        return process
+
+    running, num_kills = {worker: start(worker) for worker in range(4)}, 0
+    while running:
+        for worker, process in list(running.items()):
+            done = len(files.read_lines(logs[worker]))
+            if num_kills < 12 and done >= 5 + num_kills * 3:
+                process.kill()
+                process.join()
+                num_kills += 1
+                running[worker] = start(worker)
+            elif not process.is_alive():
+                assert process.exitcode == 0
+                del running[worker]
+        page: ExamplesPage = gallery.page(1)
+        assert page.num_damaged == 0
+    assert num_kills == 12
+    kept = {example.id: example.seed for example in every(gallery)}
+    assert sorted(kept.values()) == [1_000 * worker + number for worker in range(4) for number in range(100)]
+    for log in logs:
+        for row in files.read_lines(log):
+            assert kept[row["id"]] == row["seed"]
+    lines = (gallery.folder / "keeps.jsonl").read_bytes().splitlines()
+    assert all(set(json.loads(line)) == {"by", "at"} for line in lines)
+    assert 400 <= len(lines) <= 400 + num_kills
+
+
+def _keep_as_one(folder: Path, worker: int, together: Barrier) -> None:
+    gallery = Examples(folder)
+    together.wait()
+    for number in range(20):
+        with contextlib.suppress(QuotaError):
+            try_to_keep(gallery, seed=1_000 * worker + number, kept_by="203.0.113.7")
+
+
+def _report_all(folder: Path, worker: int, together: Barrier) -> None:
+    gallery = Examples(folder)
+    together.wait()
+    for example in gallery.page(1).examples:
+        gallery.report(example.id, f"visitor {worker}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at_once", [_keep_as_one, _report_all])
+def test_one_quota_and_one_list_of_decisions_hold_over_several_processes(gallery: Examples, at_once: Any) -> None:
+    there = [keep(gallery) for _ in range(10)]
+    context = multiprocessing.get_context("spawn")
+    together = context.Barrier(4)
+    processes = [context.Process(target=at_once, args=(gallery.folder, worker, together)) for worker in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0, 0, 0]
+    if at_once is _keep_as_one:
+        assert len(every(gallery)) == 20
+    else:
+        states = gallery.page(1).states
+        assert [states[example.id].num_reports for example in there] == [4] * 10

@@ -16,7 +16,9 @@ from pipeline.data.samples import Sample
 from pipeline.data.scan import Ended, Scan
 from pipeline.files import write_json
 from pipeline.folders import Home
-from pipeline.gallery.examples import Example
+from pipeline.gallery.example import Example
+from pipeline.gallery.examples import ExamplesPage
+from pipeline.gallery.moderation import State
 from pipeline.jobs.state import ACTIVE, RESUMABLE
 from pipeline.jobs.views import CorpusView, PushView, corpus_view
 from pipeline.plan import Pace, plan_corpus
@@ -26,6 +28,8 @@ from pipeline.ui import run_view, setups
 from pipeline.ui.answers import Answer
 from pipeline.ui.corpus_setup import CorpusForesight
 from pipeline.ui.data_tab import figures_html, progress_html
+from pipeline.ui.example_card import ExampleCard
+from pipeline.ui.gallery_tab import Note, View
 from pipeline.ui.inspection import Inspection
 from pipeline.ui.markup import environment, notice, render
 from pipeline.ui.report_view import bad_rows, length_columns, length_words, parts
@@ -36,7 +40,7 @@ from tests.homes import write_run
 
 EVIL = """"><script>alert(1)</script><img src=x onerror=alert(2)>' onmouseover='{{ 7*7 }}${7*7}"""
 OWN_TAGS = set(
-    "a article b button circle code dd details div dl dt footer h2 h3 h4 header i input li mark ol p path pre section "
+    "a article b button circle code dd details div dl dt footer h2 h3 h4 header i input li mark nav ol p path pre section "
     "small span strong summary svg table tbody td th thead tr ul".split()
 )
 
@@ -156,6 +160,26 @@ def example() -> Example:
     )
 
 
+def gallery(*, is_owner: bool) -> dict[str, Any]:
+    state = State(is_hidden=True, is_pinned=True, reporters=("a", "b"))
+    page = ExamplesPage(
+        examples=[example()],
+        number=2,
+        num_pages=3,
+        num_examples=60,
+        num_damaged=2,
+        num_reported=1,
+        states={"abcd1234": state},
+    )
+    return {
+        "page": page,
+        "cards": [ExampleCard.of(example(), state)],
+        "is_owner": is_owner,
+        "view": View(doubtful="abcd1234"),
+        "note": Note("abcd1234", EVIL),
+    }
+
+
 SAMPLING = {"temperature": EVIL, "top_p": EVIL, "top_k": EVIL, "max_new_tokens": EVIL, "seed": 0}
 SHOWN: list[tuple[str, dict[str, Any]]] = [
     ("notice", {"kind": "bad", "title": EVIL, "message": EVIL}),
@@ -206,8 +230,9 @@ SHOWN: list[tuple[str, dict[str, Any]]] = [
             "example": example(),
         },
     ),
-    ("permalink", {"link": EVIL, "example": example()}),
-    ("gallery", {"examples": [example()], "num_damaged": 2}),
+    ("permalink", {"link": EVIL, "example": example(), "note": EVIL}),
+    ("gallery", gallery(is_owner=False)),
+    ("gallery", gallery(is_owner=True)),
     ("log", {"lines": [EVIL]}),
     ("pushes", {"pushes": [{"step": 1, "state": "refused", "revision": EVIL, "error": EVIL}], "repo": EVIL}),
     ("story", {"name": EVIL, "rows": [{"step": 0, "text": EVIL}], "losses": {}}),

@@ -24,7 +24,7 @@ SPOKEN = re.compile(r"[A-Za-z]{2,} [a-z]{2,}")
 """Two words with a space between: a text for people."""
 
 COMPUTED = {
-    "state.": set(GLYPHS) - {"kept"},
+    "state.": set(GLYPHS) - {"kept", "reported"},
     "stage.": {"filter", "tokenizer", "tokens"},
     "who.": {"open", "owner", "locked", "closed"},
     "access.": {"locked", "closed"},

@@ -1,0 +1,82 @@
+"""Which examples there are, newest first, without their texts: so small that all of it stays in memory."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+from pipeline.gallery.cached import Cached
+from pipeline.gallery.example import ID, read_example
+
+
+class Entry(NamedTuple):
+    """One example; entries sort by age."""
+
+    created_at: str
+    id: str
+    fingerprint: bytes
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The folder at one moment."""
+
+    entries: tuple[Entry, ...]
+    """Newest first."""
+    damaged: frozenset[str]
+    """Ids of files that cannot be read; they are none of the entries."""
+
+    @property
+    def num_files(self) -> int:
+        return len(self.entries) + len(self.damaged)
+
+    @cached_property
+    def ids(self) -> dict[bytes, str]:
+        """Id of the newest example with each fingerprint."""
+        return {entry.fingerprint: entry.id for entry in reversed(self.entries)}
+
+
+class Index:
+    """Reads each file of the folder once, and again only when it was replaced."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._read: dict[str, tuple[tuple[int, int], Entry]] = {}
+        self._listing = Cached(folder, self._scan)
+
+    def listing(self) -> Listing:
+        return self._listing.get()
+
+    def _scan(self) -> Listing:
+        read, damaged = {}, set()
+        for example_id, stamp in self._files():
+            known = self._read.get(example_id)
+            entry = known[1] if known and known[0] == stamp else self._entry(example_id)
+            if entry is None:
+                damaged.add(example_id)
+            else:
+                read[example_id] = (stamp, entry)
+        self._read = read
+        entries = sorted((entry for _, entry in read.values()), reverse=True)
+        return Listing(tuple(entries), frozenset(damaged))
+
+    def _files(self) -> Iterator[tuple[str, tuple[int, int]]]:
+        """Id, and modification time (ns) and size (bytes), of every example's file."""
+        if not self._folder.is_dir():
+            return
+        with os.scandir(self._folder) as found:
+            for file in found:
+                example_id, _, ending = file.name.partition(".")
+                if ending == "json" and ID.fullmatch(example_id):
+                    with contextlib.suppress(FileNotFoundError):  # deleted just now
+                        stat = file.stat()
+                        yield example_id, (stat.st_mtime_ns, stat.st_size)
+
+    def _entry(self, example_id: str) -> Entry | None:
+        example = read_example(self._folder / f"{example_id}.json")
+        return None if example is None else Entry(example.created_at, example.id, example.fingerprint)
