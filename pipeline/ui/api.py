@@ -21,6 +21,7 @@ from pipeline.jobs.views import run_view
 from pipeline.ui.engine import Engine
 from pipeline.ui.markup import escape_text
 from pipeline.ui.report_view import ended
+from pipeline.ui.visitors import visitor_of
 
 MOST_AT_ONCE = 4
 
@@ -93,6 +94,7 @@ class Api:
 
     def generate(
         self,
+        request: gr.Request,
         prompt: str,
         revision: str = "newest",
         max_new_tokens: int = 64,
@@ -111,7 +113,10 @@ class Api:
             seed=seed,
             samples=samples,
         )
-        return self.engine.generator.generate(choose(self.engine.settings, revision), prompt, sampling)
+        assert request.request is not None
+        is_owner = self.engine.access.of(request).allowed
+        visitor = "" if is_owner else visitor_of(request.request, self.engine.settings).address
+        return self.engine.generator.generate(choose(self.engine.settings, revision), prompt, sampling, visitor=visitor)
 
     def revisions(self) -> list[dict[str, Any]]:
         """Every pushed revision, newest first."""

@@ -20,13 +20,14 @@ from pipeline.ui.links import permalink
 from pipeline.ui.markup import notice, render
 from pipeline.ui.parts import QUIET, ask, card, editor, head, html, picks
 from pipeline.ui.texts import t
+from pipeline.ui.visitors import visitor_of
 
 NEWEST = "newest"
 NOTHING = ""
 FRAME_SECONDS = 0.08
 """Text is sent to the browser at most this often."""
-MOST_AT_ONCE = 8
-"""Completions that may be watched at once; the generator writes them one after the other."""
+MOST_AT_ONCE = 24
+"""Completions that may be watched at once; each holds one of Gradio's 40 threads, and the other handlers need some."""
 
 Updates = dict[Any, Any]
 
@@ -119,6 +120,7 @@ class GenerateTab:
     ) -> Iterator[Updates]:
         """Stream the completions of one revision, or of two one after the other."""
         answers: list[Answer] = []
+        visitor, asked_by = self._who(request)
         try:
             sampling = Sampling(
                 max_new_tokens=length, temperature=temperature, top_p=top_p, top_k=top_k, seed=seed, samples=samples
@@ -129,9 +131,9 @@ class GenerateTab:
             yield {self.written: self.completion(prompt, sampling.to_dict(), []), **busy}
             for chosen in revisions:
                 answers.append(Answer(chosen, [""] * sampling.samples))
-                asked_by = request.session_hash or ""
                 due = 0.0
-                for piece in self.engine.generator.stream(chosen, prompt, sampling, asked_by=asked_by):
+                for piece in self.engine.generator.stream(chosen, prompt, sampling, visitor=visitor, asked_by=asked_by):
+                    answers[-1].note = t("completion.place", place=piece.place) if piece.place else ""
                     answers[-1].add(piece)
                     if time.monotonic() >= due:
                         yield {self.written: self.completion(prompt, sampling.to_dict(), answers)}
@@ -148,7 +150,18 @@ class GenerateTab:
         return gr.Button(visible=False), gr.Button(visible=True)
 
     def halt(self, request: gr.Request) -> None:
-        self.engine.generator.stop(request.session_hash or "")
+        """Stop what this page has asked for; whoever has no page has asked for nothing."""
+        self.engine.generator.stop(self._who(request)[1])
+
+    def _who(self, request: gr.Request) -> tuple[str, str]:
+        """Whom turns and quotas count by, "" for the owner, and the key of this page's requests, "" without a session.
+
+        A session's hash is the browser's own invention and no secret; the cookie is one.
+        """
+        assert request.request is not None
+        visitor = visitor_of(request.request, self.engine.settings)
+        address = "" if self.engine.access.of(request).allowed else visitor.address
+        return address, f"{visitor.cookie}:{request.session_hash}" if request.session_hash else ""
 
     def completion(
         self, prompt: str, sampling: dict[str, Any], answers: list[Answer], example: Example | None = None
