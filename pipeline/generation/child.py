@@ -13,17 +13,21 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Any
 
 from pipeline.environment import child_environment
 from pipeline.errors import BusyError, PipelineError
+from pipeline.generation.unread import Unread
 
 MODULE = "pipeline.generation"
 JOIN_SECONDS = 5.0
 """How long the reader may take to hand out the last answers of a process that has ended."""
-MAX_REQUESTS = 5
-"""One that is answered and a few that wait."""
+MOST_REQUESTS = 64
+"""Open at once, of all visitors."""
+OWNER_RESERVE = 8
+"""More that only the owner, who is no visitor, may open."""
+MOST_OF_EACH = 4
+"""Open at once, of one visitor."""
 
 
 def environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -39,10 +43,11 @@ def environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
 class Request:
     """One question to the process and the answers that came back and were not read yet."""
 
-    def __init__(self, request_id: int, asked_by: str) -> None:
+    def __init__(self, request_id: int, visitor: str, asked_by: str) -> None:
         self.id = request_id
+        self.visitor = visitor
         self.asked_by = asked_by
-        self.answers: SimpleQueue[dict[str, Any]] = SimpleQueue()
+        self.answers = Unread()
         self.is_answered = False
         """Whether the process has said its last word on it."""
 
@@ -80,22 +85,32 @@ class Child:
     def has_ended(self) -> bool:
         return bool(self._ended_because)
 
-    def ask(self, question: Mapping[str, Any], asked_by: str) -> Request:
-        """Send one request. Raises BusyError when too many wait."""
+    def ask(self, question: Mapping[str, Any], visitor: str, asked_by: str) -> Request:
+        """Send one request of `visitor`, "" for the owner; `stop(asked_by)` ends it. Raises BusyError when too many are
+        open.
+        """
         with self._lock:
-            if len(self._requests) >= MAX_REQUESTS:
-                raise BusyError(
-                    f"The generator has {MAX_REQUESTS} requests already; try again when one of them is done."
-                )
+            self._check_room(visitor)
             if not self._requests:
                 self._heard_at = time.monotonic()  # it had nothing to say until now
-            request = Request(next(self._ids), asked_by)
+            request = Request(next(self._ids), visitor, asked_by)
             self._requests[request.id] = request
             if self.has_ended:
                 request.answers.put(self._obituary())
             else:
-                self._write({"id": request.id, **question})
+                self._write({"id": request.id, "visitor": visitor, **question})
             return request
+
+    def _check_room(self, visitor: str) -> None:
+        most = MOST_REQUESTS if visitor else MOST_REQUESTS + OWNER_RESERVE
+        if len(self._requests) >= most:
+            raise BusyError(f"The generator has {most} requests already; try again when one of them is done.")
+        num_own = sum(request.visitor == visitor for request in self._requests.values())
+        if visitor and num_own >= MOST_OF_EACH:
+            raise BusyError(
+                f"{MOST_OF_EACH} of your requests are being written already, the most for one visitor; "
+                "stop one of them, or try again when one is done."
+            )
 
     def answers(self, request: Request) -> list[dict[str, Any]]:
         """Every answer to `request` that has come since the last call; waits for at least one.
@@ -104,22 +119,17 @@ class Child:
         """
         while True:
             patience = self._heard_at + self._silence_seconds - time.monotonic()
-            try:
-                found = [request.answers.get(timeout=max(0.0, patience))]
-            except Empty:
-                if time.monotonic() >= self._heard_at + self._silence_seconds:
-                    self.end(f"it said nothing for {self._silence_seconds:g} seconds")
-                    return [self._obituary()]
-            else:
-                while not request.answers.empty():  # this thread alone takes from it
-                    found.append(request.answers.get())
+            if found := request.answers.take(max(0.0, patience)):
                 return found
+            if time.monotonic() >= self._heard_at + self._silence_seconds:
+                self.end(f"it said nothing for {self._silence_seconds:g} seconds")
+                return [self._obituary()]
 
-    def stop(self, asked_by: str | None) -> None:
-        """Stop the requests of `asked_by`, or all. Their readers learn it at once, the process within a token."""
+    def stop(self, asked_by: str) -> None:
+        """Stop the requests of `asked_by`. Their readers learn it at once, the process within a token."""
         with self._lock:
             for request in self._requests.values():
-                if asked_by in (None, request.asked_by):
+                if request.asked_by == asked_by:
                     self._write({"stop": request.id})
                     request.answers.put({"stopped": True})
 

@@ -1,6 +1,7 @@
 """Reads a revision's folder: every file against its manifest, then model and tokenizer. Knows nothing of processes.
 
-transformers itself accepts a flipped byte, a zeroed tail, missing layers and weights that are not numbers.
+transformers itself accepts a flipped byte, a zeroed tail, missing layers and weights that are not numbers, and imports
+what a config names. So it is given a checked config, a checked tokenizer and the weights, and no folder to look into.
 """
 
 from __future__ import annotations
@@ -10,14 +11,20 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import GenerationConfig, GPT2LMHeadModel, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from pipeline import manifest
 from pipeline.errors import DamagedError, InputError
 from pipeline.files import read_json
+from pipeline.generation.model_config import read_config
+from pipeline.generation.tokenizer_file import read_tokenizer
+from pipeline.generation.weights import read_weights
 
 NEEDED = ("config.json", "model.safetensors", "tokenizer.json")
+FAULTS = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ImportError, SafetensorError)
+"""What odd files raise, here and in the libraries; RecursionError is a RuntimeError."""
+MAX_REASON_CHARACTERS = 300
 REMEDY = "choose another revision, or delete this one and publish it again"
 
 
@@ -26,28 +33,30 @@ def load(path: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
 
     Raises InputError when `path` is not a revision, DamagedError when it is not what its manifest says or cannot write.
     """
-    check_files(path)
     logging.disable_progress_bar()  # a model of this size is read in a blink
-    reading: Any = AutoModelForCausalLM  # typed as if it could only return a model
+    reading: Any = GPT2LMHeadModel  # typed as if it could only return a model
     model: PreTrainedModel
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+        check_files(path)
+        config = read_config(path)
+        tokenizer = read_tokenizer(path, config.vocab_size)
+        weights = read_weights(path / "model.safetensors", config)
         model, report = reading.from_pretrained(
-            path,
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
+            None,
+            config=config,
+            state_dict=weights,
             dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
             output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        reason = str(error).partition("\n")[0]
+    except torch.OutOfMemoryError:
+        raise
+    except FAULTS as error:
+        reason = str(error).partition("\n")[0][:MAX_REASON_CHARACTERS] or type(error).__name__
         raise DamagedError(f"{path} cannot be loaded ({reason}); {REMEDY}.") from error
     _check_weights(path, model, report)
-    if len(tokenizer) > model.config.vocab_size:
-        raise DamagedError(
-            f"{path} has {len(tokenizer):,} tokens in its tokenizer but {model.config.vocab_size:,} in its model; {REMEDY}."
-        )
+    model.generation_config = GenerationConfig()  # the revision's own would be mixed into what a visitor asks for
     return model.eval(), tokenizer
 
 

@@ -26,6 +26,8 @@ class Piece:
     """Why the sample is done: `end-of-text`, `length` or `stopped`."""
     note: str = ""
     """Something to tell whoever asked, for example that fewer tokens fit than were asked for."""
+    place: int | None = None
+    """Of the whole request in the queue, from 1, while it waits; such a piece has no text."""
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

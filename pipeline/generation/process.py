@@ -1,12 +1,13 @@
 """Text from a pushed revision, streamed out of a process of its own: the page itself never imports torch.
 
-That process starts with the first request, keeps the last model, and is started again after a crash. Knows nothing of
+That process starts with the first request, keeps the last models, and is started again after a crash. Knows nothing of
 gradio.
 """
 
 from __future__ import annotations
 
 import atexit
+import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -29,7 +30,7 @@ SILENCE_SECONDS = 120.0
 
 
 class Generator:
-    """Completes prompts, one request after the other. Any thread may call it; one page needs one."""
+    """Completes prompts, many at the same time, in turns. Any thread may call it; one page needs one."""
 
     def __init__(self, settings: Settings, *, silence_seconds: float = SILENCE_SECONDS) -> None:
         self._limits = settings.limits
@@ -39,28 +40,34 @@ class Generator:
         self._child: Child | None = None
         atexit.register(self.close)
 
-    def stream(self, revision: Revision, prompt: str, sampling: Sampling, *, asked_by: str = "") -> Iterator[Piece]:
+    def stream(
+        self, revision: Revision, prompt: str, sampling: Sampling, *, visitor: str = "", asked_by: str = ""
+    ) -> Iterator[Piece]:
         """The completions of `prompt` as they are written, one sample after the other; each ends with a `done` piece.
+        While the request waits, pieces without text tell its place.
 
-        Closing the iterator stops the writing within a token, and so does `stop(asked_by)` from another thread; then
-        the samples end with finish `stopped`. Raises InputError for a prompt or sampling that cannot be, BusyError
-        when too many wait, DamagedError's sentence when the revision is, PipelineError when the generator ended.
+        `visitor` is whom turns and quotas count by, "" the owner. Closing the iterator stops the writing within a token,
+        and so does `stop(asked_by)` from another thread; then the samples end with finish `stopped`. Raises InputError
+        for a prompt or sampling that cannot be, BusyError when too many are open, DamagedError's sentence when the
+        revision is, PipelineError when the generator ended.
         """
         check_prompt(prompt, self._limits)
         check_sampling(sampling, self._limits)
         child = self._running_child()
         question = {"revision_path": str(revision.path), "prompt": prompt, "sampling": sampling.to_dict()}
-        request = child.ask(question, asked_by)
+        request = child.ask(question, visitor, asked_by or secrets.token_hex())  # what nobody can name nobody stops
         try:
             yield from _pieces(child, request, sampling.samples)
         finally:
             child.forget(request)
 
-    def generate(self, revision: Revision, prompt: str, sampling: Sampling) -> dict[str, Any]:
+    def generate(
+        self, revision: Revision, prompt: str, sampling: Sampling, *, visitor: str = "", asked_by: str = ""
+    ) -> dict[str, Any]:
         """`stream`, waited for: the samples and how they were written."""
         texts = [""] * sampling.samples
         ends = []
-        for piece in self.stream(revision, prompt, sampling):
+        for piece in self.stream(revision, prompt, sampling, visitor=visitor, asked_by=asked_by):
             texts[piece.sample] += piece.text
             ends += [piece] if piece.done else []
         seconds = sum(piece.seconds for piece in ends)
@@ -74,10 +81,10 @@ class Generator:
             "note": ends[0].note,
         }
 
-    def stop(self, asked_by: str | None = None) -> None:
-        """Stop the requests of `asked_by`, waiting or being written; None stops everybody's."""
+    def stop(self, asked_by: str) -> None:
+        """Stop the requests of `asked_by`, waiting or being written; "" is nobody's."""
         with self._lock:
-            if self._child is not None:
+            if self._child is not None and asked_by:
                 self._child.stop(asked_by)
 
     def put_away(self) -> None:

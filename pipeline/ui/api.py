@@ -56,7 +56,7 @@ class Api:
         limit = max(1, min(limit, self.engine.settings.limits.preview_rows))
         last = None
         config = DataConfig(source=source, keywords=tuple(keywords), match=match)
-        visitor = self.engine.reading.visitor(request)
+        visitor = self.engine.visitor_key(request) or None
         with self.engine.scans.question(request.session_hash or "", visitor) as question:
             for state in self.engine.scans.watch(Key.of(source, config.keywords, match, limit, is_owner), question):
                 last = state
@@ -102,6 +102,7 @@ class Api:
 
     def generate(
         self,
+        request: gr.Request,
         prompt: str,
         revision: str = "newest",
         max_new_tokens: int = 64,
@@ -120,7 +121,13 @@ class Api:
             seed=seed,
             samples=samples,
         )
-        return self.engine.generator.generate(choose(self.engine.settings, revision), prompt, sampling)
+        return self.engine.generator.generate(
+            choose(self.engine.settings, revision),
+            prompt,
+            sampling,
+            visitor=self.engine.visitor_key(request),
+            asked_by=self.engine.page_key(request),
+        )
 
     def revisions(self) -> list[dict[str, Any]]:
         """Every pushed revision, newest first."""
@@ -128,7 +135,7 @@ class Api:
 
     def examples(self, page: int = 1) -> list[dict[str, Any]]:
         """One page of the kept examples, newest first: at most 24; an empty list after the last page."""
-        require(page >= 1, "page", str(page)[:20], "give 1 or more")
+        require(type(page) is int and page >= 1, "page", str(page)[:20], "give a whole number, 1 or more")
         found = self.engine.examples.page(page)
         return [example.to_dict() for example in found.examples] if found.number == page else []
 

@@ -194,7 +194,7 @@ class DataTab:
     def _answer(
         self, kind: str, path: str, repo: str, keywords: list[str], match: str, limit: int, request: gr.Request
     ) -> Generator[Updates, None, None]:
-        visitor = self.engine.reading.visitor(request)
+        visitor = self.engine.visitor_key(request) or None
         with self.engine.scans.question(request.session_hash or "", visitor) as question:
             try:
                 yield {self.progress: render("scan_progress", scan=None)}

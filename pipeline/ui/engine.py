@@ -30,9 +30,11 @@ class Engine:
         self.reading = Reading(settings, self.access)
         self.scans = Scans(settings.limits, self.home.scans)
 
-    def abandon(self, session_hash: str) -> None:
+    def abandon(self, session_hash: str, cookie: str) -> None:
         """End what the page with this session waits for: nobody listens any more."""
         self.scans.stop(session_hash)
+        if "generator" in vars(self):
+            self.generator.stop(page_key(session_hash, cookie))
 
     def close(self) -> None:
         """End what the page has started for itself."""
@@ -44,6 +46,14 @@ class Engine:
             return ""
         address = visitor_of(request.request, self.settings).address if request.request else ""
         return address or "unknown"  # such visitors share one quota rather than have none
+
+    def page_key(self, request: gr.Request) -> str:
+        """What a page's requests to the generator are stopped by; "" without a session, which stops nothing.
+
+        A session's hash is the browser's own invention and no secret; the cookie is one.
+        """
+        assert request.request is not None, "Gradio gives every handler its request"
+        return page_key(request.session_hash or "", visitor_of(request.request, self.settings).cookie)
 
     @cached_property
     def registry(self) -> Registry:
@@ -62,3 +72,7 @@ class Engine:
         from pipeline.generation.process import Generator
 
         return Generator(self.settings)
+
+
+def page_key(session_hash: str, cookie: str) -> str:
+    return f"{cookie}:{session_hash}" if session_hash else ""

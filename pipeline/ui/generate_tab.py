@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Generator
 from typing import Any
 
 import gradio as gr
@@ -20,13 +20,12 @@ from pipeline.ui.links import permalink
 from pipeline.ui.markup import notice, render
 from pipeline.ui.parts import QUIET, ask, card, editor, head, html, picks
 from pipeline.ui.texts import t
+from pipeline.ui.threads import stream
 
 NEWEST = "newest"
 NOTHING = ""
 FRAME_SECONDS = 0.08
 """Text is sent to the browser at most this often."""
-MOST_AT_ONCE = 8
-"""Completions that may be watched at once; the generator writes them one after the other."""
 
 Updates = dict[Any, Any]
 
@@ -89,7 +88,7 @@ class GenerateTab:
     def connect(self, page: gr.Blocks, tabs: gr.Tabs, tab: gr.Tab) -> None:
         sampling = [self.temperature, self.top_p, self.top_k, self.length, self.samples, self.seed]
         inputs = [self.prompt, self.revision, self.other, *sampling]
-        writes: dict[str, Any] = {**QUIET, "concurrency_limit": MOST_AT_ONCE}
+        writes: dict[str, Any] = {**QUIET, "concurrency_limit": None}
         self.complete.click(
             self.write, inputs, [self.written, self.result, self.link, self.stop, self.complete], **writes
         ).then(self.rest, None, [self.stop, self.complete], queue=False, **QUIET)
@@ -104,7 +103,7 @@ class GenerateTab:
 
     # ---- handlers: writing ----
 
-    def write(
+    async def write(
         self,
         request: gr.Request,
         prompt: str,
@@ -116,9 +115,27 @@ class GenerateTab:
         length: int,
         samples: int,
         seed: int,
-    ) -> Iterator[Updates]:
+    ) -> AsyncIterator[Updates]:
         """Stream the completions of one revision, or of two one after the other."""
+        sampled = (temperature, top_p, top_k, length, samples, seed)
+        async for updates in stream(self._write(request, prompt, revision, other, *sampled)):
+            yield updates
+
+    def _write(
+        self,
+        request: gr.Request,
+        prompt: str,
+        revision: str,
+        other: str,
+        temperature: float,
+        top_p: float,
+        top_k: int,
+        length: int,
+        samples: int,
+        seed: int,
+    ) -> Generator[Updates, None, None]:
         answers: list[Answer] = []
+        visitor, asked_by = self.engine.visitor_key(request), self.engine.page_key(request)
         try:
             sampling = Sampling(
                 max_new_tokens=length, temperature=temperature, top_p=top_p, top_k=top_k, seed=seed, samples=samples
@@ -129,9 +146,9 @@ class GenerateTab:
             yield {self.written: self.completion(prompt, sampling.to_dict(), []), **busy}
             for chosen in revisions:
                 answers.append(Answer(chosen, [""] * sampling.samples))
-                asked_by = request.session_hash or ""
                 due = 0.0
-                for piece in self.engine.generator.stream(chosen, prompt, sampling, asked_by=asked_by):
+                for piece in self.engine.generator.stream(chosen, prompt, sampling, visitor=visitor, asked_by=asked_by):
+                    answers[-1].note = t("completion.place", place=piece.place) if piece.place else ""
                     answers[-1].add(piece)
                     if time.monotonic() >= due:
                         yield {self.written: self.completion(prompt, sampling.to_dict(), answers)}
@@ -148,7 +165,8 @@ class GenerateTab:
         return gr.Button(visible=False), gr.Button(visible=True)
 
     def halt(self, request: gr.Request) -> None:
-        self.engine.generator.stop(request.session_hash or "")
+        """Stop what this page has asked for; whoever has no page has asked for nothing."""
+        self.engine.generator.stop(self.engine.page_key(request))
 
     def completion(
         self, prompt: str, sampling: dict[str, Any], answers: list[Answer], example: Example | None = None

@@ -119,7 +119,7 @@ class Guards:
             async with asyncio.timeout(self._body_seconds):
                 body = await self._whole(receive)
         except TimeoutError:
-            return receive, (408, t("guards.slow", most=self._body_seconds))
+            return receive, (408, t("guards.slow", most=f"{self._body_seconds:g}"))
         finally:
             self._bodies[address] -= 1
             if not self._bodies[address]:

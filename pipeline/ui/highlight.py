@@ -2,49 +2,63 @@
 
 from __future__ import annotations
 
+import builtins
+import keyword
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
-from itertools import groupby
+from functools import lru_cache
+from itertools import islice
 
 from markupsafe import Markup, escape
-from pygments.lexers.python import PythonLexer
-from pygments.token import Comment, Keyword, Name, Number, Operator, String, _TokenType
 
 from pipeline.data.matching import places
 
 MOST_LINES = 400
 MOST_CHARACTERS = 40_000
 LONGEST_LINE = 1_000
+MOST_TOKENS = 10_000
+"""What comes behind them stays plain."""
 LINES_BEFORE = 6
 """An excerpt that begins further down shows so many lines before the one that is looked for."""
 
-KINDS: tuple[tuple[_TokenType, str], ...] = (
-    (Comment, "comment"),
-    (String, "string"),
-    (Number, "number"),
-    (Operator.Word, "keyword"),
-    (Keyword, "keyword"),
-    (Name.Builtin, "name"),
+# A lexer whose rules backtrack takes minutes for a few kilobytes of tabs. Every unbounded repeat here is possessive, so
+# that the time is linear in the text, whatever it is; f-strings are one token.
+TOKEN = re.compile(
+    r"""
+      (?P<comment> \#[^\n]*+ )
+    | (?P<string> [bBfFrRtTuU]{0,2}+ (?:
+          \"\"\" (?: [^"\\]++ | \\. | "(?!"") )*+ (?: \"\"\" )?
+        | ''' (?: [^'\\]++ | \\. | '(?!'') )*+ (?: ''' )?
+        | " (?: [^"\\\n]++ | \\. )*+ "?
+        | ' (?: [^'\\\n]++ | \\. )*+ '?
+      ) )
+    | (?P<number> 0[xX][\da-fA-F_]*+ | \.?\d (?: [eE][+-] | [\w.] )*+ )
+    | ^[ \t]*+ (?P<soft> match | case )\b (?= [ \t]++ [^\s.,:;=)\]}] )
+    | (?P<part> [.@][^\W\d]\w*+ )
+    | (?P<word> [^\W\d]\w*+ )
+    """,
+    re.VERBOSE | re.DOTALL | re.MULTILINE,
 )
-
-
-@cache
-def _lexer() -> PythonLexer:
-    return PythonLexer(stripnl=False, ensurenl=False)
+KEYWORDS = frozenset(keyword.kwlist)
+OTHER_NAMES = {"self", "cls", "NotImplemented", "Ellipsis"}
+SITE_NAMES = {"copyright", "credits", "exit", "license", "quit"}
+"""What only an interactive Python adds to the built-in names."""
+BUILTINS = frozenset({name for name in dir(builtins) if name.islower() and name[0] != "_"} | OTHER_NAMES) - SITE_NAMES
+STRETCHES = re.compile(rb"\x00++|\x01++")
 
 
 def python_html(code: str, marks: Sequence[str] = (), match: str = "substring") -> Markup:
     """`code` with a span around every token of a kind and `<mark>` around every one of the keywords `marks`, found as
     one of config.MATCHES.
     """
-    return Markup("\n").join(_lines(clean(code), tuple(marks), match))
+    return Markup("\n".join(_lines(clean(code), tuple(marks), match)))
 
 
 def numbered(code: str, marks: Sequence[str] = (), match: str = "substring") -> Markup:
     """`python_html` as list items, one a line; the numbers come from CSS, so that they are never copied."""
     lines = _lines(clean(code), tuple(marks), match)
-    return Markup("").join(Markup("<li>{}</li>").format(line or " ") for line in lines)
+    return Markup("".join(f"<li>{line or ' '}</li>" for line in lines))
 
 
 @dataclass(frozen=True)
@@ -93,25 +107,38 @@ def clean(code: str) -> str:
 
 
 @lru_cache(maxsize=256)
-def _lines(code: str, marks: tuple[str, ...], match: str) -> tuple[Markup, ...]:
+def _lines(code: str, marks: tuple[str, ...], match: str) -> tuple[str, ...]:
+    """The HTML of each line."""
     marked = _marked(code, marks, match)
-    lines: list[list[Markup]] = [[]]
-    for start, kind, text in _tokens(code):
-        for (is_break, is_marked), group in groupby(
-            range(start, start + len(text)), lambda at: (code[at] == "\n", marked[at])
-        ):
-            places = list(group)
-            if is_break:
-                lines.extend([] for _ in places)
-            else:
-                lines[-1].append(_span(code[places[0] : places[-1] + 1], kind, bool(is_marked)))
-    return tuple(Markup("").join(line) for line in lines)
+    lines: list[list[str]] = [[]]
+    for start, end, kind in _tokens(code):
+        for stretch in STRETCHES.finditer(marked, start, end):
+            for number, text in enumerate(code[stretch.start() : stretch.end()].split("\n")):
+                if number:
+                    lines.append([])
+                if text:
+                    lines[-1].append(_span(text, kind, bool(marked[stretch.start()])))
+    return tuple("".join(line) for line in lines)
 
 
-def _tokens(code: str) -> Iterator[tuple[int, str, str]]:
-    """Start, kind ("" for plain) and text of each token."""
-    for start, token, text in _lexer().get_tokens_unprocessed(code):
-        yield start, next((kind for parent, kind in KINDS if token in parent), ""), text
+def _tokens(code: str) -> Iterator[tuple[int, int, str]]:
+    """Start, end and kind of every stretch of `code`; "" for plain."""
+    done = 0
+    for token in islice(TOKEN.finditer(code), MOST_TOKENS):
+        group = token.lastgroup or ""
+        start, end = token.span(group)
+        if kind := _kind(group, code[start:end]):
+            if done < start:
+                yield done, start, ""
+            yield start, end, kind
+            done = end
+    yield done, len(code), ""
+
+
+def _kind(group: str, text: str) -> str:
+    if group == "word":
+        return "keyword" if text in KEYWORDS else "name" if text in BUILTINS else ""
+    return {"soft": "keyword", "part": ""}.get(group, group)
 
 
 def _marked(code: str, marks: tuple[str, ...], match: str) -> bytearray:
@@ -123,8 +150,8 @@ def _marked(code: str, marks: tuple[str, ...], match: str) -> bytearray:
     return inside
 
 
-def _span(text: str, kind: str, marked: bool) -> Markup:
-    html = escape(text)
+def _span(text: str, kind: str, marked: bool) -> str:
+    html = str(escape(text))
     if kind:
-        html = Markup('<span class="syn-{}">{}</span>').format(kind, html)
-    return Markup("<mark>{}</mark>").format(html) if marked else html
+        html = f'<span class="syn-{kind}">{html}</span>'
+    return f"<mark>{html}</mark>" if marked else html

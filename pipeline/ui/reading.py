@@ -9,7 +9,6 @@ import gradio as gr
 from pipeline.settings import Settings
 from pipeline.ui.access import Access, AccessError
 from pipeline.ui.texts import t
-from pipeline.ui.visitors import visitor_of
 
 COURSE_DATASETS = ("huggingface-course/codeparrot-ds-train", "transformersbook/codeparrot-train")
 PUBLIC = re.compile(r"hub:(?P<repo>[\w.-]+/[\w.-]+)(?:@main)?(?::[\w.-]+)?(?:#\S+)?", re.ASCII)
@@ -37,10 +36,3 @@ class Reading:
         named = PUBLIC.fullmatch(source)
         repo = named["repo"] if named else None
         return source == "installed" or repo in (*COURSE_DATASETS, *self._settings.public_datasets)
-
-    def visitor(self, request: gr.Request) -> str | None:
-        """Whose quota the request counts in; None: the owner's."""
-        if self._access.of(request).allowed:
-            return None
-        assert request.request is not None, "Gradio gives every handler its request"
-        return visitor_of(request.request, self._settings).address

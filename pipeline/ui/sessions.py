@@ -43,8 +43,8 @@ class _Session:
 class Sessions:
     """Of one page. Used from its event loop alone."""
 
-    def __init__(self, page: gr.Blocks, abandon: Callable[[str], None]) -> None:
-        """`abandon`: ends what a session, by its hash, waits for."""
+    def __init__(self, page: gr.Blocks, abandon: Callable[[str, str], None]) -> None:
+        """`abandon`: ends what a session, by its hash and its cookie, waits for."""
         self._page = page
         self._abandon = abandon
         self._sessions: OrderedDict[str, _Session] = OrderedDict()
@@ -118,7 +118,7 @@ class Sessions:
             session = self._sessions.get(name) or self._sessions.setdefault(name, _Session(Visitor("", "")))
             silent = 0.0 if session.listeners > 0 else now - session.heard_at
             if silent >= GONE_SECONDS and self._is_working(name):
-                self._abandon(name)
+                self._abandon(name, session.visitor.cookie)
             if silent >= UNREAD_SECONDS:
                 await self._drop(name)
 

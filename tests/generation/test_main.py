@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from pipeline.generation.child import environment
+from pipeline.generation.seats import SEATS
 from pipeline.generation.settings import Sampling
 from pipeline.hub.registry import Revision
 from tests.generation.conftest import LONG
@@ -68,27 +69,47 @@ def talk(tmp_path: Path) -> Iterator[Conversation]:
         process.kill()
 
 
-def test_it_answers_requests_in_order_and_stays_after_an_error(
+def heard_of(talk: Conversation, count: int) -> dict[int, list[dict[str, Any]]]:
+    """All answers by request, until so many requests have ended."""
+    answers: dict[int, list[dict[str, Any]]] = {}
+    num_ended = 0
+    while num_ended < count:
+        answer = talk.hear()
+        answers.setdefault(answer["id"], []).append(answer)
+        num_ended += is_final(answer)
+    return answers
+
+
+def test_it_answers_every_request_and_stays_after_an_error(
     talk: Conversation, revision: Revision, tmp_path: Path
 ) -> None:
     talk.ask(1, revision.path)
     talk.ask(2, tmp_path / "nowhere")
     talk.ask(3, revision.path, prompt="")
     talk.ask(4, revision.path)
-    first, second, third, fourth = (talk.hear_until(is_final) for _ in range(4))
-    assert [{answer["id"] for answer in answers} for answers in (first, second, third, fourth)] == [{1}, {2}, {3}, {4}]
-    assert first[-1] == {"id": 1, "done": True}
-    assert second[0]["exit_status"] == 2 and "nowhere is not a revision" in second[0]["error"]
-    assert third[0]["exit_status"] == 2 and "prompt" in third[0]["error"]
-    texts = ["".join(answer["piece"]["text"] for answer in answers[:-1]) for answers in (first, fourth)]
-    assert texts[0] == texts[1]
+    answers = heard_of(talk, 4)
+    assert answers[1][-1] == {"id": 1, "done": True}
+    assert answers[2][-1]["exit_status"] == 2 and "nowhere is not a revision" in answers[2][-1]["error"]
+    assert answers[3][-1]["exit_status"] == 2 and "prompt" in answers[3][-1]["error"]
+    texts = ["".join(answer["piece"]["text"] for answer in answers[number][:-1]) for number in (1, 4)]
+    assert texts[0] == texts[1] != ""
+
+
+def test_two_requests_are_written_in_turns(talk: Conversation, endless: Revision) -> None:
+    talk.ask(1, endless.path, sampling=ENDLESS)
+    talk.hear()
+    talk.ask(2, endless.path, sampling=Sampling(max_new_tokens=50))
+    order = [answer["id"] for answer in talk.hear_until(lambda answer: "done" in answer)]
+    theirs = order[order.index(2) :]
+    assert abs(theirs.count(1) - theirs.count(2)) <= 3
 
 
 def test_a_revision_that_was_refused_does_not_stay_loaded(talk: Conversation, revision: Revision, copy: Path) -> None:
     (copy / "model.safetensors").write_bytes(b"")
+    ends = []
     for request_id, path in enumerate((revision.path, copy, copy, revision.path), start=1):
         talk.ask(request_id, path)
-    ends = [talk.hear_until(is_final)[-1] for _ in range(4)]
+        ends.append(talk.hear_until(is_final)[-1])
     assert ["error" in end for end in ends] == [False, True, True, False]
     assert ends[1]["exit_status"] == 1
 
@@ -122,13 +143,17 @@ def test_a_stop_of_another_request_does_not(talk: Conversation, endless: Revisio
 
 
 def test_a_request_that_was_stopped_while_it_waited_writes_nothing(talk: Conversation, endless: Revision) -> None:
-    talk.ask(1, endless.path, sampling=ENDLESS)
-    talk.ask(2, endless.path, sampling=ENDLESS)
-    talk.say({"stop": 2})
-    talk.say({"stop": 1})
-    talk.hear_until(is_final)
-    (piece, _) = talk.hear_until(is_final)
-    assert (piece["piece"]["finish"], piece["piece"]["tokens"]) == ("stopped", 0)
+    for number in range(SEATS + 1):
+        talk.ask(number, endless.path, sampling=ENDLESS)
+    waiting = [talk.hear_until(lambda answer: answer["id"] == SEATS)[-1]]
+    talk.say({"stop": SEATS})
+    while not is_final(waiting[-1]):
+        waiting.append(talk.hear_until(lambda answer: answer["id"] == SEATS)[-1])
+    pieces = [answer["piece"] for answer in waiting[:-1]]
+    assert [(piece["place"], piece["finish"], piece["tokens"]) for piece in pieces] == [
+        (1, None, 0),
+        (None, "stopped", 0),
+    ]
 
 
 def test_it_ends_with_its_stdin_even_while_it_writes(talk: Conversation, endless: Revision) -> None:
@@ -150,6 +175,16 @@ def test_an_unexpected_error_is_one_sentence_and_ends_it_with_the_traceback_in_t
     assert answer["error"].startswith("The generator failed (TypeError: ") and "\n" not in answer["error"]
     assert talk.process.wait(60) == 1
     assert "Traceback" in talk.log.read_text()
+
+
+def test_an_unexpected_error_is_told_to_every_open_request(talk: Conversation, endless: Revision) -> None:
+    talk.ask(1, endless.path, sampling=ENDLESS)
+    talk.hear()
+    talk.say({"id": 2, "revision_path": str(endless.path), "prompt": "x", "sampling": {"warmth": 1}})
+    ends = {answer["id"]: answer for answer in (talk.hear_until(is_final)[-1] for _ in range(2))}
+    assert "TypeError" in ends[2]["error"] and "TypeError" not in ends[1]["error"]
+    assert ends[1]["error"].startswith("The generator failed while it wrote for somebody else; ask again")
+    assert talk.process.wait(60) == 1
 
 
 def test_what_libraries_print_does_not_reach_the_answers(revision: Revision, tmp_path: Path) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed, wait
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import BusyError, InputError, PipelineError
-from pipeline.generation.child import MAX_REQUESTS
+from pipeline.generation.child import MOST_OF_EACH, MOST_REQUESTS, OWNER_RESERVE
+from pipeline.generation.pieces import Piece
 from pipeline.generation.process import Generator, generate
+from pipeline.generation.seats import SEATS
 from pipeline.generation.settings import Sampling
 from pipeline.hub.registry import Revision
 from pipeline.settings import Limits, Settings
@@ -114,46 +115,101 @@ def test_one_visitor_does_not_stop_another(generator: Generator, endless: Revisi
     assert (pieces[-1].finish, pieces[-1].tokens) == ("length", 200)
 
 
-def test_a_request_that_waits_can_be_stopped_at_once(generator: Generator, endless: Revision) -> None:
-    first = generator.stream(endless, PROMPT, ENDLESS, asked_by="first")
-    next(first)
-    with ThreadPoolExecutor() as pool:
-        waiting = pool.submit(list, generator.stream(endless, PROMPT, ENDLESS, asked_by="second"))
-        while not waiting.done():
-            generator.stop("second")  # it may not have been asked yet
-            wait([waiting], timeout=0.05)
-        assert [(p.finish, p.tokens) for p in waiting.result()] == [("stopped", 0)]
-    assert not next(first).done
-    first.close()
+def test_an_empty_key_stops_nothing(generator: Generator, endless: Revision) -> None:
+    """A program's request has no key of its own, and a page without a session has none either."""
+    stream = generator.stream(endless, PROMPT, replace(SHORT, max_new_tokens=200))
+    pieces = [next(stream)]
+    generator.stop("")
+    pieces += stream
+    assert (pieces[-1].finish, pieces[-1].tokens) == ("length", 200)
+
+
+def filled(generator: Generator, endless: Revision, count: int, visitor: str = "") -> list[Iterator[Piece]]:
+    """So many requests that are written or wait, each of a visitor of its own unless one is named."""
+    streams = [
+        generator.stream(endless, PROMPT, ENDLESS, visitor=visitor or f"visitor {number}", asked_by=f"key {number}")
+        for number in range(count)
+    ]
+    for stream in streams:
+        next(stream)
+    return streams
+
+
+def close(streams: Iterable[Iterator[Piece]]) -> None:
+    for stream in streams:
+        stream.close()  # type: ignore[attr-defined]
+
+
+def test_the_sixth_visitor_is_written_while_five_write_for_long(generator: Generator, endless: Revision) -> None:
+    """Five long requests kept everybody else out."""
+    streams = filled(generator, endless, 5)
+    assert generator.generate(endless, PROMPT, SHORT, visitor="the sixth")["finish"] == ["length"]
+    assert not any(next(stream).done for stream in streams)
+    close(streams)
+
+
+def test_who_waits_is_told_the_place_and_can_be_stopped_at_once(generator: Generator, endless: Revision) -> None:
+    streams = filled(generator, endless, SEATS)
+    waiting = [
+        generator.stream(endless, PROMPT, replace(ENDLESS, samples=2), visitor=name, asked_by=name) for name in "ab"
+    ]
+    assert [next(stream).place for stream in waiting] == [1, 2]
+    generator.stop("a")
+    assert [(p.finish, p.tokens) for p in waiting[0]] == [("stopped", 0)] * 2
+    assert next(waiting[1]).place == 1
+    close([streams.pop()])
+    piece = next(waiting[1])
+    assert (piece.place, piece.tokens >= 1) == (None, True)
+    close([*streams, *waiting])
+
+
+def test_a_place_in_the_queue_is_no_part_of_the_answer(generator: Generator, endless: Revision) -> None:
+    streams = filled(generator, endless, SEATS)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(generator.generate, endless, PROMPT, SHORT, visitor="another")
+        close(streams[:1])
+        assert answer.result()["samples"] == [" the" * 8]
+    close(streams)
 
 
 def test_many_threads_get_their_own_texts(generator: Generator, revision: Revision) -> None:
     def text(seed: int) -> str:
-        return generator.generate(revision, PROMPT, replace(SHORT, seed=seed))["samples"][0]
+        return generator.generate(revision, PROMPT, replace(SHORT, seed=seed), visitor=str(seed % 5))["samples"][0]
 
-    with ThreadPoolExecutor(MAX_REQUESTS) as pool:
-        together = list(pool.map(text, range(MAX_REQUESTS)))
-    assert together == [text(seed) for seed in range(MAX_REQUESTS)]
+    with ThreadPoolExecutor(12) as pool:
+        together = list(pool.map(text, range(12)))
+    assert together == [text(seed) for seed in range(12)]
 
 
-def test_too_many_requests_are_refused_and_room_comes_back(generator: Generator, endless: Revision) -> None:
-    first = generator.stream(endless, PROMPT, ENDLESS)
-    next(first)
-    with ThreadPoolExecutor(MAX_REQUESTS + 2) as pool:
-        others = [pool.submit(list, generator.stream(endless, PROMPT, SHORT)) for _ in range(MAX_REQUESTS - 1 + 3)]
-        refused = list(itertools.islice(as_completed(others), 3))  # the others wait as long as the first one writes
-        for other in refused:
-            with pytest.raises(BusyError, match=f"{MAX_REQUESTS} requests already"):
-                other.result()
-        first.close()
-        assert all(other.result()[-1].done for other in others if other not in refused)
+def test_a_visitor_with_too_many_requests_is_refused_and_room_comes_back(
+    generator: Generator, endless: Revision
+) -> None:
+    streams = filled(generator, endless, MOST_OF_EACH, visitor="8.8.8.8")
+    with pytest.raises(BusyError, match=rf"^{MOST_OF_EACH} of your requests .* stop one of them, or try again"):
+        generator.generate(endless, PROMPT, SHORT, visitor="8.8.8.8")
+    assert generator.generate(endless, PROMPT, SHORT, visitor="1.1.1.1")["samples"]
+    close(streams[:1])
+    assert generator.generate(endless, PROMPT, SHORT, visitor="8.8.8.8")["samples"]
+    close(streams)
+
+
+def test_the_owner_has_room_when_visitors_have_none(generator: Generator, endless: Revision) -> None:
+    streams = filled(generator, endless, MOST_REQUESTS)
+    with pytest.raises(BusyError, match=f"{MOST_REQUESTS} requests already; try again when one of them is done"):
+        generator.generate(endless, PROMPT, SHORT, visitor="late")
+    owners = [generator.stream(endless, PROMPT, ENDLESS) for _ in range(OWNER_RESERVE)]
+    for stream in owners:
+        next(stream)
+    with pytest.raises(BusyError, match=f"{MOST_REQUESTS + OWNER_RESERVE} requests already"):
+        generator.generate(endless, PROMPT, SHORT)
+    close([*owners, *streams])
     assert generator.generate(endless, PROMPT, SHORT)["samples"]
 
 
 def test_a_reader_that_is_slow_gets_fewer_longer_pieces(generator: Generator, endless: Revision) -> None:
     stream = generator.stream(endless, PROMPT, replace(SHORT, max_new_tokens=100))
     pieces = [next(stream)]
-    generator.generate(endless, PROMPT, SHORT)  # answered after the first, which lies unread meanwhile
+    generator.generate(endless, PROMPT, replace(SHORT, max_new_tokens=300))  # ends behind the first, which lies unread
     pieces += stream
     assert len(pieces) == 2
     assert "".join(piece.text for piece in pieces) == " the" * 100

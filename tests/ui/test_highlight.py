@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Iterable, Iterator
+from re import _constants, _parser  # type: ignore[attr-defined]  # how a pattern is built, which re itself does not tell
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config import MATCHES
-from pipeline.ui.highlight import LINES_BEFORE, LONGEST_LINE, MOST_LINES, excerpt, line_of, numbered, python_html
+from pipeline.ui.highlight import (
+    LINES_BEFORE,
+    LONGEST_LINE,
+    MOST_CHARACTERS,
+    MOST_LINES,
+    MOST_TOKENS,
+    TOKEN,
+    excerpt,
+    line_of,
+    numbered,
+    python_html,
+)
 
 HOSTILE = """<script>alert(1)</script>'"><img src=x onerror=alert(1)>{{ 7*7 }} ${7*7} `x` &lt;"""
 
@@ -88,3 +102,55 @@ def test_only_what_was_looked_for_is_marked() -> None:
     assert marked == {"substring": 3, "identifier": 2, "import": 1}
     assert [line_of(code, "pandas", match) for match in ("substring", "identifier", "import")] == [1, 1, 2]
     assert line_of(code, "torch") is None
+
+
+def test_unfinished_code_is_coloured_as_far_as_it_goes() -> None:
+    assert python_html("x = 'abc") == 'x = <span class="syn-string">&#39;abc</span>'
+    assert python_html('"""a\nb').count("syn-string") == 2
+    assert python_html("match x:\n  case 1:").count("syn-keyword") == 2
+    assert "syn-" not in python_html("match = x.len\n@property\nmatch(x)")
+
+
+SLOW = {
+    "tabs": "\t\n" * 20_000,
+    "blank lines": "\n " * 20_000,
+    "brackets": "([{" * 13_000,
+    "quotes": "\"'" * 20_000,
+    "an open string": '"""' + "a\n" * 20_000,
+    "backslashes": "\\" * 40_000,
+    "names of characters": '"' + "\\N{" * 13_000,
+    "braces of f-strings": 'f"{' * 13_000,
+    "fields": '"' + "{a[" * 13_000,
+    "lambdas": "lambda:" * 6_000,
+    "a soft keyword": "match" + " " * 39_000,
+    "digits": "1_" * 20_000,
+    "no tokens": "?$" * 20_000,
+}
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("code", SLOW.values(), ids=SLOW)
+def test_no_text_is_slow(code: str) -> None:
+    """A lexer that backtracks takes 76 seconds for the tabs."""
+    assert text_of(python_html(code[:MOST_CHARACTERS])) == code[:MOST_CHARACTERS]
+
+
+def repeats(parsed: Iterable[Any]) -> Iterator[tuple[str, Any]]:
+    """Name and upper bound of every repeat of a parsed pattern."""
+    for node in parsed:
+        if isinstance(node, tuple) and node and str(node[0]).endswith("REPEAT"):
+            yield str(node[0]), node[1][1]
+        if isinstance(node, tuple | list | _parser.SubPattern):
+            yield from repeats(node)
+
+
+def test_no_repeat_of_the_pattern_is_tried_twice() -> None:
+    found = list(repeats(_parser.parse(TOKEN.pattern, TOKEN.flags)))
+    assert {kind for kind, most in found if most == _constants.MAXREPEAT} == {"POSSESSIVE_REPEAT"}
+    assert ("MAX_REPEAT", _constants.MAXREPEAT) in repeats(_parser.parse("(a*b)"))  # the control
+
+
+def test_a_text_of_very_many_tokens_is_coloured_at_its_beginning() -> None:
+    code = "1 " * (MOST_TOKENS + 50)
+    assert python_html(code).count("syn-number") == MOST_TOKENS
+    assert text_of(python_html(code)) == code

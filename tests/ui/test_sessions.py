@@ -51,7 +51,7 @@ def abandoned() -> list[str]:
 
 @pytest.fixture
 def held(page: Page, abandoned: list[str]) -> Sessions:
-    return Sessions(page, abandoned.append)  # type: ignore[arg-type]
+    return Sessions(page, lambda session, cookie: abandoned.append(session))  # type: ignore[arg-type]
 
 
 ONE, TWO = Visitor("1.1.1.1", "a" * 32), Visitor("2.2.2.2", "")

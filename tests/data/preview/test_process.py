@@ -110,7 +110,7 @@ def test_a_source_that_takes_too_much_memory_is_one_sentence(start: Start, code:
 
 
 def test_a_process_that_writes_no_answers_is_ended(start: Start, code: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (code / "liar.py").write_text('print(\'{"id": [], "scan": 1}\', flush=True)\nimport time\ntime.sleep(60)\n')
+    (code / "liar.py").write_text("print('[1, 2]', flush=True)\nimport time\ntime.sleep(60)\n")
     monkeypatch.setattr(module, "MODULE", "liar")
     monkeypatch.setattr(module, "environment", lambda folder: {"PYTHONPATH": str(code)})
     process = start("installed")
