@@ -8,7 +8,7 @@
                       config.json status.json metrics.jsonl samples.jsonl checkpoints/ lock (trainer)
                       pushes.jsonl (publisher)
     registry/<repo>/  <revision>/ history.jsonl commits.jsonl (publisher)
-    gallery/<id>.json (page)
+    gallery/<id>.json audit.jsonl audit.1.jsonl (page)
     worker.lock publisher-<repo>.lock requests.lock worker.log publisher.log generator.log
 
 Knows nothing of torch or Gradio.
@@ -184,6 +184,16 @@ class Home:
     @property
     def gallery(self) -> Path:
         return self.path / "gallery"
+
+    @property
+    def audit(self) -> Path:
+        """What owners did, and wrong keys, one line of JSON each."""
+        return self.path / "audit.jsonl"
+
+    @property
+    def older_audit(self) -> Path:
+        """The lines before those, since the file was rotated."""
+        return self.path / "audit.1.jsonl"
 
     def registry(self, repo: str) -> Path:
         """`repo` is `owner/name` or `local`."""

@@ -12,6 +12,9 @@ from pathlib import Path
 
 from pipeline.errors import require
 
+MIN_KEY_CHARACTERS = 16
+NEW_KEY_COMMAND = 'python -c "import secrets; print(secrets.token_urlsafe(24))"'
+
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
@@ -44,7 +47,7 @@ class Settings:
     hub_repo: str | None = None
     """Model repo on the Hub that checkpoints are pushed to, `owner/name`; None keeps them in the local registry."""
     owner_key: str | None = field(default=None, repr=False)
-    """Whoever knows it may start, stop and delete when the page is not bound to loopback."""
+    """Whoever knows it may start, stop and delete when the page is not bound to loopback. 16 characters or more."""
     server_name: str = "127.0.0.1"
     """Address the page binds to."""
     server_port: int | None = None
@@ -69,6 +72,13 @@ class Settings:
             repo,
             "write it as owner/name",
         )
+        key = self.owner_key
+        require(
+            key is None or len(key) >= MIN_KEY_CHARACTERS,
+            "The length of PIPELINE_OWNER_KEY",  # its value is for nobody's eyes
+            len(key or ""),
+            f"set {MIN_KEY_CHARACTERS} characters or more, such as those that this prints: {NEW_KEY_COMMAND}",
+        )
         port = self.server_port
         require(port is None or 0 <= port <= 65_535, "GRADIO_SERVER_PORT", port, "set a port from 1 to 65535")
 
@@ -87,11 +97,12 @@ class Settings:
             budget,
             "set a whole number of gigabytes, 1 or more",
         )
+        key = environ.get("PIPELINE_OWNER_KEY") or None
         return cls(
             limits=Limits(corpora_bytes=int(budget) * 10**9 if budget else None),
             home=Path(environ.get("PIPELINE_HOME") or "home"),
             hub_repo=environ.get("PIPELINE_HUB_REPO") or None,
-            owner_key=environ.get("PIPELINE_OWNER_KEY") or None,
+            owner_key=key and key.strip(),  # a file that a key is read from ends with a newline
             server_name=environ.get("GRADIO_SERVER_NAME") or ("0.0.0.0" if on_space else "127.0.0.1"),
             server_port=int(port) if port else None,
             space_id=environ.get("SPACE_ID") if on_space else None,

@@ -12,10 +12,10 @@ from starlette.middleware import Middleware
 from pipeline.config import COURSE_KEYWORDS
 from pipeline.errors import InputError
 from pipeline.jobs import worker
-from pipeline.settings import Settings
 from pipeline.ui.engine import Engine
 from pipeline.ui.guards import Guards
 from pipeline.ui.scans import KEPT_SOURCE
+from pipeline.ui.sign_in import SignIn
 from pipeline.ui.texts import ASSETS, t
 from pipeline.ui.theme import Studio
 
@@ -25,15 +25,18 @@ MOST_SESSIONS = 256
 """Visitors whose state is kept."""
 
 
-def launch_arguments(settings: Settings) -> dict[str, Any]:
+def launch_arguments(engine: Engine) -> dict[str, Any]:
     """Arguments of `Blocks.launch`. No uploads, no proxies, no telemetry, no stack traces to strangers."""
+    settings = engine.settings
+    guards = Middleware(Guards, settings=settings)
+    sign_in = Middleware(SignIn, settings=settings, access=engine.access)
     return {
         "server_name": settings.server_name,
         "server_port": settings.server_port,
         "theme": Studio(),
         "css_paths": ASSETS / "studio.css",
         "favicon_path": ASSETS / "parrot.svg",
-        "app_kwargs": {"middleware": [Middleware(Guards, settings=settings)], "docs_url": None, "redoc_url": None},
+        "app_kwargs": {"middleware": [guards, sign_in], "docs_url": None, "redoc_url": None},
         "footer_links": [],
         "share": False,
         "show_error": False,
@@ -58,7 +61,7 @@ def serve(page: gr.Blocks, engine: Engine) -> None:
     """
     page.queue(api_open=False, max_size=MOST_WAITING)
     try:
-        _, url, _ = page.launch(**launch_arguments(engine.settings), prevent_thread_lock=True)
+        _, url, _ = page.launch(**launch_arguments(engine), prevent_thread_lock=True)
     except OSError as error:
         raise InputError(t("no_port", port=engine.settings.server_port)) from error
     print(t("serving", url=url), flush=True)

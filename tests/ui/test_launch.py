@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -13,7 +14,10 @@ import pytest
 
 from pipeline.environment import ROOT
 from pipeline.settings import Settings
+from pipeline.ui.engine import Engine
+from pipeline.ui.guards import Guards
 from pipeline.ui.launch import launch_arguments
+from pipeline.ui.sign_in import SignIn
 
 HEAVY = ("torch", "transformers", "accelerate", "datasets", "polars", "tokenizers", "tiktoken", "ray")
 BUILD = f"""
@@ -26,8 +30,9 @@ from pipeline.ui.engine import Engine
 from pipeline.ui.launch import launch_arguments
 from pathlib import Path
 settings = Settings(home=Path(sys.argv[1]))
-app.build(Engine(settings))
-launch_arguments(settings)
+engine = Engine(settings)
+app.build(engine)
+launch_arguments(engine)
 print([name for name in {HEAVY} if name in sys.modules], "huggingface_hub" in set(sys.modules) - before)
 """
 
@@ -40,7 +45,7 @@ def test_the_page_is_built_without_anything_heavy(tmp_path: Path) -> None:
 
 
 def test_the_page_is_served_closed(tmp_path: Path) -> None:
-    arguments = launch_arguments(Settings(home=tmp_path))
+    arguments = launch_arguments(Engine(Settings(home=tmp_path)))
     closed = ("share", "show_error", "ssr_mode", "enable_monitoring", "run_history", "mcp_server")
     assert {arguments[name] for name in closed} == {False}
     assert arguments["strict_cors"] is True
@@ -48,14 +53,15 @@ def test_the_page_is_served_closed(tmp_path: Path) -> None:
     assert arguments["footer_links"] == []
     assert arguments["allowed_paths"] == []
     assert str(tmp_path) in arguments["blocked_paths"]
-    assert len(arguments["app_kwargs"]["middleware"]) == 1
+    # Guards outside: what another site sends reaches nothing that answers by the owner's cookie.
+    assert [entry.cls for entry in arguments["app_kwargs"]["middleware"]] == [Guards, SignIn]
 
 
 def test_every_argument_is_one_that_gradio_has(tmp_path: Path) -> None:
     import inspect
 
     known = set(inspect.signature(gr.Blocks.launch).parameters)
-    assert set(launch_arguments(Settings(home=tmp_path))) <= known
+    assert set(launch_arguments(Engine(Settings(home=tmp_path)))) <= known
 
 
 @pytest.mark.slow
@@ -64,12 +70,27 @@ def test_a_port_that_is_taken_is_one_sentence_and_exit_status_2(tmp_path: Path) 
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         port = str(holder.getsockname()[1])
-        environment = {**os.environ, "PIPELINE_HOME": str(tmp_path), "GRADIO_SERVER_PORT": port}
-        command = [sys.executable, "app.py"]
-        result = subprocess.run(
-            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False
-        )
+        result = started(tmp_path, GRADIO_SERVER_PORT=port)
     assert (result.returncode, result.stderr) == (
         2,
         f"GRADIO_SERVER_PORT is {port}, which is taken or not allowed; set another one.\n",
     )
+
+
+@pytest.mark.slow
+def test_a_short_owner_key_is_one_sentence_and_exit_status_2(tmp_path: Path) -> None:
+    result = started(tmp_path, PIPELINE_OWNER_KEY="opensesame\n")
+    assert (result.returncode, result.stdout) == (2, "")
+    [sentence] = result.stderr.splitlines()
+    assert sentence.startswith("The length of PIPELINE_OWNER_KEY is 10; set 16 characters or more")
+    assert "opensesame" not in sentence
+    command = sentence.partition("prints: ")[2].removesuffix(".").replace("python", shlex.quote(sys.executable), 1)
+    key = subprocess.run(command, shell=True, capture_output=True, text=True, check=True).stdout.strip()
+    assert Settings(home=tmp_path, owner_key=key).owner_key == key
+
+
+def started(home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`python app.py`, which is to end by itself."""
+    known = {**os.environ, "PIPELINE_HOME": str(home), **environment}
+    command = [sys.executable, "app.py"]
+    return subprocess.run(command, cwd=ROOT, env=known, capture_output=True, text=True, timeout=120, check=False)
