@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
+import math
 import secrets
 import time
 from collections import OrderedDict
@@ -176,7 +177,7 @@ class Access:
         """Always raises. The mistake of somebody who is signed in already is not counted."""
         seconds = 0.0 if self.of(connection).allowed else self._wrong_keys.add(self._address(connection))
         if seconds:
-            raise DelayError(t("access.delay", time=duration(seconds)), seconds=seconds)
+            raise DelayError(t("access.delay", time=duration(math.ceil(seconds))), seconds=seconds)
         raise AccessError(t("access.wrong_key"))
 
     def _record(self, action: str, request: gr.Request | HTTPConnection, known_by: str, target: object = "") -> None:
