@@ -24,7 +24,7 @@ from pipeline.ui.train_tab import TrainTab
 
 def build(engine: Engine) -> gr.Blocks:
     """The whole page over one engine."""
-    bar, data, train, generate = TopBar(engine), DataTab(engine), TrainTab(engine), GenerateTab(engine)
+    bar, data, train, generate = TopBar(), DataTab(engine), TrainTab(engine), GenerateTab(engine)
     prepare, gallery = PrepareCard(engine, data), GalleryTab(engine, generate)
     with StudioBlocks(title=t("brand"), fill_width=True, analytics_enabled=False) as page:
         bar.build()
@@ -42,7 +42,6 @@ def build(engine: Engine) -> gr.Blocks:
                 generate.build()
             with gr.Tab(t("tab.gallery"), id="gallery") as gallery_tab:
                 gallery.build()
-        bar.connect(page)
         train.connect(page)
         data.connect(page)
         prepare.connect(page)

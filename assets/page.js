@@ -34,6 +34,56 @@ const acts = {
   },
 };
 
+// The owner signs in beside Gradio, whose events can set no cookie: the key goes to studio/unlock and nowhere else.
+const otherTabs = new BroadcastChannel('studio-owner');
+const ask = async (name, settings) => {
+  const answer = await fetch(`studio/${name}`, { credentials: 'same-origin', ...settings });
+  return { ok: answer.ok, ...(await answer.json()) };
+};
+const showOwner = async () => {
+  const { state } = await ask('who');
+  const who = document.getElementById('who');
+  document.querySelector('.gradio-container').dataset.who = state;
+  who.textContent = who.dataset[state];
+  return state;
+};
+const lookWho = () => showOwner().catch(() => { /* the page is being restarted */ });
+acts.lock = async () => {
+  try { await ask('lock', { method: 'POST' }); } catch (_) { return; }
+  otherTabs.postMessage('');
+  lookWho();
+};
+const tell = (notice, kind, ...content) => {
+  notice.className = `notice ${kind}`;
+  notice.setAttribute('role', kind === 'bad' ? 'alert' : 'status');
+  notice.firstElementChild.replaceChildren(...content);
+};
+const unlock = async (form) => {
+  const notice = form.parentElement.querySelector('.notice');
+  const first = notice.dataset.first ??= notice.textContent;
+  const key = form.elements.key.value;
+  form.elements.key.value = '';
+  const headers = { 'Content-Type': 'application/json' };
+  try {
+    const { ok, message } = await ask('unlock', { method: 'POST', headers, body: JSON.stringify({ key }) });
+    if (!ok) return tell(notice, 'bad', message);
+    otherTabs.postMessage('');
+    // A browser may keep no cookie of a frame inside another site: then the right key changes nothing.
+    if (await showOwner() !== 'locked') return tell(notice, 'warn', first);
+    tell(notice, 'bad', document.getElementById('no-cookie').content.cloneNode(true));
+  } catch (_) {
+    tell(notice, 'bad', form.dataset.noAnswer);
+  }
+};
+document.addEventListener('submit', (event) => {
+  if (event.target.id !== 'unlock-form') return;
+  event.preventDefault();
+  unlock(event.target);
+});
+document.addEventListener('visibilitychange', () => { if (!document.hidden) lookWho(); });
+otherTabs.addEventListener('message', lookWho);
+lookWho();
+
 document.addEventListener('click', (event) => {
   const button = event.target.closest('[data-act]');
   if (button && acts[button.dataset.act]) acts[button.dataset.act](button);

@@ -10,6 +10,7 @@
     registry/<repo>/  <revision>/ history.jsonl commits.jsonl (publisher)
     scans/            a folder for each process that scans; gone with it (page)
     gallery/<id>.json moderation.json keeps.jsonl reports.jsonl visitors.salt (page, one process at a time: .lock)
+    audit.jsonl audit.1.jsonl (page)
     worker.lock publisher-<repo>.lock requests.lock worker.log publisher.log generator.log
 
 Knows nothing of torch or Gradio.
@@ -189,6 +190,16 @@ class Home:
     @property
     def scans(self) -> Path:
         return self.path / "scans"
+
+    @property
+    def audit(self) -> Path:
+        """What owners did, and wrong keys, one line of JSON each."""
+        return self.path / "audit.jsonl"
+
+    @property
+    def older_audit(self) -> Path:
+        """The lines before those, since the file was rotated."""
+        return self.path / "audit.1.jsonl"
 
     def registry(self, repo: str) -> Path:
         """`repo` is `owner/name` or `local`."""

@@ -14,6 +14,10 @@ from pathlib import Path
 from pipeline.errors import require
 
 DATASET = re.compile(r"[\w][\w.-]*/[\w][\w.-]*", re.ASCII)
+MIN_KEY_CHARACTERS = 16
+MIN_KEY_KINDS = 6
+"""Different characters: `aaaaaaaaaaaaaaaa` is long and no key."""
+NEW_KEY_COMMAND = 'python -c "import secrets; print(secrets.token_urlsafe(24))"'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +51,7 @@ class Settings:
     hub_repo: str | None = None
     """Model repo on the Hub that checkpoints are pushed to, `owner/name`; None keeps them in the local registry."""
     owner_key: str | None = field(default=None, repr=False)
-    """Whoever knows it may start, stop and delete when the page is not bound to loopback."""
+    """Whoever knows it may start, stop and delete when the page is not bound to loopback. 16 characters or more."""
     server_name: str = "127.0.0.1"
     """Address the page binds to."""
     server_port: int | None = None
@@ -81,6 +85,19 @@ class Settings:
                 name,
                 "write owner/name, with commas between them",
             )
+        key = self.owner_key
+        require(
+            key is None or len(key) >= MIN_KEY_CHARACTERS,
+            "The length of PIPELINE_OWNER_KEY",  # its value is for nobody's eyes
+            len(key or ""),
+            f"set {MIN_KEY_CHARACTERS} characters or more, such as those that this prints: {NEW_KEY_COMMAND}",
+        )
+        require(
+            key is None or len(set(key)) >= MIN_KEY_KINDS,
+            "The number of different characters in PIPELINE_OWNER_KEY",
+            len(set(key or "")),
+            f"set a key that cannot be guessed, such as those that this prints: {NEW_KEY_COMMAND}",
+        )
         port = self.server_port
         require(port is None or 0 <= port <= 65_535, "GRADIO_SERVER_PORT", port, "set a port from 1 to 65535")
 
@@ -99,12 +116,13 @@ class Settings:
             budget,
             "set a whole number of gigabytes, 1 or more",
         )
+        key = environ.get("PIPELINE_OWNER_KEY") or None
         return cls(
             limits=Limits(corpora_bytes=int(budget) * 10**9 if budget else None),
             home=Path(environ.get("PIPELINE_HOME") or "home"),
             hub_repo=environ.get("PIPELINE_HUB_REPO") or None,
-            owner_key=environ.get("PIPELINE_OWNER_KEY") or None,
             public_datasets=tuple((environ.get("PIPELINE_PUBLIC_DATASETS") or "").replace(",", " ").split()),
+            owner_key=key and key.strip(),  # a file that a key is read from ends with a newline
             server_name=environ.get("GRADIO_SERVER_NAME") or ("0.0.0.0" if on_space else "127.0.0.1"),
             server_port=int(port) if port else None,
             space_id=environ.get("SPACE_ID") if on_space else None,

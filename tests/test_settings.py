@@ -23,7 +23,24 @@ def test_a_space_binds_to_every_address() -> None:
 
 
 def test_the_owner_key_is_not_in_its_printed_form() -> None:
-    assert "sesame" not in repr(Settings.from_environment({"PIPELINE_OWNER_KEY": "sesame"}))
+    assert "sesame" not in repr(Settings.from_environment({"PIPELINE_OWNER_KEY": "open sesame open sesame"}))
+
+
+def test_the_owner_key_is_read_without_the_space_around_it() -> None:
+    settings = Settings.from_environment({"PIPELINE_OWNER_KEY": "\t open sesame open sesame\r\n"})
+    assert settings.owner_key == "open sesame open sesame"
+    assert Settings.from_environment({"PIPELINE_OWNER_KEY": ""}).owner_key is None
+
+
+@pytest.mark.parametrize("key", ["x", "fifteen letters", "fifteen letters\n", "   ", " " * 40])
+def test_a_short_owner_key_is_refused_by_its_length(key: str) -> None:
+    with pytest.raises(InputError, match=f"The length of PIPELINE_OWNER_KEY is {len(key.strip())}; set 16") as caught:
+        Settings.from_environment({"PIPELINE_OWNER_KEY": key})
+    assert "letters" not in str(caught.value)
+
+
+def test_an_owner_key_of_16_characters_is_taken() -> None:
+    assert Settings.from_environment({"PIPELINE_OWNER_KEY": "sixteen letters!"}).owner_key == "sixteen letters!"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,9 @@
 
 engine      the rooms behind the page, opened when first used
 access      one function decides who may start, stop, delete and read local files
+sign_in     unlock, lock and who, over plain HTTP
+wrong_keys  a delay for wrong owner keys
+audit       the log of what owners did
 guards      what every HTTP request must pass before Gradio sees it
 launch      how the page is served, and what starts once it answers
 texts       every text of the page, from assets/texts.json

@@ -75,7 +75,7 @@ class Api:
         request_id: str = "",
     ) -> dict[str, Any]:
         """Start a run, or queue it behind the one that trains; a repeated `request_id` returns the first answer."""
-        self.engine.access.require(request)
+        self.engine.access.require(request, "start", corpus)
         run_id = run_requests.start_training(
             self.engine.settings,
             corpus=corpus,
@@ -90,7 +90,7 @@ class Api:
 
     def stop(self, request: gr.Request, run: str) -> dict[str, Any]:
         """Ask a run to save a checkpoint and stop."""
-        self.engine.access.require(request)
+        self.engine.access.require(request, "stop", run)
         run_requests.stop_run(self.engine.settings, run)
         return run_view(self.engine.home, run).to_dict()
 

@@ -5,7 +5,6 @@ Visitors report what should not be there; the owner hides, pins and deletes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -40,6 +39,10 @@ class Note:
     example_id: str
     message: str
     kind: str = "bad"
+
+
+DECISIONS = ("hide", "show", "pin", "unpin")
+"""Of the owner, each a method of Examples."""
 
 
 class GalleryTab:
@@ -86,7 +89,8 @@ class GalleryTab:
             elif action == "report":
                 note = self._report(what, request)
             else:
-                self.engine.access.require(request)
+                is_done = action in DECISIONS or (action == "delete" and what == view.doubtful)
+                self.engine.access.require(request, f"{action} example" if is_done else "", what)
                 view, note = self._moderate(view, action, what)
         except PipelineError as error:
             note = Note(what, str(error))
@@ -106,14 +110,8 @@ class GalleryTab:
                 return replace(view, doubtful=example_id), None
             examples.delete(example_id)
             return replace(view, doubtful=""), Note(example_id, t("gallery.deleted", id=example_id), "good")
-        decisions: dict[str, Callable[[str], None]] = {
-            "hide": examples.hide,
-            "show": examples.show,
-            "pin": examples.pin,
-            "unpin": examples.unpin,
-        }
-        if action in decisions:
-            decisions[action](example_id)
+        if action in DECISIONS:
+            getattr(examples, action)(example_id)
         return replace(view, doubtful=""), None
 
 

@@ -18,7 +18,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.settings import Settings
-from pipeline.ui.access import as_address, host_name, is_loopback
+from pipeline.ui.hosts import as_address, host_name, is_loopback
 from pipeline.ui.rates import Rates
 from pipeline.ui.texts import t
 from pipeline.ui.visitors import visitor_of

@@ -29,6 +29,7 @@ from pipeline.ui.guards import Guards
 from pipeline.ui.headers import Headers
 from pipeline.ui.scans import KEPT_SOURCE, Key
 from pipeline.ui.sessions import MOST_SESSIONS, Sessions
+from pipeline.ui.sign_in import SignIn
 from pipeline.ui.texts import ASSETS, t
 from pipeline.ui.theme import Studio
 
@@ -79,7 +80,9 @@ def application(page: gr.Blocks, engine: Engine) -> ASGIApp:
     )  # its presence keeps Gradio's own away, which reflects any origin
     gr.mount_gradio_app(app, page, **mount_arguments(settings))
     page.is_running = True
-    return Headers(Guards(Events(app, page, settings, Sessions(page, engine.abandon)), settings), settings)
+    events = Events(app, page, settings, Sessions(page, engine.abandon))
+    # Guards outside: what another site sends reaches nothing that answers by the owner's cookie.
+    return Headers(Guards(SignIn(events, settings, engine.access), settings), settings)
 
 
 def serve(page: gr.Blocks, engine: Engine) -> None:

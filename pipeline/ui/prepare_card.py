@@ -31,7 +31,9 @@ from pipeline.ui.texts import t
 
 TICK_SECONDS = 1.0
 NUM_SOURCE_INPUTS = 5
-"""Inputs of the source card that come before those of the form."""
+"""Inputs of the source card that come before those of the form, whose first is the name."""
+RECORDED = ("stop", "stop-push", "resume", "prepare", "delete")
+"""Buttons of the list that change something: they go into the audit log."""
 
 Updates = dict[Any, Any]
 
@@ -155,7 +157,7 @@ class PrepareCard:
 
     def _ask(self, request: gr.Request, values: tuple[Any, ...], *, only_scan: bool) -> tuple[str, Any]:
         try:
-            self.engine.access.require(request)
+            self.engine.access.require(request, "scan" if only_scan else "prepare", values[NUM_SOURCE_INPUTS] or "")
             corpus = setup_of(values).start(self.engine.settings, only_scan=only_scan)
         except PipelineError as error:
             return notice(str(error)), gr.skip()
@@ -173,7 +175,7 @@ class PrepareCard:
         action, _, corpus = str(event.value).partition(" ")
         settings = self.engine.settings
         try:
-            self.engine.access.require(request)
+            self.engine.access.require(request, action if action in RECORDED else "", corpus)
             if action == "stop":
                 corpus_requests.stop_corpus(settings, corpus)
             elif action == "stop-push":

@@ -77,7 +77,7 @@ class PushForm:
     def push(self, corpus: str | None, repo: str | None, private: bool, request: gr.Request) -> Updates:
         """Ask for the push; what it does is shown in the list."""
         try:
-            self.engine.access.require(request)
+            self.engine.access.require(request, "push", f"{corpus} to {repo}")
             settings = self.engine.settings
             corpus_requests.start_pushing(
                 settings, corpus_id=corpus or "", repo=(repo or "").strip(), private=bool(private)

@@ -49,7 +49,7 @@ class TrainTab:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.unlock = Unlock(engine)
+        self.unlock = Unlock(engine.settings)
 
     # ---- layout ----
 
@@ -152,14 +152,13 @@ class TrainTab:
         self.stop.click(self.end, self.shown, self.answer, **QUIET).then(**after)
         self.resume.click(self.go_on, self.shown, [self.answer, self.chosen], **QUIET).then(**after)
         self.runs.click(self.choose, None, [self.chosen, self.answer], queue=False, **QUIET).then(**after)
-        self.unlock.connect(page)
 
     # ---- handlers: what a person presses ----
 
     def begin(self, request: gr.Request, corpus: str, preset: str, recipe: str, *numbers: Any) -> tuple[str, Any]:
         """Start, or queue, the run that is set up. Pressed twice, one run."""
         try:
-            self.engine.access.require(request)
+            self.engine.access.require(request, "start", corpus or "")
             setup = Setup.of_inputs(corpus, preset, recipe, *numbers)
             run = setups.start(self.engine.settings, setup, request.session_hash or "")
         except PipelineError as error:
@@ -169,7 +168,7 @@ class TrainTab:
     def end(self, shown: Shown | None, request: gr.Request) -> str:
         """Ask the run that this browser shows to save and stop."""
         try:
-            self.engine.access.require(request)
+            self.engine.access.require(request, "stop", _run_of(shown))
             run_requests.stop_run(self.engine.settings, _run_of(shown))
         except PipelineError as error:
             return notice(str(error))
@@ -178,7 +177,7 @@ class TrainTab:
     def go_on(self, shown: Shown | None, request: gr.Request) -> tuple[str, Any]:
         """Resume the run that this browser shows."""
         try:
-            self.engine.access.require(request)
+            self.engine.access.require(request, "resume", _run_of(shown))
             run = run_requests.resume_run(self.engine.settings, _run_of(shown), queue=True)
         except PipelineError as error:
             return notice(str(error)), gr.skip()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from starlette.requests import HTTPConnection
 
 from pipeline.settings import Settings
-from pipeline.ui.access import is_loopback
+from pipeline.ui.hosts import is_loopback
 
 COOKIE = "studio_visitor"
 COOKIE_VALUE = re.compile(r"[0-9a-f]{32}")

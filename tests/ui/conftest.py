@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import gradio as gr
 import pytest
+from fastapi import Request
 
 from pipeline.folders import Home
 from pipeline.hub.publisher import Publisher
@@ -16,6 +18,27 @@ from tests.homes import write_corpus, write_run
 from tests.page import Page
 
 OWNER_KEY = "correct horse battery staple"
+
+
+def request_of(host: str = "127.0.0.1:7860", *, session_hash: str = "browser-one", **headers: str) -> gr.Request:
+    """What a handler gets. `headers` with underscores for hyphens."""
+    named = {"host": host, **{name.replace("_", "-"): value for name, value in headers.items()}}
+    raw = [(name.encode(), value.encode()) for name, value in named.items()]
+    return gr.Request(Request({"type": "http", "client": ("10.0.0.7", 1), "headers": raw}), session_hash=session_hash)
+
+
+class Clock:
+    """Seconds that grow only when a test says so."""
+
+    now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
 
 
 @pytest.fixture

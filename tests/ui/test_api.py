@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import html
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -14,8 +13,9 @@ import pytest
 from pipeline.settings import Limits, Settings
 from pipeline.ui.api import Api, for_people
 from pipeline.ui.engine import Engine
+from tests.ui.conftest import request_of
 
-HERE: Any = SimpleNamespace(headers={"host": "127.0.0.1:7860"}, session_hash="one")
+HERE: Any = request_of("127.0.0.1:7860")
 
 
 def preview(folder: Path, limits: Limits) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from pipeline.ui.api import Api
 from pipeline.ui.engine import Engine
 from pipeline.ui.gallery_tab import GalleryTab, View
 from pipeline.ui.generate_tab import GenerateTab
+from tests.ui.conftest import OWNER_KEY
 
 REVISION = Revision(
     repo="local",
@@ -266,7 +267,7 @@ def test_a_completion_that_is_kept_already_gives_its_link(tab: GalleryTab) -> No
 
 
 def test_a_request_without_an_address_has_a_quota_all_the_same(settings: Settings) -> None:
-    engine = Engine(replace(settings, server_name="0.0.0.0", owner_key="key"))
+    engine = Engine(replace(settings, server_name="0.0.0.0", owner_key=OWNER_KEY))
     nobody = gr.Request(request=Request({"type": "http", "headers": [(b"host", b"example.org")]}))
     assert engine.visitor_key(nobody) == "unknown"
     assert engine.visitor_key(VISITOR) == "203.0.113.7"

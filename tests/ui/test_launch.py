@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -73,12 +74,27 @@ def test_a_port_that_is_taken_is_one_sentence_and_exit_status_2(tmp_path: Path) 
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         port = str(holder.getsockname()[1])
-        environment = {**os.environ, "PIPELINE_HOME": str(tmp_path), "GRADIO_SERVER_PORT": port}
-        command = [sys.executable, "app.py"]
-        result = subprocess.run(
-            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False
-        )
+        result = started(tmp_path, GRADIO_SERVER_PORT=port)
     assert (result.returncode, result.stderr) == (
         2,
         f"GRADIO_SERVER_PORT is {port}, which is taken or not allowed; set another one.\n",
     )
+
+
+@pytest.mark.slow
+def test_a_short_owner_key_is_one_sentence_and_exit_status_2(tmp_path: Path) -> None:
+    result = started(tmp_path, PIPELINE_OWNER_KEY="opensesame\n")
+    assert (result.returncode, result.stdout) == (2, "")
+    [sentence] = result.stderr.splitlines()
+    assert sentence.startswith("The length of PIPELINE_OWNER_KEY is 10; set 16 characters or more")
+    assert "opensesame" not in sentence
+    command = sentence.partition("prints: ")[2].removesuffix(".").replace("python", shlex.quote(sys.executable), 1)
+    key = subprocess.run(command, shell=True, capture_output=True, text=True, check=True).stdout.strip()
+    assert Settings(home=tmp_path, owner_key=key).owner_key == key
+
+
+def started(home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`python app.py`, which is to end by itself."""
+    known = {**os.environ, "PIPELINE_HOME": str(home), **environment}
+    command = [sys.executable, "app.py"]
+    return subprocess.run(command, cwd=ROOT, env=known, capture_output=True, text=True, timeout=120, check=False)

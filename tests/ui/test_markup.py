@@ -40,8 +40,8 @@ from tests.homes import write_run
 
 EVIL = """"><script>alert(1)</script><img src=x onerror=alert(2)>' onmouseover='{{ 7*7 }}${7*7}"""
 OWN_TAGS = set(
-    "a article b button circle code dd details div dl dt footer h2 h3 h4 header i input li mark nav ol p path pre section "
-    "small span strong summary svg table tbody td th thead tr ul".split()
+    "a article b button circle code dd details div dl dt footer form h2 h3 h4 header i input li mark nav ol p path pre "
+    "section small span strong summary svg table tbody td template th thead tr ul".split()
 )
 
 
@@ -239,6 +239,10 @@ SHOWN: list[tuple[str, dict[str, Any]]] = [
     ("aside", {"text": EVIL}),
     ("hint", {"text": EVIL}),
     ("section", {"title": EVIL}),
+    ("top_bar", {}),
+    ("unlock", {"state": "locked", "message": EVIL, "space_host": EVIL}),
+    ("unlock", {"state": "locked", "message": EVIL, "space_host": None}),
+    ("unlock", {"state": "closed", "message": EVIL, "space_host": None}),
 ]
 
 

@@ -19,9 +19,10 @@ from pipeline.ui.data_tab import DataTab
 from pipeline.ui.engine import Engine
 from pipeline.ui.prepare_card import PrepareCard, fill_rules
 from tests.homes import write_corpus
+from tests.ui.conftest import request_of
 
-HERE = SimpleNamespace(headers={"host": "127.0.0.1:7860"}, session_hash="browser-one")
-AWAY = SimpleNamespace(headers={"host": "example.org"}, session_hash="browser-two")
+HERE = request_of()
+AWAY = request_of("example.org", session_hash="browser-two")
 SOURCE = ["installed", "", "", ["pandas"], "substring"]
 EMPTY = [None] * len([*corpus_setup.FIELDS, *corpus_setup.RULES])
 EVIL = "<img src=x onerror=alert(1)>"

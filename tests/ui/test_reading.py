@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,9 +11,10 @@ from pipeline.errors import InputError
 from pipeline.settings import Settings
 from pipeline.ui.access import Access, AccessError
 from pipeline.ui.reading import Reading
+from tests.ui.conftest import request_of
 
-HERE: Any = SimpleNamespace(headers={"host": "127.0.0.1:7860"}, session_hash="one")
-AWAY: Any = SimpleNamespace(headers={"host": "example.org"}, session_hash="two")
+HERE: Any = request_of("127.0.0.1:7860")
+AWAY: Any = request_of("example.org")
 
 
 @pytest.fixture

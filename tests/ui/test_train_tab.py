@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -14,9 +13,10 @@ from pipeline.settings import Settings
 from pipeline.ui.engine import Engine
 from pipeline.ui.train_tab import CHART_TICKS, TrainTab
 from tests.homes import write_corpus, write_run
+from tests.ui.conftest import request_of
 
-HERE = SimpleNamespace(headers={"host": "127.0.0.1:7860"}, session_hash="browser-one")
-AWAY = SimpleNamespace(headers={"host": "example.org"}, session_hash="browser-two")
+HERE = request_of("127.0.0.1:7860")
+AWAY = request_of("example.org")
 
 
 @pytest.fixture
