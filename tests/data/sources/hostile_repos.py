@@ -278,14 +278,16 @@ def bombs() -> dict[str, Files]:
     line = b"x" * (64 * MB)
     text, header = gzip.compress(b"first\n"), gzip.compress(b"content\nfirst\n")
     return {
-        "line-txt-gz": {"a.txt.gz": text + gz(b"x", 24)},
-        "line-txt-bz2": {"a.txt.bz2": bz2.compress(b"first\n") + bz2_bomb() * 24},
-        "line-txt-xz": {"a.txt.xz": lzma.compress(line, preset=0) * 24},
-        "line-txt-zst": {"a.txt.zst": zst(b"x")},
-        "line-csv-gz": {"a.csv.gz": header + gz(b"x", 24)},
-        "line-tsv-bz2": {"a.tsv.bz2": bz2.compress(b"content\nfirst\n") + bz2_bomb() * 24},
-        "line-jsonl-gz": {"a.jsonl.gz": gzip.compress(b'{"content": "first"}\n{"content": "') + gz(b"x", 24)},
-        "line-ndjson-xz": {"a.ndjson.xz": lzma.compress(line, preset=0) * 24},
+        "line-of-1500-mb-txt-gz": {"a.txt.gz": text + gz(b"x", 24)},
+        "line-of-1500-mb-txt-bz2": {"a.txt.bz2": bz2.compress(b"first\n") + bz2_bomb() * 24},
+        "line-of-1500-mb-txt-xz": {"a.txt.xz": lzma.compress(line, preset=0) * 24},
+        "line-of-1500-mb-txt-zst": {"a.txt.zst": zst(b"x")},
+        "line-of-1500-mb-csv-gz": {"a.csv.gz": header + gz(b"x", 24)},
+        "line-of-1500-mb-tsv-bz2": {"a.tsv.bz2": bz2.compress(b"content\nfirst\n") + bz2_bomb() * 24},
+        "line-of-1500-mb-jsonl-gz": {
+            "a.jsonl.gz": gzip.compress(b'{"content": "first"}\n{"content": "') + gz(b"x", 24)
+        },
+        "line-of-1500-mb-ndjson-xz": {"a.ndjson.xz": lzma.compress(line, preset=0) * 24},
         "header-csv-gz": {"a.csv.gz": gz(b",", 24)},
         "commas-csv-gz": {"a.csv.gz": header + gz(b",", 24)},
         "quotes-csv-gz": {"a.csv.gz": header + gz(b'"', 24)},

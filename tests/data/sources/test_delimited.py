@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from pipeline.data.sources import delimited
+from pipeline.data.sources import records
 from pipeline.data.sources.batch import LONGEST_TEXT, BadRow
 from pipeline.data.sources.delimited import delimited_pieces
 from pipeline.data.sources.frames import text_column
@@ -92,11 +92,20 @@ def test_a_million_of_fields_is_one_bad_record() -> None:
 
 def test_records_of_which_each_reads_on_without_end_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every line closes a quote and opens one: to look for the end of each would take days."""
-    monkeypatch.setattr(delimited, "FREE_BYTES", MB)
+    monkeypatch.setattr(records, "FREE_BYTES", MB)
     texts, bad = read(b"content\n" + b'x","a\n' * 1_000_000)
     assert texts == []
     assert bad[-1].reason == "file is damaged"
     assert len(bad) < 100
+
+
+def test_what_is_not_utf8_is_seen_on_the_border_of_two_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "CHUNK", 3)
+    assert read("content\néééé\n".encode() + b"caf\xe9\n" + 'x\n"é"\n'.encode()) == (
+        ["éééé", "x", "é"],
+        [BadRow("not UTF-8", "f:3")],
+    )
+    assert read(b"content\nx\n\xc3") == (["x"], [BadRow("not UTF-8", "f:3")])
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_name() -> None:
