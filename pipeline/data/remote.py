@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -12,6 +16,8 @@ from pipeline.http import limit_waiting
 
 ANSWER_SECONDS = 30.0
 """How long one answer of the Hub may take; the client's own default is for ever."""
+SHOWN = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENETUNREACH, errno.EHOSTUNREACH)
+"""Faults of the disk, of the process or of the network that are those of no particular file."""
 _PART = r"\w(?:[\w.-]{0,94}\w)?"
 REPO = re.compile(rf"(?![\w./-]*(?:--|\.\.)){_PART}(?:/{_PART})?", re.ASCII)
 """`name` or `owner/name`, as the Hub allows them; `./name` is a path."""
@@ -52,4 +58,18 @@ def _limit_waiting() -> None:
 
 
 def _reason(error: BaseException) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]
+    """What of `error` may be shown: of the network all, of this machine's files nothing, not even whether they exist."""
+    known: BaseException | None = error
+    while known is not None:
+        if isinstance(known, _network_errors()):
+            return next((line.strip() for line in str(known).splitlines() if line.strip()), type(known).__name__)[:200]
+        if isinstance(known, OSError) and known.errno in SHOWN:
+            return os.strerror(known.errno)
+        known = known.__cause__
+    return "a file could not be opened" if isinstance(error, OSError) else f"unexpected answer: {type(error).__name__}"
+
+
+def _network_errors() -> tuple[type[BaseException], ...]:
+    from huggingface_hub.errors import HTTPError
+
+    return (HTTPError, ConnectionError, TimeoutError, socket.gaierror, ssl.SSLError)

@@ -10,6 +10,7 @@ import json
 import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlparse
 
@@ -21,7 +22,7 @@ class DatasetHub(ThreadingHTTPServer):
 
     Requests that `silent` matches get no answer. `cuts` maps a file's path to the bytes after which the connection is
     closed, for one request after the other; `walls` to the byte that no request gets beyond. `fetched` collects the
-    path of each file that was asked for, and from which byte on.
+    path of each file that was asked for, and from which byte on. `private` repos are there only for who sends a token.
     """
 
     daemon_threads = True
@@ -31,6 +32,7 @@ class DatasetHub(ThreadingHTTPServer):
         self.repos = repos
         self.tokens: list[str] = []
         self.silent = ""
+        self.private: set[str] = set()
         self.requests: list[str] = []
         self.cuts: dict[str, list[int]] = {}
         self.walls: dict[str, int] = {}
@@ -80,7 +82,8 @@ class _Handler(BaseHTTPRequestHandler):
         ):
             if match := re.fullmatch(pattern, path):
                 facts = match.groupdict()
-                if facts["repo"] not in self.server.repos:
+                is_hidden = facts["repo"] in self.server.private and "Authorization" not in self.headers
+                if is_hidden or facts["repo"] not in self.server.repos:
                     return self._refuse("RepoNotFound")
                 if facts.get("revision") not in (None, "main", COMMIT):
                     return self._refuse("RevisionNotFound")
@@ -97,10 +100,13 @@ class _Handler(BaseHTTPRequestHandler):
         names = [name.removeprefix(folder) for name in files if name.startswith(folder)]
         if folder and not names:
             return self._refuse("EntryNotFound")
-        here = [_entry(folder + name, files[folder + name]) for name in names if "/" not in name]
-        below = sorted({name.split("/")[0] for name in names if "/" in name})
+        if "recursive=true" in urlparse(self.path).query.lower():
+            below = sorted({parent.as_posix() for name in names for parent in PurePosixPath(name).parents} - {"."})
+        else:
+            below = sorted({name.split("/")[0] for name in names if "/" in name})
+            names = [name for name in names if "/" not in name]
         return self._answer(
-            here
+            [_entry(folder + name, files[folder + name]) for name in names]
             + [{"type": "directory", "oid": hashlib.sha1(n.encode()).hexdigest(), "path": folder + n} for n in below]
         )
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -46,6 +47,40 @@ def test_what_the_client_raises_becomes_one_sentence(error: Exception) -> None:
     assert str(caught.value).startswith("Dataset 'x' could not be read from the Hub (")
     assert "\n" not in str(caught.value)
     assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ConnectionResetError(104, "Connection reset by peer"), "[Errno 104] Connection reset by peer"),
+        (TimeoutError("The read operation timed out"), "The read operation timed out"),
+        (OSError(errno.ENOSPC, "No space left on device", "/home/someone/.cache/x"), "No space left on device"),
+    ],
+)
+def test_the_reason_of_a_fault_of_the_network_or_the_disk_is_kept(error: Exception, reason: str) -> None:
+    with pytest.raises(HubError) as caught, hub_faults("Dataset 'x'"):
+        raise error
+    assert f"({reason})" in str(caught.value)
+    with pytest.raises(HubError) as caught, hub_faults("Dataset 'x'"):
+        raise ValueError("what the client makes of it") from error
+    assert f"({reason})" in str(caught.value)
+
+
+def test_errors_about_files_of_this_machine_all_read_the_same() -> None:
+    said = set()
+    for error in (
+        FileNotFoundError(errno.ENOENT, "No such file or directory", "/home/someone/secret"),
+        PermissionError(errno.EACCES, "Permission denied", "/home/someone/secret"),
+        IsADirectoryError(errno.EISDIR, "Is a directory", "/home/someone"),
+        FileNotFoundError("reference://secret of file:///home/someone"),
+    ):
+        with pytest.raises(HubError) as caught, hub_faults("Dataset 'x'"):
+            raise error
+        said.add(str(caught.value))
+    with pytest.raises(HubError) as caught, hub_faults("Dataset 'x'"):
+        raise ValueError("Protocol not known: secret of /home/someone")
+    assert len(said) == 1
+    assert not [text for text in [*said, str(caught.value)] if "secret" in text or "someone" in text]
 
 
 def test_our_own_errors_and_our_own_mistakes_pass_unchanged() -> None:

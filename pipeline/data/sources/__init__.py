@@ -10,7 +10,11 @@ __all__ = ["COLUMNS", "BadRow", "Batch", "Piece", "Shard", "Source", "open_sourc
 
 
 def open_source(spec: str, *, builders: bool = True) -> Source:
-    """The source that `spec` names. Reads nothing yet; raises InputError when it names none or its path is missing."""
+    """The source that `spec` names. Reads nothing yet; raises InputError when it names none or its path is missing.
+
+    `builders`: whether a dataset's files may be read by `datasets` where we have no reader of our own. That takes memory
+    without a limit: only for the page's owner.
+    """
     kind, _, rest = spec.partition(":")
     if spec == "installed":
         from pipeline.data.sources.installed import InstalledSource
@@ -23,5 +27,5 @@ def open_source(spec: str, *, builders: bool = True) -> Source:
     if kind == "hub":
         from pipeline.data.sources.hub import HubSource
 
-        return HubSource(rest)
+        return HubSource(rest, builders=builders)
     raise InputError(f"There is no source {spec!r}; use installed, files:PATH or hub:REPO.")

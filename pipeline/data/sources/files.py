@@ -1,4 +1,4 @@
-"""Files of this machine: a file, a glob or a folder read to its depths. Python files, JSON lines, parquet; also packed.
+"""Files of this machine: a file, a glob or a folder read to its depths, of every format of formats.py.
 
 A file that cannot be read costs that file, a bad line that line; both are counted with their place.
 """
@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 
-from pipeline.data.sources import lines
 from pipeline.data.sources.batch import (
     LONGEST_TEXT,
     TOO_LONG,
@@ -25,10 +24,10 @@ from pipeline.data.sources.batch import (
     batch_of_bad,
     decoded,
 )
+from pipeline.data.sources.formats import ENDINGS, PYTHON, format_of, pieces
 from pipeline.data.sources.shard import Piece, Source
 from pipeline.errors import InputError
 
-ENDINGS = ".py, .json, .jsonl (also .gz or .zst) and .parquet"
 SHARD_BYTES = 16 * 2**20
 """Small files go together up to this size; a larger one is a shard by itself."""
 SHARD_FILES = 4_096
@@ -65,7 +64,7 @@ class FilesSource(Source):
         matches = self._matches()
         if not matches:
             raise InputError(f"There is no file or folder {self._path!r}; check the path.")
-        if len(matches) == 1 and matches[0].is_file() and not is_readable(matches[0].name):
+        if len(matches) == 1 and matches[0].is_file() and format_of(matches[0].name) is None:
             raise InputError(f"{self._path!r} has an ending that cannot be read; use {ENDINGS}.")
 
     def _paths(self) -> list[Path]:
@@ -78,11 +77,6 @@ class FilesSource(Source):
         if os.path.lexists(self._path):  # its name may hold a character that a glob would read as a pattern
             return [Path(self._path)]
         return [Path(match) for match in sorted(glob.glob(self._path, recursive=True))]  # noqa: PTH207 - may be absolute
-
-
-def is_readable(name: str) -> bool:
-    """Whether a file of this name can hold rows."""
-    return name.lower().endswith((".py", ".parquet")) or lines.json_suffix(name) is not None
 
 
 @dataclass(frozen=True)
@@ -136,7 +130,7 @@ class FilesShard:
         """Python files are the rows; files of other endings are counted."""
         builder = BatchBuilder()
         for path in paths:
-            if is_readable(path.name):
+            if format_of(path.name):
                 builder.add(self._python(path))
             else:
                 builder.skip()
@@ -166,26 +160,23 @@ class FilesShard:
     def _own_pieces(self, path: Path, before: int, size: int) -> Iterator[Piece]:
         """The pieces of a file of many rows, `before` bytes into the shard."""
         place = _printable(str(path))
-        read = self._parquet(path, place) if path.name.lower().endswith(".parquet") else self._json(path, place, size)
         try:
             if not stat.S_ISREG(path.stat().st_mode):
                 yield Piece(_bad(UNREADABLE, place), self._share(before))
                 return
-            for piece in read:
+            for piece in _many_rows(path, place, size):
                 yield Piece(piece.read, self._share(before + size * (piece.share or 0)))
         except OSError:
             yield Piece(_bad(UNREADABLE, place), self._share(before))
 
-    def _json(self, path: Path, place: str, size: int) -> Iterator[Piece]:
-        with path.open("rb") as stream:
-            yield from lines.pieces(stream, path.name, place, size)
 
-    def _parquet(self, path: Path, place: str) -> Iterator[Piece]:
-        from pipeline.data.sources.frames import text_column
-        from pipeline.data.sources.tables import table_pieces
+def _many_rows(path: Path, place: str, size: int) -> Iterator[Piece]:
+    from pipeline.data.sources.frames import text_column
 
-        with path.open("rb") as stream:
-            yield from table_pieces(stream, place, text_column)
+    found = format_of(path.name)
+    assert found is not None
+    with path.open("rb") as stream:
+        yield from pieces(stream, found, place, size, text_column)
 
 
 def _bad(reason: str, where: str) -> Callable[[], Batch]:
@@ -193,7 +184,8 @@ def _bad(reason: str, where: str) -> Callable[[], Batch]:
 
 
 def _has_pieces(path: Path) -> bool:
-    return is_readable(path.name) and not path.name.lower().endswith(".py")
+    found = format_of(path.name)
+    return found is not None and found.kind != PYTHON
 
 
 def _below(folder: Path) -> list[Path]:

@@ -1,9 +1,9 @@
 """A dataset on the Hugging Face Hub, streamed: `REPO`, `REPO@revision`, `REPO:split`, `REPO@revision:split`; any of them
 with `#column` behind it, when the text is in a column of another name than the usual ones.
 
-`datasets` says which files a split has. JSON lines and parquet are read by our own readers, because one bad line would cost
-`datasets` the whole file, a cut-off .gz all of its rows, and a text of any length is more than memory may hold; everything
-else comes from it as tables.
+A repository never decides what is opened. Its files are listed by the Hub, at a commit; its card (card.py) and the names
+of its files (splits.py) choose among those, and each is opened at an address that is made here, without a token. They are
+read by our own readers, in bounded memory. `datasets` gets no repository and no card, but at most a single address.
 """
 
 from __future__ import annotations
@@ -11,28 +11,33 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from typing import TYPE_CHECKING, BinaryIO
+from functools import partial
+from typing import BinaryIO
 
 from pipeline.data.remote import ANSWER_SECONDS, REPO, hub_faults
-from pipeline.data.sources import lines
-from pipeline.data.sources.batch import TEXT_COLUMNS
+from pipeline.data.sources import formats
+from pipeline.data.sources.batch import BadRow, batch_of_rows
+from pipeline.data.sources.builders import TableShard, text_column_of
+from pipeline.data.sources.card import LARGEST_CARD, Config, config_of
+from pipeline.data.sources.names import UnfitPattern, is_plain, shown
 from pipeline.data.sources.shard import Piece, Source
+from pipeline.data.sources.splits import builder_of, splits_of
 from pipeline.errors import InputError
 
-if TYPE_CHECKING:
-    import polars as pl
-    from datasets import DatasetBuilder
-
 SPEC = re.compile(rf"(?P<repo>{REPO.pattern})(?:@(?P<revision>[^\s:@]+))?(?::(?P<split>[\w.-]+))?(?:#(?P<column>\S+))?")
-TABLE_ROWS = 256
-"""Rows of a table per batch."""
+CARD = "README.md"
+MOST_NAMES = 20
+"""Names of splits that a message shows."""
+UNSAFE_NAME = "name that is no plain path"
 
 
 class HubSource(Source):
-    """The split `train`, unless another is named or it is the only one. Contacts nobody until it is read."""
+    """The split `train`, unless another is named or it is the only one. Contacts nobody until it is read.
 
-    def __init__(self, name: str) -> None:
+    `builders`: whether formats without a reader of ours may be read by `datasets`, whose memory has no limit.
+    """
+
+    def __init__(self, name: str, *, builders: bool = True) -> None:
         match = SPEC.fullmatch(name)
         if not match:
             raise InputError(
@@ -41,135 +46,135 @@ class HubSource(Source):
         self.spec = f"hub:{name}"
         self._repo, self._revision, self._split = match["repo"], match["revision"], match["split"]
         self._column = match["column"]
+        self._builders = builders
 
-    def shards(self) -> list[FileShard | TableShard]:
+    def shards(self) -> list[FileShard | TableShard | LeftOut]:
         with hub_faults(f"Dataset {self._repo!r}"):
-            commit, sizes = _commit(self._repo, self._revision)
-            builder = _builder(self._repo, commit)
-            files = builder.config.data_files or {}
-            split = self._split or ("train" if "train" in files or len(files) != 1 else str(next(iter(files))))
-            if split not in files:
-                known = ", ".join(map(str, files)) or "none"
-                raise InputError(f"Dataset {self._repo!r} has no split {split!r}; it has {known}.")
-            urls = [str(url) for url in files[split]]
-            if all(lines.json_suffix(url) is not None or _is_parquet(url) for url in urls):
-                return [FileShard(self._repo, url, sizes.get(_place(url)), self._column) for url in urls]
-            num_shards = builder.as_streaming_dataset(split).num_shards
-            return [
-                TableShard(self._repo, commit, split, number, num_shards, self._column) for number in range(num_shards)
-            ]
+            listing = Listing.of(self._repo, self._revision)
+            files = self._chosen(listing.splits())
+        left_out = [BadRow(UNSAFE_NAME, shown(name)) for name in listing.unsafe]
+        if not self._builders:
+            kept = [name for name in files if builder_of(name) is None]
+            left_out += [BadRow(_needs_owner(name), name) for name in files if builder_of(name) is not None]
+            if not kept:
+                raise InputError(
+                    f"Dataset {self._repo!r} needs the owner: {_needs_owner(files[0])}; choose another one."
+                )
+            files = kept
+        shards = [self._shard(name, listing) for name in files]
+        return [LeftOut(self._repo, tuple(left_out)), *shards] if left_out else [*shards]
+
+    def _chosen(self, splits: dict[str, list[str]]) -> list[str]:
+        """The files of the split that was asked for."""
+        if not splits:
+            raise InputError(
+                f"Dataset {self._repo!r} holds no data files that can be read; choose one of {formats.ENDINGS}."
+            )
+        split = self._split or ("train" if "train" in splits or len(splits) != 1 else next(iter(splits)))
+        if split not in splits:
+            known = ", ".join(list(splits)[:MOST_NAMES])
+            raise InputError(f"Dataset {self._repo!r} has no split {split!r}; it has {known}.")
+        return splits[split]
+
+    def _shard(self, name: str, listing: Listing) -> FileShard | TableShard:
+        url, size = listing.address(name), listing.sizes[name]
+        if builder := builder_of(name):
+            return TableShard(self._repo, url, name, size, self._column, builder)
+        return FileShard(self._repo, url, name, size, self._column)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of a repository at a commit, as the Hub lists them."""
+
+    repo: str
+    commit: str
+    sizes: Mapping[str, int | None]
+    """Of the files whose names are plain paths, by name."""
+    unsafe: tuple[str, ...]
+    """The names of the others."""
+
+    @classmethod
+    def of(cls, repo: str, revision: str | None) -> Listing:
+        """Pins the commit that `revision` names now. What the Hub's client raises, it raises."""
+        from huggingface_hub import HfApi
+
+        found = HfApi().dataset_info(repo, revision=revision, files_metadata=True, timeout=ANSWER_SECONDS, token=False)
+        files = {file.rfilename: file.size for file in found.siblings or ()}
+        if "/" not in repo and REPO.fullmatch(found.id):
+            repo = found.id  # the Hub knows some by a name without an owner; their files lie under the whole one
+        sizes = {name: size for name, size in files.items() if is_plain(name)}
+        return cls(repo, str(found.sha), sizes, tuple(name for name in files if name not in sizes))
+
+    def splits(self) -> dict[str, list[str]]:
+        """Split -> names of its files. Raises InputError when the card asks for anything else than files listed here."""
+        try:
+            return splits_of(self.sizes, self._config())
+        except UnfitPattern as fault:
+            raise InputError(
+                f"The card (README.md) of dataset {self.repo!r} names {fault}; choose another dataset."
+            ) from None
+
+    def address(self, name: str) -> str:
+        """Where a file lies. It is in the listing, so its name is a plain path, and its address no chain of them."""
+        assert name in self.sizes and is_plain(name), name
+        return f"hf://datasets/{self.repo}@{self.commit}/{name}"
+
+    def _config(self) -> Config:
+        if CARD not in self.sizes:
+            return Config()
+        with opened(self.address(CARD)) as stream:
+            return config_of(stream.read(LARGEST_CARD), self.repo)
+
+
+def opened(url: str) -> BinaryIO:
+    """A file on the Hub. It is read piece by piece, without a token, and comes back after a lost connection."""
+    from datasets import DownloadConfig
+    from datasets.utils.file_utils import xopen
+
+    return xopen(url, "rb", download_config=DownloadConfig(token=False))
 
 
 @dataclass(frozen=True)
 class FileShard:
-    """A file of JSON lines or parquet."""
+    """A file that we read ourselves."""
 
     repo: str
     url: str
     """hf://datasets/owner/name@commit/place"""
+    name: str
     num_bytes: int | None
     column: str | None
     """Of the text, if it was asked for."""
     num_files: int = 1
     local_files: tuple[str, ...] = ()
 
-    @property
-    def name(self) -> str:
-        return _place(self.url)
-
     def pieces(self) -> Iterator[Piece]:
-        with hub_faults(f"Dataset {self.repo!r}"):
-            from datasets import DownloadConfig
-            from datasets.utils.file_utils import xopen
-
-            # xopen reads piece by piece and comes back after a lost connection.
-            with xopen(self.url, "rb", download_config=DownloadConfig(token=False)) as stream:
-                yield from self._table(stream) if _is_parquet(self.url) else self._lines(stream)
-
-    def _lines(self, stream: BinaryIO) -> Iterator[Piece]:
-        names = (self.column,) if self.column else TEXT_COLUMNS
-        num_bytes = self.num_bytes or stream.size  # type: ignore[attr-defined]
-        return lines.pieces(stream, self.url, self.name, num_bytes, names)
-
-    def _table(self, stream: BinaryIO) -> Iterator[Piece]:
-        from pipeline.data.sources.tables import table_pieces
-
-        return table_pieces(stream, self.name, partial(_text_column, repo=self.repo, asked=self.column))
+        found = formats.format_of(self.name)
+        assert found is not None
+        text_of = partial(text_column_of, repo=self.repo, asked=self.column)
+        with hub_faults(f"Dataset {self.repo!r}"), opened(self.url) as stream:
+            num_bytes = self.num_bytes or stream.size  # type: ignore[attr-defined]
+            yield from formats.pieces(stream, found, self.name, num_bytes, text_of, self.column)
 
 
 @dataclass(frozen=True)
-class TableShard:
-    """A file of any other kind, as `datasets` reads it."""
+class LeftOut:
+    """Files that are not opened, each a bad row that says why."""
 
     repo: str
-    commit: str
-    split: str
-    number: int
-    num_shards: int
-    column: str | None
-    """Of the text, if it was asked for."""
-    num_bytes: None = None
-    num_files: int = 1
+    rows: tuple[BadRow, ...]
+    num_bytes: int = 0
+    num_files: int = 0
     local_files: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
-        return f"{self.repo} {self.split} {self.number}"
+        return f"{self.repo} files left out"
 
     def pieces(self) -> Iterator[Piece]:
-        import polars as pl
-
-        from pipeline.data.sources.frames import batch_of
-
-        first = 1
-        with hub_faults(f"Dataset {self.repo!r}"):
-            stream = _builder(self.repo, self.commit).as_streaming_dataset(self.split)
-            one = stream.shard(num_shards=self.num_shards, index=self.number)
-            for table in one.with_format("arrow").iter(TABLE_ROWS):
-                frame = pl.DataFrame(table)
-                text = _text_column(frame.schema, self.repo, self.column)
-                yield Piece(partial(batch_of, frame, text, place=self.name, first=first))
-                first += table.num_rows
+        yield Piece(partial(batch_of_rows, self.rows), 1.0)
 
 
-def _text_column(schema: Mapping[str, pl.DataType], repo: str, asked: str | None) -> str:
-    """Raises InputError when it is not clear which one holds the text."""
-    from pipeline.data.sources.frames import text_column
-
-    if found := text_column(schema, asked):
-        return found
-    known = f"Dataset {repo!r} has the columns {', '.join(schema)}"
-    if asked:
-        raise InputError(f"{known}, and no {asked!r}; choose one of them behind the #.")
-    raise InputError(f"{known}; say which one holds the text, as in hub:{repo}#{next(iter(schema), 'column')}.")
-
-
-def _is_parquet(url: str) -> bool:
-    return url.lower().endswith(".parquet")
-
-
-def _commit(repo: str, revision: str | None) -> tuple[str, dict[str, int]]:
-    """The commit that `revision` names now, and the sizes of its files by place. Asked first and once: it fails at once
-    where `datasets` would try for half a minute, and pins the commit.
-    """
-    from huggingface_hub import HfApi
-
-    found = HfApi().dataset_info(repo, revision=revision, files_metadata=True, timeout=ANSWER_SECONDS, token=False)
-    sizes = {file.rfilename: file.size for file in found.siblings or () if file.size is not None}
-    return str(found.sha), sizes
-
-
-@lru_cache(maxsize=8)
-def _builder(repo: str, commit: str) -> DatasetBuilder:
-    import datasets
-
-    # Without this, reading a dataset imports torch.
-    datasets.config.TORCH_AVAILABLE = False
-    try:
-        return datasets.load_dataset_builder(repo, revision=commit, token=False)
-    except datasets.data_files.EmptyDatasetError as error:
-        raise InputError(f"Dataset {repo!r} holds no data files; choose another.") from error
-
-
-def _place(url: str) -> str:
-    return url.partition("@")[2].partition("/")[2] or url
+def _needs_owner(name: str) -> str:
+    return f"only the page's owner may read .{name.lower().rpartition('.')[2]}"

@@ -6,7 +6,7 @@ Works on any binary stream that can go to a place in it: a local file or one on 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
@@ -43,7 +43,7 @@ LARGEST_ROW = 8 * LONGEST_TEXT
 
 
 def table_pieces(
-    stream: BinaryIO, place: str, text_of: Callable[[dict[str, pl.DataType]], str | None]
+    stream: BinaryIO, place: str, text_of: Callable[[Mapping[str, pl.DataType]], str | None]
 ) -> Iterator[Piece]:
     """The rows of one file, whose text is in the column that `text_of` finds in its schema; `place` is what bad rows are
     said to be in. A file that is no parquet, or has no such column, is a bad row.

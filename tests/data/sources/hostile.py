@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
 import json
+import lzma
 import os
 import zlib
 from collections.abc import Callable, Iterable
@@ -25,6 +27,7 @@ import zstandard
 from pipeline.data.sources.batch import (
     BOMB,
     DAMAGED,
+    FIELDS,
     LONGEST_TEXT,
     NO_TEXT,
     NOT_A_STRING,
@@ -34,6 +37,7 @@ from pipeline.data.sources.batch import (
     NULL_TEXT,
     TOO_LONG,
     TRUNCATED,
+    UNCLOSED,
     UNREADABLE,
 )
 from tests.data.examples import json_lines, row
@@ -65,7 +69,19 @@ class Case:
 
 
 def cases() -> list[Case]:
-    found = [*lines(), *texts(), *shapes(), *packed(), *long(), *python(), *tables(), *long_tables(), *no_files()]
+    found = [
+        *lines(),
+        *texts(),
+        *shapes(),
+        *packed(),
+        *long(),
+        *python(),
+        *tables(),
+        *long_tables(),
+        *delimited(),
+        *texts_of_lines(),
+        *no_files(),
+    ]
     assert len({case.name for case in found}) == len(found)
     return found
 
@@ -387,6 +403,58 @@ def parquet(columns: dict[str, Any], **options: Any) -> bytes:
     target = io.BytesIO()
     pl.DataFrame(columns).write_parquet(target, **options)
     return target.getvalue()
+
+
+def delimited() -> Iterable[Case]:
+    yield Case("good.csv", lambda: b'path,content\na.py,"x = ""1"",\n"\n', 1)
+    yield Case("good.tsv.xz", lambda: lzma.compress(b"path\tcontent\na.py\tx\n"), 1)
+    yield Case("empty.csv", lambda: b"", 0)
+    yield Case("no-text.csv", lambda: b"a,b\n1,2\n", 0, {"": NO_TEXT})
+    yield Case("semicolons.csv", lambda: b"path;content\na.py;x\nb.py;y\n", 2)
+    yield Case("fields.csv", lambda: b"path,content\na\na,b,c\nd,e\n", 1, {":2": FIELDS, ":3": FIELDS})
+    yield Case("unclosed.csv", lambda: b'path,content\na,"b\nc,d\n', 1, {":2": UNCLOSED})
+    yield Case("unclosed-header.csv", lambda: b'"path,content\na,b\nc,d\n', 0, {":1": UNCLOSED})
+    yield Case("latin-1.csv", lambda: b"path,content\na,caf\xe9\nb,x\n", 1, {":2": NOT_UTF8})
+    yield Case("utf-16.csv", lambda: "content\nx\n".encode("utf-16"), 0, {":1": NOT_UTF8})
+    yield Case("cut.csv.bz2", lambda: bz2.compress(MANY_CSV)[:-9], 2_000, {":2002": TRUNCATED})
+    yield Case("damaged.csv.xz", lambda: lzma.compress(MANY_CSV)[:50] + bytes(9_000), 0, {":1": DAMAGED})
+    yield Case("xz-of-4-gb-dictionary.csv.xz", greedy_xz, 0, {":1": DAMAGED})
+    long = b'content\n"x\n' + (b"x" * 99 + b"\n") * 200_000
+    yield Case("unclosed-of-20-mb.csv", lambda: long, 200_000, {":2": TOO_LONG})
+    yield Case("line-of-50-mb.csv.gz", lambda: pack(b"content\na\n" + line_of(50 * MB) + b"b\n"), 2, {":3": TOO_LONG})
+    yield Case("bomb-of-line-ends.csv.gz", lambda: gzip.compress(b"content\na\n") + gz_bomb(b"\n"), 1, {"*": BOMB})
+    yield Case(
+        "bomb-of-commas.csv.gz",
+        lambda: gzip.compress(b"content\na\n") + gz_bomb(b","),
+        1,
+        {":3": TOO_LONG, "*": BOMB},
+    )
+    yield Case(
+        "bomb-of-quotes.csv.gz", lambda: gzip.compress(b"content\na\n") + gz_bomb(b'"'), 1, {":3": TOO_LONG, "*": BOMB}
+    )
+
+
+def texts_of_lines() -> Iterable[Case]:
+    yield Case("good.txt", lambda: b"a\n\nb", 3)
+    yield Case("latin-1.txt", lambda: b"a\ncaf\xe9\nb\n", 2, {":2": NOT_UTF8})
+    yield Case("cut.txt.gz", lambda: gzip.compress(b"a\nb\n" * 9)[:-4], 18, {":19": TRUNCATED})
+    yield Case(
+        "line-of-50-mb.txt.bz2", lambda: bz2.compress(b"a\n" + line_of(50 * MB) + b"b\n", 1), 2, {":2": TOO_LONG}
+    )
+    yield Case("bomb-of-zeros.txt.gz", lambda: gzip.compress(b"a\n") + gz_bomb(b"\0"), 1, {":2": TOO_LONG, "*": BOMB})
+
+
+MANY_CSV = b"content\n" + b"import x\n" * 2_000
+
+
+def greedy_xz() -> bytes:
+    """Asks for a dictionary of 4 GB, as its filter's property says; the checksum of its header is right."""
+    data = bytearray(lzma.compress(b"content\nx\n"))
+    size = 4 * (data[12] + 1)
+    place = data.index(bytes([0x21, 0x01]), 12, 12 + size) + 2
+    data[place] = 40
+    data[12 + size - 4 : 12 + size] = zlib.crc32(data[12 : 12 + size - 4]).to_bytes(4, "little")
+    return bytes(data)
 
 
 def no_files() -> Iterable[Case]:

@@ -14,7 +14,7 @@ from tests.data.sources.peak import LOOK, peak_megabytes
 
 
 def read(data: bytes) -> tuple[list[Row], list[BadRow]]:
-    batches = [piece.read() for piece in pieces(io.BytesIO(data), "f.json", "f", len(data))]
+    batches = [piece.read() for piece in pieces(io.BytesIO(data), "f", len(data), may_be_document=True)]
     return [row for batch in batches for row in batch.rows.rows()], [bad for batch in batches for bad in batch.bad]
 
 
@@ -83,7 +83,7 @@ def test_who_waits_for_a_long_document_can_stop(monkeypatch: pytest.MonkeyPatch)
     """Before its first row is known to be one, there are pieces with nothing in them."""
     monkeypatch.setattr(documents, "ITEMS_TOGETHER", 10)
     data = json.dumps([row(number) for number in range(100)]).encode()
-    found = list(pieces(io.BytesIO(data), "f.json", "f", len(data)))
+    found = list(pieces(io.BytesIO(data), "f", len(data), may_be_document=True))
     first = next(number for number, piece in enumerate(found) if len(piece.read().rows))
     assert first >= 100 // 10
     assert sum(len(piece.read().rows) for piece in found) == 100

@@ -25,7 +25,7 @@ from pipeline.errors import PipelineError
 found = {}
 for spec in sys.argv[1:]:
     try:
-        for look in scan(open_source(spec), ["pandas"]):
+        for look in scan(open_source(spec.removeprefix("public "), builders=not spec.startswith("public ")), ["pandas"]):
             pass
         found[spec] = {**look.report, "first": look.samples[0].path if look.samples else None}
     except PipelineError as error:
@@ -37,6 +37,15 @@ print(json.dumps({"found": found, "torch": "torch" in sys.modules}))
 def parquet(rows: list[dict[str, Any]]) -> bytes:
     target = io.BytesIO()
     pl.DataFrame(rows).write_parquet(target, row_group_size=100)
+    return target.getvalue()
+
+
+EVERYTHING = b"---\nconfigs:\n- config_name: default\n  data_files: '*'\n---\n"
+
+
+def arrow(rows: list[dict[str, Any]]) -> bytes:
+    target = io.BytesIO()
+    pl.DataFrame(rows).write_ipc_stream(target, compat_level=pl.CompatLevel.oldest())
     return target.getvalue()
 
 
@@ -54,6 +63,12 @@ def repos() -> dict[str, dict[str, bytes]]:
         "me/other": {"a.parquet": parquet([{"name": f"f{n}", "body": "import pandas"} for n in range(9)])},
         "me/single": {"a.parquet": parquet([{"body": "import pandas", "n": 1}])},
         "me/named": {"a.jsonl": b'{"body": "import pandas", "content": "x"}\n' * 5},
+        "me/csv": {"train.csv.gz": gzip.compress(b"n,content\n1,import pandas\n2\n"), "test.csv": b"content\nx\n"},
+        "me/text": {"a.txt": b"import pandas\nx\n"},
+        "me/arrow": {"a.arrow": arrow(rows[:5]), "b.arrow": arrow(rows[5:8])},
+        "me/mixed": {"README.md": EVERYTHING, "a.jsonl": lines, "b.arrow": arrow(rows[:5])},
+        "me/pickled": {"a.pkl": b"x", "a.npy": b"x", "a.pt": b"x"},
+        "me/gone": {"README.md": b"---\nconfigs:\n- config_name: a\n  data_files: no.jsonl\n---\n", "a.jsonl": lines},
         "me/empty": {"README.md": b"# nothing yet"},
     }
 
@@ -120,6 +135,9 @@ def test_what_the_hub_does_not_have_is_said_in_one_sentence(hub: DatasetHub, tmp
         "hub:me/numbers",
         "hub:me/other",
         "hub:me/other#nope",
+        "hub:me/text#body",
+        "hub:me/pickled",
+        "hub:me/gone",
     ]
     found = ask(hub.endpoint, tmp_path, *specs)["found"]
     for spec, words in zip(
@@ -132,6 +150,9 @@ def test_what_the_hub_does_not_have_is_said_in_one_sentence(hub: DatasetHub, tmp
             "columns x; say which",
             "columns name, body; say which",
             "no 'nope'",
+            "columns text, and no 'body'",
+            "no data files",
+            "'no.jsonl', which is not among its files",
         ],
         strict=True,
     ):
@@ -154,6 +175,27 @@ def test_the_text_is_in_the_column_that_was_asked_for_or_in_the_only_one_of_text
     found = ask(hub.endpoint, tmp_path, *specs)["found"]
     assert [found[spec]["kept"] for spec in specs] == [9, 0, 1, 5, 0]
     assert [found[spec]["scanned"] for spec in specs] == [9, 9, 1, 5, 5]
+
+
+@pytest.mark.slow
+def test_tables_of_values_and_lines_of_text_are_read(hub: DatasetHub, tmp_path: Path) -> None:
+    found = ask(hub.endpoint, tmp_path, "hub:me/csv", "hub:me/csv#n", "hub:me/text")["found"]
+    assert [found[spec]["kept"] for spec in ("hub:me/csv", "hub:me/csv#n", "hub:me/text")] == [1, 0, 1]
+    assert found["hub:me/csv"]["bad_rows"] == {"more or fewer fields than the header": 1}
+    assert found["hub:me/csv"]["bad_examples"][0]["where"] == "train.csv.gz:3"
+    assert found["hub:me/text"]["scanned"] == 2
+
+
+@pytest.mark.slow
+def test_what_only_datasets_can_read_is_for_the_owner(hub: DatasetHub, tmp_path: Path) -> None:
+    specs = ("hub:me/arrow", "public hub:me/arrow", "hub:me/mixed", "public hub:me/mixed")
+    found = ask(hub.endpoint, tmp_path, *specs)["found"]
+    assert found["hub:me/arrow"]["kept"] == 8
+    assert "only the page's owner may read .arrow" in found["public hub:me/arrow"]["error"]
+    assert found["public hub:me/arrow"]["exit_status"] == 2
+    assert (found["hub:me/mixed"]["kept"], found["public hub:me/mixed"]["kept"]) == (605, 600)
+    assert found["public hub:me/mixed"]["bad_rows"] == {"only the page's owner may read .arrow": 1}
+    assert found["public hub:me/mixed"]["bad_examples"][0]["where"] == "b.arrow"
 
 
 @pytest.mark.slow

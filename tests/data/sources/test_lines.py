@@ -1,43 +1,33 @@
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
 import json
+import lzma
 import zlib
+from typing import Any
 
 import pytest
 import zstandard
 
 from pipeline.data.sources.batch import BadRow, Row
-from pipeline.data.sources.lines import json_suffix, pieces
+from pipeline.data.sources.lines import pieces
 from tests.data.examples import json_lines, row
 
-PACKERS = {".gz": gzip.compress, ".zst": lambda data: zstandard.ZstdCompressor().compress(data), "": lambda data: data}
+PACKERS = {
+    ".gz": gzip.compress,
+    ".zst": lambda data: zstandard.ZstdCompressor().compress(data),
+    ".bz2": bz2.compress,
+    ".xz": lzma.compress,
+    "": lambda data: data,
+}
+PACKED = [packing for packing in PACKERS if packing]
 
 
 def read(data: bytes, packing: str = "") -> tuple[list[Row], list[BadRow]]:
-    batches = [piece.read() for piece in pieces(io.BytesIO(data), f"f.jsonl{packing}", "f", len(data))]
+    batches = [piece.read() for piece in pieces(io.BytesIO(data), "f", len(data), packing=packing)]
     return [row for batch in batches for row in batch.rows.rows()], [bad for batch in batches for bad in batch.bad]
-
-
-@pytest.mark.parametrize(
-    ("name", "packing"),
-    [
-        ("a.json", ""),
-        ("a.JSONL", ""),
-        ("a.json.gz", ".gz"),
-        ("a.b.jsonl.gz", ".gz"),
-        ("a.jsonl.zst", ".zst"),
-        ("dump.zst", ".zst"),
-        ("x.y/dump.gz", ".gz"),
-        ("a.tar.gz", None),
-        ("a.py.gz", None),
-        ("a.csv", None),
-        ("json", None),
-    ],
-)
-def test_the_ending_says_whether_a_file_holds_json_lines(name: str, packing: str | None) -> None:
-    assert json_suffix(name) == packing
 
 
 @pytest.mark.parametrize("packing", PACKERS)
@@ -48,28 +38,33 @@ def test_packed_lines_are_the_same_rows(packing: str) -> None:
     assert not bad
 
 
-@pytest.mark.parametrize("packing", [".gz", ".zst"])
+@pytest.mark.parametrize("packing", PACKED)
 def test_files_packed_in_parts_and_padded_with_zeros_are_read_to_the_end(packing: str) -> None:
     parts = [PACKERS[packing](json_lines([row(number)])) for number in range(3)]
     good, bad = read(b"".join(parts) + bytes(100_000), packing)
     assert (len(good), bad) == (3, [])
 
 
-@pytest.mark.parametrize("packing", [".gz", ".zst"])
+@pytest.mark.parametrize("packing", PACKED)
 def test_a_cut_off_file_keeps_every_whole_line_and_counts_one_bad(packing: str) -> None:
-    lines = json_lines(row(number, content=json.dumps(list(range(number, number + 500)))) for number in range(5_000))
+    lines = json_lines(row(number, content=json.dumps(list(range(number, number + 500)))) for number in range(1_500))
     packed = PACKERS[packing](lines)
     cut = packed[: len(packed) * 2 // 3]
-    decoder = zlib.decompressobj(wbits=31) if packing == ".gz" else zstandard.ZstdDecompressor().decompressobj()
+    decoder: Any = {
+        ".gz": lambda: zlib.decompressobj(wbits=31),
+        ".zst": lambda: zstandard.ZstdDecompressor().decompressobj(),
+        ".bz2": bz2.BZ2Decompressor,
+        ".xz": lzma.LZMADecompressor,
+    }[packing]()
     whole = decoder.decompress(cut).count(b"\n")
     good, bad = read(cut, packing)
-    assert 0 < whole < 5_000
+    assert 0 < whole < 1_500
     assert len(good) == whole
     assert bad == [BadRow("file ends too early", f"f:{whole + 1}")]
     assert read(packed, packing)[1] == [], "control: the whole file has nothing bad"
 
 
-@pytest.mark.parametrize("packing", [".gz", ".zst"])
+@pytest.mark.parametrize("packing", PACKED)
 def test_bytes_that_are_not_packed_at_all_are_one_damaged_file(packing: str) -> None:
     assert read(json_lines([row(1)]), packing) == ([], [BadRow("file is damaged", "f:1")])
 

@@ -28,9 +28,9 @@ def test_a_missing_path_is_named(path: str, tmp_path: Path) -> None:
 
 
 def test_a_single_file_that_cannot_hold_code_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("pandas")
-    with pytest.raises(InputError, match=r"notes\.txt.*\.parquet"):
-        open_source(f"files:{tmp_path}/notes.txt")
+    (tmp_path / "notes.md").write_text("pandas")
+    with pytest.raises(InputError, match=r"notes\.md.*\.parquet"):
+        open_source(f"files:{tmp_path}/notes.md")
 
 
 def test_only_installed_has_something_to_say_about_its_numbers(tmp_path: Path) -> None:
