@@ -1,0 +1,254 @@
+"""What visitors of a public page see beside one flooder of each kind, a hundred idle tabs and a hundred watched runs:
+`python -m benchmarks.load [--seconds N] [--quick]`, or `make load`.
+
+The real page runs in a process of its own, on loopback, as a Space would; every visitor has an address of its own. Prints for
+each load how long the others waited (median, 95th percentile and longest, in seconds), what the flooder was answered, and the
+page's use of a core and of memory. The last line is one JSON object; its ratio is the longest 95th percentile in seconds.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parents[1])  # this folder has a tokenize.py, which is not Python's own
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import statistics
+import subprocess
+import tempfile
+import time
+import urllib.request
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import psutil
+
+from benchmarks.http_load import Visitor, events_of
+
+ROOT = Path(__file__).resolve().parents[1]
+KEY = "correct horse battery staple"
+GOAL_SECONDS = 1.0
+"""The 95th percentile of what others wait for."""
+OUTAGE_SECONDS = 5.0
+FLOODERS = 32
+"""Requests that a flooder has open at once."""
+CORPUS = "prepare --corpus load --max-files 60 --vocab-size 512"
+RUN = "train --corpus load --run-id load --max-steps 4 --set eval_every_steps=4 --set checkpoint_every_steps=4"
+
+Flood = Callable[["Load"], Awaitable[int]]
+"""One request of a flooder; returns the status."""
+
+
+class Load:
+    """One page and what was measured of it."""
+
+    def __init__(self, port: int, events: list[dict[str, Any]], process: psutil.Process, seconds: float) -> None:
+        self.port = port
+        self.process = process
+        self.seconds = seconds
+        self.number = 0
+        self.by_name = {event["api_name"]: event for event in events if event["api_name"]}
+        self.ticks = [event for event in events if any(kind == "tick" for _, kind in event["targets"])]
+        self.checks: list[dict[str, Any]] = []
+
+    def visitor(self, address: str = "", **headers: str) -> Visitor:
+        self.number += 1
+        found = address or f"9.{self.number // 62_500 % 250}.{self.number // 250 % 250}.{self.number % 250 + 1}"
+        return Visitor(self.port, found, {name.replace("_", "-"): value for name, value in headers.items()})
+
+    async def measure(self, name: str, flood: Flood | None = None, tabs: int = 0, num_visitors: int = 4) -> None:
+        """What `num_visitors` see for so many seconds, beside a flooder and open tabs."""
+        waits: dict[str, list[float]] = defaultdict(list)
+        answers: Counter[int] = Counter()
+        ends = time.monotonic() + self.seconds
+        before, cpu, began = self.process.memory_info().rss, sum(self.process.cpu_times()[:2]), time.monotonic()
+        loads = [self._flood(flood, ends, answers) for _ in range(FLOODERS)] if flood else []
+        loads += [self._tab(ends) for _ in range(tabs)]
+        await asyncio.gather(*loads, *(self._probe(ends, waits) for _ in range(num_visitors)))
+        core = (sum(self.process.cpu_times()[:2]) - cpu) / (time.monotonic() - began)
+        grown = (self.process.memory_info().rss - before) / 2**20
+        self._report(name, waits, answers, core, grown)
+
+    async def _flood(self, flood: Flood, ends: float, answers: Counter[int]) -> None:
+        while time.monotonic() < ends:
+            try:
+                async with asyncio.timeout(20):
+                    answers[await flood(self)] += 1
+            except (OSError, TimeoutError, asyncio.IncompleteReadError, ValueError):
+                answers[0] += 1
+
+    async def _tab(self, ends: float) -> None:
+        """A page that is open: its heartbeat and its timers."""
+        visitor = self.visitor()
+        await asyncio.sleep(self.number % 100 / 100)
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            async with visitor.asked("GET", f"/gradio_api/heartbeat/{visitor.session}"):
+                while time.monotonic() < ends:
+                    for tick in self.ticks:
+                        await visitor.run(tick)
+                    await asyncio.sleep(1)
+
+    async def _probe(self, ends: float, waits: dict[str, list[float]]) -> None:
+        """Somebody who opens the page, watches, scans, and an owner who presses a button, again and again."""
+        while time.monotonic() < ends:
+            visitor, owner = self.visitor(), self.visitor(x_owner_key=KEY)
+            for name, asked in (
+                ("page", lambda: visitor.get("/")),  # noqa: B023 - called at once
+                ("tick", lambda: visitor.run(self.ticks[0])),  # noqa: B023
+                ("scan", lambda: visitor.stream(self.by_name["look"])),  # noqa: B023
+                ("owner", lambda: owner.run(self.by_name["end"])),  # noqa: B023
+            ):
+                began = time.perf_counter()
+                try:
+                    async with asyncio.timeout(60):
+                        found = await asked()
+                    status = found[0] if isinstance(found, tuple) else found.status
+                    waits[name].append(time.perf_counter() - began)
+                    if status >= 400:
+                        waits[f"{name} refused"].append(status)
+                except (OSError, TimeoutError, asyncio.IncompleteReadError):
+                    waits[name].append(60.0)
+            await asyncio.sleep(0.2)
+
+    def _report(
+        self, name: str, waits: dict[str, list[float]], answers: Counter[int], core: float, grown: float
+    ) -> None:
+        parts, worst, longest = [], 0.0, 0.0
+        for kind in ("page", "tick", "scan", "owner"):
+            found = sorted(waits[kind])
+            p95 = found[min(len(found) - 1, int(0.95 * len(found)))]
+            worst, longest = max(worst, p95), max(longest, found[-1])
+            parts.append(f"{kind} {statistics.median(found):.2f} {p95:.2f} {found[-1]:.2f}")
+        refused = sum(len(found) for kind, found in waits.items() if kind.endswith("refused"))
+        told = f"  flooder {dict(answers.most_common(4))}" if answers else ""
+        print(f"{name:12} {'  '.join(parts)}  refused {refused}  core {core:.2f}  {grown:+.0f} MB{told}", flush=True)
+        is_ok = worst <= GOAL_SECONDS and longest <= OUTAGE_SECONDS and not refused
+        self.checks.append({"name": name, "ratio": round(worst, 3), "goal": GOAL_SECONDS, "ok": is_ok})
+
+
+# ---- one flooder of each kind, all from one address ----
+
+FLOODER = "8.8.4.4"
+
+
+async def pages(load: Load) -> int:
+    return (await load.visitor(FLOODER).get("/")).status
+
+
+async def sessions(load: Load) -> int:
+    return (await load.visitor(FLOODER).run(load.ticks[0])).status
+
+
+async def unread_scans(load: Load) -> int:
+    """Scans that nobody listens to, each with keywords of its own."""
+    visitor = load.visitor(FLOODER)
+    look = load.by_name["look"]
+    data = [[f"word{load.number}"] if isinstance(value, list) else value for value in look["values"]]
+    return (await visitor.post("/gradio_api/queue/join", visitor._body(look, data=data))).status
+
+
+async def scans(load: Load) -> int:
+    visitor = load.visitor(FLOODER)
+    return (await visitor.call("preview", ["installed", [f"word{load.number}"], 20_000, "substring"]))[0]
+
+
+async def completions(load: Load) -> int:
+    return (await load.visitor(FLOODER).call("generate", ["import", "newest", 512, 1.0, 1.0, 0, 0, 4]))[0]
+
+
+async def wrong_keys(load: Load) -> int:
+    return (await load.visitor(FLOODER).post("/studio/unlock", {"key": f"wrong {load.number}"})).status
+
+
+async def slow_bodies(load: Load) -> int:
+    """A body that never comes."""
+    visitor = load.visitor(FLOODER, content_length="1000")
+    async with visitor.asked("POST", "/gradio_api/queue/join", b"{") as (answer, _):
+        return answer.status
+
+
+async def streams(load: Load) -> int:
+    visitor = load.visitor(FLOODER)
+    async with visitor.asked("GET", f"/gradio_api/heartbeat/{visitor.session}") as (answer, _):
+        await asyncio.sleep(2)
+        return answer.status
+
+
+FLOODS = (pages, sessions, unread_scans, scans, completions, wrong_keys, slow_bodies, streams)
+
+
+async def measured(port: int, process: psutil.Process, seconds: float, *, is_quick: bool) -> list[dict[str, Any]]:
+    events = await events_of(Visitor(port, "9.9.9.9"))
+    load = Load(port, events, process, seconds)
+    print("load         (median, 95th percentile, longest, in seconds, of each)", flush=True)
+    await load.measure("nothing")
+    await load.measure("32 visitors", num_visitors=32)
+    for flood in FLOODS:
+        if not (is_quick and flood in (completions, scans)):
+            await load.measure(flood.__name__.replace("_", " "), flood)
+    await load.measure("100 tabs", tabs=100)
+    return load.checks
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=15, help="each load lasts")
+    parser.add_argument("--quick", action="store_true", help="two seconds each, and no model")
+    options = parser.parse_args()
+    seconds = 2.0 if options.quick else options.seconds
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder) / "home"
+        if not options.quick:
+            for command in (CORPUS, RUN):
+                _run(command, home)
+        with _page(home) as (port, process):
+            checks = asyncio.run(measured(port, process, seconds, is_quick=options.quick))
+    worst = max(check["ratio"] for check in checks)
+    is_ok = all(check["ok"] for check in checks)
+    print(json.dumps({"ratio": worst, "goal": GOAL_SECONDS, "ok": is_ok, "checks": checks}))
+    return 0
+
+
+def _run(command: str, home: Path) -> None:
+    environment = {**os.environ, "PIPELINE_HOME": str(home)}
+    subprocess.run(
+        [sys.executable, "-m", "pipeline", *command.split()], cwd=ROOT, env=environment, stdout=sys.stderr, check=True
+    )
+
+
+@contextlib.contextmanager
+def _page(home: Path) -> Any:
+    """The page as strangers reach it; ends with the measurement."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    public = {"GRADIO_SERVER_NAME": "0.0.0.0", "GRADIO_SERVER_PORT": str(port), "PIPELINE_OWNER_KEY": KEY}
+    environment = {**os.environ, "PIPELINE_HOME": str(home), **public}
+    process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=sys.stderr)
+    try:
+        ends = time.monotonic() + 120
+        while True:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30).close()
+                break
+            except OSError:
+                if time.monotonic() > ends or process.poll() is not None:
+                    raise SystemExit("The page did not start.") from None
+                time.sleep(0.1)
+        time.sleep(8)  # its first scan, and the worker that looks for work
+        yield port, psutil.Process(process.pid)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
