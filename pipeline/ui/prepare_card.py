@@ -133,14 +133,14 @@ class PrepareCard:
             "outputs": [shown, self.running, self.corpora, self.report, self.plan],
             **live,
         }
-        self.button.click(self.prepare, form, [self.answer, self.chosen], **QUIET).then(**after)
-        self.scan_all.click(self.scan, form, [self.answer, self.chosen], **QUIET).then(**after)
+        self.button.click(self.prepare, form, [self.answer, self.chosen], queue=False, **QUIET).then(**after)
+        self.scan_all.click(self.scan, form, [self.answer, self.chosen], queue=False, **QUIET).then(**after)
         acted = [self.answer, self.chosen, self.doubtful]
         acting = [self.running.click, self.corpora.click, self.report.click]
-        gr.on(acting, self.act, [self.chosen, self.doubtful], acted, **QUIET).then(**after)
+        gr.on(acting, self.act, [self.chosen, self.doubtful], acted, queue=False, **QUIET).then(**after)
         self.push.connect(acting, after)
         # In the browser itself, so that Prepare, pressed at once, sends what the fields show.
-        self.as_codeparrot.input(None, self.as_codeparrot, self.rules, js=fill_rules(), **QUIET)
+        self.as_codeparrot.input(None, self.as_codeparrot, self.rules, js=fill_rules(), queue=False, **QUIET)
         page.load(**after)
         gr.Timer(TICK_SECONDS).tick(**after)
         self.inspect.connect(self.chosen, self.fields[corpus_setup.FIELDS.index("window")])

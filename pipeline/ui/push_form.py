@@ -49,9 +49,9 @@ class PushForm:
     def connect(self, pressed: Sequence[Any], after: dict[str, Any]) -> None:
         """`pressed`: clicks on the lists of corpora; `after`: what shows the disk anew."""
         shown = [self.corpus, self.form, self.title, self.repo, self.private, self.answer]
-        gr.on(pressed, self.offer, None, shown, **QUIET)
+        gr.on(pressed, self.offer, None, shown, queue=False, **QUIET)
         asked = [self.corpus, self.repo, self.private]
-        gr.on([self.button.click, self.repo.submit], self.push, asked, shown, **QUIET).then(**after)
+        gr.on([self.button.click, self.repo.submit], self.push, asked, shown, queue=False, **QUIET).then(**after)
         self.cancel.click(self.close, None, shown, queue=False, **QUIET)
 
     # ---- handlers ----

@@ -148,9 +148,9 @@ class TrainTab:
         )
 
         after: dict[str, Any] = {"fn": self.refresh, "inputs": seen, "outputs": views, **live}
-        self.start.click(self.begin, setup, [self.answer, self.chosen], **QUIET).then(**after)
-        self.stop.click(self.end, self.shown, self.answer, **QUIET).then(**after)
-        self.resume.click(self.go_on, self.shown, [self.answer, self.chosen], **QUIET).then(**after)
+        self.start.click(self.begin, setup, [self.answer, self.chosen], queue=False, **QUIET).then(**after)
+        self.stop.click(self.end, self.shown, self.answer, queue=False, **QUIET).then(**after)
+        self.resume.click(self.go_on, self.shown, [self.answer, self.chosen], queue=False, **QUIET).then(**after)
         self.runs.click(self.choose, None, [self.chosen, self.answer], queue=False, **QUIET).then(**after)
 
     # ---- handlers: what a person presses ----

@@ -24,7 +24,7 @@ from pipeline.data.sources.batch import (
     batch_of_bad,
     decoded,
 )
-from pipeline.data.sources.formats import ENDINGS, PYTHON, format_of, pieces
+from pipeline.data.sources.formats import ENDINGS, PYTHON, TEXT, format_of, pieces
 from pipeline.data.sources.shard import Piece, Source
 from pipeline.errors import InputError
 
@@ -105,7 +105,7 @@ class FilesShard:
         size = done = 0
         for path in self.paths:
             own = _size(path)
-            if _has_pieces(path):
+            if self._has_many_rows(path):
                 if small:
                     yield self._together(small, done + size)
                 yield from self._own_pieces(path, done + size, own)
@@ -119,6 +119,11 @@ class FilesShard:
         if small:
             yield self._together(small, done + size)
 
+    def _has_many_rows(self, path: Path) -> bool:
+        """Lines of a text are rows only where it was named: in a folder of code it is a README."""
+        found = format_of(path.name)
+        return found is not None and found.kind != PYTHON and not (self.root and found.kind == TEXT)
+
     def _share(self, num_bytes: float) -> float:
         return min(1.0, num_bytes / self.num_bytes) if self.num_bytes else 1.0
 
@@ -130,7 +135,7 @@ class FilesShard:
         """Python files are the rows; files of other endings are counted."""
         builder = BatchBuilder()
         for path in paths:
-            if format_of(path.name):
+            if path.name.lower().endswith(".py"):
                 builder.add(self._python(path))
             else:
                 builder.skip()
@@ -181,11 +186,6 @@ def _many_rows(path: Path, place: str, size: int) -> Iterator[Piece]:
 
 def _bad(reason: str, where: str) -> Callable[[], Batch]:
     return partial(batch_of_bad, BadRow(reason, where))
-
-
-def _has_pieces(path: Path) -> bool:
-    found = format_of(path.name)
-    return found is not None and found.kind != PYTHON
 
 
 def _below(folder: Path) -> list[Path]:

@@ -127,3 +127,12 @@ def test_progress_rises_to_the_whole(tmp_path: Path) -> None:
 def test_reading_twice_gives_the_same(tmp_path: Path) -> None:
     source = FilesSource(str(code_folder(tmp_path, 9)))
     assert [batch.rows.rows() for batch in source.batches()] == [batch.rows.rows() for batch in source.batches()]
+
+
+def test_lines_of_a_text_are_rows_only_where_it_is_named(tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text("pandas\nnumpy\n")
+    (tmp_path / "a.py").write_text("import pandas\n")
+    found = [(len(batch.rows), batch.num_skipped) for batch in FilesSource(str(tmp_path)).batches()]
+    assert found == [(1, 1)]
+    named = [len(batch.rows) for batch in FilesSource(str(tmp_path / "requirements.txt")).batches()]
+    assert sum(named) == 2

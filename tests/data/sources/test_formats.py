@@ -90,5 +90,5 @@ def test_every_format_gives_the_same_rows(packing: str, tmp_path: Path) -> None:
 
 def test_lines_of_text_are_rows(tmp_path: Path) -> None:
     (tmp_path / "a.txt.gz").write_bytes(gzip.compress("import x\r\n\nprint('é')".encode()))
-    (batch,) = FilesSource(str(tmp_path)).batches()
+    (batch,) = FilesSource(str(tmp_path / "a.txt.gz")).batches()
     assert batch.rows["content"].to_list() == ["import x", "", "print('é')"]
