@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: run demo test faults check format clean
+.PHONY: run demo test faults security load check format clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/application  ## start the page
@@ -19,6 +19,9 @@ test: $(VENV)/development  ## everything, browser included
 
 faults: $(VENV)/development  ## training killed, stopped, starved of disk and given damaged checkpoints, hundreds of times
 	$(BIN)/python -m pytest -m "" tests/faults
+
+load: $(VENV)/application  ## what visitors see beside flooders, a hundred idle tabs and a hundred watched runs
+	$(BIN)/python -m benchmarks.load
 
 check: $(VENV)/development  ## the quick gate: format, lint, types, tests that start nothing heavy
 	$(BIN)/ruff format --check .
@@ -37,10 +40,10 @@ clean:  ## the virtual environment and caches; never the home folder
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/application: requirements.txt | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+$(VENV)/application: requirements.txt constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
 	touch $@
 
 $(VENV)/development: tests/requirements.txt requirements-ray.txt $(VENV)/application
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt -c constraints.txt
 	touch $@
