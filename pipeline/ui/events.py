@@ -139,10 +139,10 @@ class Events:
             type(trigger) is int and (trigger in self._page.blocks or trigger == self._page._id)
         ):
             raise Refused("trigger_id")
-        if told is not None and not isinstance(told, dict):
+        if not _is_plain(told):  # of a change, it is the new value
             raise Refused("event_data")
         if fn.collects_event_data and not (
-            trigger is not None and told is not None and isinstance(told.get("value"), str)
+            trigger is not None and isinstance(told, dict) and isinstance(told.get("value"), str)
         ):
             raise Refused("event_data")
 

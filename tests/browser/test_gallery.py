@@ -21,7 +21,7 @@ from tests.page import Page
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 OpenTab = Callable[..., Tab]
-OWNER_KEY = "open sesame"
+OWNER_KEY = "a long key of the gallery owner"
 LONG = "for column in frame.columns:\n    plt.plot(frame.index, frame[column], label=column)\n" * 100
 
 

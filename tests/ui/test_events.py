@@ -86,7 +86,7 @@ def events(page: Page) -> list[dict[str, Any]]:
         {"data": [], "fn_index": 0, "session_hash": "a" * 65},
         {"data": [], "fn_index": 0, "session_hash": "../x"},
         {"data": [], "fn_index": 0, "session_hash": "a", "trigger_id": 10**9},
-        {"data": [], "fn_index": 0, "session_hash": "a", "event_data": "x"},
+        {"data": [], "fn_index": 0, "session_hash": "a", "event_data": {"path": "/etc/passwd"}},
         {"data": [], "fn_index": 0, "session_hash": "a", "event_id": "x"},
         {"data": [], "fn_index": 0, "session_hash": "a", "batched": True},
         {"data": [1, 2, 3], "fn_index": 0, "session_hash": "a"},
