@@ -143,7 +143,8 @@ class ScanProcess:
                 self.end("it wrote what is no answer")
                 break
         self._process.kill()
-        self._ended_because = self._ended_because or _cause(self._process.wait(), self._memory_bytes)
+        code = self._process.wait()
+        self._ended_because = self._ended_because or _cause(code, self._memory_bytes)
         with self._lock:
             looks = list(self._looks.values())
             self._looks.clear()
