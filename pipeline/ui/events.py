@@ -9,10 +9,12 @@ import json
 import math
 import re
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import gradio as gr
 from gradio.block_function import BlockFunction
+from gradio_client.utils import construct_args
 from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -104,9 +106,8 @@ class Events:
     def _check(self, way: str, name: str | None, body: dict[str, Any]) -> None:
         """Raises Refused for what Gradio would stumble over."""
         if way == "call/v2":
-            if not any(fn.api_name == name for fn in self._page.fns.values()):
-                raise Refused("api_name")
-            return  # its values have names; Gradio and the endpoint check them
+            self._check_named(name or "", body)
+            return
         fn = self._function(name, body.get("fn_index"))
         data = body.get("data")
         if not isinstance(data, list):
@@ -123,6 +124,25 @@ class Events:
         for block, value in zip(inputs, data, strict=False):
             if not is_of(block, value):
                 raise Refused(getattr(block, "label", None) or block.get_block_name())
+
+    def _check_named(self, name: str, body: dict[str, Any]) -> None:
+        """Of an endpoint for programs, whose values have names. Raises Refused for another, which Gradio does not expect."""
+        fn = next((fn for fn in self._page.fns.values() if fn.api_name == name), None)
+        parameters = self._parameters.get(f"/{name}")
+        if fn is None or parameters is None:
+            raise Refused("api_name")
+        try:
+            values = construct_args(parameters, (), body)
+        except (TypeError, ValueError) as error:  # one that there is not, or one that is missing
+            raise Refused("data") from error
+        for parameter, block, value in zip(parameters, fn.inputs, values, strict=True):
+            if not is_of(block, value):
+                raise Refused(parameter["parameter_name"])
+
+    @cached_property
+    def _parameters(self) -> dict[str, list[Any]]:
+        """Of each endpoint for programs, what Gradio knows of its inputs."""
+        return {name: known["parameters"] for name, known in self._page.get_api_info()["named_endpoints"].items()}
 
     def _function(self, name: str | None, number: object) -> BlockFunction:
         if number is None:

@@ -28,6 +28,7 @@ from pipeline.ui.events import Events
 from pipeline.ui.guards import Guards
 from pipeline.ui.headers import Headers
 from pipeline.ui.scans import KEPT_SOURCE, Key
+from pipeline.ui.session_states import LeanStates
 from pipeline.ui.sessions import MOST_SESSIONS, Sessions
 from pipeline.ui.sign_in import SignIn
 from pipeline.ui.texts import ASSETS, t
@@ -80,6 +81,8 @@ def application(page: gr.Blocks, engine: Engine) -> ASGIApp:
     )  # its presence keeps Gradio's own away, which reflects any origin
     gr.mount_gradio_app(app, page, **mount_arguments(settings))
     page.is_running = True
+    # Several of Gradio's parts hold this object, so it changes its class instead of being replaced.
+    page.state_holder.__class__ = LeanStates
     events = Events(app, page, settings, Sessions(page, engine.abandon))
     # Guards outside: what another site sends reaches nothing that answers by the owner's cookie.
     return Headers(Guards(SignIn(events, settings, engine.access), settings), settings)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.odd_values import ODD
 from tests.page import Page
-from tests.ui.odd_values import ODD
+from tests.posts import events, get, log_of, post
 
 pytestmark = pytest.mark.slow
 
@@ -26,44 +24,6 @@ def quiet_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     page.start()
     yield page
     page.kill()
-
-
-def log_of(page: Page) -> str:
-    return Path(page.home, "page.log").read_text()
-
-
-def post(page: Page, path: str, body: Any, **headers: str) -> tuple[int, str]:
-    data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=60)
-    named = {"content-type": "application/json", **{n.replace("_", "-"): v for n, v in headers.items()}}
-    try:
-        connection.request("POST", path, data, named)
-        found = connection.getresponse()
-        return found.status, found.read().decode("utf-8", "replace")
-    finally:
-        connection.close()
-
-
-def get(page: Page, path: str, **headers: str) -> tuple[int, str]:
-    connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=60)
-    try:
-        connection.request("GET", path, headers=headers)
-        found = connection.getresponse()
-        return found.status, found.read(200_000).decode("utf-8", "replace") if found.status >= 400 else ""
-    finally:
-        connection.close()
-
-
-def events(page: Page) -> list[dict[str, Any]]:
-    connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=60)
-    connection.request("GET", "/config")
-    config = json.loads(connection.getresponse().read())
-    kinds = {block["id"]: block["type"] for block in config["components"]}
-    values = {block["id"]: block["props"].get("value") for block in config["components"]}
-    return [
-        {**event, "kinds": [kinds[n] for n in event["inputs"]], "values": [values[n] for n in event["inputs"]]}
-        for event in config["dependencies"]
-    ]
 
 
 @pytest.mark.parametrize(
@@ -118,6 +78,28 @@ def test_odd_values_in_every_field_of_every_event_are_sentences(quiet_page: Page
                 answers[status] += 1
     assert answers[200] > 20 and answers[422] > 100, answers
     assert log_of(quiet_page) == before, "an error that nobody expected"
+
+
+NAMED = "/gradio_api/call/v2"
+FILE = {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}
+
+
+def test_a_private_event_takes_no_values_by_name(quiet_page: Page) -> None:
+    before = log_of(quiet_page)
+    private = [event["api_name"] for event in events(quiet_page) if event["api_visibility"] == "private"]
+    for name in private:
+        status, text = post(quiet_page, f"{NAMED}/{name}", {})
+        assert (status, "api_name" in text) == (422, True), name
+    assert len(private) > 40
+    assert log_of(quiet_page) == before
+
+
+@pytest.mark.parametrize("body", [{"nothing": 1}, {}, {"run": FILE}, {"run": [FILE]}, {"run": {"x": FILE}}])
+def test_values_by_name_are_those_that_the_endpoint_has(quiet_page: Page, body: Any) -> None:
+    before = log_of(quiet_page)
+    assert post(quiet_page, f"{NAMED}/status", body)[0] == 422
+    assert log_of(quiet_page) == before
+    assert post(quiet_page, f"{NAMED}/status", {"run": "calm-kea"})[0] == 200, "control"
 
 
 def test_an_unknown_session_has_no_answers_and_leaves_no_traceback(quiet_page: Page) -> None:

@@ -1,0 +1,53 @@
+"""What a program that is no browser sends to the real page's events over HTTP, and what it is answered."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.page import Page
+
+ANSWER_CHARACTERS = 200_000
+
+
+def log_of(page: Page) -> str:
+    return Path(page.home, "page.log").read_text()
+
+
+def post(page: Page, path: str, body: Any, **headers: str) -> tuple[int, str]:
+    """Status and text. `body`: bytes, or what is sent as JSON; `headers` with underscores for hyphens."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return _asked(page, "POST", path, data, {"content_type": "application/json", **headers})
+
+
+def get(page: Page, path: str, **headers: str) -> tuple[int, str]:
+    return _asked(page, "GET", path, None, headers)
+
+
+def _asked(page: Page, method: str, path: str, data: bytes | None, headers: dict[str, str]) -> tuple[int, str]:
+    connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=60)
+    try:
+        connection.request(method, path, data, {name.replace("_", "-"): value for name, value in headers.items()})
+        found = connection.getresponse()
+        return found.status, found.read(ANSWER_CHARACTERS).decode("utf-8", "replace")
+    finally:
+        connection.close()
+
+
+def config_of(page: Page) -> dict[str, Any]:
+    connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=60)
+    connection.request("GET", "/config")
+    return json.loads(connection.getresponse().read())
+
+
+def events(page: Page) -> list[dict[str, Any]]:
+    """Every event of the page, with the kinds and the present values of its inputs."""
+    config = config_of(page)
+    kinds = {block["id"]: block["type"] for block in config["components"]}
+    values = {block["id"]: block["props"].get("value") for block in config["components"]}
+    return [
+        {**event, "kinds": [kinds[n] for n in event["inputs"]], "values": [values[n] for n in event["inputs"]]}
+        for event in config["dependencies"]
+    ]
