@@ -40,6 +40,7 @@ ALL_RIGHTS = (1 << 13) - 1
 """Of files, in version 1; 2 adds linking across folders (1 << 13), 3 truncating (1 << 14)."""
 BIND_TCP, CONNECT_TCP = 1, 2
 """From version 4 on."""
+CAPABILITY_VERSION = 0x20080522
 SCOPES = 3
 """Abstract sockets and signals reach no process outside, from version 6 on."""
 SYSTEM_PATHS = (
@@ -84,6 +85,7 @@ def confine(limits: Confinement) -> list[str]:
     """
     os.chdir(limits.folder)
     _limit_resources(limits)
+    _drop_capabilities()
     paths = None if limits.reads_all_files else readable_paths()
     has_landlock = _landlock(paths, limits.folder, _ports(limits.hub_endpoint))
     sys.addaudithook(_Hook(limits, paths))
@@ -115,6 +117,12 @@ def _limit_resources(limits: Confinement) -> None:
     os.nice(NICENESS)
     with contextlib.suppress(OSError):  # of all processes of this container, the kernel ends this one first
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+
+
+def _drop_capabilities() -> None:
+    """What root may do beyond its own files: raw sockets, others' memory. Nothing to give up for anybody else."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).capset(struct.pack("Ii", CAPABILITY_VERSION, 0), struct.pack("6I", *[0] * 6))
 
 
 # ---- the kernel ----

@@ -60,7 +60,8 @@ class Api:
         with self.engine.scans.question(request.session_hash or "", visitor) as question:
             for state in self.engine.scans.watch(Key.of(source, config.keywords, match, limit, is_owner), question):
                 last = state
-        assert last is not None  # a scan always has an end
+        if last is None:
+            raise InputError("The scan was stopped before it found anything; ask again.")
         last = last if is_owner else scan_for_visitors(last)
         return {**last.report, "samples": [sample.to_dict() for sample in last.samples], "ended": ended(last) or None}
 

@@ -8,13 +8,12 @@ import asyncio
 import json
 import math
 import re
+import secrets
 from collections.abc import Callable
-from functools import cached_property
 from typing import Any
 
 import gradio as gr
 from gradio.block_function import BlockFunction
-from gradio_client.utils import construct_args
 from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -24,8 +23,8 @@ from pipeline.ui.sessions import Sessions
 from pipeline.ui.texts import t
 from pipeline.ui.visitors import visitor_of
 
-POSTS = re.compile(r"/gradio_api/(?P<way>queue/join|run|api|call|call/v2)(?:/(?P<name>\w+))?/?")
-STREAMS = re.compile(r"/gradio_api/(?:queue/data|call/(?:v2/)?\w+/(?P<event>\w+)|heartbeat/(?P<session>[\w-]+))/?")
+POSTS = re.compile(r"/gradio_api/(?P<way>queue/join|run|api|call)(?:/(?P<name>\w+))?/?")
+STREAMS = re.compile(r"/gradio_api/(?:queue/data|call/\w+/(?P<event>\w+)|heartbeat/(?P<session>[\w-]+))/?")
 SESSION = re.compile(r"[\w-]{1,64}", re.ASCII)
 NUMBERS = (int, float)
 REFUSAL = "studio.refusal"
@@ -86,9 +85,14 @@ class Events:
         visitor = visitor_of(HTTPConnection(scope), self._settings)
         try:
             body = _json(message.get("body", b""))
-            if post := POSTS.fullmatch(scope["path"]):
+            post = POSTS.fullmatch(scope["path"])
+            if post:
                 self._check(post["way"], post["name"], body)
             session = body.get("session_hash")
+            if post and post["way"] == "call" and session is None:
+                # Gradio would make a session for each such event, which no quota knows.
+                session = body["session_hash"] = f"program-{secrets.token_hex(16)}"
+                message = {**message, "body": json.dumps(body).encode()}
             if session is not None and not (isinstance(session, str) and SESSION.fullmatch(session)):
                 raise Refused("session_hash")
         except Refused as error:
@@ -105,9 +109,6 @@ class Events:
 
     def _check(self, way: str, name: str | None, body: dict[str, Any]) -> None:
         """Raises Refused for what Gradio would stumble over."""
-        if way == "call/v2":
-            self._check_named(name or "", body)
-            return
         fn = self._function(name, body.get("fn_index"))
         data = body.get("data")
         if not isinstance(data, list):
@@ -125,28 +126,10 @@ class Events:
             if not is_of(block, value):
                 raise Refused(getattr(block, "label", None) or block.get_block_name())
 
-    def _check_named(self, name: str, body: dict[str, Any]) -> None:
-        """Of an endpoint for programs, whose values have names. Raises Refused for another, which Gradio does not expect."""
-        fn = next((fn for fn in self._page.fns.values() if fn.api_name == name), None)
-        parameters = self._parameters.get(f"/{name}")
-        if fn is None or parameters is None:
-            raise Refused("api_name")
-        try:
-            values = construct_args(parameters, (), body)
-        except (TypeError, ValueError) as error:  # one that there is not, or one that is missing
-            raise Refused("data") from error
-        for parameter, block, value in zip(parameters, fn.inputs, values, strict=True):
-            if not is_of(block, value):
-                raise Refused(parameter["parameter_name"])
-
-    @cached_property
-    def _parameters(self) -> dict[str, list[Any]]:
-        """Of each endpoint for programs, what Gradio knows of its inputs."""
-        return {name: known["parameters"] for name, known in self._page.get_api_info()["named_endpoints"].items()}
-
     def _function(self, name: str | None, number: object) -> BlockFunction:
-        if number is None:
-            found = next((fn for fn in self._page.fns.values() if fn.api_name == name and name), None)
+        if number is None:  # by name: for programs, which know the public ones
+            public = (fn for fn in self._page.fns.values() if fn.api_visibility == "public")
+            found = next((fn for fn in public if fn.api_name == name and name), None)
         else:
             found = self._page.fns.get(number) if type(number) is int else None
         if found is None or found.fn is None:  # some events are JavaScript alone

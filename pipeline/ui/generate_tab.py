@@ -176,7 +176,9 @@ class GenerateTab:
     # ---- handlers: prompts, revisions, examples ----
 
     def pick(self, event: gr.EventData) -> str:
-        return next(prompt.text for prompt in course_prompts() if prompt.name == event.value)
+        return next(
+            (prompt.text for prompt in course_prompts() if prompt.name == event.value), course_prompts()[0].text
+        )
 
     def _cards(self, prompt: str) -> str:
         return render("prompts", prompts=course_prompts(), current=prompt)

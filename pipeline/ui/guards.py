@@ -10,6 +10,9 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -21,9 +24,9 @@ from pipeline.settings import Settings
 from pipeline.ui.hosts import as_address, host_name, is_loopback
 from pipeline.ui.rates import Rates
 from pipeline.ui.texts import t
-from pipeline.ui.visitors import visitor_of
+from pipeline.ui.visitors import Visitor, visitor_of
 
-MOST_BODY_BYTES = 512 * 1024
+MOST_BODY_BYTES = 256 * 1024
 """The longest prompt is 8,000 characters, of which JSON may make 12 bytes each; who pastes a file is to read a sentence."""
 BODY_SECONDS = 10.0
 """How long a body may take to arrive."""
@@ -34,13 +37,22 @@ OPEN_PATHS = re.compile(
     r"/|/(config|info|theme\.css|favicon\.ico|robots\.txt|manifest\.json)/?"
     r"|/(assets|static)/[\w./@-]+"
     r"|/studio/(unlock|lock|who)"
-    r"|/gradio_api/(info|app_id|startup-events|queue/join|queue/data|reset|cancel|heartbeat/[\w-]+)/?"
-    r"|/gradio_api/(run|api)/\w+/?|/gradio_api/call/(v2/)?\w+(/\w+)?/?"
+    r"|/gradio_api/(info|app_id|queue/join|queue/data|reset|cancel|heartbeat/[\w-]+)/?"
+    r"|/gradio_api/(run|api)/\w+/?|/gradio_api/call/\w+(/\w+)?/?"
 )
 """What the page and programs use. Any other path of Gradio's is closed."""
-HEAVY = re.compile(r"/|/(config|info)/?|/gradio_api/info/?")
-"""Answers that cost ten times what others do."""
-HEAVY_COST = 10
+COSTS = (
+    (re.compile(r"/(assets|static)/.*"), 0.2),
+    (re.compile(r"/|/(config|info)/?|/gradio_api/info/?"), 5.0),
+)
+"""What requests cost beside an event, which costs 1."""
+BYTES_COST = 4_096
+"""So many bytes of a body cost as much as an event."""
+MOST_HEADERS = 64
+MOST_OPEN = 64
+"""Requests of one address that may be answered at once, streams not counted: each unread one keeps memory."""
+LONG = re.compile(r"/gradio_api/(queue/data|heartbeat/[\w-]+|call/\w+/\w+)/?")
+"""Streams, which sessions.py counts."""
 
 
 class Guards:
@@ -58,8 +70,10 @@ class Guards:
         self._most_body_bytes = most_body_bytes
         self._body_seconds = body_seconds
         self._rates = Rates()
-        self._bodies: dict[str, int] = {}
+        self._bodies: Counter[str] = Counter()
         """Of each address, how many bodies are on their way."""
+        self._open: Counter[str] = Counter()
+        """Of each address, how many requests are being answered."""
         self._is_local = is_loopback(settings.server_name)
         self._names = {
             name.lower() for name in (socket.gethostname(), settings.server_name, settings.space_host) if name
@@ -71,17 +85,24 @@ class Guards:
             return
         asked = HTTPConnection(scope)
         refusal = self._refusal(asked)
+        visitor = visitor_of(asked, self._settings)
         if refusal is None and scope["method"] not in READING:
-            receive, refusal = await self._read(asked, receive)
+            receive, refusal = await self._read(visitor, receive)
         if refusal is not None:
             status, text = refusal
             # Closed, as what is left of a body would be read as the next request.
             await PlainTextResponse(text, status, headers={"connection": "close"})(scope, receive, send)
             return
-        await self._app(scope, receive, send)
+        if LONG.fullmatch(scope["path"]):
+            await self._app(scope, receive, send)
+            return
+        with _one_more(self._open, visitor.address):
+            await self._app(scope, receive, send)
 
     def _refusal(self, asked: HTTPConnection) -> tuple[int, str] | None:
         method, path, headers = asked.scope["method"], asked.scope["path"], asked.headers
+        if len(headers) > MOST_HEADERS:
+            return 431, t("guards.headers", most=MOST_HEADERS)
         host = headers.get("host", "")
         if not self._is_known(host_name(host)):
             return 421, t("guards.host", host=host[:100])
@@ -92,7 +113,12 @@ class Guards:
         length = headers.get("content-length") or "0"
         if not (length.isascii() and length.isdecimal() and int(length) <= self._most_body_bytes):
             return 413, t("guards.body", most=self._most_body_bytes)
-        if not self._rates.take(visitor_of(asked, self._settings), HEAVY_COST if HEAVY.fullmatch(path) else 1):
+        if method in READING and (length != "0" or "transfer-encoding" in headers):
+            return 400, t("guards.body", most=0)
+        visitor = visitor_of(asked, self._settings)
+        is_full = self._open[visitor.address] >= MOST_OPEN and not LONG.fullmatch(path)
+        cost = next((cost for pattern, cost in COSTS if pattern.fullmatch(path)), 1.0)
+        if is_full or not self._rates.take(visitor, cost):
             return 429, t("guards.rate")
         return None
 
@@ -109,35 +135,43 @@ class Guards:
         origin = headers.get("origin")
         return origin is None or urlsplit(origin).netloc.lower() in (host.lower(), self._settings.space_host)
 
-    async def _read(self, asked: HTTPConnection, receive: Receive) -> tuple[Receive, tuple[int, str] | None]:
+    async def _read(self, visitor: Visitor, receive: Receive) -> tuple[Receive, tuple[int, str] | None]:
         """The whole body, to be received again in one part; or why it is refused."""
-        address = visitor_of(asked, self._settings).address
-        if self._bodies.get(address, 0) >= MOST_BODIES:
+        if self._bodies[visitor.address] >= MOST_BODIES:
             return receive, (429, t("guards.rate"))
-        self._bodies[address] = self._bodies.get(address, 0) + 1
         try:
-            async with asyncio.timeout(self._body_seconds):
-                body = await self._whole(receive)
+            with _one_more(self._bodies, visitor.address):
+                async with asyncio.timeout(self._body_seconds):
+                    body = await self._whole(receive)
         except TimeoutError:
             return receive, (408, t("guards.slow", most=f"{self._body_seconds:g}"))
-        finally:
-            self._bodies[address] -= 1
-            if not self._bodies[address]:
-                del self._bodies[address]
         if body is None:
             return receive, (413, t("guards.body", most=self._most_body_bytes))
+        if not self._rates.take(visitor, len(body) / BYTES_COST):
+            return receive, (429, t("guards.rate"))
         return _again(body, receive), None
 
     async def _whole(self, receive: Receive) -> bytes | None:
         """None when it is longer than it may be, whatever length it gave."""
-        parts: list[bytes] = []
+        body = bytearray()
         while True:
             message = await receive()
-            parts.append(message.get("body", b""))
-            if sum(map(len, parts)) > self._most_body_bytes:
+            body += message.get("body", b"")
+            if len(body) > self._most_body_bytes:
                 return None
             if message["type"] == "http.disconnect" or not message.get("more_body"):
-                return b"".join(parts)
+                return bytes(body)
+
+
+@contextmanager
+def _one_more(counts: Counter[str], address: str) -> Iterator[None]:
+    counts[address] += 1
+    try:
+        yield
+    finally:
+        counts[address] -= 1
+        if not counts[address]:
+            del counts[address]
 
 
 def _again(body: bytes, receive: Receive) -> Receive:

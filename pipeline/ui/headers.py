@@ -50,6 +50,7 @@ class Headers:
         if scope["type"] != "http":  # the server's start and stop
             await self._app(scope, receive, send)
             return
+        scope = {**scope, "headers": self._plain(scope["headers"], is_page=scope["path"] == "/")}
         answer = _Answer(HTTPConnection(scope), send, self._settings, self._send_seconds)
         try:
             await self._app(scope, receive, answer.send)
@@ -60,6 +61,15 @@ class Headers:
                 log_unexpected(error)
                 raise
             await PlainTextResponse(log_unexpected(error), 500)(scope, receive, answer.send)
+
+    def _plain(self, headers: list[tuple[bytes, bytes]], *, is_page: bool) -> list[tuple[bytes, bytes]]:
+        """Without what would have Gradio compress the page before its scripts have a nonce, or name a host that is not ours."""
+        own = (self._settings.space_host or "").encode()
+        return [
+            (name, value)
+            for name, value in headers
+            if not (name == b"accept-encoding" and is_page) and not (name == b"x-forwarded-host" and value != own)
+        ]
 
 
 class _Answer:
@@ -90,6 +100,8 @@ class _Answer:
     def _set(self, headers: MutableHeaders) -> None:
         for name, value in ALWAYS.items():
             headers[name] = value
+        if _is_page(headers):
+            headers["cache-control"] = "private, no-cache"
         headers["content-security-policy"] = POLICY.format(nonce=self._nonce)
         for name in [name for name in headers if name.startswith("access-control-")] + ["server"]:
             del headers[name]

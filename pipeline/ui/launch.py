@@ -6,7 +6,9 @@ headers after ours.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 import socket
 import threading
 from collections.abc import Callable, Iterable
@@ -41,7 +43,9 @@ MOST_THREADS = 64
 """For short answers; long ones have threads of their own."""
 FAREWELL_SECONDS = 3
 """How long open answers may take to end when the page is ended."""
-LONGEST_HEADERS = 32 * 1024
+LONGEST_HEADERS = 16 * 1024
+NEVER = 10**9
+MOST_FILES = 65_536
 
 
 def mount_arguments(settings: Settings) -> dict[str, Any]:
@@ -81,6 +85,10 @@ def application(page: gr.Blocks, engine: Engine) -> ASGIApp:
     )  # its presence keeps Gradio's own away, which reflects any origin
     gr.mount_gradio_app(app, page, **mount_arguments(settings))
     page.is_running = True
+    page.has_launched = True  # without it Gradio checks no path of a file that it is sent
+    page._queue.pending_messages_per_session.max_size = (
+        NEVER  # it would forget sessions that wait, and stop; ours are swept
+    )
     # Several of Gradio's parts hold this object, so it changes its class instead of being replaced.
     page.state_holder.__class__ = LeanStates
     events = Events(app, page, settings, Sessions(page, engine.abandon))
@@ -94,6 +102,7 @@ def serve(page: gr.Blocks, engine: Engine) -> None:
     Raises InputError when the port is taken.
     """
     settings = engine.settings
+    _allow_connections()
     listener = listen(settings.server_name, [settings.server_port] if settings.server_port else PORTS)
     name = "localhost" if settings.server_name == "0.0.0.0" else settings.server_name
     url = f"http://{f'[{name}]' if ':' in name else name}:{listener.getsockname()[1]}/"
@@ -131,6 +140,14 @@ def listen(host: str, ports: Iterable[int]) -> socket.socket:
         else:
             return listener
     raise InputError(t("no_port", port=ports[0] if len(ports) == 1 else f"{ports[0]} to {ports[-1]}"))
+
+
+def _allow_connections() -> None:
+    """As many open files as the system allows: each connection is one, and the usual limit is a thousand."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 class _Server(uvicorn.Server):

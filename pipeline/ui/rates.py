@@ -20,8 +20,8 @@ class Rate:
     per_second: float
 
 
-OF_ADDRESS = Rate(2_000, 400)
-"""A class behind one address: thirty pages that open at once, a hundred that are watched."""
+OF_ADDRESS = Rate(1_200, 200)
+"""A class behind one address: thirty pages that open at once, a hundred that stay open."""
 OF_COOKIE = Rate(400, 40)
 
 

@@ -28,6 +28,8 @@ MOST_RUNNING = 8
 """Scans that run at once, of all visitors."""
 MOST_OF_EACH = 4
 """Scans that one address may have running."""
+RESERVED = 3
+"""Of all places, those that only an address without any may take."""
 MOST_OF_OWNER = 4
 """Scans of the owner, beside all those of visitors."""
 MOST_PROCESSES = 6
@@ -203,7 +205,7 @@ class Scans:
             raise BusyError(t("data.busy", running=len(own)))
         if visitor is not None and len(own) >= MOST_OF_EACH:
             raise BusyError(t("data.busy.own", running=len(own)))
-        if visitor is not None and len(others) >= MOST_RUNNING:
+        if visitor is not None and len(others) >= MOST_RUNNING - (RESERVED if own else 0):
             raise BusyError(t("data.busy", running=len(others)))
 
     def _start(self, key: Key, visitor: str | None) -> _Shared:

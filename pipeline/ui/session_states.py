@@ -6,20 +6,34 @@ has none; the copies are 0.4 MB a session and more, with nobody to read them.
 
 from __future__ import annotations
 
+from copy import copy
+from datetime import datetime
 from typing import Any
 
 import gradio as gr
 from gradio.state_holder import SessionState, StateHolder
 
+CLOSED_SECONDS = 3_600
+"""How long a state outlives its page."""
+
 
 class LeanState(SessionState):
     def __init__(self, blocks: gr.Blocks) -> None:
-        super().__init__(blocks)
+        # Not Gradio's own, which describes every component once more: 50 ms for each session that a stranger invents.
+        self.blocks_config = copy(blocks.default_config)
         self.config_values = {}
+        self.state_data: dict[int, Any] = {}
+        self._state_ttl: dict[int, Any] = {}
+        self.is_closed = False
+        self.STATE_TTL_WHEN_CLOSED = CLOSED_SECONDS
 
     def __setitem__(self, key: int, value: Any) -> None:
-        super().__setitem__(key, value)
-        self.config_values.clear()
+        block = self.blocks_config.blocks.get(key)
+        if isinstance(block, gr.State):
+            self._state_ttl[key] = block.time_to_live, datetime.now()
+            self.state_data[key] = value
+        else:
+            self.blocks_config.blocks[key] = value
 
     def _update_config(self, key: int) -> None:
         """Not kept."""

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
+import sys
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
@@ -20,8 +22,11 @@ from pipeline.ui.visitors import Visitor
 MOST_OF_EACH = 256
 """Sessions of one address: the tabs of a class. The one that was used longest ago goes first."""
 MOST_SESSIONS = 2_048
-MOST_STREAMS_OF_EACH = 600
+MOST_STREAMS_OF_EACH = {True: 128, False: 300}
 MOST_STREAMS = 4_000
+"""Open connections that answers come through (True), and heartbeats of open pages (False), each counted by itself: a page
+works without its heartbeat.
+"""
 MOST_UNREAD_OF_EACH = 64
 """Events of one address that are not answered, or whose answer was not read."""
 UNREAD_SECONDS = 30.0
@@ -48,8 +53,8 @@ class Sessions:
         self._page = page
         self._abandon = abandon
         self._sessions: OrderedDict[str, _Session] = OrderedDict()
-        self._streams: Counter[str] = Counter()
-        """Open streams of each address, heartbeats among them."""
+        self._streams: dict[bool, Counter[str]] = {True: Counter(), False: Counter()}
+        """Open streams of each address: of answers, and heartbeats."""
 
     # ---- requests ----
 
@@ -90,17 +95,19 @@ class Sessions:
 
     def open_stream(self, session_hash: str, visitor: Visitor, *, is_data: bool) -> bool:
         """False when there are too many."""
-        if self._streams[visitor.address] >= MOST_STREAMS_OF_EACH or self._streams.total() >= MOST_STREAMS:
+        streams = self._streams[is_data]
+        if streams[visitor.address] >= MOST_STREAMS_OF_EACH[is_data] or streams.total() >= MOST_STREAMS:
             return False
-        self._streams[visitor.address] += 1
+        streams[visitor.address] += 1
         if is_data and session_hash in self._sessions:
             self._sessions[session_hash].listeners += 1
         return True
 
     def close_stream(self, session_hash: str, visitor: Visitor, *, is_data: bool) -> None:
-        self._streams[visitor.address] -= 1
-        if not self._streams[visitor.address]:
-            del self._streams[visitor.address]
+        streams = self._streams[is_data]
+        streams[visitor.address] -= 1
+        if not streams[visitor.address]:
+            del streams[visitor.address]
         if is_data and (session := self._sessions.get(session_hash)):
             session.listeners -= 1
             session.heard_at = time.monotonic()
@@ -113,11 +120,17 @@ class Sessions:
             await self.sweep(time.monotonic())
 
     async def sweep(self, now: float) -> None:
-        """End the work of sessions that nobody listens to, and drop answers that nobody read."""
+        """End the work of sessions that nobody listens to, and drop answers that nobody read. Gradio's queue ends for good at
+        an error of its own; it is started again.
+        """
+        if self._queue.stopped:
+            print("Gradio's queue had stopped; it is started again.", file=sys.stderr, flush=True)
+            self._queue.stopped = False
+            self._queue.start()
         for name in list(self._queue.pending_messages_per_session):
-            session = self._sessions.get(name) or self._sessions.setdefault(name, _Session(Visitor("", "")))
-            silent = 0.0 if session.listeners > 0 else now - session.heard_at
-            if silent >= GONE_SECONDS and self._is_working(name):
+            session = self._sessions.get(name)
+            silent = math.inf if session is None else 0.0 if session.listeners > 0 else now - session.heard_at
+            if session is not None and silent >= GONE_SECONDS and self._is_working(name):
                 self._abandon(name, session.visitor.cookie)
             if silent >= UNREAD_SECONDS:
                 await self._drop(name)

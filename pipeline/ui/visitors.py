@@ -34,10 +34,12 @@ class Visitor:
 def visitor_of(connection: HTTPConnection, settings: Settings) -> Visitor:
     """Who sent this request."""
     peer = connection.client.host if connection.client else ""
-    # A Space is reached through the Hub's proxy alone; elsewhere a proxy is known when it runs on this machine.
-    is_proxy = settings.space_id is not None or is_loopback(peer)
-    forwarded = connection.headers.get("x-forwarded-for", "") if is_proxy else ""
-    return Visitor(address_of(peer, forwarded), cookie_of(connection.cookies))
+    on_space = settings.space_id is not None
+    # A Space is reached through the Hub's proxies alone; elsewhere a proxy is known when it runs on this machine.
+    is_proxy = on_space or is_loopback(peer)
+    # Some proxies add a line of their own, others add to the one that is there: the last hop stands last either way.
+    forwarded = ", ".join(connection.headers.getlist("x-forwarded-for")) if is_proxy else ""
+    return Visitor(address_of(peer, forwarded, several=on_space), cookie_of(connection.cookies))
 
 
 def is_https(connection: HTTPConnection, settings: Settings) -> bool:
@@ -47,15 +49,15 @@ def is_https(connection: HTTPConnection, settings: Settings) -> bool:
     return settings.space_id is not None or "https" in (connection.scope.get("scheme"), told.partition(",")[0].strip())
 
 
-def address_of(peer: str, forwarded: str = "") -> str:
+def address_of(peer: str, forwarded: str = "", *, several: bool = False) -> str:
     """The address to count by. `forwarded` is X-Forwarded-For where a known proxy wrote it: each proxy appends the peer that
-    it saw, so the last public address is the first that no visitor can make up.
+    it saw. Behind `several` the last public address is the first that no visitor can make up; behind one it is the last.
     """
     hops = [*(part.strip() for part in forwarded.split(",") if part.strip()), peer]
     addresses = [address for address in map(_address, hops) if address is not None]
-    public = [address for address in addresses if address.is_global]
+    public = [address for address in addresses if address.is_global] if several else []
     if not public:
-        reported = addresses[-2:-1] or addresses[-1:]  # a test's proxy on loopback: what it reports, not itself
+        reported = addresses[-2:-1] or addresses[-1:]
         return _network(reported[0]) if reported else peer
     return _network(public[-1])
 

@@ -23,9 +23,14 @@ class Queue:
         self.event_ids_to_events: dict[str, Any] = {}
         self.active_jobs: list[Any] = [None]
         self.cleaned: list[str] = []
+        self.stopped = False
+        self.started = 0
 
     async def clean_events(self, *, session_hash: str) -> None:
         self.cleaned.append(session_hash)
+
+    def start(self) -> None:
+        self.started += 1
 
     def work(self, session: str) -> None:
         self.pending_messages_per_session[session] = []
@@ -126,11 +131,20 @@ def test_a_session_is_its_cookies_alone(held: Sessions) -> None:
 
 
 def test_streams_are_counted_by_address(held: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "MOST_STREAMS_OF_EACH", 2)
+    monkeypatch.setattr(sessions, "MOST_STREAMS_OF_EACH", {True: 1, False: 2})
     assert [held.open_stream("mine", ONE, is_data=False) for _ in range(3)] == [True, True, False]
     assert held.open_stream("theirs", TWO, is_data=False)
+    assert held.open_stream("mine", ONE, is_data=True), "heartbeats take no place of answers"
     held.close_stream("mine", ONE, is_data=False)
     assert held.open_stream("mine", ONE, is_data=False)
+
+
+def test_a_queue_that_gradio_has_stopped_is_started_again(held: Sessions, page: Page) -> None:
+    sweep(held, 0)
+    assert page._queue.started == 0
+    page._queue.stopped = True
+    sweep(held, 0)
+    assert (page._queue.stopped, page._queue.started) == (False, 1)
 
 
 def test_the_session_of_an_event_is_found(held: Sessions, page: Page) -> None:

@@ -29,7 +29,18 @@ def connection(peer: str, **headers: str) -> HTTPConnection:
     ],
 )
 def test_the_address_is_what_the_last_proxy_saw(peer: str, forwarded: str, address: str) -> None:
-    assert address_of(peer, forwarded) == address
+    assert address_of(peer, forwarded, several=True) == address
+
+
+def test_behind_one_proxy_of_our_own_the_last_hop_counts_be_it_public_or_not() -> None:
+    assert address_of("127.0.0.1", "1.1.1.1, 10.0.0.7") == "10.0.0.7"
+    assert address_of("127.0.0.1", "1.1.1.1, 8.8.8.8") == "8.8.8.8"
+
+
+def test_a_header_line_that_a_proxy_added_counts_and_not_the_visitors_own() -> None:
+    raw = [(b"x-forwarded-for", b"198.51.100.77"), (b"x-forwarded-for", b"8.8.8.8")]
+    asked = HTTPConnection({"type": "http", "client": ("127.0.0.1", 1), "headers": raw})
+    assert visitor_of(asked, Settings()).address == "8.8.8.8"
 
 
 def test_only_a_known_proxy_is_believed() -> None:

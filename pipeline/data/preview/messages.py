@@ -12,19 +12,85 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field, TypeAdapter
+from typing_extensions import TypedDict
+
+from pipeline.data.report import MAX_BAD_EXAMPLES, MAX_NAMES, NUM_LENGTHS
 from pipeline.data.samples import Sample
 from pipeline.data.scan import Ended, Scan
 from pipeline.data.sources.shard import Extent
 
-LONGEST_MESSAGE = 16 * 2**20
+LONGEST_MESSAGE = 4 * 2**20
 """Bytes of one line; a longer one is no answer of ours."""
 SAMPLE_CHARACTERS = 40_000
 """Of one sample: nobody is shown more."""
-ALL_SAMPLES_CHARACTERS = 1_000_000
+ALL_SAMPLES_CHARACTERS = 500_000
+MOST_BRACKETS = ALL_SAMPLES_CHARACTERS + 100_000
+"""Of a message: more than the texts of samples can hold, each of which would be an object in memory."""
+MOST_KEYWORDS = 100
 NAME_CHARACTERS = 300
 """Of a repository, a path, a licence."""
+
+
+Count = Annotated[int, Field(strict=True, ge=0, le=10**18)]
+Number = Annotated[float, Field(ge=0, le=10**18, allow_inf_nan=False)]
+Text = Annotated[str, Field(strict=True, max_length=2 * NAME_CHARACTERS)]
+
+
+class Hits(TypedDict):
+    files: Count
+    rate: Number
+    imported: Count | None
+    mentioned: Count | None
+    first_line: Count | None
+
+
+class Named(TypedDict):
+    name: Text
+    files: Count
+
+
+class Together(TypedDict):
+    keywords: Annotated[list[Text], Field(max_length=MOST_KEYWORDS)]
+    files: Count
+
+
+class Example(TypedDict):
+    reason: Text
+    where: Text
+
+
+class Length(TypedDict):
+    up_to: Count
+    files: Count
+    kept: Count
+
+
+class ReportOfScan(TypedDict):
+    """Report.to_dict, as far as a scan has it."""
+
+    scanned: Count
+    kept: Count
+    keep_rate: Number
+    keep_rate_interval: Annotated[list[Number], Field(min_length=2, max_length=2)] | None
+    keywords: Annotated[dict[Text, Hits], Field(max_length=MOST_KEYWORDS)]
+    overlap: Annotated[list[Together], Field(max_length=MAX_NAMES)]
+    together: Annotated[list[Together], Field(max_length=MAX_NAMES)]
+    bad_rows: Annotated[dict[Text, Count], Field(max_length=MAX_NAMES)]
+    bad_examples: Annotated[list[Example], Field(max_length=MAX_BAD_EXAMPLES)]
+    skipped: Count
+    bytes: Count
+    kept_bytes: Count
+    seconds: Number
+    bytes_per_second: Count | None
+    repositories: Annotated[list[Named], Field(max_length=MAX_NAMES)]
+    licenses: Annotated[list[Named], Field(max_length=MAX_NAMES)]
+    lengths: Annotated[list[Length], Field(max_length=NUM_LENGTHS)]
+
+
+REPORT: TypeAdapter[Any] = TypeAdapter(ReportOfScan)
 
 
 def scan_message(scan: Scan, *, with_samples: bool) -> dict[str, Any]:
@@ -49,7 +115,7 @@ def scan_of(message: dict[str, Any], samples: list[Sample]) -> Scan:
     try:
         own = message["samples"]
         return Scan(
-            report=dict(message["report"]),
+            report=REPORT.validate_python(message["report"]),
             samples=samples if own is None else [_sample(*row) for row in own],
             done=bool(message["done"]),
             progress=None if message["progress"] is None else float(message["progress"]),
@@ -60,13 +126,23 @@ def scan_of(message: dict[str, Any], samples: list[Sample]) -> Scan:
             match=str(message["match"]),
             ended=Ended(*message["ended"]) if message["ended"] else None,
         )
-    except (KeyError, TypeError, IndexError, AttributeError) as error:
+    except (KeyError, TypeError, IndexError, AttributeError, OverflowError) as error:
         raise ValueError(f"no scan: {error}") from error
 
 
 def _sample(*row: Any) -> Sample:
     draw, repo_name, path, licence, copies, size, content = map(str, row[:-1])
     return Sample(draw, repo_name, path, licence, copies, size, content, tuple(map(str, row[-1])))
+
+
+def message_of(line: bytes) -> dict[str, Any]:
+    """Raises ValueError when it is no object, or one of so many parts that reading it would take memory without end."""
+    if line.count(b"{") + line.count(b"[") > MOST_BRACKETS:
+        raise ValueError("too many brackets")
+    message = json.loads(line)
+    if not isinstance(message, dict):
+        raise ValueError("no object")
+    return message
 
 
 def line_of(message: dict[str, Any]) -> bytes:

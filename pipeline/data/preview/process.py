@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import os
 import shutil
 import signal
@@ -19,7 +18,7 @@ from typing import Any
 
 import psutil
 
-from pipeline.data.preview.messages import LONGEST_MESSAGE, line_of, scan_of
+from pipeline.data.preview.messages import LONGEST_MESSAGE, line_of, message_of, scan_of
 from pipeline.data.scan import Scan
 from pipeline.environment import child_environment
 from pipeline.errors import InputError, PipelineError
@@ -27,6 +26,12 @@ from pipeline.errors import InputError, PipelineError
 MODULE = "pipeline.data.preview"
 MEMORY_BYTES = 3 * 2**29
 """1.5 GB of data: a look at 20,000 installed files takes 0.6, remembered rows and threads included."""
+DISK_BYTES = 2**28
+"""In its own folder."""
+MESSAGES_PER_SECOND = 100
+FIRST_MESSAGES = 500
+MOST_TOLD = 4_000
+"""Characters of a traceback that are logged."""
 MEMORY_SPARE = 1.25
 """Memory that is seen from outside holds the program itself too."""
 
@@ -61,7 +66,8 @@ class ScanProcess:
     def __init__(self, source: str, *, builders: bool, scratch: Path, memory_bytes: int = MEMORY_BYTES) -> None:
         """`scratch`: below which its own folder is made; `builders`: whether `datasets` may read what we cannot."""
         self.source = source
-        self.idle_since = time.monotonic()
+        self.idle_since = self._started_at = time.monotonic()
+        self._num_messages = 0
         self._memory_bytes = memory_bytes
         self._numbers = itertools.count(1)
         self._looks: dict[int, Look] = {}
@@ -120,14 +126,22 @@ class ScanProcess:
     def end(self, reason: str) -> None:
         """Kill the process, which has nothing to save. Looks that are not over fail with `reason`."""
         self._ended_because = self._ended_because or reason
-        self._process.kill()
+        self._kill_group()
+
+    def _kill_group(self) -> None:
+        """It, and whatever it has started: it leads a session of its own."""
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def takes_too_much(self) -> bool:
-        """Whether it has more memory than it may; where the system sets the limit itself it never gets so far."""
+        """Whether it has more memory or disk than it may; where the system sets the limit itself it never gets so far."""
+        written = sum(path.stat().st_size for path in self._folder.rglob("*") if path.is_file())
         try:
-            return bool(psutil.Process(self.pid).memory_info().rss > MEMORY_SPARE * self._memory_bytes)
+            rss = psutil.Process(self.pid).memory_info().rss
         except psutil.Error:
             return False
+        return rss > MEMORY_SPARE * self._memory_bytes or written > DISK_BYTES
 
     def _write(self, message: Mapping[str, Any]) -> None:
         with contextlib.suppress(OSError, ValueError), self._lock:  # it has ended: the reader sees that too and says so
@@ -137,12 +151,16 @@ class ScanProcess:
     def _read(self) -> None:
         while line := self._stdout.readline(LONGEST_MESSAGE):
             try:
-                self._take(json.loads(line))
-            except (ValueError, TypeError, KeyError) as error:
-                print(f"The scan process of {self.source!r} wrote what is no answer: {error}", file=sys.stderr)
+                self._take(message_of(line))
+                self._check_rate()
+            except Exception as error:  # what it writes may be anything, a nesting without end say
+                print(
+                    f"The scan process of {self.source!r} wrote what is no answer: {type(error).__name__}",
+                    file=sys.stderr,
+                )
                 self.end("it wrote what is no answer")
                 break
-        self._process.kill()
+        self._kill_group()
         code = self._process.wait()
         self._ended_because = self._ended_because or _cause(code, self._memory_bytes)
         with self._lock:
@@ -154,6 +172,12 @@ class ScanProcess:
         for look in looks:
             look.end(self._obituary())
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _check_rate(self) -> None:
+        """A process that writes without end would keep a thread of the page busy."""
+        self._num_messages += 1
+        if self._num_messages > FIRST_MESSAGES + MESSAGES_PER_SECOND * (time.monotonic() - self._started_at):
+            raise ValueError("too many messages")
 
     def _take(self, message: dict[str, Any]) -> None:
         if "ready" in message:
@@ -176,7 +200,8 @@ class ScanProcess:
         if "memory" in message:
             return PipelineError(too_much_memory(self._memory_bytes))
         if "crash" in message:
-            print(f"A scan of {self.source!r} failed:\n{message['crash']}", file=sys.stderr)
+            told = ascii(str(message["crash"])[:MOST_TOLD]).replace("\\n", "\n")
+            print(f"A scan of {self.source!r} failed: {told}", file=sys.stderr)
             return PipelineError("The scan failed for a reason that it did not expect; try another source.")
         kind = InputError if message["exit_status"] == InputError.exit_status else PipelineError
         return kind(str(message["error"]))
