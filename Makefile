@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: run demo test faults check format clean
+.PHONY: run demo test faults security check format clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/application  ## start the page
@@ -19,6 +19,10 @@ test: $(VENV)/development  ## everything, browser included
 
 faults: $(VENV)/development  ## training killed, stopped, starved of disk and given damaged checkpoints, hundreds of times
 	$(BIN)/python -m pytest -m "" tests/faults
+
+security: $(VENV)/development  ## a public page attacked as strangers would, thousands of times; one line of figures per attack
+	$(BIN)/python tests/chromium.py
+	$(BIN)/python -m pytest -q -m "" tests/security
 
 check: $(VENV)/development  ## the quick gate: format, lint, types, tests that start nothing heavy
 	$(BIN)/ruff format --check .
