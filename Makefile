@@ -5,6 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .PHONY: run demo test faults security load check format clean
+.PHONY: run demo test faults security check format clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/application  ## start the page
@@ -22,6 +23,10 @@ faults: $(VENV)/development  ## training killed, stopped, starved of disk and gi
 
 load: $(VENV)/application  ## what visitors see beside flooders, a hundred idle tabs and a hundred watched runs
 	$(BIN)/python -m benchmarks.load
+
+security: $(VENV)/development  ## a public page attacked as strangers would, thousands of times; one line of figures per attack
+	$(BIN)/python tests/chromium.py
+	$(BIN)/python -m pytest -q -m "" tests/security
 
 check: $(VENV)/development  ## the quick gate: format, lint, types, tests that start nothing heavy
 	$(BIN)/ruff format --check .

@@ -20,6 +20,9 @@ START_SECONDS = 90
 class Page:
     """`python app.py` on a free port of loopback. Killed and started again, it keeps its port."""
 
+    command: tuple[str, ...] = ("app.py",)
+    """What Python is given."""
+
     def __init__(self, home: Path, **environment: str) -> None:
         self.home = home
         self.port = free_port()
@@ -38,9 +41,14 @@ class Page:
         }
         with (self.home / "page.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT
+                [sys.executable, *self.command], cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT
             )
         self._wait_until_it_answers()
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "it was not started"
+        return self._process.pid
 
     def kill(self) -> None:
         """As a crash would: no goodbye."""

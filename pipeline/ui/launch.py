@@ -25,6 +25,7 @@ from pipeline.config import COURSE_KEYWORDS, MATCHES
 from pipeline.errors import InputError
 from pipeline.jobs import worker
 from pipeline.settings import Settings
+from pipeline.ui.connections import TimedConnection
 from pipeline.ui.engine import Engine
 from pipeline.ui.events import Events
 from pipeline.ui.guards import Guards
@@ -118,7 +119,7 @@ def serve(page: gr.Blocks, engine: Engine) -> None:
         server_header=False,
         timeout_graceful_shutdown=FAREWELL_SECONDS,
         h11_max_incomplete_event_size=LONGEST_HEADERS,
-        http="h11",
+        http=TimedConnection,
         ws="none",
     )
     _Server(config, started).run(sockets=[listener])

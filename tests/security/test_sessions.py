@@ -1,0 +1,83 @@
+"""Sessions: another browser neither reads nor stops what one asked for; and what nobody reads is dropped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pipeline.ui.sessions import UNREAD_SECONDS
+from tests.faults.shares import shares
+from tests.posts import events, get, post
+from tests.security.conftest import Figures, Weaken
+from tests.security.public import PublicPage, address, eventually
+from tests.security.strangers import usual_values
+
+pytestmark = pytest.mark.slow
+
+OWN, OTHER = "studio_visitor=" + "a" * 32, "studio_visitor=" + "b" * 32
+JOIN = "/gradio_api/queue/join"
+
+
+def named(page: PublicPage, name: str) -> dict[str, Any]:
+    return next(event for event in events(page) if event["api_name"] == name)
+
+
+def ask(page: PublicPage, session: str, **headers: str) -> int:
+    """The end of a visitor's own scan is asked for by an event that waits in the queue: what it says stays unread."""
+    event = named(page, "preview")
+    data = ["nothing", ["pandas"], 10, "substring"]
+    return post(page, JOIN, {"data": data, "fn_index": event["id"], "session_hash": session}, **headers)[0]
+
+
+def attempts(page: PublicPage, session: str, cookie: str | None) -> dict[str, int]:
+    """Every way into a session, by somebody with this cookie, and how it was answered."""
+    halt, cancel = named(page, "halt")["id"], named(page, "cancel")["id"]
+    own = {"x_forwarded_for": address(), **({"cookie": cookie} if cookie else {})}
+    look = named(page, "look")
+    bodies = {
+        "halt": ("/gradio_api/run/predict", {"data": [], "fn_index": halt, "session_hash": session}),
+        "cancel scan": ("/gradio_api/run/predict", {"data": [], "fn_index": cancel, "session_hash": session}),
+        "cancel": ("/gradio_api/cancel", {"session_hash": session, "fn_index": 0, "event_id": "x"}),
+        "reset": ("/gradio_api/reset", {"session_hash": session, "event_id": "x"}),
+        "join": (JOIN, {"data": usual_values(look), "fn_index": look["id"], "session_hash": session}),
+    }
+    answers = {name: post(page, path, body, **own)[0] for name, (path, body) in bodies.items()}
+    answers["heartbeat"] = get(page, f"/gradio_api/heartbeat/{session}", **own)[0] if cookie != OWN else 200
+    answers["read"] = get(page, f"/gradio_api/queue/data?session_hash={session}", **own)[0]
+    return answers
+
+
+@pytest.mark.parametrize("cookie", [OTHER, None, "studio_visitor=", "studio_visitor=" + "A" * 32])
+def test_another_browser_gets_nothing_of_a_session(public: PublicPage, cookie: str | None, figures: Figures) -> None:
+    session = f"own-{abs(hash(cookie))}"
+    assert ask(public, session, cookie=OWN, x_forwarded_for=address()) == 200
+    answers = attempts(public, session, cookie)
+    figures(ways=len(answers), answers=answers)
+    assert set(answers.values()) == {403}
+    assert set(attempts(public, session, OWN).values()) <= {200, 422}, "control: its own browser"
+
+
+def test_control_without_owners_of_sessions_anybody_reads(weaken: Weaken) -> None:
+    page = weaken("sessions")
+    assert ask(page, "own", cookie=OWN) == 200
+    status, text = get(page, "/gradio_api/queue/data?session_hash=own", cookie=OTHER)
+    assert (status, "process_completed" in text) == (200, True)
+
+
+@shares("most", 20, 200, pytest.mark.security)
+def test_answers_that_nobody_reads_are_dropped(public: PublicPage, most: int, figures: Figures) -> None:
+    sessions = [f"unread-{most}-{number}" for number in range(most)]
+    for session in sessions:
+        assert ask(public, session, x_forwarded_for=address()) == 200
+    if most < 200:
+        return
+
+    def left() -> list[str]:
+        paths = {session: f"/gradio_api/call/status/{session}" for session in sessions[:1] + sessions[-1:]}
+        return [session for session, path in paths.items() if get(public, path)[0] != 404]
+
+    eventually(lambda: not left(), "no answer waits", UNREAD_SECONDS + 30)
+    waiting = [s for s in sessions if get(public, f"/gradio_api/queue/data?session_hash={s}")[0] != 404]
+    figures(events=most, left=len(waiting))
+    assert waiting == []
