@@ -5,7 +5,6 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .PHONY: run demo test faults security load check format clean
-.PHONY: run demo test faults security check format clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/application  ## start the page

@@ -116,3 +116,17 @@ if (place && !asked.get('example')) {
   const timer = setInterval(() => { if (tabs()[place]) { tabs()[place].click(); clearInterval(timer); } }, 50);
   setTimeout(() => clearInterval(timer), 5000);
 }
+
+// Whoever shows this page inside another one could have its owner press what lies behind: only the Hub's own frame may. Anybody can
+// own a Space, so another Space is a stranger too.
+const isOwnFrame = (origin) => origin === location.origin || origin === 'https://huggingface.co';
+const around = location.ancestorOrigins ? [...location.ancestorOrigins] : [document.referrer && new URL(document.referrer).origin];
+if (window.top !== window.self && !around.every(isOwnFrame)) {
+  const cover = document.createElement('a');
+  cover.id = 'framed';
+  cover.href = location.origin + '/';
+  cover.target = '_blank';
+  cover.rel = 'noopener';
+  cover.textContent = document.querySelector('#top-bar [data-framed]').dataset.framed;
+  document.body.replaceChildren(cover);
+}

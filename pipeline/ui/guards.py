@@ -35,10 +35,10 @@ MOST_BODIES = 16
 READING = ("GET", "HEAD", "OPTIONS")
 OPEN_PATHS = re.compile(
     r"/|/(config|info|theme\.css|favicon\.ico|robots\.txt|manifest\.json)/?"
-    r"|/(assets|static)/[\w./@-]+"
+    r"|/(assets|static)/(?!.*\.\.)[\w./@-]+"
     r"|/studio/(unlock|lock|who)"
     r"|/gradio_api/(info|app_id|queue/join|queue/data|reset|cancel|heartbeat/[\w-]+)/?"
-    r"|/gradio_api/(run|api)/\w+/?|/gradio_api/call/\w+(/\w+)?/?"
+    r"|/gradio_api/(run|api)/\w+/?|/gradio_api/call/(?!v2/)\w+(/\w+)?/?"
 )
 """What the page and programs use. Any other path of Gradio's is closed."""
 COSTS = (

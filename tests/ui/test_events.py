@@ -80,26 +80,7 @@ def test_odd_values_in_every_field_of_every_event_are_sentences(quiet_page: Page
     assert log_of(quiet_page) == before, "an error that nobody expected"
 
 
-NAMED = "/gradio_api/call/v2"
 FILE = {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}
-
-
-def test_a_private_event_takes_no_values_by_name(quiet_page: Page) -> None:
-    before = log_of(quiet_page)
-    private = [event["api_name"] for event in events(quiet_page) if event["api_visibility"] == "private"]
-    for name in private:
-        status, text = post(quiet_page, f"{NAMED}/{name}", {})
-        assert (status, "api_name" in text) == (422, True), name
-    assert len(private) > 40
-    assert log_of(quiet_page) == before
-
-
-@pytest.mark.parametrize("body", [{"nothing": 1}, {}, {"run": FILE}, {"run": [FILE]}, {"run": {"x": FILE}}])
-def test_values_by_name_are_those_that_the_endpoint_has(quiet_page: Page, body: Any) -> None:
-    before = log_of(quiet_page)
-    assert post(quiet_page, f"{NAMED}/status", body)[0] == 422
-    assert log_of(quiet_page) == before
-    assert post(quiet_page, f"{NAMED}/status", {"run": "calm-kea"})[0] == 200, "control"
 
 
 def test_an_unknown_session_has_no_answers_and_leaves_no_traceback(quiet_page: Page) -> None:

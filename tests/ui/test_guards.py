@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from pipeline.ui.sessions import MOST_UNREAD_OF_EACH
 from tests.page import Page
 
 pytestmark = pytest.mark.slow
@@ -166,3 +167,60 @@ def test_an_error_reaches_a_program_escaped(page: Page) -> None:
     assert event == "error"
     assert "<img" not in data
     assert "&lt;img" in data
+
+
+# ---- what a second attack found ----
+
+
+def test_programs_that_name_values_find_no_way_around_the_checks(page: Page) -> None:
+    """Gradio's newer way of calling takes files, and copies them."""
+    body = json.dumps(
+        {"source": "installed", "keywords": {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}}
+    )
+    status, text = ask(page, "POST", "/gradio_api/call/v2/preview", body.encode(), content_type="application/json")
+    assert (status, "takes no files" in text) == (403, True)
+
+
+@pytest.mark.parametrize("name", ["inspect", "begin", "act", "look"])
+def test_the_pages_own_events_are_no_endpoints(page: Page, name: str) -> None:
+    status, _ = ask(page, "POST", f"/gradio_api/call/{name}", b'{"data": []}', content_type="application/json")
+    assert status == 422
+
+
+def test_calls_without_a_session_count_for_their_address(page: Page) -> None:
+    """Each made a session of its own in Gradio, which stopped its queue for good at the two thousandth."""
+    body, found = b'{"data": ["nothing"]}', []
+    for _ in range(MOST_UNREAD_OF_EACH + 8):
+        found.append(
+            ask(
+                page,
+                "POST",
+                "/gradio_api/call/status",
+                body,
+                content_type="application/json",
+                x_forwarded_for="9.8.7.6",
+            )
+        )
+    assert [status for status, _ in found].count(200) >= MOST_UNREAD_OF_EACH
+    assert found[-1][0] == 429
+    assert call(page, "revisions")[0] == "complete", "others are answered"
+
+
+def test_a_body_where_none_belongs_is_refused(page: Page) -> None:
+    assert ask(page, "GET", CONFIG, b"x" * 10)[0] == 400
+    assert ask(page, "GET", CONFIG, iter([b"x"]))[0] == 400
+
+
+def test_many_header_lines_are_refused(page: Page) -> None:
+    assert ask(page, "GET", CONFIG, **{f"x_{number}": "a" for number in range(70)})[0] == 431
+
+
+def test_a_page_that_may_be_compressed_has_its_nonces_all_the_same(page: Page) -> None:
+    status, text = ask(page, "GET", "/", accept_encoding="br, gzip")
+    assert status == 200
+    assert text.count("<script nonce=") >= 5
+
+
+def test_no_other_host_gets_into_the_page(page: Page) -> None:
+    _, text = ask(page, "GET", "/", x_forwarded_host="evil.example")
+    assert "evil.example" not in text
