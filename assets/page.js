@@ -127,6 +127,6 @@ if (window.top !== window.self && !around.every(isOwnFrame)) {
   cover.href = location.origin + '/';
   cover.target = '_blank';
   cover.rel = 'noopener';
-  cover.textContent = document.querySelector('#top-bar [data-framed]').dataset.framed;
+  cover.textContent = document.querySelector('#who').dataset.framed;
   document.body.replaceChildren(cover);
 }
