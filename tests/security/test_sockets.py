@@ -204,12 +204,14 @@ def test_slow_headers_are_closed_and_hold_nobody_up(public: PublicPage, most: in
     assert public.faults() == faults
 
 
+@pytest.mark.security
 def test_control_without_a_limit_slow_bodies_stay(weaken: Weaken) -> None:
     page = weaken("body limit")
     starts = [head() + b"Content-Length: 100000\r\n\r\n{" for _ in range(5)]
     assert outlived(page, starts, BODY_SECONDS + SPARE_SECONDS)[0] == 5
 
 
+@pytest.mark.security
 def test_control_without_a_limit_slow_headers_stay(weaken: Weaken) -> None:
     page = weaken("header limit")
     assert outlived(page, [b"", b"G", head()], HEADER_SECONDS + SPARE_SECONDS)[0] == 3
