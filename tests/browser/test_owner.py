@@ -53,7 +53,8 @@ def second_tab(tab: Tab) -> Tab:
 def answer_to_start(tab: Tab) -> str:
     """What the page says to a start with a figure that cannot be: it names the figure, or asks for the owner."""
     field(tab, "max-steps").fill("0")
-    with tab.expect_response(lambda response: "/queue/join" in response.url):
+    begin = tab.evaluate("window.gradio_config.dependencies.find((event) => event.api_name === 'begin').id")
+    with tab.expect_response(lambda response: f'"fn_index":{begin},' in (response.request.post_data or "")):
         tab.locator("#start").click()
     notice = tab.locator("#train-answer .notice")
     expect(notice).to_contain_text(re.compile("max_steps is 0|for the owner"))
