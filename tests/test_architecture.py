@@ -144,7 +144,9 @@ def test_the_engine_lives_without_the_page(tmp_path: Path) -> None:
     shutil.copytree(PACKAGE, tmp_path / "pipeline", ignore=shutil.ignore_patterns("ui", "__pycache__"))
     for name in ("assets", "tests"):
         shutil.copytree(
-            ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("ui", "browser", "benchmarks", "__pycache__")
+            ROOT / name,
+            tmp_path / name,
+            ignore=shutil.ignore_patterns("ui", "browser", "security", "benchmarks", "__pycache__"),
         )
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     assert loaded_by("import pipeline.cli, pipeline.demo", tmp_path) == set()

@@ -29,8 +29,9 @@ PHONE = {"width": 390, "height": 844}
 expect.set_options(timeout=60_000)  # a loaded machine is slow, not wrong
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
+    """Ended with its package: while it lives, no later test can start an event loop."""
     path = chromium.find()
     assert path is not None, f"No browser was found. {chromium.REMEDY}"
     with sync_playwright() as playwright:
