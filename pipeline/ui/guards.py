@@ -62,6 +62,7 @@ class Guards:
         self,
         app: ASGIApp,
         settings: Settings,
+        rates: Rates | None = None,
         most_body_bytes: int = MOST_BODY_BYTES,
         body_seconds: float = BODY_SECONDS,
     ) -> None:
@@ -69,7 +70,7 @@ class Guards:
         self._settings = settings
         self._most_body_bytes = most_body_bytes
         self._body_seconds = body_seconds
-        self._rates = Rates()
+        self._rates = rates or Rates()
         self._bodies: Counter[str] = Counter()
         """Of each address, how many bodies are on their way."""
         self._open: Counter[str] = Counter()

@@ -30,6 +30,8 @@ from pipeline.ui.engine import Engine
 from pipeline.ui.events import Events
 from pipeline.ui.guards import Guards
 from pipeline.ui.headers import Headers
+from pipeline.ui.page_cache import PageCache
+from pipeline.ui.rates import Rates
 from pipeline.ui.scans import KEPT_SOURCE, Key
 from pipeline.ui.session_states import LeanStates
 from pipeline.ui.sessions import MOST_SESSIONS, Sessions
@@ -92,9 +94,10 @@ def application(page: gr.Blocks, engine: Engine) -> ASGIApp:
     )
     # Several of Gradio's parts hold this object, so it changes its class instead of being replaced.
     page.state_holder.__class__ = LeanStates
-    events = Events(app, page, settings, Sessions(page, engine.abandon))
+    rates = Rates()
+    events = Events(PageCache(app, settings, rates), page, settings, Sessions(page, engine.abandon))
     # Guards outside: what another site sends reaches nothing that answers by the owner's cookie.
-    return Headers(Guards(SignIn(events, settings, engine.access), settings), settings)
+    return Headers(Guards(SignIn(events, settings, engine.access), settings, rates), settings)
 
 
 def serve(page: gr.Blocks, engine: Engine) -> None:

@@ -67,7 +67,8 @@ def test_the_page_itself_and_programs_can(page: Page, headers: dict[str, str]) -
 
 
 def test_a_large_body_is_refused_by_its_length(page: Page) -> None:
-    assert ask(page, "POST", JOIN, b" " * 1_100_000, content_type="application/json")[0] == 413
+    length = {"content_type": "application/json", "content_length": "1100000"}
+    assert ask(page, "POST", JOIN, iter([b" " * 1_000]), **length)[0] == 413
 
 
 def test_a_large_body_is_refused_though_it_hides_its_length(page: Page) -> None:
@@ -213,12 +214,6 @@ def test_a_body_where_none_belongs_is_refused(page: Page) -> None:
 
 def test_many_header_lines_are_refused(page: Page) -> None:
     assert ask(page, "GET", CONFIG, **{f"x_{number}": "a" for number in range(70)})[0] == 431
-
-
-def test_a_page_that_may_be_compressed_has_its_nonces_all_the_same(page: Page) -> None:
-    status, text = ask(page, "GET", "/", accept_encoding="br, gzip")
-    assert status == 200
-    assert text.count("<script nonce=") >= 5
 
 
 def test_no_other_host_gets_into_the_page(page: Page) -> None:

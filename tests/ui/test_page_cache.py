@@ -1,0 +1,140 @@
+"""The page is rendered once for each origin, and only its own inline scripts may run in it."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import gzip
+import hashlib
+import http.client
+import re
+from typing import Any
+
+import pytest
+from starlette.responses import HTMLResponse, PlainTextResponse
+
+from pipeline.settings import Settings
+from pipeline.ui.page_cache import MAX_ENTRIES, RENDER_COST, PageCache
+from pipeline.ui.rates import Rate, Rates
+from tests.page import Page
+
+PAGE = "<html><script>one()</script><script type='module' src='/a.js'></script><script async>two(\n)</script></html>"
+PLENTY = Rate(10**6, 1)
+
+
+def allowed(policy: str) -> set[str]:
+    return set(re.findall(r"'sha256-([^']+)'", policy))
+
+
+def digest(script: str) -> str:
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+class Gradio:
+    """Counts how often it renders."""
+
+    def __init__(self, status: int = 200) -> None:
+        self.asked: list[dict[str, Any]] = []
+        self._status = status
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.asked.append(scope)
+        await HTMLResponse(PAGE, self._status)(scope, receive, send)
+
+
+def get(cache: PageCache, path: str = "/", query: bytes = b"", **headers: str) -> tuple[int, dict[str, str], bytes]:
+    named = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    scope = {"type": "http", "method": "GET", "scheme": "http", "path": path, "query_string": query, "headers": named}
+    scope["client"] = ("127.0.0.1", 1)
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        return {"type": "http.disconnect"}
+
+    asyncio.run(cache(scope, receive, send))
+    found = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+    return sent[0]["status"], found, b"".join(message.get("body", b"") for message in sent[1:])
+
+
+def cached(gradio: Any, rate: Rate = PLENTY) -> PageCache:
+    return PageCache(gradio, Settings(), Rates(rate, rate))
+
+
+def test_the_second_visitor_costs_no_rendering() -> None:
+    gradio = Gradio()
+    cache = cached(gradio)
+    first, second = get(cache, host="a", cookie="x=1"), get(cache, host="a", cookie="x=2", user_agent="other")
+    assert first == second
+    assert first[0] == 200 and first[2] == PAGE.encode()
+    assert len(gradio.asked) == 1
+
+
+def test_nothing_of_one_visitor_is_rendered_for_another() -> None:
+    gradio = Gradio()
+    get(cached(gradio), query=b"deep_link=secret", host="a", cookie="x=1", authorization="b")
+    assert gradio.asked[0]["query_string"] == b""
+    assert gradio.asked[0]["headers"] == [(b"host", b"a")]
+
+
+def test_each_origin_has_a_page_of_its_own() -> None:
+    gradio = Gradio()
+    cache = cached(gradio)
+    for headers in ({"host": "a"}, {"host": "b"}, {"host": "a", "x_forwarded_proto": "https"}, {"host": "a"}):
+        get(cache, **headers)
+    assert len(gradio.asked) == 3
+
+
+def test_it_is_sent_compressed_to_whoever_can_unpack_it() -> None:
+    _, headers, body = get(cached(Gradio()), host="a", accept_encoding="br, gzip")
+    assert headers["content-encoding"] == "gzip" and int(headers["content-length"]) == len(body)
+    assert gzip.decompress(body) == PAGE.encode()
+
+
+def test_only_inline_scripts_of_the_page_may_run() -> None:
+    _, headers, _ = get(cached(Gradio()), host="a")
+    assert allowed(headers["content-security-policy"]) == {digest("one()"), digest("two(\n)")}
+    assert "unsafe-inline" not in headers["content-security-policy"].partition("style-src")[0]
+
+
+def test_a_failed_rendering_is_not_cached() -> None:
+    gradio = Gradio(status=503)
+    cache = cached(gradio)
+    assert [get(cache, host="a")[0] for _ in range(2)] == [503, 503]
+    assert len(gradio.asked) == 2
+
+
+def test_who_asks_with_ever_new_hosts_is_refused_and_the_others_are_not() -> None:
+    gradio = Gradio()
+    cache = cached(gradio, Rate(2 * RENDER_COST, 0.001))
+    statuses = [get(cache, host=f"10.0.0.{number}")[0] for number in range(5)]
+    assert statuses == [200, 200, 429, 429, 429]
+    assert get(cache, host="10.0.0.0")[0] == 200
+
+
+def test_it_holds_no_more_than_its_maximum() -> None:
+    gradio = Gradio()
+    cache = cached(gradio)
+    for number in range(MAX_ENTRIES + 5):
+        get(cache, host=f"10.0.0.{number}")
+    assert len(cache._entries) == MAX_ENTRIES
+
+
+def test_other_paths_go_through_as_they_are() -> None:
+    async def echo(scope: Any, receive: Any, send: Any) -> None:
+        await PlainTextResponse(scope["query_string"].decode())(scope, receive, send)
+
+    assert get(cached(echo), "/gradio_api/queue/data", query=b"session_hash=a")[2] == b"session_hash=a"
+
+
+@pytest.mark.slow
+def test_all_inline_scripts_of_the_real_page_are_allowed(page: Page) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=60)
+    connection.request("GET", "/")
+    found = connection.getresponse()
+    text = found.read().decode()
+    scripts = re.findall(r"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", text, re.DOTALL)
+    assert len(scripts) >= 4
+    assert allowed(found.headers["content-security-policy"]) == {digest(script) for script in scripts}
