@@ -8,11 +8,11 @@ pressing buttons with a visitor's cookies, and paths that the page does not use 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import socket
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -30,6 +30,9 @@ MOST_BODY_BYTES = 256 * 1024
 """The longest prompt is 8,000 characters, of which JSON may make 12 bytes each; who pastes a file is to read a sentence."""
 BODY_SECONDS = 10.0
 """How long a body may take to arrive."""
+DISCARD_SECONDS = 1.0
+MOST_DISCARDED = 4 * 2**20
+"""Bytes of a body that is refused, which are read all the same."""
 MOST_BODIES = 16
 """Bodies of one address that may be on their way at once."""
 READING = ("GET", "HEAD", "OPTIONS")
@@ -91,6 +94,8 @@ class Guards:
             receive, refusal = await self._read(visitor, receive)
         if refusal is not None:
             status, text = refusal
+            if status == 413:
+                await _discard(receive)
             # Closed, as what is left of a body would be read as the next request.
             await PlainTextResponse(text, status, headers={"connection": "close"})(scope, receive, send)
             return
@@ -164,7 +169,19 @@ class Guards:
                 return bytes(body)
 
 
-@contextmanager
+async def _discard(receive: Receive) -> None:
+    """Read on for a moment: a client that is still sending when the connection is closed never sees the answer."""
+    read = 0
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DISCARD_SECONDS):
+            while read < MOST_DISCARDED:
+                message = await receive()
+                read += len(message.get("body", b""))
+                if message["type"] == "http.disconnect" or not message.get("more_body"):
+                    return
+
+
+@contextlib.contextmanager
 def _one_more(counts: Counter[str], address: str) -> Iterator[None]:
     counts[address] += 1
     try:
