@@ -18,6 +18,7 @@ import asyncio
 import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import statistics
@@ -32,6 +33,7 @@ from typing import Any
 import psutil
 
 from benchmarks.http_load import Visitor, events_of
+from pipeline.ui.parts import BUSY_SECONDS, IDLE_SECONDS
 
 ROOT = Path(__file__).resolve().parents[1]
 KEY = "correct horse battery staple"
@@ -64,15 +66,26 @@ class Load:
         found = address or f"9.{self.number // 62_500 % 250}.{self.number // 250 % 250}.{self.number % 250 + 1}"
         return Visitor(self.port, found, {name.replace("_", "-"): value for name, value in headers.items()})
 
-    async def measure(self, name: str, flood: Flood | None = None, tabs: int = 0, num_visitors: int = 4) -> None:
-        """What `num_visitors` see for so many seconds, beside a flooder and open tabs."""
+    async def measure(
+        self,
+        name: str,
+        flood: Flood | None = None,
+        tabs: int = 0,
+        watchers: int = 0,
+        num_visitors: int = 4,
+        think_seconds: float = 0.2,
+    ) -> None:
+        """What `num_visitors` see for so many seconds, beside a flooder and open pages. They do one thing after the other, each
+        after about `think_seconds`.
+        """
         waits: dict[str, list[float]] = defaultdict(list)
         answers: Counter[int] = Counter()
         ends = time.monotonic() + self.seconds
         before, cpu, began = self.process.memory_info().rss, sum(self.process.cpu_times()[:2]), time.monotonic()
         loads = [self._flood(flood, ends, answers) for _ in range(FLOODERS)] if flood else []
-        loads += [self._tab(ends) for _ in range(tabs)]
-        await asyncio.gather(*loads, *(self._probe(ends, waits) for _ in range(num_visitors)))
+        loads += [self._tab(ends, self.ticks[1], IDLE_SECONDS) for _ in range(tabs)]
+        loads += [self._tab(ends, self.ticks[0], BUSY_SECONDS) for _ in range(watchers)]
+        await asyncio.gather(*loads, *(self._probe(ends, waits, think_seconds) for _ in range(num_visitors)))
         core = (sum(self.process.cpu_times()[:2]) - cpu) / (time.monotonic() - began)
         grown = (self.process.memory_info().rss - before) / 2**20
         self._report(name, waits, answers, core, grown)
@@ -85,18 +98,17 @@ class Load:
             except (OSError, TimeoutError, asyncio.IncompleteReadError, ValueError):
                 answers[0] += 1
 
-    async def _tab(self, ends: float) -> None:
-        """A page that is open: its heartbeat and its timers."""
+    async def _tab(self, ends: float, tick: dict[str, Any], seconds: float) -> None:
+        """A page that is open on one tab: its heartbeat and the timer of that tab."""
         visitor = self.visitor()
-        await asyncio.sleep(self.number % 100 / 100)
+        await asyncio.sleep(seconds * random.random())
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             async with visitor.asked("GET", f"/gradio_api/heartbeat/{visitor.session}"):
                 while time.monotonic() < ends:
-                    for tick in self.ticks:
-                        await visitor.run(tick)
-                    await asyncio.sleep(1)
+                    await visitor.run(tick)
+                    await asyncio.sleep(seconds)
 
-    async def _probe(self, ends: float, waits: dict[str, list[float]]) -> None:
+    async def _probe(self, ends: float, waits: dict[str, list[float]], think_seconds: float) -> None:
         """Somebody who opens the page, watches, scans, and an owner who presses a button, again and again."""
         while time.monotonic() < ends:
             visitor, owner = self.visitor(), self.visitor(x_owner_key=KEY)
@@ -106,6 +118,7 @@ class Load:
                 ("scan", lambda: visitor.stream(self.by_name["look"])),  # noqa: B023
                 ("owner", lambda: owner.run(self.by_name["end"])),  # noqa: B023
             ):
+                await asyncio.sleep(think_seconds * (0.5 + random.random()))
                 began = time.perf_counter()
                 try:
                     async with asyncio.timeout(60):
@@ -116,7 +129,6 @@ class Load:
                         waits[f"{name} refused"].append(status)
                 except (OSError, TimeoutError, asyncio.IncompleteReadError):
                     waits[name].append(60.0)
-            await asyncio.sleep(0.2)
 
     def _report(
         self, name: str, waits: dict[str, list[float]], answers: Counter[int], core: float, grown: float
@@ -190,11 +202,12 @@ async def measured(port: int, process: psutil.Process, seconds: float, *, is_qui
     load = Load(port, events, process, seconds)
     print("load         (median, 95th percentile, longest, in seconds, of each)", flush=True)
     await load.measure("nothing")
-    await load.measure("32 visitors", num_visitors=32)
+    await load.measure("32 visitors", num_visitors=32, think_seconds=1.0)
     for flood in FLOODS:
         if not (is_quick and flood in (completions, scans)):
             await load.measure(flood.__name__.replace("_", " "), flood)
     await load.measure("100 tabs", tabs=100)
+    await load.measure("100 watchers", watchers=100)
     return load.checks
 
 

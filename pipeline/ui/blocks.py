@@ -8,14 +8,16 @@ from typing import Any
 import gradio as gr
 from gradio.block_function import BlockFunction
 from gradio.blocks import convert_component_dict_to_list
+from gradio.utils import is_prop_update
 
 from pipeline.errors import PipelineError
 from pipeline.ui.events import REFUSAL
 from pipeline.ui.failures import log_unexpected
 from pipeline.ui.markup import escape_text
 
-PLAIN = (gr.Textbox, gr.Number, gr.Slider, gr.Checkbox, gr.Radio, gr.Dropdown, gr.HTML, gr.State)
+PLAIN = (gr.Textbox, gr.Number, gr.Slider, gr.Checkbox, gr.Radio, gr.Dropdown, gr.HTML, gr.State, gr.Timer)
 """Components whose values are text, numbers and lists of them."""
+UPDATED = (gr.Button, gr.Textbox)
 
 
 class StudioBlocks(gr.Blocks):
@@ -47,21 +49,49 @@ class StudioBlocks(gr.Blocks):
     async def postprocess_data(
         self, block_fn: BlockFunction, predictions: list[Any] | dict[Any, Any], state: Any
     ) -> list[Any]:
-        """As Gradio's, which makes a new component for each output that is skipped: 40 ms of each tick of the Train tab."""
-        skipped = gr.skip()
+        """As Gradio's, which makes a new component for each output that is skipped or updated, and sends each value to a thread
+        of its own: 40 ms of each tick of the Train tab.
+        """
+        outputs = list(block_fn.outputs)
         if _is_skip(predictions):
-            return [skipped] * len(block_fn.outputs)
+            return [gr.skip()] * len(outputs)
         if isinstance(predictions, dict) and predictions:
-            predictions = convert_component_dict_to_list(list(block_fn.outputs), predictions)
-        if len(block_fn.outputs) < 2 or not isinstance(predictions, (list, tuple)):
-            return await super().postprocess_data(block_fn, predictions, state)
-        changed = [number for number, value in enumerate(predictions) if not _is_skip(value)]
-        part = copy.copy(block_fn)
-        part.outputs = [block_fn.outputs[number] for number in changed]
-        values = [predictions[number] for number in changed]
-        found = await super().postprocess_data(part, values[0] if len(values) == 1 else values, state) if values else []
-        answers = dict(zip(changed, found, strict=True))
-        return [answers.get(number, skipped) for number in range(len(block_fn.outputs))]
+            predictions = convert_component_dict_to_list(outputs, predictions)
+        if len(outputs) == 1:
+            predictions = [predictions]
+        self.validate_outputs(block_fn, predictions)
+        found = []
+        for block, value in zip(outputs, predictions, strict=True):
+            if _is_skip(value):
+                found.append(gr.skip())
+            elif _is_sent_as_it_is(block, value):
+                found.append(value)
+            elif _is_plain(block, value):
+                found.append(_shown(block, value, state))
+            else:
+                one = copy.copy(block_fn)
+                one.outputs = [block]
+                found += await super().postprocess_data(one, value, state)
+        return found
+
+
+def _is_plain(block: Any, value: Any) -> bool:
+    return isinstance(block, PLAIN) and not isinstance(value, gr.blocks.Block) and not is_prop_update(value)
+
+
+def _is_sent_as_it_is(block: Any, value: Any) -> bool:
+    """An update of what the server never asks about again, in words that the browser knows."""
+    return isinstance(block, UPDATED) and is_prop_update(value)
+
+
+def _shown(block: Any, value: Any, state: Any) -> Any:
+    """What a browser is sent of the `value` that a handler returned."""
+    if block.stateful:
+        state[block._id] = value
+        return None
+    if block._id in state:
+        block = state[block._id]  # with the choices that this session was sent
+    return block.postprocess(value)
 
 
 def _value_of(block: Any, value: Any, state: Any) -> Any:

@@ -264,8 +264,8 @@ class DataTab:
     def show_match(self, match: str) -> str:
         return render("hint", text=t(f"data.match.{match}.info") if match in MATCHES else "")
 
-    def show_source(self, kind: str) -> tuple[gr.Textbox, gr.Dropdown]:
-        return gr.Textbox(visible=kind == "files"), gr.Dropdown(visible=kind == "hub")
+    def show_source(self, kind: str) -> tuple[dict[str, Any], gr.Dropdown]:
+        return gr.update(visible=kind == "files"), gr.Dropdown(visible=kind == "hub")
 
 
 def progress_html(scan: Scan, limit: int) -> str:

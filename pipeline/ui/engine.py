@@ -9,6 +9,7 @@ from pipeline.folders import Home
 from pipeline.settings import Settings
 from pipeline.ui.access import Access
 from pipeline.ui.reading import Reading
+from pipeline.ui.recent import Recent
 from pipeline.ui.scans import Scans
 from pipeline.ui.visitors import visitor_of
 
@@ -29,6 +30,7 @@ class Engine:
         self.access = Access(settings)
         self.reading = Reading(settings, self.access)
         self.scans = Scans(settings.limits, self.home.scans)
+        self.recent = Recent()
 
     def abandon(self, session_hash: str, cookie: str) -> None:
         """End what the page with this session waits for: nobody listens any more."""

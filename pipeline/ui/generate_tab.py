@@ -142,7 +142,7 @@ class GenerateTab:
             )
             names = [revision or NEWEST, *([other] if other else [])]
             revisions = [choose(self.engine.settings, name) for name in names]
-            busy = {self.stop: gr.Button(visible=True), self.complete: gr.Button(visible=False), self.link: ""}
+            busy = {self.stop: gr.update(visible=True), self.complete: gr.update(visible=False), self.link: ""}
             yield {self.written: self.completion(prompt, sampling.to_dict(), []), **busy}
             for chosen in revisions:
                 answers.append(Answer(chosen, [""] * sampling.samples))
@@ -160,9 +160,9 @@ class GenerateTab:
         result = Result(prompt, sampling.to_dict(), revisions[0], answers[0].texts)
         yield {self.written: self.completion(prompt, sampling.to_dict(), answers), self.result: result}
 
-    def rest(self) -> tuple[gr.Button, gr.Button]:
+    def rest(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """The buttons as they are while nothing is written."""
-        return gr.Button(visible=False), gr.Button(visible=True)
+        return gr.update(visible=False), gr.update(visible=True)
 
     def halt(self, request: gr.Request) -> None:
         """Stop what this page has asked for; whoever has no page has asked for nothing."""

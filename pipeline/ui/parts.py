@@ -15,6 +15,15 @@ QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 """Of every event: Gradio's own progress overlay would cover the live cards, and programs have `api`."""
 
 
+BUSY_SECONDS = 1.0
+IDLE_SECONDS = 5.0
+
+
+def tick_seconds(is_busy: bool) -> float:
+    """How often an open page asks for news: a hundred pages that ask each second take a whole core of the server."""
+    return BUSY_SECONDS if is_busy else IDLE_SECONDS
+
+
 def html(value: str = "", **settings: Any) -> gr.HTML:
     """HTML of our own, made by `markup.render`; without Gradio's rules for prose."""
     return gr.HTML(value, apply_default_css=False, **{"js_on_load": None, **settings})

@@ -23,13 +23,12 @@ from pipeline.ui.data_tab import DataTab
 from pipeline.ui.engine import Engine
 from pipeline.ui.inspect_card import InspectCard
 from pipeline.ui.markup import notice, render
-from pipeline.ui.parts import QUIET, ask, card, head, html, picks
+from pipeline.ui.parts import BUSY_SECONDS, QUIET, ask, card, head, html, picks, tick_seconds
 from pipeline.ui.privacy import corpus_for_visitors
 from pipeline.ui.push_form import PushForm
 from pipeline.ui.scans import Key
 from pipeline.ui.texts import t
 
-TICK_SECONDS = 1.0
 NUM_SOURCE_INPUTS = 5
 """Inputs of the source card that come before those of the form, whose first is the name."""
 RECORDED = ("stop", "stop-push", "resume", "prepare", "delete")
@@ -49,6 +48,7 @@ class PrepareCard:
 
     def build(self) -> None:
         """The form; inside the side column."""
+        self.timer = gr.Timer(BUSY_SECONDS)
         with card("form-card", "fold", elem_id="prepare-card"):
             head(t("prepare.title"), fold=True)
             html(render("aside", text=t("prepare.what")))
@@ -130,7 +130,7 @@ class PrepareCard:
         after: dict[str, Any] = {
             "fn": self.refresh,
             "inputs": seen,
-            "outputs": [shown, self.running, self.corpora, self.report, self.plan],
+            "outputs": [shown, self.timer, self.running, self.corpora, self.report, self.plan],
             **live,
         }
         self.button.click(self.prepare, form, [self.answer, self.chosen], queue=False, **QUIET).then(**after)
@@ -142,7 +142,7 @@ class PrepareCard:
         # In the browser itself, so that Prepare, pressed at once, sends what the fields show.
         self.as_codeparrot.input(None, self.as_codeparrot, self.rules, js=fill_rules(), queue=False, **QUIET)
         page.load(**after)
-        gr.Timer(TICK_SECONDS).tick(**after)
+        self.timer.tick(**after)
         self.inspect.connect(self.chosen, self.fields[corpus_setup.FIELDS.index("window")])
 
     # ---- handlers: what a person presses ----
@@ -205,17 +205,34 @@ class PrepareCard:
         *values: Any,
     ) -> Updates:
         """What has changed on the disk, or in the form, since this browser was sent something last."""
+        if self.engine.access.of(request).allowed:  # his own is always new: it shows what he has just pressed
+            texts = self._texts(chosen, doubtful, key, values, is_owner=True)
+        else:
+            alike = ("corpora", doubtful, key, repr(values))
+            texts = self.engine.recent.of(alike, lambda: self._texts(None, doubtful, key, values, is_owner=False))
+        keys = {str(part._id): hash(text) for part, text in texts.items()}
+        known = shown or {}
+        updates: Updates = {
+            part: text for part, text in texts.items() if known.get(str(part._id)) != keys[str(part._id)]
+        }
+        return {self.shown: keys, **updates} if updates else {self.shown: gr.skip()}
+
+    def _texts(
+        self, chosen: str | None, doubtful: str | None, key: Key | None, values: tuple[Any, ...], *, is_owner: bool
+    ) -> dict[Any, Any]:
         corpora = corpus_views(self.engine.home)
-        is_owner = self.engine.access.of(request).allowed
         if not is_owner:
             corpora = [*map(corpus_for_visitors, corpora)]
         view = self._chosen(corpora, chosen) if is_owner else None
-        texts = {
+        pushes = self._pushes(corpora) if is_owner else {}
+        states = [*(corpus.state for corpus in corpora), *(push.state for push in pushes.values())]
+        return {
+            self.timer: tick_seconds(any(state in ACTIVE for state in states)),
             self.running: render("preparing", corpora=corpora),
             self.corpora: render(
                 "corpora",
                 corpora=corpora,
-                pushes=self._pushes(corpora) if is_owner else {},
+                pushes=pushes,
                 doubtful=doubtful,
                 chosen=view.corpus if view else None,
                 free=free_bytes(self.engine.home.path),
@@ -223,12 +240,6 @@ class PrepareCard:
             self.report: self._report(view),
             self.plan: self._plan(values, self.engine.scans.found(key), corpora),
         }
-        keys = {str(part._id): hash(text) for part, text in texts.items()}
-        known = shown or {}
-        updates: Updates = {
-            part: text for part, text in texts.items() if known.get(str(part._id)) != keys[str(part._id)]
-        }
-        return {self.shown: keys, **updates} if updates else {self.shown: gr.skip()}
 
     def _chosen(self, corpora: list[CorpusView], chosen: str | None) -> CorpusView | None:
         """The corpus whose report is shown: the one chosen, else the one that is being filtered."""

@@ -63,6 +63,12 @@ class Watched:
         return next((c for c in self.corpora if self.view and c.corpus == self.view.corpus), None)
 
     @property
+    def is_busy(self) -> bool:
+        """Whether anything changes by itself."""
+        states = [*(run.state for run in self.runs), *(corpus.state for corpus in self.corpora)]
+        return any(state in ACTIVE for state in states) or any(row["state"] == "uploading" for row in self.pushes)
+
+    @property
     def newest_push(self) -> dict[str, Any] | None:
         return next((row for row in self.pushes if row["state"] in PUSHED and row.get("revision")), None)
 

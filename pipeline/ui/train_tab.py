@@ -19,18 +19,19 @@ from pipeline.ui import charts, run_view, setups
 from pipeline.ui.engine import Engine
 from pipeline.ui.formats import compact, rate, whole
 from pipeline.ui.markup import blank, notice, render
-from pipeline.ui.parts import QUIET, ask, card, head, html, picks
+from pipeline.ui.parts import BUSY_SECONDS, QUIET, ask, card, head, html, picks, tick_seconds
 from pipeline.ui.run_view import Watched
 from pipeline.ui.setups import Setup
 from pipeline.ui.texts import t
 from pipeline.ui.unlock import Unlock
 
-TICK_SECONDS = 1.0
 CHART_TICKS = 5
 """Charts are drawn every fifth tick: they cost the browser a hundred times what the strip does."""
 STOPPABLE = ("queued", "starting", "running")
 
 Updates = dict[Any, Any]
+Keyed = dict[Any, tuple[Any, Any]]
+"""What each part shows, with a key that changes when it does."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,7 @@ class TrainTab:
         self.chosen = gr.State(None)
         self.shown = gr.State(None)
         self.offer = gr.State(None)
+        self.timer = gr.Timer(BUSY_SECONDS)
         self.unlock.build()
         with gr.Column(elem_classes=["card", "run-card"]):
             with gr.Row(elem_classes="run-row"):
@@ -131,12 +133,12 @@ class TrainTab:
         live: dict[str, Any] = {**QUIET, "queue": False, "concurrency_limit": None}
         seen = [self.chosen, self.shown, self.corpus]
         views = [
-            self.chosen, self.shown, self.offer, self.corpus, self.strip, self.problem, self.stop, self.resume, self.start,
+            self.timer, self.chosen, self.shown, self.offer, self.corpus, self.strip, self.problem, self.stop, self.resume, self.start,
             *self.heads.values(), *self.plots.values(), self.story, self.runs, self.pushes, self.log,
         ]  # fmt: skip
         foreseen = [self.plan, self.recipe_note, *self.numbers]
         page.load(self.refresh, seen, views, **live).then(self.foresee, setup, foreseen, **live)
-        gr.Timer(TICK_SECONDS).tick(self.refresh, seen, views, **live)
+        self.timer.tick(self.refresh, seen, views, **live)
         # What is on offer counts as well: a corpus that is ready now lets the plan say more.
         gr.on(
             [item.change for item in [*setup, self.offer]],
@@ -192,14 +194,16 @@ class TrainTab:
     def refresh(self, chosen: str | None, shown: Shown | None, corpus: str | None, request: gr.Request) -> Any:
         """What has changed since this browser was sent something last."""
         shown = shown or Shown()
-        watched = Watched.of(self.engine.home, chosen, is_owner=self.engine.access.of(request).allowed)
+        watched, pieces = self._read(chosen, is_owner=self.engine.access.of(request).allowed)
         run = watched.view.run if watched.view else None
+        seconds = tick_seconds(watched.is_busy)
         fresh = {
-            **self._pieces(watched),
+            self.timer: (seconds, seconds),
+            **pieces,
             **self._buttons(watched),
             **self._corpora(watched, corpus, known=shown.sent.get(self.corpus._id, ())),
         }
-        is_chart_tick = shown.ticks % CHART_TICKS == 0 or shown.run != run
+        is_chart_tick = shown.ticks % CHART_TICKS == 0 or shown.run != run or not watched.is_busy
         if is_chart_tick or not shown.has_metrics:
             fresh |= self._charts(watched)
         updates = {
@@ -211,7 +215,16 @@ class TrainTab:
         now = Shown(ticks=shown.ticks + 1, run=run, has_metrics=bool(watched.metrics), sent={**shown.sent, **keys})
         return {self.shown: now, **updates}
 
-    def _pieces(self, watched: Watched) -> dict[Any, tuple[Any, Any]]:
+    def _read(self, chosen: str | None, *, is_owner: bool) -> tuple[Watched, Keyed]:
+        """The owner's own is always new: it shows what he has just pressed."""
+
+        def read() -> tuple[Watched, Keyed]:
+            watched = Watched.of(self.engine.home, chosen, is_owner=is_owner)
+            return watched, self._pieces(watched)
+
+        return read() if is_owner else self.engine.recent.of(("runs", chosen), read)
+
+    def _pieces(self, watched: Watched) -> Keyed:
         """The HTML, each with a key that changes when it does."""
         texts = {
             self.strip: run_view.strip(watched),
@@ -223,28 +236,26 @@ class TrainTab:
         }
         return {part: (hash(text), text) for part, text in texts.items()}
 
-    def _buttons(self, watched: Watched) -> dict[Any, tuple[Any, Any]]:
+    def _buttons(self, watched: Watched) -> Keyed:
         state = watched.view.state if watched.view else "idle"
         is_busy = any(run.state in ACTIVE for run in watched.runs)
         label = t("train.queue") if is_busy else t("train.start")
         return {
-            self.stop: (state, lambda: gr.Button(visible=state in STOPPABLE)),
-            self.resume: (state, lambda: gr.Button(visible=state in RESUMABLE)),
-            self.start: (label, lambda: gr.Button(label, variant="secondary" if is_busy else "primary")),
+            self.stop: (state, lambda: gr.update(visible=state in STOPPABLE)),
+            self.resume: (state, lambda: gr.update(visible=state in RESUMABLE)),
+            self.start: (label, lambda: gr.update(value=label, variant="secondary" if is_busy else "primary")),
         }
 
-    def _charts(self, watched: Watched) -> dict[Any, tuple[Any, Any]]:
+    def _charts(self, watched: Watched) -> Keyed:
         last = watched.metrics[-1] if watched.metrics else None
         key = (watched.view.run if watched.view else None, len(watched.metrics), str(last))
         heads = run_view.chart_heads(watched)
-        parts: dict[Any, tuple[Any, Any]] = {self.heads[name]: (hash(text), text) for name, text in heads.items()}
+        parts: Keyed = {self.heads[name]: (hash(text), text) for name, text in heads.items()}
         for chart in charts.CHARTS:
             parts[self.plots[chart.name]] = (key, lambda chart=chart: charts.frame(chart, watched.metrics))
         return parts
 
-    def _corpora(
-        self, watched: Watched, value: str | None, *, known: Collection[tuple[str, str]]
-    ) -> dict[Any, tuple[Any, Any]]:
+    def _corpora(self, watched: Watched, value: str | None, *, known: Collection[tuple[str, str]]) -> Keyed:
         """Corpora to train on, ready or on their way, and the offer to prepare one. `known`: what was offered before.
 
         A corpus that was not, takes the place of that offer: whoever prepared it wants to train on it.
@@ -281,7 +292,7 @@ class TrainTab:
         }
         for name, number in zip(setups.CHANGES, self.numbers, strict=True):
             value = getattr(training, name)
-            updates[number] = gr.Textbox(placeholder=rate(value) if isinstance(value, float) else whole(value))
+            updates[number] = gr.update(placeholder=rate(value) if isinstance(value, float) else whole(value))
         return updates
 
 

@@ -11,6 +11,7 @@ from pipeline.files import append_line, locked, write_json
 from pipeline.folders import Home
 from pipeline.settings import Settings
 from pipeline.ui.engine import Engine
+from pipeline.ui.parts import BUSY_SECONDS, IDLE_SECONDS
 from pipeline.ui.train_tab import CHART_TICKS, TrainTab
 from tests.homes import write_corpus, write_run
 from tests.ui.conftest import request_of
@@ -58,6 +59,25 @@ def test_charts_are_sent_every_fifth_tick_and_the_strip_each(tab: TrainTab, home
     assert sent == [number % CHART_TICKS == 0 for number in range(2 * CHART_TICKS + 1)]
 
 
+def test_a_page_asks_each_second_while_something_runs_and_else_seldom(tab: TrainTab, home: Home) -> None:
+    folder = write_run(home, "calm-kea", state="running")
+    with locked(folder.lock):
+        first = tick(tab)
+        assert first[tab.timer] == BUSY_SECONDS
+        assert tab.timer not in tick(tab, first[tab.shown])
+    write_json(folder.status, {"request_id": "calm-kea", "state": "finished"})
+    assert tick(tab, first[tab.shown])[tab.timer] == IDLE_SECONDS
+
+
+def test_the_last_figures_are_drawn_when_the_run_has_ended(tab: TrainTab, home: Home) -> None:
+    folder = write_run(home, "calm-kea", state="running")
+    with locked(folder.lock):
+        shown = tick(tab)[tab.shown]
+    append_line(folder.metrics, {"step": 99, "train_loss": 5.0})
+    write_json(folder.status, {"request_id": "calm-kea", "state": "finished", "step": 99})
+    assert tab.plots["loss"] in tick(tab, shown)
+
+
 def test_another_run_brings_its_charts_at_once(tab: TrainTab, home: Home) -> None:
     write_run(home, "calm-kea")
     write_run(home, "old-kea", age_seconds=900)
@@ -95,7 +115,7 @@ def test_a_file_that_was_edited_by_hand_is_named_and_the_page_lives(tab: TrainTa
 
 
 def buttons(updates: dict[Any, Any], tab: TrainTab) -> dict[str, bool]:
-    return {name: updates[getattr(tab, name)].constructor_args["visible"] for name in ("stop", "resume")}
+    return {name: updates[getattr(tab, name)]["visible"] for name in ("stop", "resume")}
 
 
 def test_visitors_see_no_log_and_no_path_of_this_machine(tab: TrainTab, home: Home) -> None:
