@@ -59,6 +59,8 @@ class Load:
         self.number = 0
         self.by_name = {event["api_name"]: event for event in events if event["api_name"]}
         self.ticks = [event for event in events if any(kind == "tick" for _, kind in event["targets"])]
+        self.flooder = ""
+        """The address of the flooder that is measured now."""
         self.checks: list[dict[str, Any]] = []
 
     def visitor(self, address: str = "", **headers: str) -> Visitor:
@@ -78,13 +80,15 @@ class Load:
         """What `num_visitors` see for so many seconds, beside a flooder and open pages. They do one thing after the other, each
         after about `think_seconds`.
         """
+        self.flooder = f"8.8.4.{len(self.checks) + 1}"
         waits: dict[str, list[float]] = defaultdict(list)
         answers: Counter[int] = Counter()
+        open_pages = [(await self._opened(self.ticks[1]), self.ticks[1], IDLE_SECONDS) for _ in range(tabs)]
+        open_pages += [(await self._opened(self.ticks[0]), self.ticks[0], BUSY_SECONDS) for _ in range(watchers)]
         ends = time.monotonic() + self.seconds
         before, cpu, began = self.process.memory_info().rss, sum(self.process.cpu_times()[:2]), time.monotonic()
         loads = [self._flood(flood, ends, answers) for _ in range(FLOODERS)] if flood else []
-        loads += [self._tab(ends, self.ticks[1], IDLE_SECONDS) for _ in range(tabs)]
-        loads += [self._tab(ends, self.ticks[0], BUSY_SECONDS) for _ in range(watchers)]
+        loads += [self._watch(ends, *open_page) for open_page in open_pages]
         await asyncio.gather(*loads, *(self._probe(ends, waits, think_seconds) for _ in range(num_visitors)))
         core = (sum(self.process.cpu_times()[:2]) - cpu) / (time.monotonic() - began)
         grown = (self.process.memory_info().rss - before) / 2**20
@@ -98,9 +102,14 @@ class Load:
             except (OSError, TimeoutError, asyncio.IncompleteReadError, ValueError):
                 answers[0] += 1
 
-    async def _tab(self, ends: float, tick: dict[str, Any], seconds: float) -> None:
-        """A page that is open on one tab: its heartbeat and the timer of that tab."""
+    async def _opened(self, tick: dict[str, Any]) -> Visitor:
+        """A page on one of its tabs, with what that tab first shows."""
         visitor = self.visitor()
+        await visitor.run(tick)
+        return visitor
+
+    async def _watch(self, ends: float, visitor: Visitor, tick: dict[str, Any], seconds: float) -> None:
+        """A page that stays open: its heartbeat and the timer of its tab."""
         await asyncio.sleep(seconds * random.random())
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             async with visitor.asked("GET", f"/gradio_api/heartbeat/{visitor.session}"):
@@ -146,49 +155,47 @@ class Load:
         self.checks.append({"name": name, "ratio": round(worst, 3), "goal": GOAL_SECONDS, "ok": is_ok})
 
 
-# ---- one flooder of each kind, all from one address ----
-
-FLOODER = "8.8.4.4"
+# ---- one flooder of each kind, each from an address of its own ----
 
 
 async def pages(load: Load) -> int:
-    return (await load.visitor(FLOODER).get("/")).status
+    return (await load.visitor(load.flooder).get("/")).status
 
 
 async def sessions(load: Load) -> int:
-    return (await load.visitor(FLOODER).run(load.ticks[0])).status
+    return (await load.visitor(load.flooder).run(load.ticks[0])).status
 
 
 async def unread_scans(load: Load) -> int:
     """Scans that nobody listens to, each with keywords of its own."""
-    visitor = load.visitor(FLOODER)
+    visitor = load.visitor(load.flooder)
     look = load.by_name["look"]
     data = [[f"word{load.number}"] if isinstance(value, list) else value for value in look["values"]]
     return (await visitor.post("/gradio_api/queue/join", visitor._body(look, data=data))).status
 
 
 async def scans(load: Load) -> int:
-    visitor = load.visitor(FLOODER)
+    visitor = load.visitor(load.flooder)
     return (await visitor.call("preview", ["installed", [f"word{load.number}"], 20_000, "substring"]))[0]
 
 
 async def completions(load: Load) -> int:
-    return (await load.visitor(FLOODER).call("generate", ["import", "newest", 512, 1.0, 1.0, 0, 0, 4]))[0]
+    return (await load.visitor(load.flooder).call("generate", ["import", "newest", 512, 1.0, 1.0, 0, 0, 4]))[0]
 
 
 async def wrong_keys(load: Load) -> int:
-    return (await load.visitor(FLOODER).post("/studio/unlock", {"key": f"wrong {load.number}"})).status
+    return (await load.visitor(load.flooder).post("/studio/unlock", {"key": f"wrong {load.number}"})).status
 
 
 async def slow_bodies(load: Load) -> int:
     """A body that never comes."""
-    visitor = load.visitor(FLOODER, content_length="1000")
+    visitor = load.visitor(load.flooder, content_length="1000")
     async with visitor.asked("POST", "/gradio_api/queue/join", b"{") as (answer, _):
         return answer.status
 
 
 async def streams(load: Load) -> int:
-    visitor = load.visitor(FLOODER)
+    visitor = load.visitor(load.flooder)
     async with visitor.asked("GET", f"/gradio_api/heartbeat/{visitor.session}") as (answer, _):
         await asyncio.sleep(2)
         return answer.status

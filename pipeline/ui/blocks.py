@@ -53,8 +53,8 @@ class StudioBlocks(gr.Blocks):
         of its own: 40 ms of each tick of the Train tab.
         """
         outputs = list(block_fn.outputs)
-        if _is_skip(predictions):
-            return [gr.skip()] * len(outputs)
+        if not outputs or _is_skip(predictions):
+            return [gr.skip() for _ in outputs]
         if isinstance(predictions, dict) and predictions:
             predictions = convert_component_dict_to_list(outputs, predictions)
         if len(outputs) == 1:

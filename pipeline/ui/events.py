@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.settings import Settings
+from pipeline.ui.rates import Rates
 from pipeline.ui.sessions import Sessions
 from pipeline.ui.texts import t
 from pipeline.ui.visitors import visitor_of
@@ -26,6 +27,8 @@ from pipeline.ui.visitors import visitor_of
 POSTS = re.compile(r"/gradio_api/(?P<way>queue/join|run|api|call)(?:/(?P<name>\w+))?/?")
 STREAMS = re.compile(r"/gradio_api/(?:queue/data|call/\w+/(?P<event>\w+)|heartbeat/(?P<session>[\w-]+))/?")
 SESSION = re.compile(r"[\w-]{1,64}", re.ASCII)
+SESSION_COST = 15.0
+"""In requests: the first answer to a session describes the whole page."""
 NUMBERS = (int, float)
 REFUSAL = "studio.refusal"
 """Where a request carries its Refusal."""
@@ -53,11 +56,14 @@ class Refusal:
 class Events:
     """ASGI middleware, before Gradio itself."""
 
-    def __init__(self, app: ASGIApp, page: gr.Blocks, settings: Settings, sessions: Sessions) -> None:
+    def __init__(
+        self, app: ASGIApp, page: gr.Blocks, settings: Settings, sessions: Sessions, rates: Rates | None = None
+    ) -> None:
         self._app = app
         self._page = page
         self._settings = settings
         self._sessions = sessions
+        self._rates = rates or Rates()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -97,6 +103,9 @@ class Events:
                 raise Refused("session_hash")
         except Refused as error:
             await _refuse(422, t("events.refused", what=str(error)))(scope, receive, send)
+            return
+        if session is not None and self._sessions.is_new(session) and not self._rates.take(visitor, SESSION_COST):
+            await _refuse(429, t("guards.rate"))(scope, receive, send)
             return
         if session is not None and not self._sessions.enter(session, visitor):
             await _refuse(403, t("events.session"))(scope, receive, send)

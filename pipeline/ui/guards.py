@@ -47,6 +47,7 @@ OPEN_PATHS = re.compile(
 COSTS = (
     (re.compile(r"/(assets|static)/.*"), 0.2),
     (re.compile(r"/|/(config|info)/?|/gradio_api/info/?"), 5.0),
+    (re.compile(r"/gradio_api/(queue/join|call/\w+)/?|/studio/unlock"), 10.0),  # scans, completions, keys
 )
 """What requests cost beside an event, which costs 1."""
 BYTES_COST = 4_096

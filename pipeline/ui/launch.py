@@ -99,7 +99,7 @@ def application(page: gr.Blocks, engine: Engine) -> ASGIApp:
     # Several of Gradio's parts hold this object, so it changes its class instead of being replaced.
     page.state_holder.__class__ = LeanStates
     rates = Rates()
-    events = Events(PageCache(app, settings, rates), page, settings, Sessions(page, engine.abandon))
+    events = Events(PageCache(app, settings, rates), page, settings, Sessions(page, engine.abandon), rates)
     # Guards outside: what another site sends reaches nothing that answers by the owner's cookie.
     return Headers(Guards(SignIn(events, settings, engine.access), settings, rates), settings)
 

@@ -58,6 +58,9 @@ class Sessions:
 
     # ---- requests ----
 
+    def is_new(self, session_hash: str) -> bool:
+        return session_hash not in self._sessions
+
     def enter(self, session_hash: str, visitor: Visitor) -> bool:
         """Note that `visitor` asks in this session. False when it is another browser's: its cookie says so."""
         session = self._sessions.get(session_hash)
@@ -72,13 +75,13 @@ class Sessions:
 
     def has_room(self, visitor: Visitor) -> bool:
         """Whether the address may ask for more before it reads what it was answered."""
-        waiting = self._queue.pending_event_ids_session
-        unread = sum(
-            len(waiting.get(name, ()))
-            for name, session in self._sessions.items()
-            if session.visitor.address == visitor.address
-        )
+        waiting = self._queue.pending_event_ids_session.items()
+        unread = sum(len(events) for name, events in waiting if self._address_of(name) == visitor.address)
         return unread < MOST_UNREAD_OF_EACH
+
+    def _address_of(self, session_hash: str) -> str | None:
+        session = self._sessions.get(session_hash)
+        return session.visitor.address if session else None
 
     # ---- streams ----
 
