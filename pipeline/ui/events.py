@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.settings import Settings
-from pipeline.ui.rates import Rates
+from pipeline.ui.rates import Allowance
 from pipeline.ui.sessions import Sessions
 from pipeline.ui.texts import t
 from pipeline.ui.visitors import visitor_of
@@ -57,13 +57,13 @@ class Events:
     """ASGI middleware, before Gradio itself."""
 
     def __init__(
-        self, app: ASGIApp, page: gr.Blocks, settings: Settings, sessions: Sessions, rates: Rates | None = None
+        self, app: ASGIApp, page: gr.Blocks, settings: Settings, sessions: Sessions, allowance: Allowance
     ) -> None:
         self._app = app
         self._page = page
         self._settings = settings
         self._sessions = sessions
-        self._rates = rates or Rates()
+        self._allowance = allowance
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -88,7 +88,8 @@ class Events:
 
     async def _post(self, scope: Scope, receive: Receive, send: Send) -> None:
         message = await receive()
-        visitor = visitor_of(HTTPConnection(scope), self._settings)
+        asked = HTTPConnection(scope)
+        visitor = visitor_of(asked, self._settings)
         try:
             body = _json(message.get("body", b""))
             post = POSTS.fullmatch(scope["path"])
@@ -104,7 +105,7 @@ class Events:
         except Refused as error:
             await _refuse(422, t("events.refused", what=str(error)))(scope, receive, send)
             return
-        if session is not None and self._sessions.is_new(session) and not self._rates.take(visitor, SESSION_COST):
+        if session is not None and self._sessions.is_new(session) and not self._allowance.take(asked, SESSION_COST):
             await _refuse(429, t("guards.rate"))(scope, receive, send)
             return
         if session is not None and not self._sessions.enter(session, visitor):

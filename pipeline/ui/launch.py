@@ -33,7 +33,7 @@ from pipeline.ui.events import Events
 from pipeline.ui.guards import Guards
 from pipeline.ui.headers import Headers
 from pipeline.ui.page_cache import PageCache
-from pipeline.ui.rates import Rates
+from pipeline.ui.rates import Allowance
 from pipeline.ui.scans import KEPT_SOURCE, Key
 from pipeline.ui.session_states import LeanStates
 from pipeline.ui.sessions import MOST_SESSIONS, Sessions
@@ -98,10 +98,11 @@ def application(page: gr.Blocks, engine: Engine) -> ASGIApp:
     )
     # Several of Gradio's parts hold this object, so it changes its class instead of being replaced.
     page.state_holder.__class__ = LeanStates
-    rates = Rates()
-    events = Events(PageCache(app, settings, rates), page, settings, Sessions(page, engine.abandon), rates)
+    allowance = Allowance(settings, engine.access)
+    sessions = Sessions(page, engine.abandon)
+    events = Events(PageCache(app, allowance), page, settings, sessions, allowance)
     # Guards outside: what another site sends reaches nothing that answers by the owner's cookie.
-    return Headers(Guards(SignIn(events, settings, engine.access), settings, rates), settings)
+    return Headers(Guards(SignIn(events, settings, engine.access), settings, allowance), settings)
 
 
 def serve(page: gr.Blocks, engine: Engine) -> None:

@@ -16,11 +16,9 @@ from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pipeline.settings import Settings
 from pipeline.ui.headers import policy
-from pipeline.ui.rates import Rates
+from pipeline.ui.rates import Allowance
 from pipeline.ui.texts import t
-from pipeline.ui.visitors import visitor_of
 
 PATHS = frozenset({"/", "/config", "/gradio_api/info", "/theme.css"})
 ORIGIN_HEADERS = (b"host", b"x-forwarded-host", b"x-forwarded-proto")
@@ -42,10 +40,9 @@ class _Entry:
 class PageCache:
     """ASGI middleware directly before Gradio. Drops query strings of the cached paths: the page reads none on the server."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, rates: Rates) -> None:
+    def __init__(self, app: ASGIApp, allowance: Allowance) -> None:
         self._app = app
-        self._settings = settings
-        self._rates = rates
+        self._allowance = allowance
         self._entries: OrderedDict[tuple[object, ...], _Entry] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -56,7 +53,7 @@ class PageCache:
         key = (scope["path"], scope["scheme"], *origin)
         entry = self._entries.get(key)
         if entry is None:
-            if not self._rates.take(visitor_of(HTTPConnection(scope), self._settings), RENDER_COST):
+            if not self._allowance.take(HTTPConnection(scope), RENDER_COST):
                 await PlainTextResponse(t("guards.rate"), 429)(scope, receive, send)
                 return
             rendered = await self._render({**scope, "query_string": b"", "headers": origin}, receive)

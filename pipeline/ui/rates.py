@@ -6,7 +6,11 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from pipeline.ui.visitors import Visitor
+from starlette.requests import HTTPConnection
+
+from pipeline.settings import Settings
+from pipeline.ui.access import Access
+from pipeline.ui.visitors import Visitor, visitor_of
 
 MOST_KNOWN = 4_096
 """Visitors that are counted; whoever asked longest ago is forgotten."""
@@ -53,3 +57,21 @@ class Rates:
     def _filled(self, key: tuple[str, str], rate: Rate, now: float) -> float:
         left, since = self._left.get(key, (rate.most, now))
         return min(rate.most, left + (now - since) * rate.per_second)
+
+
+class Allowance:
+    """What requests may cost. Nothing is counted for whoever has shown the key: a flooder behind the owner's address must not
+    keep the owner out.
+    """
+
+    def __init__(self, settings: Settings, access: Access, rates: Rates | None = None) -> None:
+        self._settings = settings
+        self._access = access
+        self._rates = rates or Rates()
+
+    def is_owner(self, asked: HTTPConnection) -> bool:
+        return bool(self._access.of(asked).known_by)
+
+    def take(self, asked: HTTPConnection, cost: float) -> bool:
+        """Count a request. False when its visitor has used up what there is."""
+        return self.is_owner(asked) or self._rates.take(visitor_of(asked, self._settings), cost)

@@ -19,8 +19,8 @@ from tests.security.conftest import Figures, Weaken
 from tests.security.public import PublicPage, address
 
 pytestmark = pytest.mark.slow
-BEHIND = 4
-"""Guards around the application itself: Headers, Guards, SignIn, Events."""
+BEHIND = 5
+"""Guards around the application itself: Headers, Guards, SignIn, Events, PageCache."""
 
 
 def routes(folder: Path) -> set[tuple[str, str]]:

@@ -12,6 +12,7 @@ import pytest
 
 from pipeline.ui.sessions import MOST_UNREAD_OF_EACH
 from tests.page import Page
+from tests.ui.conftest import OWNER_KEY
 
 pytestmark = pytest.mark.slow
 CONFIG = "/config"
@@ -206,6 +207,16 @@ def test_calls_without_a_session_count_for_their_address(page: Page) -> None:
     assert [status for status, _ in found].count(200) >= MOST_UNREAD_OF_EACH
     assert found[-1][0] == 429
     assert call(page, "revisions")[0] == "complete", "others are answered"
+
+
+def test_a_flooder_behind_the_owners_address_does_not_keep_the_owner_out(page: Page) -> None:
+    asked = [ask(page, "GET", "/", x_forwarded_for="9.8.7.5")[0] for _ in range(400)]
+    assert asked[-1] == 429, "control"
+    key = {"x_forwarded_for": "9.8.7.5", "x_owner_key": OWNER_KEY}
+    assert {ask(page, "GET", "/", **key)[0] for _ in range(20)} == {200}
+    body = json.dumps({"key": OWNER_KEY}).encode()
+    form = {"content_type": "application/json", "x_forwarded_for": "9.8.7.5"}
+    assert ask(page, "POST", "/studio/unlock", body, **form)[0] == 200
 
 
 def test_a_body_where_none_belongs_is_refused(page: Page) -> None:

@@ -14,8 +14,9 @@ import pytest
 from starlette.responses import HTMLResponse, PlainTextResponse
 
 from pipeline.settings import Settings
+from pipeline.ui.access import Access
 from pipeline.ui.page_cache import MAX_ENTRIES, RENDER_COST, PageCache
-from pipeline.ui.rates import Rate, Rates
+from pipeline.ui.rates import Allowance, Rate, Rates
 from tests.page import Page
 
 PAGE = "<html><script>one()</script><script type='module' src='/a.js'></script><script async>two(\n)</script></html>"
@@ -60,7 +61,8 @@ def get(cache: PageCache, path: str = "/", query: bytes = b"", **headers: str) -
 
 
 def cached(gradio: Any, rate: Rate = PLENTY) -> PageCache:
-    return PageCache(gradio, Settings(), Rates(rate, rate))
+    settings = Settings()
+    return PageCache(gradio, Allowance(settings, Access(settings), Rates(rate, rate)))
 
 
 def test_the_second_visitor_costs_no_rendering() -> None:

@@ -25,6 +25,7 @@ from pipeline.folders import Home
 from pipeline.settings import Settings
 from pipeline.ui.access import OWNER_COOKIE, Access
 from pipeline.ui.guards import Guards
+from pipeline.ui.rates import Allowance
 from pipeline.ui.sign_in import MAX_BODY_BYTES, SignIn
 from tests.page import Page
 from tests.ui.conftest import OWNER_KEY as KEY
@@ -97,7 +98,8 @@ def serve(tmp_path: Path, clock: Clock) -> Iterator[Serve]:
             return PlainTextResponse(access.of(request).state)
 
         sign_in = Middleware(SignIn, settings=settings, access=access, read_seconds=read_seconds)
-        app = Starlette(routes=[Route("/config", own)], middleware=[Middleware(Guards, settings=settings), sign_in])
+        guards = Middleware(Guards, settings=settings, allowance=Allowance(settings, access))
+        app = Starlette(routes=[Route("/config", own)], middleware=[guards, sign_in])
         listener = socket.create_server(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
         thread = threading.Thread(target=server.run, args=([listener],))
