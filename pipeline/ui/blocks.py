@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 from gradio.block_function import BlockFunction
 from gradio.blocks import convert_component_dict_to_list
+from gradio.components import _Keywords
 from gradio.utils import is_prop_update
 
 from pipeline.errors import PipelineError
@@ -53,17 +54,20 @@ class StudioBlocks(gr.Blocks):
         of its own: 40 ms of each tick of the Train tab.
         """
         outputs = list(block_fn.outputs)
-        if not outputs or _is_skip(predictions):
-            return [gr.skip() for _ in outputs]
-        if isinstance(predictions, dict) and predictions:
-            predictions = convert_component_dict_to_list(outputs, predictions)
-        if len(outputs) == 1:
-            predictions = [predictions]
+        if not outputs or _is_skip(predictions):  # a handler without outputs returns None
+            predictions = [gr.skip()] * len(outputs)
+        else:
+            if isinstance(predictions, dict) and predictions:
+                predictions = convert_component_dict_to_list(outputs, predictions)
+            if len(outputs) == 1:
+                predictions = [predictions]
         self.validate_outputs(block_fn, predictions)
-        found = []
+        found: list[Any] = []
         for block, value in zip(outputs, predictions, strict=True):
-            if _is_skip(value):
-                found.append(gr.skip())
+            if value is _Keywords.FINISHED_ITERATING:
+                found.append(None)
+            elif _is_skip(value):
+                found.append(None if block.stateful else gr.skip())
             elif _is_sent_as_it_is(block, value):
                 found.append(value)
             elif _is_plain(block, value):
