@@ -19,6 +19,8 @@ from pipeline.ui.markup import escape_text
 PLAIN = (gr.Textbox, gr.Number, gr.Slider, gr.Checkbox, gr.Radio, gr.Dropdown, gr.HTML, gr.State, gr.Timer)
 """Components whose values are text, numbers and lists of them."""
 UPDATED = (gr.Button, gr.Textbox)
+SENT = {"__type__", "value", "visible", "interactive", "placeholder", "variant"}
+"""Updates of these properties are sent to the browser as they are: nothing on the server reads them again."""
 
 
 class StudioBlocks(gr.Blocks):
@@ -42,7 +44,11 @@ class StudioBlocks(gr.Blocks):
         """As Gradio's, which sends each input to a thread of its own: half of the time of a tick. No field of this page takes
         files, so none needs one.
         """
-        if block_fn.component_prop_inputs or not all(isinstance(block, PLAIN) for block in block_fn.inputs):
+        if (
+            block_fn.component_prop_inputs
+            or not block_fn.preprocess
+            or not all(isinstance(block, PLAIN) for block in block_fn.inputs)
+        ):
             return await super().preprocess_data(block_fn, inputs, state, explicit_call)
         self.validate_inputs(block_fn, inputs)
         return [_value_of(block, value, state) for block, value in zip(block_fn.inputs, inputs, strict=False)]
@@ -53,6 +59,8 @@ class StudioBlocks(gr.Blocks):
         """As Gradio's, which makes a new component for each output that is skipped or updated, and sends each value to a thread
         of its own: 40 ms of each tick of the Train tab.
         """
+        if block_fn.batch or block_fn.is_validator_function or not block_fn.postprocess:
+            return await super().postprocess_data(block_fn, predictions, state)
         outputs = list(block_fn.outputs)
         if not outputs or _is_skip(predictions):  # a handler without outputs returns None
             predictions = [gr.skip()] * len(outputs)
@@ -63,7 +71,7 @@ class StudioBlocks(gr.Blocks):
                 predictions = [predictions]
         self.validate_outputs(block_fn, predictions)
         found: list[Any] = []
-        for block, value in zip(outputs, predictions, strict=True):
+        for block, value in zip(outputs, predictions, strict=False):  # surplus values were warned of
             if value is _Keywords.FINISHED_ITERATING:
                 found.append(None)
             elif _is_skip(value):
@@ -84,8 +92,7 @@ def _is_plain(block: Any, value: Any) -> bool:
 
 
 def _is_sent_as_it_is(block: Any, value: Any) -> bool:
-    """An update of what the server never asks about again, in words that the browser knows."""
-    return isinstance(block, UPDATED) and is_prop_update(value)
+    return isinstance(block, UPDATED) and is_prop_update(value) and value.keys() <= SENT
 
 
 def _shown(block: Any, value: Any, state: Any) -> Any:

@@ -22,7 +22,7 @@ from pipeline.settings import Settings
 from pipeline.ui.rates import Allowance
 from pipeline.ui.sessions import Sessions
 from pipeline.ui.texts import t
-from pipeline.ui.visitors import visitor_of
+from pipeline.ui.visitors import Visitor, visitor_of
 
 POSTS = re.compile(r"/gradio_api/(?P<way>queue/join|run|api|call)(?:/(?P<name>\w+))?/?")
 STREAMS = re.compile(r"/gradio_api/(?:queue/data|call/\w+/(?P<event>\w+)|heartbeat/(?P<session>[\w-]+))/?")
@@ -105,17 +105,20 @@ class Events:
         except Refused as error:
             await _refuse(422, t("events.refused", what=str(error)))(scope, receive, send)
             return
-        if session is not None and self._sessions.is_new(session) and not self._allowance.take(asked, SESSION_COST):
-            await _refuse(429, t("guards.rate"))(scope, receive, send)
+        if session is not None and (refusal := self._enter(session, asked, visitor)):
+            await refusal(scope, receive, send)
             return
-        if session is not None and not self._sessions.enter(session, visitor):
-            await _refuse(403, t("events.session"))(scope, receive, send)
-            return
-        if not self._sessions.has_room(visitor):
+        if not self._sessions.has_room(visitor) and not self._allowance.is_owner(asked):
             await _refuse(429, t("events.unread"))(scope, receive, send)
             return
-        scope[REFUSAL] = refusal = Refusal()
-        await self._app(scope, _again(message, receive), refusal.telling(send))
+        scope[REFUSAL] = told = Refusal()
+        await self._app(scope, _again(message, receive), told.telling(send))
+
+    def _enter(self, session: str, asked: HTTPConnection, visitor: Visitor) -> ASGIApp | None:
+        """The refusal, when the session is another browser's, or one session too many."""
+        if self._sessions.is_new(session) and not self._allowance.take(asked, SESSION_COST):
+            return _refuse(429, t("guards.rate"))
+        return None if self._sessions.enter(session, visitor) else _refuse(403, t("events.session"))
 
     def _check(self, way: str, name: str | None, body: dict[str, Any]) -> None:
         """Raises Refused for what Gradio would stumble over."""
@@ -171,10 +174,11 @@ class Events:
         if not session or not SESSION.fullmatch(session) or (is_data and not self._sessions.has_answers(session)):
             await _refuse(404, t("events.no_session"))(scope, receive, send)
             return
-        if not self._sessions.enter(session, visitor):
-            await _refuse(403, t("events.session"))(scope, receive, send)
+        if refusal := self._enter(session, asked, visitor):
+            await refusal(scope, receive, send)
             return
-        if not self._sessions.open_stream(session, visitor, is_data=is_data):
+        is_owner = self._allowance.is_owner(asked)
+        if not self._sessions.open_stream(session, visitor, is_data=is_data, is_owner=is_owner):
             await _refuse(429, t("events.streams"))(scope, receive, send)
             return
         try:

@@ -31,8 +31,8 @@ MOST_BODY_BYTES = 256 * 1024
 BODY_SECONDS = 10.0
 """How long a body may take to arrive."""
 DISCARD_SECONDS = 1.0
-MOST_DISCARDED = 4 * 2**20
-"""Bytes of a body that is refused, which are read all the same."""
+MAX_DISCARDED_BYTES = 4 * 2**20
+"""How long, and how much of, a body that is refused is read all the same."""
 MOST_BODIES = 16
 """Bodies of one address that may be on their way at once."""
 READING = ("GET", "HEAD", "OPTIONS")
@@ -47,11 +47,8 @@ OPEN_PATHS = re.compile(
 COSTS = (
     (re.compile(r"/(assets|static)/.*"), 0.2),
     (re.compile(r"/|/(config|info)/?|/gradio_api/info/?"), 5.0),
-    (re.compile(r"/gradio_api/(queue/join|call/\w+)/?"), 10.0),  # scans, completions
-    (
-        re.compile(r"/studio/\w+"),
-        0.0,
-    ),  # wrong_keys.py limits them: whoever floods from the owner's address must not lock him out
+    # Scans and completions.
+    (re.compile(r"/gradio_api/(queue/join|call/\w+)/?"), 10.0),
 )
 """What requests cost beside an event, which costs 1."""
 BYTES_COST = 4_096
@@ -59,6 +56,8 @@ BYTES_COST = 4_096
 MOST_HEADERS = 64
 MOST_OPEN = 64
 """Requests of one address that may be answered at once, streams not counted: each unread one keeps memory."""
+SIGN_IN = re.compile(r"/studio/\w+")
+"""sign_in.py and wrong_keys.py limit these themselves: whoever floods from the owner's address must not lock the owner out."""
 LONG = re.compile(r"/gradio_api/(queue/data|heartbeat/[\w-]+|call/\w+/\w+)/?")
 """Streams, which sessions.py counts."""
 
@@ -95,12 +94,13 @@ class Guards:
         asked = HTTPConnection(scope)
         refusal = self._refusal(asked)
         visitor = visitor_of(asked, self._settings)
-        if refusal is None and scope["method"] not in READING:
+        if refusal is None and scope["method"] not in READING and not SIGN_IN.fullmatch(scope["path"]):
             receive, refusal = await self._read(asked, visitor, receive)
         if refusal is not None:
             status, text = refusal
-            if status in (400, 413):
-                await _discard(receive)
+            if status in (400, 413) and self._bodies[visitor.address] < MOST_BODIES:
+                with _one_more(self._bodies, visitor.address):
+                    await _discard(receive)
             # Closed, as what is left of a body would be read as the next request.
             await PlainTextResponse(text, status, headers={"connection": "close"})(scope, receive, send)
             return
@@ -126,7 +126,7 @@ class Guards:
             return 413, t("guards.body", most=self._most_body_bytes)
         if method in READING and (length != "0" or "transfer-encoding" in headers):
             return 400, t("guards.body", most=0)
-        if self._allowance.is_owner(asked):
+        if SIGN_IN.fullmatch(path) or self._allowance.is_owner(asked):
             return None
         visitor = visitor_of(asked, self._settings)
         is_full = self._open[visitor.address] >= MOST_OPEN and not LONG.fullmatch(path)
@@ -183,7 +183,7 @@ async def _discard(receive: Receive) -> None:
     read = 0
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(DISCARD_SECONDS):
-            while read < MOST_DISCARDED:
+            while read < MAX_DISCARDED_BYTES:
                 message = await receive()
                 read += len(message.get("body", b""))
                 if message["type"] == "http.disconnect" or not message.get("more_body"):

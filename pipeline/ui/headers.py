@@ -19,6 +19,8 @@ from pipeline.ui.visitors import COOKIE, cookie_of, is_https, new_cookie
 SEND_SECONDS = 20.0
 """How long a reader may take for the next part of an answer before it is given up."""
 COOKIE_SECONDS = 30 * 24 * 3600
+INLINE_SCRIPTS = "studio.inline_scripts"
+"""Where an answer leaves the hashes of its scripts, in the request's scope."""
 EMBEDDERS = "'self' https://huggingface.co https://*.hf.space"
 ALWAYS = {
     "x-content-type-options": "nosniff",
@@ -30,7 +32,7 @@ ALWAYS = {
 
 def policy(inline_scripts: Iterable[str] = ()) -> str:
     """The Content-Security-Policy of an answer. `inline_scripts`: hashes of the scripts inside it that may run."""
-    # Gradio compiles small functions of its own (unsafe-eval); scripts that somebody slips in have no hash.
+    # Gradio compiles small functions of its own (unsafe-eval). Scripts that data brings into the page later have no hash.
     scripts = " ".join(("'self'", *inline_scripts, "'unsafe-eval'"))
     return (
         f"default-src 'none'; script-src {scripts}; "
@@ -90,7 +92,7 @@ class _Answer:
     def _set(self, headers: MutableHeaders) -> None:
         for name, value in ALWAYS.items():
             headers[name] = value
-        headers.setdefault("content-security-policy", policy())
+        headers["content-security-policy"] = policy(self._asked.scope.get(INLINE_SCRIPTS, ()))
         for name in [name for name in headers if name.startswith("access-control-")] + ["server"]:
             del headers[name]
         if headers.get("content-type", "").startswith("text/html"):

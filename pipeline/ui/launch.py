@@ -80,8 +80,6 @@ def application(page: gr.Blocks, engine: Engine) -> ASGIApp:
     # Gradio sums up every event with pandas otherwise, which costs more than the event.
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
     os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
-    # Gradio looks for it at every event: 1 ms where it is not installed, 30 MB where it is. The page draws nothing with it.
-    sys.modules.setdefault("matplotlib", cast(ModuleType, None))
     page.queue(api_open=False, max_size=None, default_concurrency_limit=None)
     page.state_session_capacity = MOST_SESSIONS
     page.max_threads = MOST_THREADS
@@ -112,6 +110,8 @@ def serve(page: gr.Blocks, engine: Engine) -> None:
     """
     settings = engine.settings
     _allow_connections()
+    # Gradio looks for it at every event: 1 ms where it is not installed, 30 MB where it is. The page draws nothing with it.
+    sys.modules.setdefault("matplotlib", cast(ModuleType, None))
     listener = listen(settings.server_name, [settings.server_port] if settings.server_port else PORTS)
     name = "localhost" if settings.server_name == "0.0.0.0" else settings.server_name
     url = f"http://{f'[{name}]' if ':' in name else name}:{listener.getsockname()[1]}/"
@@ -129,6 +129,7 @@ def serve(page: gr.Blocks, engine: Engine) -> None:
         h11_max_incomplete_event_size=LONGEST_HEADERS,
         http=TimedConnection,
         ws="none",
+        lifespan="on",  # Gradio's queue starts in it: without it the page would run and answer nothing
     )
     _Server(config, started).run(sockets=[listener])
     engine.close()

@@ -1,9 +1,12 @@
-"""The page's HTML, configuration and API description, which Gradio renders in 35 ms of a core for every request, rendered once
-for each origin, compressed once, and sent with a policy that allows the page's own inline scripts by their hashes.
+"""Renders the page's HTML, configuration and API description once for each origin. Gradio renders them for every request, in
+35 ms of a core.
+
+The answers are compressed once. The hashes of their inline scripts go to headers.py, whose policy allows no others.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import gzip
 import hashlib
@@ -16,17 +19,18 @@ from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pipeline.ui.headers import policy
+from pipeline.ui.headers import INLINE_SCRIPTS
 from pipeline.ui.rates import Allowance
 from pipeline.ui.texts import t
 
 PATHS = frozenset({"/", "/config", "/gradio_api/info", "/theme.css"})
-ORIGIN_HEADERS = (b"host", b"x-forwarded-host", b"x-forwarded-proto")
-"""The headers from which Gradio makes the addresses in its answers."""
 MAX_ENTRIES = 32
 RENDER_COST = 50.0
 """In requests. It limits a visitor who names a new host with every request."""
 INLINE_SCRIPT = re.compile(rb"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", re.DOTALL)
+
+
+Origin = tuple[str, str, bool]
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class _Entry:
     media_type: str
     body: bytes
     compressed: bytes
-    policy: str
+    inline_scripts: tuple[str, ...]
 
 
 class PageCache:
@@ -44,27 +48,37 @@ class PageCache:
         self._app = app
         self._allowance = allowance
         self._entries: OrderedDict[tuple[object, ...], _Entry] = OrderedDict()
+        self._rendering = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "GET" or scope["path"] not in PATHS:
+        path = scope.get("path", "").rstrip("/") or "/"
+        if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD") or path not in PATHS:
             await self._app(scope, receive, send)
             return
-        origin = [header for header in scope["headers"] if header[0] in ORIGIN_HEADERS]
-        key = (scope["path"], scope["scheme"], *origin)
-        entry = self._entries.get(key)
-        if entry is None:
-            if not self._allowance.take(HTTPConnection(scope), RENDER_COST):
-                await PlainTextResponse(t("guards.rate"), 429)(scope, receive, send)
-                return
-            rendered = await self._render({**scope, "query_string": b"", "headers": origin}, receive)
-            if isinstance(rendered, Response):
-                await rendered(scope, receive, send)
-                return
-            entry = self._entries[key] = rendered
-        self._entries.move_to_end(key)
-        while len(self._entries) > MAX_ENTRIES:
-            self._entries.popitem(last=False)
-        await _answer(entry, scope)(scope, receive, send)
+        asked = HTTPConnection(scope)
+        origin = _origin(asked)
+        entry = self._entries.get((path, *origin)) or await self._rendered(path, origin, asked, receive)
+        if isinstance(entry, Response):
+            await entry(scope, receive, send)
+            return
+        scope[INLINE_SCRIPTS] = entry.inline_scripts
+        await _answer(entry, asked)(scope, receive, send)
+
+    async def _rendered(self, path: str, origin: Origin, asked: HTTPConnection, receive: Receive) -> _Entry | Response:
+        """A new entry, for which one of those who wait for it pays; or what else there is to answer."""
+        async with self._rendering:
+            key = (path, *origin)
+            if key in self._entries:
+                return self._entries[key]
+            if not self._allowance.take(asked, RENDER_COST):
+                return PlainTextResponse(t("guards.rate"), 429)
+            plain = {**asked.scope, "method": "GET", "path": path, "raw_path": path.encode(), "query_string": b""}
+            found = await self._render({**plain, "headers": _headers(origin)}, receive)
+            if isinstance(found, _Entry):
+                self._entries[key] = found
+                while len(self._entries) > MAX_ENTRIES:
+                    self._entries.popitem(last=False)
+            return found
 
     async def _render(self, scope: Scope, receive: Receive) -> _Entry | Response:
         """Gradio's answer, or, when it is not 200, that answer as it is, which is not cached."""
@@ -82,18 +96,31 @@ class PageCache:
         media_type = MutableHeaders(raw=start["headers"]).get("content-type", "")
         if start["status"] != 200:
             return Response(body, start["status"], media_type=media_type)
-        return _Entry(media_type, body, gzip.compress(body, mtime=0), policy(_hashes(body)))
+        return _Entry(media_type, body, gzip.compress(body, mtime=0), _hashes(body))
 
 
-def _answer(entry: _Entry, scope: Scope) -> Response:
-    can_unpack = "gzip" in HTTPConnection(scope).headers.get("accept-encoding", "")
-    headers = {"content-type": entry.media_type, "content-security-policy": entry.policy, "vary": "accept-encoding"}
+def _origin(asked: HTTPConnection) -> Origin:
+    """All that Gradio's answers depend on: the hosts that are named, and whether the visitor's connection is encrypted."""
+    headers = asked.headers
+    is_https = "https" in (asked.scope["scheme"], headers.get("x-forwarded-proto", "").partition(",")[0].strip())
+    return headers.get("host", ""), headers.get("x-forwarded-host", ""), is_https
+
+
+def _headers(origin: Origin) -> list[tuple[bytes, bytes]]:
+    host, forwarded_host, is_https = origin
+    named = {"host": host, "x-forwarded-host": forwarded_host, "x-forwarded-proto": "https" if is_https else ""}
+    return [(name.encode(), value.encode("latin-1")) for name, value in named.items() if value]
+
+
+def _answer(entry: _Entry, asked: HTTPConnection) -> Response:
+    can_unpack = "gzip" in asked.headers.get("accept-encoding", "")
+    headers = {"content-type": entry.media_type, "vary": "accept-encoding"}
     if can_unpack:
         headers["content-encoding"] = "gzip"
     return Response(entry.compressed if can_unpack else entry.body, headers=headers)
 
 
-def _hashes(page: bytes) -> list[str]:
+def _hashes(page: bytes) -> tuple[str, ...]:
     """What a policy calls the inline scripts of `page`."""
-    scripts = INLINE_SCRIPT.findall(page)
-    return [f"'sha256-{base64.b64encode(hashlib.sha256(script).digest()).decode()}'" for script in scripts]
+    digests = [hashlib.sha256(script).digest() for script in INLINE_SCRIPT.findall(page)]
+    return tuple(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)

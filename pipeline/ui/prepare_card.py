@@ -142,6 +142,8 @@ class PrepareCard:
         # In the browser itself, so that Prepare, pressed at once, sends what the fields show.
         self.as_codeparrot.input(None, self.as_codeparrot, self.rules, js=fill_rules(), queue=False, **QUIET)
         page.load(**after)
+        foreseen: dict[str, Any] = {"fn": self.foresee, "inputs": [data.key, *form], "outputs": self.plan}
+        gr.on([part.change for part in [data.key, *form]], **foreseen, trigger_mode="always_last", **live)
         self.timer.tick(**after)
         self.inspect.connect(self.chosen, self.fields[corpus_setup.FIELDS.index("window")])
 
@@ -206,18 +208,22 @@ class PrepareCard:
     ) -> Updates:
         """What has changed on the disk, or in the form, since this browser was sent something last."""
         if self.engine.access.of(request).allowed:  # his own is always new: it shows what he has just pressed
-            texts = self._texts(chosen, doubtful, key, values, is_owner=True)
+            parts = self._parts(chosen, doubtful, key, values, is_owner=True)
         else:
-            alike = ("corpora", doubtful, key, repr(values))
-            texts = self.engine.recent.of(alike, lambda: self._texts(None, doubtful, key, values, is_owner=False))
-        keys = {str(part._id): hash(text) for part, text in texts.items()}
+            alike = ("corpora", hash((doubtful, key, repr(values))))  # not the values, which a visitor can make long
+            parts = self.engine.recent.of(alike, lambda: self._parts(None, doubtful, key, values, is_owner=False))
+        keys = {str(part._id): hash(value) for part, value in parts.items()}
         known = shown or {}
         updates: Updates = {
-            part: text for part, text in texts.items() if known.get(str(part._id)) != keys[str(part._id)]
+            part: value for part, value in parts.items() if known.get(str(part._id)) != keys[str(part._id)]
         }
         return {self.shown: keys, **updates} if updates else {self.shown: gr.skip()}
 
-    def _texts(
+    def foresee(self, key: Key | None, *values: Any) -> str:
+        """The plan of the form as it is now."""
+        return self._plan(values, self.engine.scans.found(key), corpus_views(self.engine.home))
+
+    def _parts(
         self, chosen: str | None, doubtful: str | None, key: Key | None, values: tuple[Any, ...], *, is_owner: bool
     ) -> dict[Any, Any]:
         corpora = corpus_views(self.engine.home)

@@ -24,8 +24,8 @@ class Rate:
     per_second: float
 
 
-OF_ADDRESS = Rate(1_200, 200)
-"""A class behind one address: thirty pages that open at once, a hundred that stay open."""
+OF_ADDRESS = Rate(2_000, 200)
+"""A class behind one address: thirty pages that open at once, which cost about 60 each, and a hundred that stay open."""
 OF_COOKIE = Rate(400, 40)
 
 
@@ -60,8 +60,8 @@ class Rates:
 
 
 class Allowance:
-    """What requests may cost. Nothing is counted for whoever has shown the key: a flooder behind the owner's address must not
-    keep the owner out.
+    """What requests may cost. Nothing is counted for the owner: a flooder behind the owner's address must not keep the owner
+    out.
     """
 
     def __init__(self, settings: Settings, access: Access, rates: Rates | None = None) -> None:

@@ -1,4 +1,4 @@
-"""What every visitor is shown alike, read from disk and rendered once for all who ask within half a second."""
+"""Shares what every visitor is shown alike: it is read from disk and rendered once for all who ask within half a second."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 Found = TypeVar("Found")
@@ -14,23 +15,30 @@ FRESH_SECONDS = 0.5
 MAX_ENTRIES = 64
 
 
+@dataclass
+class _Entry:
+    made_at: float = float("-inf")
+    found: Any = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
 class Recent:
     """Results by key. Thread-safe: of many who ask for the same at once, one makes it and the others wait."""
 
     def __init__(self, fresh_seconds: float = FRESH_SECONDS) -> None:
         self._fresh_seconds = fresh_seconds
         self._lock = threading.Lock()
-        self._entries: OrderedDict[Hashable, tuple[float, Any]] = OrderedDict()
-        """When each was made, and what."""
+        self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
 
     def of(self, key: Hashable, make: Callable[[], Found]) -> Found:
         """What `make` returned for `key`, not longer ago than `fresh_seconds`. An error of `make` is not kept."""
         with self._lock:
-            made_at, found = self._entries.get(key, (float("-inf"), None))
-            if time.monotonic() - made_at >= self._fresh_seconds:
-                found = make()
-                self._entries[key] = time.monotonic(), found
+            entry = self._entries.setdefault(key, _Entry())
             self._entries.move_to_end(key)
             while len(self._entries) > MAX_ENTRIES:
                 self._entries.popitem(last=False)
-            return found
+        with entry.lock:
+            if time.monotonic() - entry.made_at >= self._fresh_seconds:
+                entry.found = make()
+                entry.made_at = time.monotonic()
+            return entry.found

@@ -66,7 +66,9 @@ class Watched:
     def is_busy(self) -> bool:
         """Whether anything changes by itself."""
         states = [*(run.state for run in self.runs), *(corpus.state for corpus in self.corpora)]
-        return any(state in ACTIVE for state in states) or any(row["state"] == "uploading" for row in self.pushes)
+        return any(state in ACTIVE for state in states) or any(
+            row["state"] in ("uploading", "retrying") for row in self.pushes
+        )
 
     @property
     def newest_push(self) -> dict[str, Any] | None:

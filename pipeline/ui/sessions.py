@@ -96,10 +96,11 @@ class Sessions:
         """Whether Gradio knows of anything that the session was or will be answered."""
         return session_hash in self._queue.pending_messages_per_session
 
-    def open_stream(self, session_hash: str, visitor: Visitor, *, is_data: bool) -> bool:
-        """False when there are too many."""
+    def open_stream(self, session_hash: str, visitor: Visitor, *, is_data: bool, is_owner: bool = False) -> bool:
+        """False when there are too many. The owner's are never too many."""
         streams = self._streams[is_data]
-        if streams[visitor.address] >= MOST_STREAMS_OF_EACH[is_data] or streams.total() >= MOST_STREAMS:
+        is_full = streams[visitor.address] >= MOST_STREAMS_OF_EACH[is_data] or streams.total() >= MOST_STREAMS
+        if is_full and not is_owner:
             return False
         streams[visitor.address] += 1
         if is_data and session_hash in self._sessions:

@@ -222,7 +222,7 @@ class TrainTab:
             watched = Watched.of(self.engine.home, chosen, is_owner=is_owner)
             return watched, self._pieces(watched)
 
-        return read() if is_owner else self.engine.recent.of(("runs", chosen), read)
+        return read() if is_owner else self.engine.recent.of(("runs", hash(chosen)), read)
 
     def _pieces(self, watched: Watched) -> Keyed:
         """The HTML, each with a key that changes when it does."""

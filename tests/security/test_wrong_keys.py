@@ -62,6 +62,11 @@ def test_wrong_keys_are_counted_and_the_right_one_works_at_once(
         assert b"wrong-key-0" not in data and OWNER_KEY.encode() not in data, path
 
 
+def test_a_first_wrong_key_is_refused(weaken: Weaken) -> None:
+    page = weaken("nothing")
+    assert post(page, UNLOCK, {"key": WRONG}, x_forwarded_for=address())[0] == 403
+
+
 def test_control_without_a_limit_each_is_a_line_of_the_log(weaken: Weaken) -> None:
     page = weaken("log limit")
     for _ in range(MAX_LINES_PER_HOUR + 20):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import socket
 import time
 from collections.abc import Iterator
 
 import pytest
 
+from pipeline.ui.guards import MOST_BODIES
 from pipeline.ui.sessions import MOST_UNREAD_OF_EACH
 from tests.page import Page
 from tests.ui.conftest import OWNER_KEY
@@ -209,14 +211,52 @@ def test_calls_without_a_session_count_for_their_address(page: Page) -> None:
     assert call(page, "revisions")[0] == "complete", "others are answered"
 
 
+def flood(page: Page, peer: str) -> None:
+    """Until the address is refused."""
+    for _ in range(2_000):
+        if ask(page, "GET", "/", x_forwarded_for=peer)[0] == 429:
+            return
+    raise AssertionError("an address is never refused")
+
+
 def test_a_flooder_behind_the_owners_address_does_not_keep_the_owner_out(page: Page) -> None:
-    asked = [ask(page, "GET", "/", x_forwarded_for="9.8.7.5")[0] for _ in range(400)]
-    assert asked[-1] == 429, "control"
-    key = {"x_forwarded_for": "9.8.7.5", "x_owner_key": OWNER_KEY}
-    assert {ask(page, "GET", "/", **key)[0] for _ in range(20)} == {200}
+    peer = "9.8.7.5"
+    flood(page, peer)
+    assert {ask(page, "GET", "/", x_forwarded_for=peer, x_owner_key=OWNER_KEY)[0] for _ in range(20)} == {200}
+    assert unlock(page, peer) == 200
+
+
+def test_slow_bodies_from_the_owners_address_do_not_keep_the_owner_out(page: Page) -> None:
+    peer = "9.8.7.4"
+    head = f"POST {JOIN} HTTP/1.1\r\nhost: 127.0.0.1:{page.port}\r\nx-forwarded-for: {peer}\r\n"
+    slow = [socket.create_connection(("127.0.0.1", page.port)) for _ in range(MOST_BODIES + 2)]
+    try:
+        for connection in slow:
+            connection.sendall(f"{head}content-type: application/json\r\ncontent-length: 100\r\n\r\n".encode())
+        time.sleep(0.5)
+        body = {"content_type": "application/json", "x_forwarded_for": peer}
+        assert ask(page, "POST", JOIN, b"{}", **body)[0] == 429, "control"
+        assert unlock(page, peer) == 200
+    finally:
+        for connection in slow:
+            connection.close()
+
+
+def unlock(page: Page, peer: str) -> int:
     body = json.dumps({"key": OWNER_KEY}).encode()
-    form = {"content_type": "application/json", "x_forwarded_for": "9.8.7.5"}
-    assert ask(page, "POST", "/studio/unlock", body, **form)[0] == 200
+    return ask(page, "POST", "/studio/unlock", body, content_type="application/json", x_forwarded_for=peer)[0]
+
+
+def test_a_new_session_costs_the_same_by_every_way(page: Page) -> None:
+    """A heartbeat costs little, and made a session that later requests entered for nothing."""
+    peer, statuses = "9.8.7.3", []
+    for number in range(300):
+        with socket.create_connection(("127.0.0.1", page.port)) as connection:
+            path = f"/gradio_api/heartbeat/flood-{number}"
+            connection.sendall(f"GET {path} HTTP/1.1\r\nhost: localhost\r\nx-forwarded-for: {peer}\r\n\r\n".encode())
+            statuses.append(int(connection.recv(12).split()[1]))
+    assert statuses[:5] == [200] * 5
+    assert 429 in statuses
 
 
 def test_a_body_where_none_belongs_is_refused(page: Page) -> None:

@@ -85,6 +85,17 @@ def test_an_error_is_a_sentence_with_the_number_that_stands_in_the_log(capsys: p
     assert f"[{number}]" in capsys.readouterr().err
 
 
+def test_nothing_inside_overrules_the_policy() -> None:
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asked(HTMLResponse("x", headers={"content-security-policy": "default-src *"}), send)
+    found = [value.decode() for name, value in sent[0]["headers"] if name == b"content-security-policy"]
+    assert len(found) == 1 and found[0].startswith("default-src 'none'; script-src 'self' 'unsafe-eval';")
+
+
 def test_an_answer_that_nobody_reads_is_given_up() -> None:
     ended = []
 

@@ -8,6 +8,7 @@ import gzip
 import hashlib
 import http.client
 import re
+from html.parser import HTMLParser
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse
 
 from pipeline.settings import Settings
 from pipeline.ui.access import Access
+from pipeline.ui.headers import Headers
 from pipeline.ui.page_cache import MAX_ENTRIES, RENDER_COST, PageCache
 from pipeline.ui.rates import Allowance, Rate, Rates
 from tests.page import Page
@@ -31,6 +33,30 @@ def digest(script: str) -> str:
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
+class _Scripts(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self._is_inline = False
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self._is_inline = tag == "script" and "src" not in dict(attrs)
+
+    def handle_data(self, data: str) -> None:
+        if self._is_inline:
+            self.found.append(data)
+
+    def handle_endtag(self, tag: str) -> None:
+        self._is_inline = False
+
+
+def inline_scripts(page: str) -> list[str]:
+    """As a parser of HTML reads them."""
+    parser = _Scripts()
+    parser.feed(page)
+    return parser.found
+
+
 class Gradio:
     """Counts how often it renders."""
 
@@ -40,12 +66,22 @@ class Gradio:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.asked.append(scope)
+        await asyncio.sleep(0.01)
         await HTMLResponse(PAGE, self._status)(scope, receive, send)
 
 
-def get(cache: PageCache, path: str = "/", query: bytes = b"", **headers: str) -> tuple[int, dict[str, str], bytes]:
+def get(
+    cache: PageCache, path: str = "/", query: bytes = b"", method: str = "GET", **headers: str
+) -> tuple[int, dict[str, str], bytes]:
+    return asyncio.run(got(cache, path, query, method, **headers))
+
+
+async def got(
+    cache: PageCache, path: str = "/", query: bytes = b"", method: str = "GET", **headers: str
+) -> tuple[int, dict[str, str], bytes]:
+    """As it leaves the page, behind Headers."""
     named = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-    scope = {"type": "http", "method": "GET", "scheme": "http", "path": path, "query_string": query, "headers": named}
+    scope = {"type": "http", "method": method, "scheme": "http", "path": path, "query_string": query, "headers": named}
     scope["client"] = ("127.0.0.1", 1)
     sent: list[dict[str, Any]] = []
 
@@ -55,7 +91,7 @@ def get(cache: PageCache, path: str = "/", query: bytes = b"", **headers: str) -
     async def receive() -> Any:
         return {"type": "http.disconnect"}
 
-    asyncio.run(cache(scope, receive, send))
+    await Headers(cache, Settings())(scope, receive, send)
     found = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
     return sent[0]["status"], found, b"".join(message.get("body", b"") for message in sent[1:])
 
@@ -69,7 +105,7 @@ def test_the_second_visitor_costs_no_rendering() -> None:
     gradio = Gradio()
     cache = cached(gradio)
     first, second = get(cache, host="a", cookie="x=1"), get(cache, host="a", cookie="x=2", user_agent="other")
-    assert first == second
+    assert first[2] == second[2]
     assert first[0] == 200 and first[2] == PAGE.encode()
     assert len(gradio.asked) == 1
 
@@ -79,14 +115,36 @@ def test_nothing_of_one_visitor_is_rendered_for_another() -> None:
     get(cached(gradio), query=b"deep_link=secret", host="a", cookie="x=1", authorization="b")
     assert gradio.asked[0]["query_string"] == b""
     assert gradio.asked[0]["headers"] == [(b"host", b"a")]
+    assert "set-cookie" not in str(cached(gradio)._entries)
 
 
 def test_each_origin_has_a_page_of_its_own() -> None:
     gradio = Gradio()
     cache = cached(gradio)
-    for headers in ({"host": "a"}, {"host": "b"}, {"host": "a", "x_forwarded_proto": "https"}, {"host": "a"}):
+    encrypted = {"host": "a", "x_forwarded_proto": "https"}
+    made_up = {"host": "a", "x_forwarded_proto": "no such"}
+    for headers in ({"host": "a"}, {"host": "b"}, encrypted, {"host": "a"}, made_up):
         get(cache, **headers)
     assert len(gradio.asked) == 3
+
+
+def test_neither_a_slash_nor_head_is_a_way_around() -> None:
+    gradio = Gradio()
+    cache = cached(gradio)
+    for path, method in (("/config", "GET"), ("/config/", "GET"), ("/config", "HEAD"), ("/config/", "HEAD")):
+        assert get(cache, path, method=method, host="a")[0] == 200
+    assert [(scope["path"], scope["method"]) for scope in gradio.asked] == [("/config", "GET")]
+
+
+def test_of_many_who_wait_for_the_first_rendering_one_pays() -> None:
+    gradio = Gradio()
+    cache = cached(gradio, Rate(RENDER_COST, 0.001))
+
+    async def crowd() -> list[int]:
+        return [answer[0] for answer in await asyncio.gather(*(got(cache, host="a") for _ in range(30)))]
+
+    assert asyncio.run(crowd()) == [200] * 30
+    assert len(gradio.asked) == 1
 
 
 def test_it_is_sent_compressed_to_whoever_can_unpack_it() -> None:
@@ -137,6 +195,6 @@ def test_all_inline_scripts_of_the_real_page_are_allowed(page: Page) -> None:
     connection.request("GET", "/")
     found = connection.getresponse()
     text = found.read().decode()
-    scripts = re.findall(r"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", text, re.DOTALL)
+    scripts = inline_scripts(text)
     assert len(scripts) >= 4
     assert allowed(found.headers["content-security-policy"]) == {digest(script) for script in scripts}

@@ -27,6 +27,16 @@ def test_many_who_ask_at_once_are_given_one_result() -> None:
     assert found == [1] * 8
 
 
+def test_who_asks_for_something_else_does_not_wait() -> None:
+    recent, is_free = Recent(60), threading.Event()
+    slow = threading.Thread(target=lambda: recent.of("slow", lambda: is_free.wait(30)))
+    slow.start()
+    assert recent.of("quick", lambda: 1) == 1
+    assert slow.is_alive(), "control: the other one is not done"
+    is_free.set()
+    slow.join()
+
+
 def test_what_is_old_is_made_again() -> None:
     recent, numbers = Recent(0), iter(range(3))
     assert [recent.of("a", lambda: next(numbers)) for _ in range(3)] == [0, 1, 2]
