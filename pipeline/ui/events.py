@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 import re
 import secrets
 from collections.abc import Callable
@@ -30,6 +29,7 @@ SESSION = re.compile(r"[\w-]{1,64}", re.ASCII)
 SESSION_COST = 15.0
 """In requests: the first answer to a session describes the whole page."""
 NUMBERS = (int, float)
+MAX_NUMBER = 2**63
 REFUSAL = "studio.refusal"
 """Where a request carries its Refusal."""
 
@@ -116,8 +116,11 @@ class Events:
 
     def _enter(self, session: str, asked: HTTPConnection, visitor: Visitor) -> ASGIApp | None:
         """The refusal, when the session is another browser's, or one session too many."""
-        if self._sessions.is_new(session) and not self._allowance.take(asked, SESSION_COST):
-            return _refuse(429, t("guards.rate"))
+        if self._sessions.is_new(session):
+            if not self._allowance.take(asked, SESSION_COST):
+                return _refuse(429, t("guards.rate"))
+            if not self._sessions.make_place(visitor.address):
+                return _refuse(429, t("events.streams"))
         return None if self._sessions.enter(session, visitor) else _refuse(403, t("events.session"))
 
     def _check(self, way: str, name: str | None, body: dict[str, Any]) -> None:
@@ -166,9 +169,10 @@ class Events:
 
     async def _stream(self, stream: re.Match[str], scope: Scope, receive: Receive, send: Send) -> None:
         asked = HTTPConnection(scope)
-        session = (
-            stream["session"] or asked.query_params.get("session_hash") or self._sessions.of_event(stream["event"])
-        )
+        if stream["event"]:
+            session = self._sessions.of_event(stream["event"])
+        else:
+            session = stream["session"] or asked.query_params.get("session_hash")
         visitor = visitor_of(asked, self._settings)
         is_data = stream["session"] is None
         if not session or not SESSION.fullmatch(session) or (is_data and not self._sessions.has_answers(session)):
@@ -200,7 +204,7 @@ def is_of(block: Any, value: Any) -> bool:
 
 
 def _is_number(block: Any, value: Any) -> bool:
-    return type(value) in NUMBERS and math.isfinite(value)
+    return type(value) in NUMBERS and abs(value) < MAX_NUMBER  # neither infinite nor none at all
 
 
 def _is_choice(block: Any, value: Any) -> bool:

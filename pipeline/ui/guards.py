@@ -56,8 +56,8 @@ BYTES_COST = 4_096
 MOST_HEADERS = 64
 MOST_OPEN = 64
 """Requests of one address that may be answered at once, streams not counted: each unread one keeps memory."""
-SIGN_IN = re.compile(r"/studio/\w+")
-"""sign_in.py and wrong_keys.py limit these themselves: whoever floods from the owner's address must not lock the owner out."""
+UNLOCK = "/studio/unlock"
+"""sign_in.py and wrong_keys.py limit it themselves: whoever floods from the owner's address must not lock the owner out."""
 LONG = re.compile(r"/gradio_api/(queue/data|heartbeat/[\w-]+|call/\w+/\w+)/?")
 """Streams, which sessions.py counts."""
 
@@ -94,7 +94,7 @@ class Guards:
         asked = HTTPConnection(scope)
         refusal = self._refusal(asked)
         visitor = visitor_of(asked, self._settings)
-        if refusal is None and scope["method"] not in READING and not SIGN_IN.fullmatch(scope["path"]):
+        if refusal is None and scope["method"] not in READING and scope["path"] != UNLOCK:
             receive, refusal = await self._read(asked, visitor, receive)
         if refusal is not None:
             status, text = refusal
@@ -126,7 +126,7 @@ class Guards:
             return 413, t("guards.body", most=self._most_body_bytes)
         if method in READING and (length != "0" or "transfer-encoding" in headers):
             return 400, t("guards.body", most=0)
-        if SIGN_IN.fullmatch(path) or self._allowance.is_owner(asked):
+        if path == UNLOCK or self._allowance.is_owner(asked):
             return None
         visitor = visitor_of(asked, self._settings)
         is_full = self._open[visitor.address] >= MOST_OPEN and not LONG.fullmatch(path)

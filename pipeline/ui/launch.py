@@ -48,7 +48,6 @@ MOST_THREADS = 64
 """For short answers; long ones have threads of their own."""
 FAREWELL_SECONDS = 3
 """How long open answers may take to end when the page is ended."""
-LONGEST_HEADERS = 16 * 1024
 NEVER = 10**9
 MOST_FILES = 65_536
 
@@ -122,11 +121,10 @@ def serve(page: gr.Blocks, engine: Engine) -> None:
 
     config = uvicorn.Config(
         application(page, engine),
-        log_level="warning",
+        log_level="error",  # each request that is none would be a warning
         proxy_headers=False,  # visitors.py knows which proxy to believe
         server_header=False,
         timeout_graceful_shutdown=FAREWELL_SECONDS,
-        h11_max_incomplete_event_size=LONGEST_HEADERS,
         http=TimedConnection,
         ws="none",
         lifespan="on",  # Gradio's queue starts in it: without it the page would run and answer nothing

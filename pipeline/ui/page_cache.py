@@ -11,6 +11,7 @@ import base64
 import gzip
 import hashlib
 import re
+import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -22,9 +23,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pipeline.ui.headers import INLINE_SCRIPTS
 from pipeline.ui.rates import Allowance
 from pipeline.ui.texts import t
+from pipeline.ui.wrong_keys import Window
 
 PATHS = frozenset({"/", "/config", "/gradio_api/info", "/theme.css"})
 MAX_ENTRIES = 32
+MAX_RENDERINGS, RENDERINGS_SECONDS = 16, 10.0
+"""Of all visitors together: many addresses that name ever new hosts must not keep the server busy."""
 RENDER_COST = 50.0
 """In requests. It limits a visitor who names a new host with every request."""
 INLINE_SCRIPT = re.compile(rb"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", re.DOTALL)
@@ -49,6 +53,7 @@ class PageCache:
         self._allowance = allowance
         self._entries: OrderedDict[tuple[object, ...], _Entry] = OrderedDict()
         self._rendering = asyncio.Lock()
+        self._renderings = Window(MAX_RENDERINGS, RENDERINGS_SECONDS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "").rstrip("/") or "/"
@@ -61,6 +66,8 @@ class PageCache:
         if isinstance(entry, Response):
             await entry(scope, receive, send)
             return
+        if (path, *origin) in self._entries:
+            self._entries.move_to_end((path, *origin))
         scope[INLINE_SCRIPTS] = entry.inline_scripts
         await _answer(entry, asked)(scope, receive, send)
 
@@ -70,7 +77,7 @@ class PageCache:
             key = (path, *origin)
             if key in self._entries:
                 return self._entries[key]
-            if not self._allowance.take(asked, RENDER_COST):
+            if not self._renderings.take(time.monotonic()) or not self._allowance.take(asked, RENDER_COST):
                 return PlainTextResponse(t("guards.rate"), 429)
             plain = {**asked.scope, "method": "GET", "path": path, "raw_path": path.encode(), "query_string": b""}
             found = await self._render({**plain, "headers": _headers(origin)}, receive)

@@ -207,11 +207,12 @@ class PrepareCard:
         *values: Any,
     ) -> Updates:
         """What has changed on the disk, or in the form, since this browser was sent something last."""
-        if self.engine.access.of(request).allowed:  # his own is always new: it shows what he has just pressed
-            parts = self._parts(chosen, doubtful, key, values, is_owner=True)
+        if self.engine.access.of(request).allowed:  # the owner's own is always new: it shows what was just pressed
+            corpora = corpus_views(self.engine.home)
+            parts = self._parts(corpora, chosen, doubtful, is_owner=True)
         else:
-            alike = ("corpora", hash((doubtful, key, repr(values))))  # not the values, which a visitor can make long
-            parts = self.engine.recent.of(alike, lambda: self._parts(None, doubtful, key, values, is_owner=False))
+            corpora, parts = self.engine.recent.of("corpora", self._for_visitors)
+        parts = {**parts, self.plan: self._plan(values, self.engine.scans.found(key), corpora)}
         keys = {str(part._id): hash(value) for part, value in parts.items()}
         known = shown or {}
         updates: Updates = {
@@ -223,12 +224,11 @@ class PrepareCard:
         """The plan of the form as it is now."""
         return self._plan(values, self.engine.scans.found(key), corpus_views(self.engine.home))
 
-    def _parts(
-        self, chosen: str | None, doubtful: str | None, key: Key | None, values: tuple[Any, ...], *, is_owner: bool
-    ) -> dict[Any, Any]:
-        corpora = corpus_views(self.engine.home)
-        if not is_owner:
-            corpora = [*map(corpus_for_visitors, corpora)]
+    def _for_visitors(self) -> tuple[list[CorpusView], Updates]:
+        corpora = [*map(corpus_for_visitors, corpus_views(self.engine.home))]
+        return corpora, self._parts(corpora, None, None, is_owner=False)
+
+    def _parts(self, corpora: list[CorpusView], chosen: str | None, doubtful: str | None, *, is_owner: bool) -> Updates:
         view = self._chosen(corpora, chosen) if is_owner else None
         pushes = self._pushes(corpora) if is_owner else {}
         states = [*(corpus.state for corpus in corpora), *(push.state for push in pushes.values())]
@@ -244,7 +244,6 @@ class PrepareCard:
                 free=free_bytes(self.engine.home.path),
             ),
             self.report: self._report(view),
-            self.plan: self._plan(values, self.engine.scans.found(key), corpora),
         }
 
     def _chosen(self, corpora: list[CorpusView], chosen: str | None) -> CorpusView | None:

@@ -40,6 +40,8 @@ class Rates:
 
     def take(self, visitor: Visitor, cost: float = 1) -> bool:
         """Count a request. False when the visitor has used up what there is; it costs nothing then."""
+        if cost <= 0:
+            return True
         now = time.monotonic()
         buckets = [((visitor.address, ""), self._of_address)]
         if visitor.cookie:

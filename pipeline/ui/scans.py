@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -33,7 +33,11 @@ RESERVED = 3
 MOST_OF_OWNER = 4
 """Scans of the owner, beside all those of visitors."""
 MOST_PROCESSES = 6
-"""Sources that are read or remembered, each by a process of its own."""
+PROCESSES_OF_OWNER = 2
+"""Sources that are read or remembered, each by a process of its own; and how many more the owner may have."""
+MOST_WATCHERS_OF_EACH = 32
+MOST_WATCHERS = 96
+"""Visitors that wait for scans, of one address and of all: each takes one of threads.py's."""
 MOST_FOUND_OF_EACH = 4
 MOST_FOUND = 48
 """Results that are kept: of one address, and of all."""
@@ -92,6 +96,8 @@ class _Shared:
         self.visitor = visitor
         self.ends_at = ends_at
         self.watchers = 0
+        self.visitors: Counter[str | None] = Counter()
+        """Watchers by their address."""
         self.abandoned_at: float | None = None
 
 
@@ -160,7 +166,7 @@ class Scans:
                 self._keep(key, state, question.visitor)
                 yield state
         finally:
-            self._leave(shared)
+            self._leave(shared, question.visitor)
 
     def found(self, key: Key | None) -> Scan | None:
         """The newest state of the scan that was asked for with `key`; None when it is not kept any more."""
@@ -189,13 +195,26 @@ class Scans:
 
     def _join(self, key: Key, visitor: str | None) -> _Shared:
         with self._lock:
+            self._check_watchers(visitor)
             shared = next((s for s in self._shared if s.key == key and s.abandoned_at is None), None)
             if shared is None:
                 self._check_room(visitor)
                 shared = self._start(key, visitor)
                 self._shared.append(shared)
             shared.watchers += 1
+            shared.visitors[visitor] += 1
             return shared
+
+    def _check_watchers(self, visitor: str | None) -> None:
+        """Raises BusyError when as many watch as may: each takes a thread, also of a scan that another one began."""
+        if visitor is None:
+            return
+        own = sum(shared.visitors[visitor] for shared in self._shared)
+        every = sum(shared.watchers - shared.visitors[None] for shared in self._shared)
+        if own >= MOST_WATCHERS_OF_EACH:
+            raise BusyError(t("data.busy.own", running=own))
+        if every >= MOST_WATCHERS:
+            raise BusyError(t("data.busy", running=every))
 
     def _check_room(self, visitor: str | None) -> None:
         """Raises BusyError when as many run as may. The owner's and the visitors' do not count in each other's."""
@@ -210,38 +229,39 @@ class Scans:
 
     def _start(self, key: Key, visitor: str | None) -> _Shared:
         limits = self._limits
-        process = self._process(key)
+        process = self._process(key, visitor)
         look = process.ask(
             key.keywords, key.match, key.limit, seconds=limits.preview_seconds, most_bytes=limits.preview_bytes
         )
         return _Shared(key, process, look, visitor, time.monotonic() + limits.preview_seconds + PATIENCE_SECONDS)
 
-    def _process(self, key: Key) -> ScanProcess:
+    def _process(self, key: Key, visitor: str | None) -> ScanProcess:
         """The process that reads the source, started unless there is one. Raises BusyError when none may be started."""
         from pipeline.data.preview.process import ScanProcess
 
         named = key.source, key.builders
         process = self._processes.get(named)
         if process is None or process.has_ended:
-            self._make_room()
+            self._make_room(is_owner=visitor is None)
             process = ScanProcess(key.source, builders=key.builders, scratch=self._scratch)
             self._processes[named] = process
             self._keep_watch()
         return process
 
-    def _make_room(self) -> None:
-        """End the process that was idle for longest, when there are as many as may be."""
+    def _make_room(self, *, is_owner: bool) -> None:
+        """End the process that was idle for longest, when there are as many as may be. The owner may have some more."""
         self._processes = {named: process for named, process in self._processes.items() if not process.has_ended}
         idle = [(process.idle_since, named) for named, process in self._processes.items() if not process.num_looks]
-        if len(self._processes) < MOST_PROCESSES:
+        if len(self._processes) < MOST_PROCESSES + (PROCESSES_OF_OWNER if is_owner else 0):
             return
         if not idle:
             raise BusyError(t("data.busy", running=len(self._processes)))
         self._processes.pop(min(idle)[1]).end("another source needs its place")
 
-    def _leave(self, shared: _Shared) -> None:
+    def _leave(self, shared: _Shared, visitor: str | None) -> None:
         with self._lock:
             shared.watchers -= 1
+            shared.visitors[visitor] -= 1
             if shared.watchers:
                 return
             if shared.process.is_answering(shared.look):

@@ -68,7 +68,6 @@ class Sessions:
             return False
         if session is None:
             session = self._sessions[session_hash] = _Session(visitor)
-            self._make_room(visitor.address)
         session.heard_at = time.monotonic()
         self._sessions.move_to_end(session_hash)
         return True
@@ -85,12 +84,12 @@ class Sessions:
 
     # ---- streams ----
 
-    def of_event(self, event_id: str) -> str:
-        """The session of an event: a program that gave none has one that is called like its event."""
+    def of_event(self, event_id: str) -> str | None:
+        """The session of an event; None when there is no such event, which Gradio would take for a session's name."""
         event = self._queue.event_ids_to_events.get(event_id)
         if event is not None:
             return str(event.session_hash)
-        return next((name for name, ids in self._queue.pending_event_ids_session.items() if event_id in ids), event_id)
+        return next((name for name, ids in self._queue.pending_event_ids_session.items() if event_id in ids), None)
 
     def has_answers(self, session_hash: str) -> bool:
         """Whether Gradio knows of anything that the session was or will be answered."""
@@ -150,13 +149,30 @@ class Sessions:
             with contextlib.suppress(KeyError):
                 del kept[session_hash]
 
-    def _make_room(self, address: str) -> None:
+    def make_place(self, address: str) -> bool:
+        """Whether a new session of `address` may be. When there are as many as may be, of this address or of all, one that nobody
+        uses is forgotten: the one that was used longest ago, of the address that has most.
+        """
         own = [name for name, session in self._sessions.items() if session.visitor.address == address]
-        gone = own[:-MOST_OF_EACH] or list(self._sessions)[:-MOST_SESSIONS]
-        for name in gone:
-            del self._sessions[name]
-            self._page.state_holder.session_data.pop(name, None)
-            self._page.state_holder.time_last_used.pop(name, None)
+        if len(own) >= MOST_OF_EACH:
+            return self._forget_one(own)
+        if len(self._sessions) < MOST_SESSIONS:
+            return True
+        sizes = Counter(session.visitor.address for session in self._sessions.values())
+        largest = max(sizes, key=sizes.__getitem__)
+        return self._forget_one([name for name, one in self._sessions.items() if one.visitor.address == largest])
+
+    def _forget_one(self, names: list[str]) -> bool:
+        """Whether one of `names`, oldest first, was not in use."""
+        used_since = time.monotonic() - GONE_SECONDS
+        for name in names:
+            session = self._sessions[name]
+            if session.listeners == 0 and session.heard_at < used_since and not self._is_working(name):
+                del self._sessions[name]
+                self._page.state_holder.session_data.pop(name, None)
+                self._page.state_holder.time_last_used.pop(name, None)
+                return True
+        return False
 
     @property
     def _queue(self) -> Any:

@@ -72,9 +72,9 @@ class SignIn:
         try:
             token = self._access.unlock(request, key)
         except DelayError as error:
-            return refusal(429, str(error), retry_after=str(math.ceil(error.seconds)))
+            return refusal(429, str(error), retry_after=str(math.ceil(error.seconds)), connection="close")
         except AccessError as error:
-            return refusal(403, str(error))
+            return refusal(403, str(error), connection="close")
         return self._with_cookie(JSONResponse({"state": "owner"}), request, token, SIGN_IN_SECONDS)
 
     async def _lock(self, request: Request) -> Response:

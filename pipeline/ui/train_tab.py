@@ -14,6 +14,7 @@ import gradio as gr
 from pipeline.errors import PipelineError
 from pipeline.jobs import run_requests
 from pipeline.jobs.state import ACTIVE, RESUMABLE
+from pipeline.jobs.views import run_views
 from pipeline.recipes import PRESETS, RECIPES
 from pipeline.ui import charts, run_view, setups
 from pipeline.ui.engine import Engine
@@ -222,7 +223,11 @@ class TrainTab:
             watched = Watched.of(self.engine.home, chosen, is_owner=is_owner)
             return watched, self._pieces(watched)
 
-        return read() if is_owner else self.engine.recent.of(("runs", hash(chosen)), read)
+        if is_owner:
+            return read()
+        runs = self.engine.recent.of("runs", lambda: {run.run for run in run_views(self.engine.home)})
+        chosen = chosen if chosen in runs else None  # a visitor cannot have others' time spent on runs that are none
+        return self.engine.recent.of(("run", chosen), read)
 
     def _pieces(self, watched: Watched) -> Keyed:
         """The HTML, each with a key that changes when it does."""

@@ -70,3 +70,9 @@ def test_the_second_request_of_a_connection_is_timed_too(port: int) -> None:
         assert answer(sock).endswith(b"answered")
         sock.sendall(REQUEST[:9])
         assert sock.recv(100) == b"", "closed"
+
+
+def test_a_body_in_chunks_is_turned_away_and_the_rest_of_it_is_not_parsed(port: int) -> None:
+    with connected(port) as sock:
+        sock.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 100)
+        assert sock.recv(100).startswith(b"HTTP/1.1 400")

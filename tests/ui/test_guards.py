@@ -74,9 +74,9 @@ def test_a_large_body_is_refused_by_its_length(page: Page) -> None:
     assert ask(page, "POST", JOIN, b" " * 1_100_000, content_type="application/json")[0] == 413
 
 
-def test_a_large_body_is_refused_though_it_hides_its_length(page: Page) -> None:
-    pieces = (b" " * 100_000 for _ in range(12))
-    assert ask(page, "POST", JOIN, pieces, content_type="application/json")[0] == 413
+def test_a_body_that_hides_its_length_is_refused(page: Page) -> None:
+    """Its chunks would be parsed one by one, in Python, before any limit sees them."""
+    assert ask(page, "POST", JOIN, iter([b"x"]), content_type="application/json")[0] == 400
 
 
 @pytest.mark.parametrize(

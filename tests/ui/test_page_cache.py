@@ -15,9 +15,10 @@ import pytest
 from starlette.responses import HTMLResponse, PlainTextResponse
 
 from pipeline.settings import Settings
+from pipeline.ui import page_cache
 from pipeline.ui.access import Access
 from pipeline.ui.headers import Headers
-from pipeline.ui.page_cache import MAX_ENTRIES, RENDER_COST, PageCache
+from pipeline.ui.page_cache import MAX_ENTRIES, MAX_RENDERINGS, RENDER_COST, PageCache
 from pipeline.ui.rates import Allowance, Rate, Rates
 from tests.page import Page
 
@@ -174,12 +175,22 @@ def test_who_asks_with_ever_new_hosts_is_refused_and_the_others_are_not() -> Non
     assert get(cache, host="10.0.0.0")[0] == 200
 
 
-def test_it_holds_no_more_than_its_maximum() -> None:
-    gradio = Gradio()
-    cache = cached(gradio)
+def test_it_holds_no_more_than_its_maximum(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page_cache, "MAX_RENDERINGS", 10**6)
+    cache = cached(Gradio())
     for number in range(MAX_ENTRIES + 5):
         get(cache, host=f"10.0.0.{number}")
+        get(cache, host="10.0.0.0")  # what is asked for stays
     assert len(cache._entries) == MAX_ENTRIES
+    assert ("/", "10.0.0.0", "", False) in cache._entries
+
+
+def test_all_together_have_only_so_many_hosts_rendered() -> None:
+    gradio = Gradio()
+    cache = cached(gradio)
+    statuses = [get(cache, host=f"10.0.0.{number}")[0] for number in range(MAX_RENDERINGS + 5)]
+    assert statuses == [200] * MAX_RENDERINGS + [429] * 5
+    assert get(cache, host="10.0.0.0")[0] == 200
 
 
 def test_other_paths_go_through_as_they_are() -> None:

@@ -294,6 +294,7 @@ def test_sources_that_nobody_asks_make_room(
     looks: Scans, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scans, "MOST_PROCESSES", 1)
+    monkeypatch.setattr(scans, "PROCESSES_OF_OWNER", 0)
     last_of(looks, key(source))
     [first] = looks._processes.values()
     last_of(looks, key(f"{source}/file1.py"))

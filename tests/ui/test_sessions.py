@@ -112,15 +112,47 @@ def test_one_address_has_so_many_unread_answers_and_no_more(held: Sessions, page
     assert held.has_room(TWO)
 
 
-def test_one_address_pushes_out_its_own_sessions_alone(held: Sessions, page: Page) -> None:
+def test_one_address_pushes_out_its_own_sessions_alone(
+    held: Sessions, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
     held.enter("theirs", TWO)
     page.state_holder.session_data["theirs"] = "state"
+    monkeypatch.setattr(sessions, "GONE_SECONDS", 0.0)
     for number in range(3 * sessions.MOST_OF_EACH):
         page.state_holder.session_data[str(number)] = "state"
+        assert held.make_place(ONE.address)
         held.enter(str(number), ONE)
     assert "theirs" in page.state_holder.session_data
     assert len(page.state_holder.session_data) == 1 + sessions.MOST_OF_EACH
     assert "0" not in page.state_holder.session_data
+
+
+def test_a_session_in_use_is_never_pushed_out(held: Sessions, page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "MOST_OF_EACH", 3)
+    held.enter("just now", ONE)
+    monkeypatch.setattr(sessions, "GONE_SECONDS", 0.0)
+    held.enter("listens", ONE)
+    held.open_stream("listens", ONE, is_data=True)
+    held.enter("works", ONE)
+    page._queue.work("works")
+    assert held.make_place(ONE.address), "the one that nobody uses goes"
+    assert held.is_new("just now")
+    held.enter("another", ONE)
+    held.open_stream("another", ONE, is_data=True)
+    assert not held.make_place(ONE.address)
+    assert not held.is_new("listens") and not held.is_new("works")
+
+
+def test_when_there_are_too_many_of_all_the_address_with_most_loses_one(
+    held: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "MOST_SESSIONS", 4)
+    monkeypatch.setattr(sessions, "GONE_SECONDS", 0.0)
+    held.enter("oldest of all", TWO)
+    for number in range(3):
+        held.enter(f"many {number}", ONE)
+    assert held.make_place("3.3.3.3")
+    assert held.is_new("many 0") and not held.is_new("oldest of all")
 
 
 def test_a_session_is_its_cookies_alone(held: Sessions) -> None:
@@ -150,4 +182,4 @@ def test_a_queue_that_gradio_has_stopped_is_started_again(held: Sessions, page: 
 def test_the_session_of_an_event_is_found(held: Sessions, page: Page) -> None:
     page._queue.event_ids_to_events["e1"] = SimpleNamespace(session_hash="mine")
     page._queue.pending_event_ids_session["yours"] = {"e2"}
-    assert [held.of_event(event) for event in ("e1", "e2", "e3")] == ["mine", "yours", "e3"]
+    assert [held.of_event(event) for event in ("e1", "e2", "e3")] == ["mine", "yours", None]
