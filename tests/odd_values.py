@@ -12,7 +12,7 @@ ODD: tuple[Any, ...] = (
     "../../etc/passwd", "/etc/passwd", "file:///etc/passwd", "http://127.0.0.1:1/", "hub:../../x", "hub:a::file:///etc/passwd",
     "files:/etc", "files:", "files:/proc/self/environ", "installed\n", "newest", "stop x", "delete ../..", "ask installed",
     "offer x", "open aaaaaaaa", "remix aaaaaaaa", "show ../../x", "' OR 1=1 --", "$(id)", "`id`", "; id",
-    0, -1, 1, 10**30, -(10**30), 1e308, 0.1, True, False, None,
+    0, -1, 1, 10**30, -(10**30), 10**400, 1e308, 0.1, True, False, None,
     [], [[]], [None], ["pandas"] * 1_000, [1, "a", None], {}, {"a": {"b": {"c": 1}}}, {"__type__": "update", "value": 1},
     {"value": "x"}, FILE, REMOTE, [FILE], {"x": FILE},
 )  # fmt: skip

@@ -103,3 +103,24 @@ def test_a_session_is_its_browsers_alone(quiet_page: Page) -> None:
     assert post(quiet_page, "/gradio_api/run/predict", body, cookie=other)[0] == 403
     assert post(quiet_page, "/gradio_api/run/predict", body)[0] == 403
     assert post(quiet_page, "/gradio_api/run/predict", body, cookie=own)[0] == 200
+
+
+def test_a_number_that_no_machine_holds_is_refused(quiet_page: Page) -> None:
+    [write] = [event for event in events(quiet_page) if event["api_name"] == "write"]
+    data = [10**400 if type(value) is int else value for value in write["values"]]
+    assert 10**400 in data
+    before = log_of(quiet_page).count("Traceback")
+    body = {"data": data, "fn_index": write["id"], "session_hash": "numbers"}
+    assert post(quiet_page, "/gradio_api/run/predict", body)[0] == 422
+    assert log_of(quiet_page).count("Traceback") == before
+
+
+def test_a_stream_of_an_event_that_is_none_is_no_way_to_a_session(quiet_page: Page) -> None:
+    """Gradio takes an unknown event for the name of a session, whatever session the query names."""
+    own, other = "studio_visitor=" + "a" * 32, "studio_visitor=" + "b" * 32
+    [look] = [event for event in events(quiet_page) if event["api_name"] == "look"]
+    for session, cookie in (("victim", own), ("attacker", other)):
+        body = {"data": look["values"], "fn_index": look["id"], "session_hash": session}
+        assert post(quiet_page, "/gradio_api/queue/join", body, cookie=cookie)[0] == 200
+    path = "/gradio_api/call/preview/victim?session_hash=attacker"
+    assert get(quiet_page, path, cookie=other)[0] == 404
