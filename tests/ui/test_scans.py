@@ -117,6 +117,29 @@ def test_a_file_that_changed_is_read_again(looks: Scans, source: str) -> None:
     assert again.num_remembered == 0
 
 
+def test_who_watches_a_scan_of_others_is_counted_too(looks: Scans, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes a thread for as long as the scan is silent."""
+    monkeypatch.setattr(scans, "MOST_WATCHERS_OF_EACH", 2)
+    monkeypatch.setattr(scans, "MOST_WATCHERS", 3)
+    watching = []
+
+    def join(visitor: str | None) -> None:
+        watching.append(looks.watch(key("installed"), scans.Question(visitor)))
+        next(watching[-1])
+
+    for visitor in ("1.1.1.1", "1.1.1.1", "2.2.2.2"):
+        join(visitor)
+    with pytest.raises(BusyError):
+        join("1.1.1.1")
+    with pytest.raises(BusyError):
+        join("3.3.3.3")
+    join(None)  # the owner waits behind none of them
+    watching[0].close()
+    join("3.3.3.3")
+    for watched in watching:
+        watched.close()
+
+
 def test_a_scan_that_nobody_watches_stops_and_its_process_answers_on(looks: Scans) -> None:
     watching = looks.watch(key("installed"))
     next(watching)
