@@ -140,8 +140,10 @@ def test_large_bodies_are_refused_before_they_are_read(public: PublicPage, figur
     ]
     asked += [answer_to(public, *chunks(most)) for most in (9, 40, 400)]
     figures(bodies=len(asked), grown_mb=round(public.megabytes() - before))
-    assert all(b" 413 " in answer or answer == b"" for answer in asked), asked
-    assert sum(b" 413 " in answer for answer in asked) >= 3
+    by_length, in_chunks = asked[:3], asked[3:]
+    assert all(b" 413 " in answer for answer in by_length), by_length
+    # Without a length it is refused with its headers; the answer may be lost where the rest is still being sent.
+    assert all(b" 400 " in answer or answer == b"" for answer in in_chunks), in_chunks
     assert public.megabytes() - before < 50
     assert public.faults() == faults
 
