@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pipeline.folders import Home
-from tests.browser.conftest import end_jobs
+from tests.browser.conftest import browser, end_jobs  # noqa: F401 - a fixture, of this package from here on
 from tests.security.public import PublicPage, weakened
 
 Figures = Callable[..., None]

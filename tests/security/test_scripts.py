@@ -15,8 +15,8 @@ from playwright.sync_api import Page as Tab
 from pipeline.files import append_line, read_json, write_json
 from pipeline.folders import Home
 from pipeline.gallery.examples import Examples
-from tests.browser.conftest import browser, show  # noqa: F401 - a fixture
 from tests.browser.conftest import field as field_of
+from tests.browser.conftest import show
 from tests.data.dataset_hub import DatasetHub
 from tests.faults.shares import shares
 from tests.gallery.test_examples import keep
@@ -71,7 +71,7 @@ Open = Callable[..., Visit]
 
 
 @pytest.fixture
-def visit(browser: Browser) -> Iterator[Open]:  # noqa: F811
+def visit(browser: Browser) -> Iterator[Open]:
     contexts = []
 
     def opened(page: PublicPage, query: str = "", **headers: str) -> Visit:
