@@ -33,14 +33,14 @@ class TimedConnection(H11Protocol):
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
-        self.conn = _Parser(h11.SERVER, self.config.h11_max_incomplete_event_size or MAX_HEADER_BYTES)
+        self.conn = _Parser(h11.SERVER, MAX_HEADER_BYTES)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._time()
 
     def data_received(self, data: bytes) -> None:
-        if self.transport.is_closing():
+        if self.transport.is_closing():  # refused: what still comes is not parsed
             return
         super().data_received(data)
         if self.cycle is not None and not self.cycle.response_complete:  # a body has a limit of its own: guards.py

@@ -119,7 +119,7 @@ class Events:
         if self._sessions.is_new(session):
             if not self._allowance.take(asked, SESSION_COST):
                 return _refuse(429, t("guards.rate"))
-            if not self._sessions.make_place(visitor.address):
+            if not self._sessions.make_place(visitor.address) and not self._allowance.is_owner(asked):
                 return _refuse(429, t("events.streams"))
         return None if self._sessions.enter(session, visitor) else _refuse(403, t("events.session"))
 

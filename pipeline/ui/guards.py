@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pipeline.settings import Settings
 from pipeline.ui.hosts import as_address, host_name, is_loopback
 from pipeline.ui.rates import Allowance
+from pipeline.ui.sign_in import UNLOCK
 from pipeline.ui.texts import t
 from pipeline.ui.visitors import Visitor, visitor_of
 
@@ -56,8 +57,6 @@ BYTES_COST = 4_096
 MOST_HEADERS = 64
 MOST_OPEN = 64
 """Requests of one address that may be answered at once, streams not counted: each unread one keeps memory."""
-UNLOCK = "/studio/unlock"
-"""sign_in.py and wrong_keys.py limit it themselves: whoever floods from the owner's address must not lock the owner out."""
 LONG = re.compile(r"/gradio_api/(queue/data|heartbeat/[\w-]+|call/\w+/\w+)/?")
 """Streams, which sessions.py counts."""
 
@@ -126,6 +125,7 @@ class Guards:
             return 413, t("guards.body", most=self._most_body_bytes)
         if method in READING and (length != "0" or "transfer-encoding" in headers):
             return 400, t("guards.body", most=0)
+        # Unlocking is limited by wrong_keys.py: whoever floods from the owner's address must not lock the owner out.
         if path == UNLOCK or self._allowance.is_owner(asked):
             return None
         visitor = visitor_of(asked, self._settings)

@@ -97,7 +97,7 @@ def application(page: gr.Blocks, engine: Engine) -> ASGIApp:
     page.state_holder.__class__ = LeanStates
     allowance = Allowance(settings, engine.access)
     sessions = Sessions(page, engine.abandon)
-    events = Events(PageCache(app, allowance), page, settings, sessions, allowance)
+    events = Events(PageCache(app, settings), page, settings, sessions, allowance)
     # Guards outside: what another site sends reaches nothing that answers by the owner's cookie.
     return Headers(Guards(SignIn(events, settings, engine.access), settings, allowance), settings)
 

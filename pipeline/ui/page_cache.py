@@ -1,7 +1,8 @@
-"""Renders the page's HTML, configuration and API description once for each origin. Gradio renders them for every request, in
-35 ms of a core.
+"""Renders the page's HTML, configuration and API description once. Gradio renders them for every request, in 35 ms of a core.
 
-The answers are compressed once. The hashes of their inline scripts go to headers.py, whose policy allows no others.
+Their text depends on the request in one way: it names the origin, scheme and host, that the request names. Gradio even keeps the
+first visitor's origin in the API description of all others. So Gradio is asked under one made-up origin, and each answer has its
+own visitor's origin in that place.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import base64
 import gzip
 import hashlib
 import re
-import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -20,25 +20,32 @@ from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pipeline.settings import Settings
 from pipeline.ui.headers import INLINE_SCRIPTS
-from pipeline.ui.rates import Allowance
 from pipeline.ui.texts import t
-from pipeline.ui.wrong_keys import Window
+from pipeline.ui.visitors import is_https
 
 PATHS = frozenset({"/", "/config", "/gradio_api/info", "/theme.css"})
+MADE_UP_HOST = b"page.invalid"
+HOST = re.compile(r"[\w.:\[\]-]{1,255}", re.ASCII)
+"""Hosts that need no escaping in HTML, JavaScript, JSON and shell commands, all of which name the origin."""
 MAX_ENTRIES = 32
-MAX_RENDERINGS, RENDERINGS_SECONDS = 16, 10.0
-"""Of all visitors together: many addresses that name ever new hosts must not keep the server busy."""
-RENDER_COST = 50.0
-"""In requests. It limits a visitor who names a new host with every request."""
-INLINE_SCRIPT = re.compile(rb"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", re.DOTALL)
+COMPRESSION = 4
+INLINE_SCRIPT = re.compile(rb"<script(?![^>]*\ssrc=)[^>]*>")
 
 
-Origin = tuple[str, str, bool]
+@dataclass(frozen=True)
+class _Rendered:
+    """Of one path: Gradio's answer under the made-up origin."""
+
+    media_type: str
+    body: bytes
 
 
 @dataclass(frozen=True)
 class _Entry:
+    """Of one path and origin: what is sent."""
+
     media_type: str
     body: bytes
     compressed: bytes
@@ -48,12 +55,12 @@ class _Entry:
 class PageCache:
     """ASGI middleware directly before Gradio. Drops query strings of the cached paths: the page reads none on the server."""
 
-    def __init__(self, app: ASGIApp, allowance: Allowance) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
-        self._allowance = allowance
-        self._entries: OrderedDict[tuple[object, ...], _Entry] = OrderedDict()
+        self._settings = settings
+        self._rendered: dict[str, _Rendered] = {}
         self._rendering = asyncio.Lock()
-        self._renderings = Window(MAX_RENDERINGS, RENDERINGS_SECONDS)
+        self._entries: OrderedDict[tuple[str, str], _Entry] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "").rstrip("/") or "/"
@@ -61,34 +68,32 @@ class PageCache:
             await self._app(scope, receive, send)
             return
         asked = HTTPConnection(scope)
-        origin = _origin(asked)
-        entry = self._entries.get((path, *origin)) or await self._rendered(path, origin, asked, receive)
-        if isinstance(entry, Response):
-            await entry(scope, receive, send)
+        host = asked.headers.get("x-forwarded-host") or asked.headers.get("host", "")
+        if not HOST.fullmatch(host):
+            await PlainTextResponse(t("guards.host", host=host[:100]), 421)(scope, receive, send)
             return
-        if (path, *origin) in self._entries:
-            self._entries.move_to_end((path, *origin))
+        rendered = await self._render(path, scope, receive)
+        if isinstance(rendered, Response):
+            await rendered(scope, receive, send)
+            return
+        entry = self._entry(path, rendered, f"{'https' if is_https(asked, self._settings) else 'http'}://{host}")
         scope[INLINE_SCRIPTS] = entry.inline_scripts
         await _answer(entry, asked)(scope, receive, send)
 
-    async def _rendered(self, path: str, origin: Origin, asked: HTTPConnection, receive: Receive) -> _Entry | Response:
-        """A new entry, for which one of those who wait for it pays; or what else there is to answer."""
+    async def _render(self, path: str, scope: Scope, receive: Receive) -> _Rendered | Response:
+        """Gradio's answer, or, when it is not 200, that answer as it is, which is not cached. The first visitors wait for one
+        rendering.
+        """
         async with self._rendering:
-            key = (path, *origin)
-            if key in self._entries:
-                return self._entries[key]
-            if not self._renderings.take(time.monotonic()) or not self._allowance.take(asked, RENDER_COST):
-                return PlainTextResponse(t("guards.rate"), 429)
-            plain = {**asked.scope, "method": "GET", "path": path, "raw_path": path.encode(), "query_string": b""}
-            found = await self._render({**plain, "headers": _headers(origin)}, receive)
-            if isinstance(found, _Entry):
-                self._entries[key] = found
-                while len(self._entries) > MAX_ENTRIES:
-                    self._entries.popitem(last=False)
-            return found
+            if path not in self._rendered:
+                status, rendered = await self._ask(path, scope, receive)
+                if status != 200:
+                    return Response(rendered.body, status, media_type=rendered.media_type)
+                self._rendered[path] = rendered
+            return self._rendered[path]
 
-    async def _render(self, scope: Scope, receive: Receive) -> _Entry | Response:
-        """Gradio's answer, or, when it is not 200, that answer as it is, which is not cached."""
+    async def _ask(self, path: str, scope: Scope, receive: Receive) -> tuple[int, _Rendered]:
+        """Status and answer of Gradio. Nothing of the request goes with it but the path."""
         start: Message = {}
         parts: list[bytes] = []
 
@@ -98,25 +103,22 @@ class PageCache:
             else:
                 parts.append(message.get("body", b""))
 
-        await self._app(scope, receive, collect)
-        body = b"".join(parts)
+        plain = {"method": "GET", "scheme": "http", "path": path, "raw_path": path.encode(), "query_string": b""}
+        await self._app({**scope, **plain, "headers": [(b"host", MADE_UP_HOST)]}, receive, collect)
         media_type = MutableHeaders(raw=start["headers"]).get("content-type", "")
-        if start["status"] != 200:
-            return Response(body, start["status"], media_type=media_type)
-        return _Entry(media_type, body, gzip.compress(body, mtime=0), _hashes(body))
+        return start["status"], _Rendered(media_type, b"".join(parts))
 
-
-def _origin(asked: HTTPConnection) -> Origin:
-    """All that Gradio's answers depend on: the hosts that are named, and whether the visitor's connection is encrypted."""
-    headers = asked.headers
-    is_https = "https" in (asked.scope["scheme"], headers.get("x-forwarded-proto", "").partition(",")[0].strip())
-    return headers.get("host", ""), headers.get("x-forwarded-host", ""), is_https
-
-
-def _headers(origin: Origin) -> list[tuple[bytes, bytes]]:
-    host, forwarded_host, is_https = origin
-    named = {"host": host, "x-forwarded-host": forwarded_host, "x-forwarded-proto": "https" if is_https else ""}
-    return [(name.encode(), value.encode("latin-1")) for name, value in named.items() if value]
+    def _entry(self, path: str, rendered: _Rendered, origin: str) -> _Entry:
+        """3 ms when the origin is new, most of them for compression."""
+        key = path, origin
+        if key not in self._entries:
+            body = rendered.body.replace(b"http://" + MADE_UP_HOST, origin.encode())
+            compressed = gzip.compress(body, COMPRESSION, mtime=0)
+            self._entries[key] = _Entry(rendered.media_type, body, compressed, _hashes(body))
+        self._entries.move_to_end(key)
+        while len(self._entries) > MAX_ENTRIES:
+            self._entries.popitem(last=False)
+        return self._entries[key]
 
 
 def _answer(entry: _Entry, asked: HTTPConnection) -> Response:
@@ -129,5 +131,6 @@ def _answer(entry: _Entry, asked: HTTPConnection) -> Response:
 
 def _hashes(page: bytes) -> tuple[str, ...]:
     """What a policy calls the inline scripts of `page`."""
-    digests = [hashlib.sha256(script).digest() for script in INLINE_SCRIPT.findall(page)]
+    starts = [tag.end() for tag in INLINE_SCRIPT.finditer(page)]
+    digests = [hashlib.sha256(page[start : page.index(b"</script>", start)]).digest() for start in starts]
     return tuple(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)

@@ -17,6 +17,7 @@ QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 BUSY_SECONDS = 1.0
 IDLE_SECONDS = 5.0
+"""Between two ticks of an open page, while something runs and while nothing does."""
 
 
 def tick_seconds(is_busy: bool) -> float:

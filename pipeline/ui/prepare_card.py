@@ -126,11 +126,10 @@ class PrepareCard:
         form = [*source, self.name, self.workers, *self.fields, *self.rules]
         live: dict[str, Any] = {**QUIET, "queue": False, "concurrency_limit": None}
         self.shown = shown
-        seen = [shown, self.chosen, self.doubtful, data.key, *form]
         after: dict[str, Any] = {
             "fn": self.refresh,
-            "inputs": seen,
-            "outputs": [shown, self.timer, self.running, self.corpora, self.report, self.plan],
+            "inputs": [shown, self.chosen, self.doubtful],
+            "outputs": [shown, self.timer, self.running, self.corpora, self.report],
             **live,
         }
         self.button.click(self.prepare, form, [self.answer, self.chosen], queue=False, **QUIET).then(**after)
@@ -141,9 +140,10 @@ class PrepareCard:
         self.push.connect(acting, after)
         # In the browser itself, so that Prepare, pressed at once, sends what the fields show.
         self.as_codeparrot.input(None, self.as_codeparrot, self.rules, js=fill_rules(), queue=False, **QUIET)
-        page.load(**after)
-        foreseen: dict[str, Any] = {"fn": self.foresee, "inputs": [data.key, *form], "outputs": self.plan}
-        gr.on([part.change for part in [data.key, *form]], **foreseen, trigger_mode="always_last", **live)
+        foreseen: dict[str, Any] = {"fn": self.foresee, "inputs": [data.key, *form], "outputs": self.plan, **live}
+        page.load(**after).then(**foreseen)
+        # The list counts as well: from a corpus that is there, the plan of another one knows more.
+        gr.on([part.change for part in [self.corpora, data.key, *form]], **foreseen, trigger_mode="always_last")
         self.timer.tick(**after)
         self.inspect.connect(self.chosen, self.fields[corpus_setup.FIELDS.index("window")])
 
@@ -198,21 +198,13 @@ class PrepareCard:
     # ---- what is shown ----
 
     def refresh(
-        self,
-        request: gr.Request,
-        shown: dict[str, int] | None,
-        chosen: str | None,
-        doubtful: str | None,
-        key: Key | None,
-        *values: Any,
+        self, request: gr.Request, shown: dict[str, int] | None, chosen: str | None, doubtful: str | None
     ) -> Updates:
-        """What has changed on the disk, or in the form, since this browser was sent something last."""
-        if self.engine.access.of(request).allowed:  # the owner's own is always new: it shows what was just pressed
-            corpora = corpus_views(self.engine.home)
-            parts = self._parts(corpora, chosen, doubtful, is_owner=True)
+        """What has changed on the disk since this browser was sent something last."""
+        if self.engine.access.of(request).allowed:  # never shared: it shows what was just pressed
+            parts = self._parts(corpus_views(self.engine.home), chosen, doubtful, is_owner=True)
         else:
-            corpora, parts = self.engine.recent.of("corpora", self._for_visitors)
-        parts = {**parts, self.plan: self._plan(values, self.engine.scans.found(key), corpora)}
+            parts = self.engine.recent.of("corpora", self._for_visitors)
         keys = {str(part._id): hash(value) for part, value in parts.items()}
         known = shown or {}
         updates: Updates = {
@@ -220,13 +212,23 @@ class PrepareCard:
         }
         return {self.shown: keys, **updates} if updates else {self.shown: gr.skip()}
 
-    def foresee(self, key: Key | None, *values: Any) -> str:
-        """The plan of the form as it is now."""
-        return self._plan(values, self.engine.scans.found(key), corpus_views(self.engine.home))
+    def foresee(self, request: gr.Request, key: Key | None, *values: Any) -> str:
+        """The plan of the form as it is now. A visitor's knows corpora of public sources alone."""
+        try:
+            setup = setup_of(values)
+            corpora = self._known(request, setup.config.source)
+            foresight = corpus_setup.foresee(self.engine.home, setup, self.engine.scans.found(key), corpora)
+        except PipelineError as error:
+            return notice(str(error))
+        return render("corpus_plan", foresight=foresight, config=setup.config)
 
-    def _for_visitors(self) -> tuple[list[CorpusView], Updates]:
-        corpora = [*map(corpus_for_visitors, corpus_views(self.engine.home))]
-        return corpora, self._parts(corpora, None, None, is_owner=False)
+    def _known(self, request: gr.Request, source: str) -> list[CorpusView]:
+        """The corpora that a plan for `source` may learn from. Sizes of a private one would tell that it is there."""
+        is_open = self.engine.access.of(request).allowed or self.engine.reading.is_public(source)
+        return corpus_views(self.engine.home) if is_open else []
+
+    def _for_visitors(self) -> Updates:
+        return self._parts([*map(corpus_for_visitors, corpus_views(self.engine.home))], None, None, is_owner=False)
 
     def _parts(self, corpora: list[CorpusView], chosen: str | None, doubtful: str | None, *, is_owner: bool) -> Updates:
         view = self._chosen(corpora, chosen) if is_owner else None
@@ -264,14 +266,6 @@ class PrepareCard:
         report = views.report(folder)
         parts = report_view.parts(report, view.match) if report else {}
         return render("corpus_report", view=view, report=report, **parts)
-
-    def _plan(self, values: tuple[Any, ...], scan: Any, corpora: list[CorpusView]) -> str:
-        try:
-            setup = setup_of(values)
-            foresight = corpus_setup.foresee(self.engine.home, setup, scan, corpora)
-        except PipelineError as error:
-            return notice(str(error))
-        return render("corpus_plan", foresight=foresight, config=setup.config)
 
 
 def setup_of(values: tuple[Any, ...]) -> CorpusSetup:

@@ -66,9 +66,8 @@ class Watched:
     def is_busy(self) -> bool:
         """Whether anything changes by itself."""
         states = [*(run.state for run in self.runs), *(corpus.state for corpus in self.corpora)]
-        return any(state in ACTIVE for state in states) or any(
-            row["state"] in ("uploading", "retrying") for row in self.pushes
-        )
+        is_pushing = any(row["state"] in ("uploading", "retrying") for row in self.pushes)
+        return is_pushing or any(state in ACTIVE for state in states)
 
     @property
     def newest_push(self) -> dict[str, Any] | None:

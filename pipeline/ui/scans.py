@@ -95,9 +95,8 @@ class _Shared:
         self.look = look
         self.visitor = visitor
         self.ends_at = ends_at
-        self.watchers = 0
-        self.visitors: Counter[str | None] = Counter()
-        """Watchers by their address."""
+        self.watchers: Counter[str | None] = Counter()
+        """How many of each address; None: the owner."""
         self.abandoned_at: float | None = None
 
 
@@ -201,16 +200,15 @@ class Scans:
                 self._check_room(visitor)
                 shared = self._start(key, visitor)
                 self._shared.append(shared)
-            shared.watchers += 1
-            shared.visitors[visitor] += 1
+            shared.watchers[visitor] += 1
             return shared
 
     def _check_watchers(self, visitor: str | None) -> None:
         """Raises BusyError when as many watch as may: each takes a thread, also of a scan that another one began."""
         if visitor is None:
             return
-        own = sum(shared.visitors[visitor] for shared in self._shared)
-        every = sum(shared.watchers - shared.visitors[None] for shared in self._shared)
+        watchers = sum((shared.watchers for shared in self._shared), Counter[str | None]())
+        own, every = watchers[visitor], watchers.total() - watchers[None]
         if own >= MOST_WATCHERS_OF_EACH:
             raise BusyError(t("data.busy.own", running=own))
         if every >= MOST_WATCHERS:
@@ -260,9 +258,8 @@ class Scans:
 
     def _leave(self, shared: _Shared, visitor: str | None) -> None:
         with self._lock:
-            shared.watchers -= 1
-            shared.visitors[visitor] -= 1
-            if shared.watchers:
+            shared.watchers[visitor] -= 1
+            if shared.watchers.total():
                 return
             if shared.process.is_answering(shared.look):
                 shared.abandoned_at = time.monotonic()

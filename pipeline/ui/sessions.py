@@ -150,29 +150,33 @@ class Sessions:
                 del kept[session_hash]
 
     def make_place(self, address: str) -> bool:
-        """Whether a new session of `address` may be. When there are as many as may be, of this address or of all, one that nobody
-        uses is forgotten: the one that was used longest ago, of the address that has most.
+        """Whether a new session of `address` may be. When there are as many as may be, an older one is forgotten: of the address
+        itself, one that nobody uses; of all, one of the address that has most, in use or not, as else a few addresses could
+        keep everybody out.
         """
-        own = [name for name, session in self._sessions.items() if session.visitor.address == address]
-        if len(own) >= MOST_OF_EACH:
-            return self._forget_one(own)
-        if len(self._sessions) < MOST_SESSIONS:
-            return True
-        sizes = Counter(session.visitor.address for session in self._sessions.values())
-        largest = max(sizes, key=sizes.__getitem__)
-        return self._forget_one([name for name, one in self._sessions.items() if one.visitor.address == largest])
+        if len(self._of(address)) >= MOST_OF_EACH:
+            unused = [name for name in self._of(address) if not self._is_used(name)]
+            self._forget(unused[:1])
+            return bool(unused)
+        if len(self._sessions) >= MOST_SESSIONS:
+            [(largest, _)] = Counter(session.visitor.address for session in self._sessions.values()).most_common(1)
+            self._forget(sorted(self._of(largest), key=self._is_used)[:1])
+        return True
 
-    def _forget_one(self, names: list[str]) -> bool:
-        """Whether one of `names`, oldest first, was not in use."""
-        used_since = time.monotonic() - GONE_SECONDS
+    def _of(self, address: str) -> list[str]:
+        """The sessions of an address, the one that was used longest ago first."""
+        return [name for name, session in self._sessions.items() if session.visitor.address == address]
+
+    def _is_used(self, session_hash: str) -> bool:
+        session = self._sessions[session_hash]
+        is_heard = session.listeners > 0 or session.heard_at > time.monotonic() - GONE_SECONDS
+        return is_heard or self._is_working(session_hash)
+
+    def _forget(self, names: list[str]) -> None:
         for name in names:
-            session = self._sessions[name]
-            if session.listeners == 0 and session.heard_at < used_since and not self._is_working(name):
-                del self._sessions[name]
-                self._page.state_holder.session_data.pop(name, None)
-                self._page.state_holder.time_last_used.pop(name, None)
-                return True
-        return False
+            del self._sessions[name]
+            self._page.state_holder.session_data.pop(name, None)
+            self._page.state_holder.time_last_used.pop(name, None)
 
     @property
     def _queue(self) -> Any:

@@ -25,6 +25,7 @@ from pipeline.ui.access import OWNER_COOKIE, SIGN_IN_SECONDS, Access, AccessErro
 from pipeline.ui.texts import t
 from pipeline.ui.visitors import is_https
 
+UNLOCK = "/studio/unlock"
 MAX_BODY_BYTES = 4_096
 READ_SECONDS = 10.0
 
@@ -40,7 +41,7 @@ class SignIn:
         self._access = access
         self._read_seconds = read_seconds
         self._handlers: dict[str, tuple[str, Handler]] = {
-            "/studio/unlock": ("POST", self._unlock),
+            UNLOCK: ("POST", self._unlock),
             "/studio/lock": ("POST", self._lock),
             "/studio/who": ("GET", self._who),
         }

@@ -217,7 +217,7 @@ class TrainTab:
         return {self.shown: now, **updates}
 
     def _read(self, chosen: str | None, *, is_owner: bool) -> tuple[Watched, Keyed]:
-        """The owner's own is always new: it shows what he has just pressed."""
+        """A run and its texts. The owner's are never shared: they show what was just pressed."""
 
         def read() -> tuple[Watched, Keyed]:
             watched = Watched.of(self.engine.home, chosen, is_owner=is_owner)

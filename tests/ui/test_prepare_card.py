@@ -51,8 +51,7 @@ def form(name: str = "new", **given: Any) -> list[Any]:
 
 
 def tick(card: PrepareCard, shown: Any = None, *, request: Any = HERE, **given: Any) -> dict[Any, Any]:
-    values = given.get("values") or form()
-    return card.refresh(request, shown, given.get("chosen"), given.get("doubtful"), None, *values)
+    return card.refresh(request, shown, given.get("chosen"), given.get("doubtful"))
 
 
 def press(card: PrepareCard, action: str, *, request: Any = HERE, chosen: Any = None, doubtful: Any = None) -> Any:
@@ -62,9 +61,9 @@ def press(card: PrepareCard, action: str, *, request: Any = HERE, chosen: Any = 
 def test_a_tick_sends_only_what_is_new(card: PrepareCard, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prepare_card, "free_bytes", lambda folder: 5)
     first = tick(card)
-    assert {card.corpora, card.report, card.plan, card.running} <= set(first)
+    assert {card.corpora, card.report, card.running} <= set(first)
     shown = first[card.shown]
-    fields = {card.corpora, card.report, card.plan, card.running}
+    fields = {card.corpora, card.report, card.running}
     assert not fields & set(tick(card, shown))
     write_corpus(home, "another")
     again = tick(card, shown)
@@ -87,7 +86,7 @@ def test_a_refusal_is_one_sentence_as_text(card: PrepareCard, home: Home, way: s
     assert "max_line_length is" in answer
     assert "<img" not in answer
     assert not home.corpus("new").request.exists()
-    assert "<img" not in tick(card, values=form("new", max_line_length=EVIL))[card.plan]
+    assert "<img" not in card.foresee(HERE, None, *form("new", max_line_length=EVIL))
     assert "corpus id is" in getattr(card, way)(HERE, *form(EVIL))[0]
 
 

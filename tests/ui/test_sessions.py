@@ -155,6 +155,16 @@ def test_when_there_are_too_many_of_all_the_address_with_most_loses_one(
     assert held.is_new("many 0") and not held.is_new("oldest of all")
 
 
+def test_a_few_addresses_cannot_keep_everybody_out(held: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even when all of theirs are in use."""
+    monkeypatch.setattr(sessions, "MOST_SESSIONS", 4)
+    for number in range(3):
+        held.enter(f"many {number}", ONE)
+    held.enter("one", TWO)
+    assert held.make_place("3.3.3.3")
+    assert held.is_new("many 0") and not held.is_new("one")
+
+
 def test_a_session_is_its_cookies_alone(held: Sessions) -> None:
     assert held.enter("mine", ONE)
     assert not held.enter("mine", Visitor("1.1.1.1", "b" * 32))
