@@ -42,11 +42,11 @@ def build(engine: Engine) -> gr.Blocks:
                 generate.build()
             with gr.Tab(t("tab.gallery"), id="gallery") as gallery_tab:
                 gallery.build()
-        train.connect(page)
+        train.connect(page, bar.owner_changed)
         data.connect(page)
-        prepare.connect(page)
+        prepare.connect(page, bar.owner_changed)
         generate.connect(page, tabs, generate_tab)
-        gallery.connect(page, gallery_tab)
+        gallery.connect(page, gallery_tab, bar.owner_changed)
         Api(engine).connect()
     return page
 

@@ -43,7 +43,9 @@ const ask = async (name, settings) => {
 const showOwner = async () => {
   const { state } = await ask('who');
   const who = document.getElementById('who');
-  document.querySelector('.gradio-container').dataset.who = state;
+  const page = document.querySelector('.gradio-container').dataset;
+  if (page.who && page.who !== state) document.getElementById('owner-changed').click();
+  page.who = state;
   who.textContent = who.dataset[state];
   return state;
 };

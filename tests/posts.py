@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,15 @@ def post(page: Page, path: str, body: Any, **headers: str) -> tuple[int, str]:
     """Status and text. `body`: bytes, or what is sent as JSON; `headers` with underscores for hyphens."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     return _asked(page, "POST", path, data, {"content_type": "application/json", **headers})
+
+
+def status_of_chunked(port: int, path: str, *chunks: bytes) -> int:
+    """What a body without a length is answered. Sent as one, as the server may refuse it, and close, before all of it came."""
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+    body = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in (*chunks, b""))
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+        client.sendall(head.encode() + body)
+        return int(client.recv(65_536).split()[1])
 
 
 def get(page: Page, path: str, **headers: str) -> tuple[int, str]:

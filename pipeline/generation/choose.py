@@ -22,6 +22,6 @@ def choose(settings: Settings, text: str = "newest") -> Revision:
     registry = open_registry(settings)
     if registry.newest() is None:
         raise InputError(
-            "No checkpoint has been pushed yet; train a model first: python -m pipeline train, or python -m pipeline demo for the whole way."
+            "No checkpoint has been pushed yet; train a model first, or wait for the first checkpoint of the run that trains."
         )
     return registry.fetch(registry.get(text))

@@ -103,7 +103,7 @@ def check_training(home: Home, corpus: str, preset: str, recipe: str, changes: d
         if not (folder.request.exists() and job_state(folder).is_active):
             known = ", ".join(f.id for f in home.corpora() if f.is_ready) or "none yet"
             raise InputError(
-                f"There is no corpus {corpus!r} (prepared: {known}); prepare it first: `python -m pipeline prepare --corpus {corpus}`."
+                f"There is no corpus {corpus!r} (prepared: {known}); choose one of them, or prepare it first."
             )
         # Its size is not known before it is there; a large one lets every other value be checked.
         manifest = {"vocab_size": PRESETS[preset].vocab_size, "tokens_train": 10**9}

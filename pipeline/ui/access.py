@@ -136,7 +136,8 @@ class Access:
         """
         decision = self.of(request)
         if not decision.allowed:
-            raise AccessError(t(f"access.{decision.state}"))
+            is_wrong_key = decision.state == "locked" and OWNER_KEY_HEADER in request.headers
+            raise AccessError(t("access.wrong_header") if is_wrong_key else t(f"access.{decision.state}"))
         if action:
             self._record(action, request, decision.known_by, target)
 

@@ -21,7 +21,6 @@ from pipeline.generation.settings import Sampling
 from pipeline.jobs import run_requests
 from pipeline.jobs.views import run_view
 from pipeline.ui.engine import Engine
-from pipeline.ui.markup import escape_text
 from pipeline.ui.privacy import hidden_unless, scan_for_visitors
 from pipeline.ui.report_view import ended
 from pipeline.ui.scans import Key
@@ -32,7 +31,7 @@ MOST_SHOWN = 80
 
 
 class Api:
-    """One method per endpoint. A PipelineError becomes Gradio's own error, whose text is shown as HTML: so escaped."""
+    """One method per endpoint. A PipelineError becomes Gradio's own error, as plain text: the page itself calls none of them."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -156,7 +155,7 @@ def for_people(call: Callable[..., Any]) -> Callable[..., Any]:
             given = parameters.bind(*args, **kwargs).arguments
             return await wait_for(call, **{name: _checked(hints, name, value) for name, value in given.items()})
         except PipelineError as error:
-            raise gr.Error(escape_text(str(error)), print_exception=False) from error
+            raise gr.Error(str(error), print_exception=False) from error
 
     return told
 

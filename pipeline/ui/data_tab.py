@@ -139,13 +139,15 @@ class DataTab:
             self.sample = html(blank(t("data.no_sample"), t("data.no_sample.more")), elem_id="sample")
 
     def connect(self, page: gr.Blocks) -> None:
+        """Sets `looked`: the events after which a scan has said its last word."""
         inputs = [self.kind, self.path, self.repo, self.keywords, self.match, self.rows]
         reports = [self.progress, self.figures, self.hits, self.overlap, self.lengths, self.largest, self.bad]
         shown = [self.asked, self.key, self.index, self.filter, self.sample, *reports]
         # "multiple": a new look may begin while another one goes on, which then ends.
         looks: dict[str, Any] = {**QUIET, "concurrency_limit": None, "trigger_mode": "multiple"}
-        gr.on([page.load, self.scan_button.click], self.look, inputs, shown, **looks)
-        gr.on([self.keywords.change, self.match.change], self.recount, [self.asked, *inputs], shown, **looks)
+        first = gr.on([page.load, self.scan_button.click], self.look, [self.asked, *inputs], shown, **looks)
+        again = gr.on([self.keywords.change, self.match.change], self.recount, [self.asked, *inputs], shown, **looks)
+        self.looked = first, again
         self.cancel_button.click(self.cancel, None, None, queue=False, **QUIET)
         self.course.click(lambda: list(COURSE_KEYWORDS), None, self.keywords, queue=False, **QUIET)
         self.match.change(self.show_match, self.match, self.match_info, queue=False, **QUIET)
@@ -159,6 +161,7 @@ class DataTab:
 
     async def look(
         self,
+        asked: Asked | None,
         kind: str,
         path: str,
         repo: str,
@@ -170,7 +173,7 @@ class DataTab:
         """Scan, showing what is found as it goes on."""
         most = self.engine.settings.limits.preview_rows
         limit = max(1, min(int(rows or most), most))
-        async for updates in stream(self._answer(kind, path, repo, keywords, match, limit, request)):
+        async for updates in stream(self._answer(asked, kind, path, repo, keywords, match, limit, request)):
             yield updates
 
     async def recount(
@@ -188,11 +191,19 @@ class DataTab:
         if asked is None or asked[0] != setups.source_spec(kind, path, repo):
             yield {self.progress: gr.skip()}
             return
-        async for updates in stream(self._answer(kind, path, repo, keywords, match, asked[1], request)):
+        async for updates in stream(self._answer(asked, kind, path, repo, keywords, match, asked[1], request)):
             yield updates
 
     def _answer(
-        self, kind: str, path: str, repo: str, keywords: list[str], match: str, limit: int, request: gr.Request
+        self,
+        before: Asked | None,
+        kind: str,
+        path: str,
+        repo: str,
+        keywords: list[str],
+        match: str,
+        limit: int,
+        request: gr.Request,
     ) -> Generator[Updates, None, None]:
         visitor = self.engine.visitor_key(request) or None
         with self.engine.scans.question(request.session_hash or "", visitor) as question:
@@ -204,7 +215,7 @@ class DataTab:
                 DataConfig(source=spec, keywords=words, match=match)  # refuses keywords that cannot be
                 yield from self._watch(question, Key.of(spec, words, match, limit, is_owner), is_owner=is_owner)
             except PipelineError as error:
-                yield {self.progress: notice(str(error))}
+                yield {self.asked: before, self.progress: notice(" ".join([str(error), *still_shown(before)]))}
             # Gradio sends the last update once more at the end, over what a newer question may show by then.
             yield {self.progress: gr.skip()}
 
@@ -266,6 +277,11 @@ class DataTab:
 
     def show_source(self, kind: str) -> tuple[dict[str, Any], gr.Dropdown]:
         return gr.update(visible=kind == "files"), gr.Dropdown(visible=kind == "hub")
+
+
+def still_shown(before: Asked | None) -> list[str]:
+    """What a person must know who reads an error above the figures of an older scan."""
+    return [t("data.before", source=before[0])] if before else []
 
 
 def progress_html(scan: Scan, limit: int) -> str:

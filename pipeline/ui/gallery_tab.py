@@ -55,8 +55,8 @@ class GalleryTab:
         html(render("gallery_head"))
         self.shelf = picks(attribute="example", elem_id="gallery")
 
-    def connect(self, page: gr.Blocks, tab: gr.Tab) -> None:
-        for event in (page.load, tab.select):
+    def connect(self, page: gr.Blocks, tab: gr.Tab, owner_changed: gr.Button) -> None:
+        for event in (page.load, tab.select, owner_changed.click):
             event(self.show, self.view, self.shelf, queue=False, **QUIET)
         outputs = [self.view, self.shelf, *self.generate.shows]
         self.shelf.click(self.take, self.view, outputs, queue=False, **QUIET)

@@ -24,7 +24,7 @@ class InspectCard:
         self.data = data
 
     def build(self) -> None:
-        with card("flush", elem_id="inspect-card"):
+        with card("flush", "owners", elem_id="inspect-card"):
             with gr.Row(elem_classes="toolbar"):
                 html(render("section", title=t("inspect.title")))
                 self.own = ask(

@@ -32,6 +32,7 @@ from pipeline.ui.engine import Engine
 from pipeline.ui.events import Events
 from pipeline.ui.guards import Guards
 from pipeline.ui.headers import Headers
+from pipeline.ui.hosts import is_loopback
 from pipeline.ui.page_cache import PageCache
 from pipeline.ui.rates import Allowance
 from pipeline.ui.scans import KEPT_SOURCE, Key
@@ -117,6 +118,8 @@ def serve(page: gr.Blocks, engine: Engine) -> None:
 
     def started() -> None:
         print(t("serving", url=url), flush=True)
+        if not is_loopback(settings.server_name):
+            print(t("serving.closed" if settings.owner_key is None else "serving.owner"), flush=True)
         threading.Thread(target=_after_launch, args=(engine,), name="after-launch", daemon=True).start()
 
     config = uvicorn.Config(

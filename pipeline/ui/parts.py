@@ -57,6 +57,11 @@ def editor(value: str, **settings: Any) -> gr.Textbox:
     )
 
 
+def for_owners(text: str) -> gr.HTML:
+    """What a visitor reads where the owner has buttons, whose elements have the class `owners`."""
+    return html(render("hint", text=text), elem_classes="visitors")
+
+
 def card(*classes: str, **settings: Any) -> gr.Column:
     return gr.Column(elem_classes=["card", *classes], min_width=0, **settings)
 

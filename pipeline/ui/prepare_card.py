@@ -23,7 +23,7 @@ from pipeline.ui.data_tab import DataTab
 from pipeline.ui.engine import Engine
 from pipeline.ui.inspect_card import InspectCard
 from pipeline.ui.markup import notice, render
-from pipeline.ui.parts import BUSY_SECONDS, QUIET, ask, card, head, html, picks, tick_seconds
+from pipeline.ui.parts import BUSY_SECONDS, QUIET, ask, card, for_owners, head, html, picks, tick_seconds
 from pipeline.ui.privacy import corpus_for_visitors
 from pipeline.ui.push_form import PushForm
 from pipeline.ui.scans import Key
@@ -88,9 +88,10 @@ class PrepareCard:
                     self.rules = [self._rule(rule) for rule in corpus_setup.RULES]
             self.fields = [fields[name] for name in corpus_setup.FIELDS]
             self.plan = html(elem_id="corpus-plan")
-            with gr.Row(elem_classes="actions"):
+            with gr.Row(elem_classes=["actions", "owners"]):
                 self.button = gr.Button(t("prepare.start"), variant="primary", elem_id="prepare")
                 self.scan_all = gr.Button(t("prepare.scan_all"), elem_id="scan-all")
+            for_owners(t("access.owners.prepare"))
             self.answer = html(elem_id="prepare-answer")
             self.running = picks(attribute="job", elem_id="preparing")
 
@@ -114,11 +115,11 @@ class PrepareCard:
         with card("flush"):
             self.corpora = picks(attribute="job", elem_id="corpora")
             self.push.build()
-        with card("flush", elem_id="report-card"):
+        with card("flush", "owners", elem_id="report-card"):
             self.report = picks(attribute="job", elem_id="corpus-report")
         self.inspect.build()
 
-    def connect(self, page: gr.Blocks) -> None:
+    def connect(self, page: gr.Blocks, owner_changed: gr.Button) -> None:
         shown = gr.State(None)
         data = self.data
         source = [data.kind, data.path, data.repo, data.keywords, data.match]
@@ -142,9 +143,12 @@ class PrepareCard:
         self.as_codeparrot.input(None, self.as_codeparrot, self.rules, js=fill_rules(), queue=False, **QUIET)
         foreseen: dict[str, Any] = {"fn": self.foresee, "inputs": [data.key, *form], "outputs": self.plan, **live}
         page.load(**after).then(**foreseen)
+        for looked in data.looked:
+            looked.then(**foreseen)
         # The list counts as well: from a corpus that is there, the plan of another one knows more.
         gr.on([part.change for part in [self.corpora, data.key, *form]], **foreseen, trigger_mode="always_last")
         self.timer.tick(**after)
+        owner_changed.click(**after)
         self.inspect.connect(self.chosen, self.fields[corpus_setup.FIELDS.index("window")])
 
     # ---- handlers: what a person presses ----
@@ -236,7 +240,7 @@ class PrepareCard:
         states = [*(corpus.state for corpus in corpora), *(push.state for push in pushes.values())]
         return {
             self.timer: tick_seconds(any(state in ACTIVE for state in states)),
-            self.running: render("preparing", corpora=corpora),
+            self.running: render("preparing", corpora=corpora, is_owner=is_owner),
             self.corpora: render(
                 "corpora",
                 corpora=corpora,
@@ -244,6 +248,7 @@ class PrepareCard:
                 doubtful=doubtful,
                 chosen=view.corpus if view else None,
                 free=free_bytes(self.engine.home.path),
+                is_owner=is_owner,
             ),
             self.report: self._report(view),
         }

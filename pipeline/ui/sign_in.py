@@ -51,7 +51,8 @@ class SignIn:
             await self._app(scope, receive, send)
             return
         request = Request(scope, receive)
-        self._access.count_wrong_header(request)
+        if request.method == "POST" or scope["path"] in self._handlers:  # a call is a POST, and a GET for its answer
+            self._access.count_wrong_header(request)
         if scope["path"] not in self._handlers:
             await self._app(scope, receive, send)
             return

@@ -20,7 +20,7 @@ from pipeline.ui import charts, run_view, setups
 from pipeline.ui.engine import Engine
 from pipeline.ui.formats import compact, rate, whole
 from pipeline.ui.markup import blank, notice, render
-from pipeline.ui.parts import BUSY_SECONDS, QUIET, ask, card, head, html, picks, tick_seconds
+from pipeline.ui.parts import BUSY_SECONDS, QUIET, ask, card, for_owners, head, html, picks, tick_seconds
 from pipeline.ui.run_view import Watched
 from pipeline.ui.setups import Setup
 from pipeline.ui.texts import t
@@ -64,7 +64,7 @@ class TrainTab:
         with gr.Column(elem_classes=["card", "run-card"]):
             with gr.Row(elem_classes="run-row"):
                 self.strip = html(elem_id="strip")
-                with gr.Row(elem_classes="actions"):
+                with gr.Row(elem_classes=["actions", "owners"]):
                     self.stop = gr.Button(t("train.stop"), variant="stop", visible=False, elem_id="stop")
                     self.resume = gr.Button(t("train.resume"), variant="primary", visible=False, elem_id="resume")
             self.problem = html(elem_id="problem")
@@ -97,8 +97,9 @@ class TrainTab:
             self.numbers = [self._number("max_steps")]
             with gr.Accordion(t("advanced"), open=False, elem_id="advanced"):
                 self.numbers += [self._number(name) for name in setups.CHANGES[1:]]
-            with gr.Row(elem_classes="actions"):
+            with gr.Row(elem_classes=["actions", "owners"]):
                 self.start = gr.Button(t("train.start"), variant="primary", elem_id="start")
+            for_owners(t("access.owners.train"))
 
     def _number(self, name: str) -> gr.Textbox:
         """Empty means: the figure of the recipe's table, which is shown as its placeholder."""
@@ -129,7 +130,7 @@ class TrainTab:
                     head(t("log.title"))
                     self.log = html(elem_id="log")
 
-    def connect(self, page: gr.Blocks) -> None:
+    def connect(self, page: gr.Blocks, owner_changed: gr.Button) -> None:
         setup: list[Any] = [self.corpus, self.preset, self.recipe, *self.numbers]
         live: dict[str, Any] = {**QUIET, "queue": False, "concurrency_limit": None}
         seen = [self.chosen, self.shown, self.corpus]
@@ -151,6 +152,7 @@ class TrainTab:
         )
 
         after: dict[str, Any] = {"fn": self.refresh, "inputs": seen, "outputs": views, **live}
+        owner_changed.click(**after)
         self.start.click(self.begin, setup, [self.answer, self.chosen], queue=False, **QUIET).then(**after)
         self.stop.click(self.end, self.shown, self.answer, queue=False, **QUIET).then(**after)
         self.resume.click(self.go_on, self.shown, [self.answer, self.chosen], queue=False, **QUIET).then(**after)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pipeline.settings import Settings
 from pipeline.ui.markup import render
-from pipeline.ui.parts import card, html
+from pipeline.ui.parts import card, head, html
 from pipeline.ui.texts import t
 
 
@@ -18,7 +18,8 @@ class Unlock:
     def build(self) -> None:
         state = "closed" if self.settings.owner_key is None else "locked"
         with card("form-card", "unlock"):
+            head(t("access.title"))
             html(
-                render("unlock", state=state, message=t(f"access.{state}"), space_host=self.settings.space_host),
+                render("unlock", state=state, message=t(f"access.card.{state}"), space_host=self.settings.space_host),
                 elem_id="access",
             )

@@ -30,9 +30,7 @@ def test_the_newest_is_taken_unless_another_is_named(tmp_path: Path) -> None:
 
 
 def test_without_a_push_the_remedy_is_to_train(tmp_path: Path) -> None:
-    with pytest.raises(
-        InputError, match=r"^No checkpoint has been pushed yet; train a model first: python -m pipeline"
-    ):
+    with pytest.raises(InputError, match=r"^No checkpoint has been pushed yet; train a model first, or wait"):
         choose(Settings(home=tmp_path), "abcd1234")
 
 

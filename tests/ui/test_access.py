@@ -199,7 +199,7 @@ def test_a_wrong_key_signs_nobody_in(access: Access, key: str) -> None:
 
 def test_a_page_that_knows_no_key_takes_none(tmp_path: Path) -> None:
     access = Access(Settings(home=tmp_path, server_name=LAN))
-    with pytest.raises(AccessError, match="Set PIPELINE_OWNER_KEY"):
+    with pytest.raises(AccessError, match="without an owner's key"):
         unlock(access, "")
     access.count_wrong_header(visit(x_owner_key="x").request)  # type: ignore[arg-type]
     assert access.of(visit(x_owner_key="")).state == "closed"
@@ -267,3 +267,10 @@ def test_deciding_touches_no_disk(access: Access, lan: Settings) -> None:
     for request in (visit(), visit("x"), visit(x_owner_key="wrong")):
         access.of(request)
     assert not lan.home.exists()
+
+
+def test_a_program_with_a_wrong_key_is_told_so(access: Access) -> None:
+    with pytest.raises(AccessError, match="The header X-Owner-Key holds a key that is not the owner's"):
+        access.require(visit(x_owner_key="wrong"))
+    with pytest.raises(AccessError, match="for the owner"):
+        access.require(visit())

@@ -191,8 +191,21 @@ SHOWN: list[tuple[str, dict[str, Any]]] = [
     ("lengths", {"columns": length_columns(report()), "words": EVIL}),
     ("largest", {"report": report()}),
     ("bad_rows", {"reasons": bad_rows(report()), "skipped": 3}),
-    ("corpora", {"corpora": [corpus()], "pushes": {}, "chosen": EVIL, "doubtful": "some-id", "free": 5}),
-    ("corpora", {"corpora": [corpus()], "pushes": {"some-id": push(EVIL)}, "chosen": EVIL, "doubtful": "", "free": 5}),
+    (
+        "corpora",
+        {"corpora": [corpus()], "pushes": {}, "chosen": EVIL, "doubtful": "some-id", "free": 5, "is_owner": True},
+    ),
+    (
+        "corpora",
+        {
+            "corpora": [corpus()],
+            "pushes": {"some-id": push(EVIL)},
+            "chosen": EVIL,
+            "doubtful": "",
+            "free": 5,
+            "is_owner": True,
+        },
+    ),
     (
         "corpora",
         {
@@ -201,6 +214,7 @@ SHOWN: list[tuple[str, dict[str, Any]]] = [
             "chosen": None,
             "doubtful": None,
             "free": 5,
+            "is_owner": True,
         },
     ),
     (
@@ -211,6 +225,7 @@ SHOWN: list[tuple[str, dict[str, Any]]] = [
             "chosen": None,
             "doubtful": None,
             "free": 5,
+            "is_owner": True,
         },
     ),
     ("push_title", {"corpus": EVIL}),
@@ -301,14 +316,17 @@ def test_a_corpus_and_a_run_are_shown_in_every_state_with_nothing_known(state: s
     home = Home(Path("nowhere"))
     view = dataclasses.replace(corpus_view(home, "some-id"), state=state, progress=0.5, stage="filter")
     nothing = dataclasses.replace(view, stage=None, progress=None)
-    values = {"pushes": {}, "chosen": None, "doubtful": "some-id", "free": 5}
+    values = {"pushes": {}, "chosen": None, "doubtful": "some-id", "free": 5, "is_owner": True}
     markup = render("corpora", corpora=[view, nothing], **values)
     assert state in markup
     assert ('data-job="delete some-id"' in markup) == (state not in ACTIVE), "what runs is stopped first"
     assert ('data-job="offer some-id"' in markup) == (state == "finished"), "what is ready can be pushed"
     assert state in render("corpus_report", view=nothing, report=None, **parts(full_report(), "substring"))
     assert "No corpus chosen" in render("corpus_report", view=None)
-    assert ("some-id" in render("preparing", corpora=[view, nothing])) == (state in ACTIVE)
+    visitors = render("corpora", corpora=[view, nothing], **{**values, "is_owner": False})
+    assert state in visitors
+    assert "data-job" not in visitors + render("preparing", corpora=[view, nothing], is_owner=False)
+    assert ("some-id" in render("preparing", corpora=[view, nothing], is_owner=True)) == (state in ACTIVE)
     run = dataclasses.replace(run_view.views.run_view(home, "some-kea"), state=state)
     values = {"has_metrics": False, "push": None, "newest_evaluation": None}
     assert f"state-{state}" in render("strip", view=run, corpus=None, **values)
@@ -333,7 +351,9 @@ def test_a_push_of_a_corpus_is_shown_in_every_state(state: str, words: str) -> N
     view = dataclasses.replace(corpus_view(Home(Path("nowhere")), "some-id"), state="finished")
     known = {"failed": {"error": "no"}, "interrupted": {"error": "no"}, "finished": {"url": "https://hub/me/files"}}
     shown = dataclasses.replace(push("me/files"), state=state, **known.get(state, {}))
-    markup = render("corpora", corpora=[view], pushes={"some-id": shown}, chosen=None, doubtful=None, free=5)
+    markup = render(
+        "corpora", corpora=[view], pushes={"some-id": shown}, chosen=None, doubtful=None, free=5, is_owner=True
+    )
     assert words in markup
     assert ('href="https://hub/me/files"' in markup) == (state == "finished")
     assert ('data-job="stop-push some-id"' in markup) == (state in ("queued", "starting", "running"))

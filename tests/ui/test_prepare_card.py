@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -41,7 +42,8 @@ def built(settings: Settings) -> PrepareCard:
         data.build_main()
         card.build()
         card.build_list()
-        card.connect(page)
+        data.connect(page)
+        card.connect(page, gr.Button())
     return card
 
 
@@ -97,10 +99,10 @@ def test_a_full_disk_is_refused_as_anything_else(settings: Settings, home: Home)
 
 def test_who_is_not_the_owner_starts_deletes_and_reads_nothing(card: PrepareCard, home: Home) -> None:
     for answer in (card.prepare(AWAY, *form())[0], card.scan(AWAY, *form())[0]):
-        assert "is closed here" in answer
+        assert "Nobody may do that here" in answer
     for action in ("stop ready", "resume ready", "prepare ready", "show ready", "ask ready", "delete ready"):
-        assert "is closed here" in press(card, action, request=AWAY, doubtful="ready")[0]
-    assert "is closed here" in card.inspect.inspect(None, "ready", "", "", AWAY)  # type: ignore[arg-type]
+        assert "Nobody may do that here" in press(card, action, request=AWAY, doubtful="ready")[0]
+    assert "Nobody may do that here" in card.inspect.inspect(None, "ready", "", "", AWAY)  # type: ignore[arg-type]
     write_json(home.corpus("ready").report, {"secret": 1})
     assert "No corpus chosen" in tick(card, chosen="ready", request=AWAY)[card.report]
     assert home.corpus("ready").path.exists()
@@ -191,10 +193,10 @@ def test_who_is_not_the_owner_pushes_nothing_and_sees_no_push(
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_of_the_test")
     asked = card.push.push("ready", "me/files", False, AWAY)  # type: ignore[arg-type]
-    assert "is closed here" in asked[card.push.answer]
+    assert "Nobody may do that here" in asked[card.push.answer]
     assert not home.corpus("ready").push.path.exists()
     card.push.push("ready", "me/hidden", True, HERE)  # type: ignore[arg-type]
-    assert "is closed here" in press(card, "stop-push ready", request=AWAY)[0]
+    assert "Nobody may do that here" in press(card, "stop-push ready", request=AWAY)[0]
     assert "me/hidden" in tick(card)[card.corpora]
     assert "me/hidden" not in tick(card, request=AWAY)[card.corpora]
 
@@ -207,3 +209,20 @@ def test_a_push_without_a_token_is_refused_in_the_form(
     assert "HF_TOKEN is not set; set it to a token" in asked[card.push.answer]
     assert card.push.form not in asked, "it stays open"
     assert not home.corpus("ready").push.path.exists()
+
+
+@pytest.mark.parametrize("kind", ["installed", "files"])
+def test_a_visitors_plan_learns_nothing_from_a_corpus_of_a_private_source(
+    card: PrepareCard, home: Home, tmp_path: Path, kind: str
+) -> None:
+    """Not even that somebody scanned it."""
+    values = [kind, str(tmp_path), *form("seen")[2:]]
+    (tmp_path / "salaries.py").write_text("import pandas")
+    answer, _ = card.scan(HERE, *values)
+    assert "asked for" in answer
+    folder = home.corpus("seen")
+    write_json(folder.status, {"request_id": (read_json(folder.request) or {})["request_id"], "state": "finished"})
+    write_json(folder.report, {"bytes": 10**6, "kept": 31, "kept_bytes": 90_000, "seconds": 2.0, "done": True})
+    owners, visitors = (card.foresee(request, None, *values) for request in (HERE, AWAY))
+    assert "31" in owners
+    assert ("31" in visitors) == (kind == "installed")

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from pipeline.errors import InputError
+from pipeline.files import read_lines
+from pipeline.folders import Home
 from pipeline.settings import Settings
 from pipeline.ui.access import Access, AccessError
 from pipeline.ui.reading import Reading
@@ -43,8 +45,6 @@ def test_a_visitor_may_scan(reading: Reading, source: str) -> None:
         "files:/etc",
         "hub:me/other",
         "hub:me/open/x",
-        "hub:me/open@refs/pr/1",  # anybody can open a pull request
-        "hub:me/open@0123456789abcdef0123456789abcdef01234567",
         "hub:home/corpora",
         "installed:x",
         "hub:huggingface-course/codeparrot-ds-train::file:///etc/passwd",
@@ -56,6 +56,22 @@ def test_a_visitor_may_not_scan_and_the_owner_is_asked_for(reading: Reading, sou
     with pytest.raises(AccessError, match="Any other source is for the owner"):
         reading.check(AWAY, source)
     assert reading.check(HERE, source) is True, "control: what cannot be is refused later"
+
+
+@pytest.mark.parametrize(
+    "source", ["hub:me/open@refs/pr/1", "hub:me/open@0123456789abcdef0123456789abcdef01234567:train"]
+)
+def test_another_revision_of_an_open_dataset_is_for_the_owner(reading: Reading, source: str) -> None:
+    """Anybody can open a pull request, which is a revision."""
+    with pytest.raises(AccessError, match="me/open at its main revision only"):
+        reading.check(AWAY, source)
+    assert reading.check(HERE, source) is True
+
+
+def test_what_owners_have_read_is_recorded_unless_everybody_may(reading: Reading, tmp_path: Path) -> None:
+    for source in ("installed", "files:/etc", "hub:me/open"):
+        reading.check(HERE, source)
+    assert [(row["action"], row["target"]) for row in read_lines(Home(tmp_path).audit)] == [("read", "files:/etc")]
 
 
 @pytest.mark.parametrize("name", ["noslash", "a/b/c", "../x", "a b/c,", "hub:me/x"])

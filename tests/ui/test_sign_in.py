@@ -28,6 +28,7 @@ from pipeline.ui.guards import Guards
 from pipeline.ui.rates import Allowance
 from pipeline.ui.sign_in import MAX_BODY_BYTES, SignIn
 from tests.page import Page
+from tests.posts import status_of_chunked
 from tests.ui.conftest import OWNER_KEY as KEY
 from tests.ui.conftest import Clock
 
@@ -53,12 +54,12 @@ class Answer:
         return found[1]
 
 
-def send(port: int, method: str, path: str, body: bytes | Iterator[bytes] | None = None, **headers: str) -> Answer:
+def send(port: int, method: str, path: str, body: bytes | None = None, **headers: str) -> Answer:
     """`headers` with underscores for hyphens; the Host is 127.0.0.1 unless given."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     named = {"host": f"127.0.0.1:{port}", **{name.replace("_", "-"): value for name, value in headers.items()}}
     try:
-        connection.request(method, path, body=body, headers=named, encode_chunked=not isinstance(body, bytes | None))
+        connection.request(method, path, body=body, headers=named)
         answer = connection.getresponse()
         return Answer(answer.status, answer.headers, answer.read().decode())
     finally:
@@ -99,7 +100,9 @@ def serve(tmp_path: Path, clock: Clock) -> Iterator[Serve]:
 
         sign_in = Middleware(SignIn, settings=settings, access=access, read_seconds=read_seconds)
         guards = Middleware(Guards, settings=settings, allowance=Allowance(settings, access))
-        app = Starlette(routes=[Route("/config", own)], middleware=[guards, sign_in])
+        pages = ("/config", "/gradio_api/call/stop", "/gradio_api/call/stop/{event}")
+        routes = [Route(path, own, methods=["GET", "POST"]) for path in pages]
+        app = Starlette(routes=routes, middleware=[guards, sign_in])
         listener = socket.create_server(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
         thread = threading.Thread(target=server.run, args=([listener],))
@@ -240,8 +243,7 @@ def test_a_strange_key_is_just_wrong(port: int, key: str) -> None:
 
 def test_a_body_above_4_kilobytes_is_not_read(port: int) -> None:
     assert unlock(port, "x" * MAX_BODY_BYTES).status == 413
-    answer = send(port, "POST", UNLOCK, (b"x" * 100 for _ in range(100)), content_type=FORM)
-    assert (answer.status, answer.headers["connection"]) == (413, "close")
+    assert status_of_chunked(port, UNLOCK, *[b"x" * 100] * 100) == 413
     assert unlock(port, "x" * (MAX_BODY_BYTES - 20)).status == 403, "control"
 
 
@@ -268,10 +270,11 @@ def test_a_wrong_key_is_refused_and_the_next_one_too_early(serve: Serve, clock: 
     assert unlock(port, "wrong").headers["retry-after"] == "1", "and ends the delay"
 
 
-def test_a_wrong_header_is_counted_once_for_each_request(serve: Serve) -> None:
+def test_a_wrong_header_is_counted_once_for_each_call(serve: Serve) -> None:
     served = serve()
     for _ in range(3):
-        assert send(served.port, "GET", "/config", x_owner_key="wrong").text == "locked"
+        assert send(served.port, "POST", "/gradio_api/call/stop", x_owner_key="wrong").text == "locked"
+        assert send(served.port, "GET", "/gradio_api/call/stop/1", x_owner_key="wrong").text == "locked"  # its answer
     for _ in range(3):
         assert send(served.port, "GET", "/config", x_owner_key=KEY).text == "owner"
     unlock(served.port)
@@ -289,7 +292,7 @@ def test_behind_a_spaces_proxy_visitors_are_told_apart(serve: Serve) -> None:
 def test_a_page_without_an_owner_key_is_closed(serve: Serve) -> None:
     served = serve(owner_key=None)
     answer = unlock(served.port, "")
-    assert (answer.status, "Set PIPELINE_OWNER_KEY" in answer.json["message"]) == (403, True)
+    assert (answer.status, "without an owner's key" in answer.json["message"]) == (403, True)
     assert who(served.port, x_owner_key="x") == "closed"
     assert not Home(served.settings.home).audit.exists()
 

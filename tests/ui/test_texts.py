@@ -28,6 +28,7 @@ COMPUTED = {
     "stage.": {"filter", "tokenizer", "tokens"},
     "who.": {"open", "owner", "locked", "closed"},
     "access.": {"locked", "closed"},
+    "access.card.": {"locked", "closed"},
     "chart.": {chart.name for chart in CHARTS},
     "series.": {"train", "val", "rate", "speed"},
     "picker.": {"charts", "tables"},
