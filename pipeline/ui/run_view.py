@@ -78,6 +78,7 @@ def strip(watched: Watched) -> str:
     """What a person wants to know each second."""
     return render(
         "strip",
+        is_owner=watched.is_owner,
         view=watched.view,
         has_metrics=bool(watched.metrics),
         push=watched.newest_push,

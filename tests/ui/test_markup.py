@@ -329,8 +329,8 @@ def test_a_corpus_and_a_run_are_shown_in_every_state_with_nothing_known(state: s
     assert ("some-id" in render("preparing", corpora=[view, nothing], is_owner=True)) == (state in ACTIVE)
     run = dataclasses.replace(run_view.views.run_view(home, "some-kea"), state=state)
     values = {"has_metrics": False, "push": None, "newest_evaluation": None}
-    assert f"state-{state}" in render("strip", view=run, corpus=None, **values)
-    assert f"state-{state}" in render("strip", view=run, corpus=view, **values)
+    assert f"state-{state}" in render("strip", view=run, corpus=None, is_owner=False, **values)
+    assert f"state-{state}" in render("strip", view=run, corpus=view, is_owner=True, **values)
     assert "some-kea" in render("runs", runs=[run], shown=None)
 
 

@@ -34,7 +34,10 @@ def test_a_hidden_run_is_not_listed(home: Home) -> None:
 
 def test_nothing_has_run_yet(settings: Settings) -> None:
     watched = Watched.of(Home(settings.home), None, is_owner=True)
-    assert "state-idle" in run_view.strip(watched)
+    assert "press Start training" in run_view.strip(watched)
+    visitors = run_view.strip(Watched.of(Home(settings.home), None, is_owner=False))
+    assert "The owner of this page starts trainings" in visitors
+    assert "press Start" not in visitors, "a visitor has no such button"
     assert run_view.problem(watched) == ""
     assert "No runs yet" in run_view.runs_table(watched)
     assert "Nothing written yet" in run_view.story(watched)
