@@ -82,7 +82,7 @@ def test_a_page_that_others_reach_asks_for_its_owner(start_page: Callable[..., P
     show(tab, "Train")
     field(tab, "max-steps").fill("0")
     expect(tab.locator("#start")).to_be_hidden()
-    expect(tab.locator("#setup .visitors")).to_contain_text("Training is for the owner of this page")
+    expect(tab.locator("#setup .block.visitors")).to_contain_text("Training is for the owner of this page")
     expect(tab.locator("#log")).to_contain_text("The log is for the owner")
     field(tab, "owner-key").fill("open barley")
     tab.locator("#unlock").click()
@@ -90,7 +90,7 @@ def test_a_page_that_others_reach_asks_for_its_owner(start_page: Callable[..., P
     field(tab, "owner-key").fill("open sesame open sesame")
     tab.locator("#unlock").click()
     expect(tab.locator("#owner-key")).to_be_hidden()
-    expect(tab.locator("#setup .visitors")).to_be_hidden()
+    expect(tab.locator("#setup .block.visitors")).to_be_hidden()
     expect(tab.locator("#log")).not_to_contain_text(
         "The log is for the owner", timeout=4_000
     )  # before the next tick of an idle page
