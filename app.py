@@ -6,9 +6,9 @@ import sys
 
 import gradio as gr
 
-from pipeline.credentials import hold
-from pipeline.errors import PipelineError
-from pipeline.settings import Settings
+from pipeline.core.credentials import hold
+from pipeline.core.errors import PipelineError
+from pipeline.core.settings import Settings
 from pipeline.ui.api import Api
 from pipeline.ui.blocks import StudioBlocks
 from pipeline.ui.data_tab import DataTab

@@ -34,7 +34,7 @@ from typing import Any, TypeVar
 from benchmarks import training_sides as sides
 from benchmarks.course_loop import Curve
 from pipeline.config import DataConfig
-from pipeline.folders import CorpusFolder, Home
+from pipeline.core.paths import CorpusFolder, Home
 
 T = TypeVar("T")
 GOAL_SPEED, GOAL_SPEED_WITHOUT_BF16 = 2.0, 1.1

@@ -15,11 +15,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from benchmarks.course_loop import Curve, Setup, curve, train, validation_loss
 from pipeline.config import COURSE_KEY_TOKENS, DataConfig
+from pipeline.core.atomic_io import read_json, read_lines, write_json
+from pipeline.core.job_process import Job
+from pipeline.core.paths import CorpusFolder, Home, RunFolder
 from pipeline.data.corpus import Corpus
 from pipeline.data.prepare import prepare
-from pipeline.files import read_json, read_lines, write_json
-from pipeline.folders import CorpusFolder, Home, RunFolder
-from pipeline.job import Job
 from pipeline.recipes import PRESETS
 from pipeline.training import checkpoints, loop
 from pipeline.training.loss import KeyTokens

@@ -14,8 +14,8 @@ from typer.exceptions import TyperException
 from pipeline.commands import corpora, revisions, runs
 from pipeline.commands.options import Json
 from pipeline.console import Console
-from pipeline.errors import PipelineError
-from pipeline.settings import Settings
+from pipeline.core.errors import PipelineError
+from pipeline.core.settings import Settings
 
 app = typer.Typer(
     name="pipeline",

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.errors import require
+from pipeline.core.errors import require
 from pipeline.fields import known
 from pipeline.quality import NO_RULES, QualityConfig
 

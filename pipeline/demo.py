@@ -12,15 +12,15 @@ from typing import Any
 
 from pipeline.config import DEFAULT_CORPUS, DataConfig
 from pipeline.console import Console
-from pipeline.errors import PipelineError
-from pipeline.folders import Home
+from pipeline.core.errors import PipelineError
+from pipeline.core.paths import Home
+from pipeline.core.settings import Settings
 from pipeline.generation.process import Generator
 from pipeline.generation.settings import Sampling
 from pipeline.hub.registry import Registry
 from pipeline.jobs import corpus_requests, run_requests, views
 from pipeline.jobs.follow import follow_corpus, follow_run
 from pipeline.prompts import course_prompts
-from pipeline.settings import Settings
 
 
 def run_demo(settings: Settings, console: Console) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import types
 import typing
 from typing import Any
 
-from pipeline.errors import InputError, require
+from pipeline.core.errors import InputError, require
 
 WANTED: dict[Any, str] = {int: "a whole number", bool: "true or false"}
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pipeline import files
+from pipeline.core import atomic_io
 
 NAME = "manifest.json"
 FORMAT = 1
@@ -20,18 +20,18 @@ Entries = dict[str, dict[str, Any]]
 
 def entry(path: Path) -> dict[str, Any]:
     """What a manifest says of one file."""
-    return {"sha256": files.sha256(path), "size": path.stat().st_size}
+    return {"sha256": atomic_io.sha256(path), "size": path.stat().st_size}
 
 
 def write(folder: Path, step: int, entries: Entries) -> None:
-    files.write_json(folder / NAME, {"format": FORMAT, "step": step, "files": entries})
+    atomic_io.write_json(folder / NAME, {"format": FORMAT, "step": step, "files": entries})
 
 
 def seal(folder: Path, step: int) -> None:
     """Write the manifest of everything in `folder`, and make all of it survive a power cut."""
     paths = sorted(folder.rglob("*"))
     for path in paths:
-        files.sync(path)
+        atomic_io.sync(path)
     write(folder, step, {path.relative_to(folder).as_posix(): entry(path) for path in paths if path.is_file()})
 
 
@@ -59,7 +59,7 @@ def fault(folder: Path, entries: Entries) -> str | None:
         if path.stat().st_size != facts["size"]:
             return f"{name} has {path.stat().st_size:,} bytes, its manifest says {facts['size']:,}"
     for name, facts in entries.items():
-        if files.sha256(folder / name) != facts["sha256"]:
+        if atomic_io.sha256(folder / name) != facts["sha256"]:
             return f"{name} does not have the SHA-256 of its manifest"
     return None
 

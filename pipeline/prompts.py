@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
-ASSETS = Path(__file__).resolve().parent.parent / "assets"
+from pipeline.core.paths import ASSETS
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.config import ModelConfig, RunConfig, TrainingConfig
-from pipeline.errors import require
+from pipeline.core.errors import require
 from pipeline.fields import parsed
 
 

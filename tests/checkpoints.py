@@ -7,8 +7,8 @@ import math
 import random
 from pathlib import Path
 
-from pipeline.files import sha256
-from pipeline.folders import RunFolder
+from pipeline.core.atomic_io import sha256
+from pipeline.core.paths import RunFolder
 
 
 def write_checkpoint(

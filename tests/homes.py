@@ -6,8 +6,8 @@ import math
 import time
 from typing import Any
 
-from pipeline.files import append_line, write_json
-from pipeline.folders import Home, RunFolder
+from pipeline.core.atomic_io import append_line, write_json
+from pipeline.core.paths import Home, RunFolder
 from pipeline.recipes import run_config
 
 

@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from pipeline.environment import ROOT
+from pipeline.core.paths import ROOT
 
 START_SECONDS = 90
 

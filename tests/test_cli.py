@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from pipeline.cli import _repeat_lists, main
-from pipeline.environment import ROOT, num_cores
-from pipeline.folders import Home
+from pipeline.core.environment import num_cores
+from pipeline.core.paths import ROOT, Home
 
 COMMANDS = "preview prepare train runs status stop resume logs revisions generate score publish demo".split()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.config import DataConfig, ModelConfig, RunConfig
-from pipeline.errors import InputError
+from pipeline.core.errors import InputError
 from pipeline.recipes import PRESETS, RECIPES, run_config
 
 COURSE_WINDOWS = 16_702_061

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import manifest
-from pipeline.files import read_json
+from pipeline.core.atomic_io import read_json
 
 
 @pytest.fixture

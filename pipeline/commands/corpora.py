@@ -17,11 +17,11 @@ from pipeline.commands.options import (
 )
 from pipeline.config import COURSE_KEPT_RATE, COURSE_KEYWORDS, DEFAULT_CORPUS, DataConfig, Workforce
 from pipeline.console import Console
-from pipeline.errors import require
-from pipeline.folders import Home
+from pipeline.core.errors import require
+from pipeline.core.paths import Home
+from pipeline.core.settings import Settings
 from pipeline.jobs import corpus_requests, views
 from pipeline.quality import quality_config
-from pipeline.settings import Settings
 
 
 def preview(

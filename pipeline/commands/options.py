@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.errors import InputError, PipelineError
+from pipeline.core.errors import InputError, PipelineError
 from pipeline.jobs import views
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]

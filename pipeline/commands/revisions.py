@@ -9,11 +9,11 @@ import typer
 
 from pipeline.commands.options import Json, rounded
 from pipeline.console import Console
-from pipeline.errors import InputError
-from pipeline.folders import Home
+from pipeline.core.errors import InputError
+from pipeline.core.paths import Home
+from pipeline.core.settings import Settings
 from pipeline.generation.settings import Sampling
 from pipeline.jobs import corpus_requests, views
-from pipeline.settings import Settings
 
 
 def revisions(json: Json = False) -> None:

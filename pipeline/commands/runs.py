@@ -18,11 +18,11 @@ from pipeline.commands.options import (
 )
 from pipeline.config import DEFAULT_CORPUS
 from pipeline.console import Console, lasting
-from pipeline.errors import require
-from pipeline.folders import Home
+from pipeline.core.errors import require
+from pipeline.core.paths import Home
+from pipeline.core.settings import Settings
 from pipeline.jobs import run_requests, views
 from pipeline.jobs.state import ACTIVE
-from pipeline.settings import Settings
 
 
 def train(

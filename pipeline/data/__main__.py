@@ -10,12 +10,12 @@ import traceback
 from pathlib import Path
 
 from pipeline.config import DataConfig, Workforce
+from pipeline.core.environment import without_credentials
+from pipeline.core.errors import InputError, PipelineError
+from pipeline.core.job_process import Job
+from pipeline.core.paths import CorpusFolder
 from pipeline.data.prepare import prepare
-from pipeline.environment import without_credentials
-from pipeline.errors import InputError, PipelineError
 from pipeline.fields import known
-from pipeline.folders import CorpusFolder
-from pipeline.job import Job
 
 
 def main(arguments: list[str]) -> int:

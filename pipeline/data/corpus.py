@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import DamagedError, InputError, require
-from pipeline.files import read_json
-from pipeline.folders import CorpusFolder
+from pipeline.core.atomic_io import read_json
+from pipeline.core.errors import DamagedError, InputError, require
+from pipeline.core.paths import CorpusFolder
 
 if TYPE_CHECKING:
     from pipeline.data.windows import Windows

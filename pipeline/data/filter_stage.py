@@ -16,6 +16,9 @@ from importlib.metadata import version
 from typing import Any
 
 from pipeline.config import DataConfig, Workforce
+from pipeline.core.atomic_io import sha256, write_json
+from pipeline.core.errors import InputError
+from pipeline.core.paths import CorpusFolder
 from pipeline.data import filtering
 from pipeline.data.choosing import Chooser
 from pipeline.data.engines import open_engine
@@ -26,9 +29,6 @@ from pipeline.data.report import Report
 from pipeline.data.samples import Samples
 from pipeline.data.sources import open_source
 from pipeline.data.sources.shard import fingerprint
-from pipeline.errors import InputError
-from pipeline.files import sha256, write_json
-from pipeline.folders import CorpusFolder
 
 SHOW_EVERY_SECONDS = 1.0
 

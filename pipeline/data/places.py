@@ -15,9 +15,9 @@ from typing import Any, BinaryIO
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from pipeline.environment import schemes, without_credentials
-from pipeline.errors import InputError, PipelineError, require
-from pipeline.files import replacing
+from pipeline.core.atomic_io import replacing
+from pipeline.core.environment import schemes, without_credentials
+from pipeline.core.errors import InputError, PipelineError, require
 
 PACKAGES = {
     "s3": "s3fs",

@@ -17,6 +17,9 @@ from importlib.metadata import version
 from typing import Any
 
 from pipeline.config import DataConfig, Workforce
+from pipeline.core.atomic_io import read_json, sha256, write_json
+from pipeline.core.job_process import Job
+from pipeline.core.paths import CorpusFolder
 from pipeline.data import shards, tokenizer
 from pipeline.data.corpus import FORMAT
 from pipeline.data.filter_stage import FilterStage
@@ -24,9 +27,6 @@ from pipeline.data.progress import Progress, Stopped
 from pipeline.data.split import SPLITS
 from pipeline.data.stages import Stages
 from pipeline.data.token_stage import TokenStage
-from pipeline.files import read_json, sha256, write_json
-from pipeline.folders import CorpusFolder
-from pipeline.job import Job
 
 VERSIONS_OF = ("polars", "tokenizers", "tiktoken", "datasets", "numpy")
 

@@ -6,7 +6,7 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline.job import Job
+from pipeline.core.job_process import Job
 
 WRITE_EVERY_SECONDS = 0.5
 PRINT_EVERY_SECONDS = 5.0

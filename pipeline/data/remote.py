@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 
-from pipeline.errors import HubError, InputError, PipelineError
-from pipeline.http import limit_waiting
+from pipeline.core.errors import HubError, InputError, PipelineError
+from pipeline.core.http_client import limit_waiting
 
 ANSWER_SECONDS = 30.0
 """How long one answer of the Hub may take; the client's own default is for ever."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from pipeline.files import read_json, write_json
+from pipeline.core.atomic_io import read_json, write_json
 
 FIELDS = {
     "filter": (

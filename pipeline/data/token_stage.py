@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import DataConfig, Workforce
+from pipeline.core.atomic_io import sha256
+from pipeline.core.errors import InputError
+from pipeline.core.paths import CorpusFolder
 from pipeline.data import places, shards, tokens
 from pipeline.data.engines import open_engine
 from pipeline.data.progress import Progress
 from pipeline.data.split import SPLITS
 from pipeline.data.tokens import EncodeTask
-from pipeline.errors import InputError
-from pipeline.files import sha256
-from pipeline.folders import CorpusFolder
 
 
 class TokenStage:

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.core.atomic_io import read_json, write_json, write_text
+from pipeline.core.errors import InputError
 from pipeline.data.remote import REPO, hub_faults
-from pipeline.errors import InputError
-from pipeline.files import read_json, write_json, write_text
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

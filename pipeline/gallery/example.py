@@ -12,9 +12,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from pipeline import files
-from pipeline.errors import PipelineError, require
-from pipeline.settings import Limits
+from pipeline.core import atomic_io
+from pipeline.core.errors import PipelineError, require
+from pipeline.core.settings import Limits
 
 ID = re.compile(r"[a-z0-9]{8}")
 TITLE_CHARACTERS = 80
@@ -83,7 +83,7 @@ def title_of(title: str, prompt: str) -> str:
 def read_example(path: Path) -> Example | None:
     """The example in `path`; None when it cannot be read or is none."""
     try:
-        value = files.read_json(path) or {}
+        value = atomic_io.read_json(path) or {}
     except (PipelineError, OSError):
         return None
     names = {field.name for field in fields(Example)}

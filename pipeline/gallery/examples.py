@@ -16,14 +16,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline import files
-from pipeline.errors import DamagedError, InputError, require
+from pipeline.core import atomic_io
+from pipeline.core.errors import DamagedError, InputError, require
+from pipeline.core.settings import Limits
 from pipeline.gallery.example import ID, Example, check, read_example, recent_example, title_of
 from pipeline.gallery.index import Index
 from pipeline.gallery.moderation import UNTOUCHED, Moderation, State
 from pipeline.gallery.quota import Pseudonyms, Quota
 from pipeline.hub.registry import Revision
-from pipeline.settings import Limits
 
 ALPHABET = string.ascii_lowercase + string.digits
 MOST_EXAMPLES = 5_000
@@ -114,16 +114,16 @@ class Examples:
             title=title_of(title, prompt),
             created_at="",
         )
-        with files.locked(self._lock):
+        with atomic_io.locked(self._lock):
             if (there := self._same_as(result)) is not None:
                 return Kept(self.get(there, include_hidden=not kept_by), is_new=False)
             leaving = self._leaving()
             if kept_by:
                 self._keeps.take(self._pseudonyms.of(kept_by))
-            files.clear_leftovers(self.folder)
+            atomic_io.clear_leftovers(self.folder)
             now = datetime.now(UTC).isoformat(timespec="microseconds")
             example = replace(result, id=self._free_id(), created_at=now)
-            files.write_json(self._path(example.id), example.to_dict())
+            atomic_io.write_json(self._path(example.id), example.to_dict())
             for example_id in leaving:
                 self._path(example_id).unlink(missing_ok=True)
         return Kept(example, is_new=True)
@@ -196,7 +196,7 @@ class Examples:
         Raises InputError when visitors see no such example, QuotaError.
         """
         self.get(example_id)
-        with files.locked(self._lock):
+        with atomic_io.locked(self._lock):
             pseudonym, state = self._pseudonyms.of(by), self.state(example_id)
             if pseudonym in state.reporters:
                 return False
@@ -222,18 +222,18 @@ class Examples:
     def delete(self, example_id: str) -> None:
         """For good: its link leads nowhere afterwards."""
         self._require_there(example_id)
-        with files.locked(self._lock):
+        with atomic_io.locked(self._lock):
             self._path(example_id).unlink(missing_ok=True)  # first the file: what was hidden is never seen in between
             self._put(example_id, UNTOUCHED)
 
     def _settle(self, example_id: str, *, is_hidden: bool) -> None:
         self._require_there(example_id)
-        with files.locked(self._lock):
+        with atomic_io.locked(self._lock):
             self._put(example_id, self.state(example_id).settled(is_hidden=is_hidden))
 
     def _pin(self, example_id: str, *, is_pinned: bool) -> None:
         self._require_there(example_id)
-        with files.locked(self._lock):
+        with atomic_io.locked(self._lock):
             self._put(example_id, replace(self.state(example_id), is_pinned=is_pinned))
 
     def _put(self, example_id: str, state: State) -> None:

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline import files
-from pipeline.errors import DamagedError
+from pipeline.core import atomic_io
+from pipeline.core.errors import DamagedError
 from pipeline.gallery.cached import Cached
 
 MOST_REPORTS = 20
@@ -66,11 +66,11 @@ class Moderation:
         """Replace what is known of one example; forget those that are not among the ids `known` any more."""
         states = {**self.states(), example_id: state}
         kept = {name: asdict(state) for name, state in states.items() if state != UNTOUCHED and name in known}
-        files.write_json(self._path, kept)
+        atomic_io.write_json(self._path, kept)
 
     def _read(self) -> dict[str, State]:
         try:
-            found = files.read_json(self._path) or {}
+            found = atomic_io.read_json(self._path) or {}
             return {name: _state(value) for name, value in found.items()}
         except (
             DamagedError,

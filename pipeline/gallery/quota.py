@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pipeline import files
-from pipeline.errors import InputError
+from pipeline.core import atomic_io
+from pipeline.core.errors import InputError
 
 HOUR, DAY = 3_600, 86_400
 """Seconds."""
@@ -93,7 +93,7 @@ class Quota:
         )
 
     def _rows(self) -> list[Row]:
-        found = files.iterate_lines(self.path)
+        found = atomic_io.iterate_lines(self.path)
         return [
             (row["by"], row["at"])
             for row in found
@@ -103,9 +103,9 @@ class Quota:
     def _write(self, recent: list[Row], *, num_old: int) -> None:
         """Append the last row, or replace the file when too many old ones are in it."""
         if num_old <= MOST_OLD_ROWS:
-            files.append_line(self.path, _line(recent[-1]))
+            atomic_io.append_line(self.path, _line(recent[-1]))
             return
-        with files.replacing(self.path) as file:
+        with atomic_io.replacing(self.path) as file:
             file.write("".join(json.dumps(_line(row)) + "\n" for row in recent).encode())
 
 

@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.environment import child_environment
-from pipeline.errors import BusyError, PipelineError
+from pipeline.core.environment import child_environment
+from pipeline.core.errors import BusyError, PipelineError
 from pipeline.generation.unread import Unread
 
 MODULE = "pipeline.generation"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.errors import InputError
-from pipeline.settings import Settings
+from pipeline.core.errors import InputError
+from pipeline.core.settings import Settings
 
 if TYPE_CHECKING:
     from pipeline.hub.registry import Revision

@@ -15,8 +15,8 @@ from transformers import GenerationConfig, GPT2LMHeadModel, PreTrainedModel, Pre
 from transformers.utils import logging
 
 from pipeline import manifest
-from pipeline.errors import DamagedError, InputError
-from pipeline.files import read_json
+from pipeline.core.atomic_io import read_json
+from pipeline.core.errors import DamagedError, InputError
 from pipeline.generation.model_config import read_config
 from pipeline.generation.tokenizer_file import read_tokenizer
 from pipeline.generation.weights import read_weights

@@ -11,7 +11,7 @@ from typing import Any
 
 from transformers import GPT2Config
 
-from pipeline.files import read_json
+from pipeline.core.atomic_io import read_json
 
 MAX_BYTES = 1_000_000
 MAX_SIZES = {"n_layer": 1_000, "n_embd": 65_536, "n_head": 4_096, "n_positions": 4_194_304, "vocab_size": 4_194_304}

@@ -14,13 +14,13 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import InputError, PipelineError
-from pipeline.folders import Home
+from pipeline.core.errors import InputError, PipelineError
+from pipeline.core.paths import Home
+from pipeline.core.settings import Settings
 from pipeline.generation.child import Child, Request
 from pipeline.generation.choose import choose
 from pipeline.generation.pieces import Piece, joined
 from pipeline.generation.settings import Sampling, check_prompt, check_sampling
-from pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from pipeline.hub.registry import Revision

@@ -14,7 +14,7 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 from transformers.generation.logits_process import LogitsProcessor, LogitsProcessorList
 from transformers.generation.stopping_criteria import StoppingCriteria, StoppingCriteriaList
 
-from pipeline.errors import InputError, PipelineError, require
+from pipeline.core.errors import InputError, PipelineError, require
 from pipeline.generation.settings import Sampling
 from pipeline.generation.writer import OnText, Writer
 

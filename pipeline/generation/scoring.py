@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from pipeline.errors import require
+from pipeline.core.errors import require
 from pipeline.generation.sampling import encode
 from pipeline.generation.settings import check_text
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import PipelineError, ResourceError
+from pipeline.core.errors import PipelineError, ResourceError
 from pipeline.generation.loaded import LoadedModel, LoadedModels
 from pipeline.generation.pieces import Piece
 from pipeline.generation.seats import SEATS, in_order

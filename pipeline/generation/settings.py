@@ -7,9 +7,9 @@ import typing
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.errors import InputError, require
+from pipeline.core.errors import InputError, require
+from pipeline.core.settings import Limits
 from pipeline.fields import parse_value
-from pipeline.settings import Limits
 
 
 @dataclass(frozen=True, kw_only=True)

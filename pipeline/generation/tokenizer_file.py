@@ -13,8 +13,8 @@ from typing import Any
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
+from pipeline.core.atomic_io import read_json
 from pipeline.data.tokenizer import vocabulary_size
-from pipeline.files import read_json
 
 MAX_BYTES = 64 * 2**20
 MAX_CONFIG_BYTES = 4 * 2**20

@@ -10,11 +10,11 @@ import signal
 import sys
 import traceback
 
-from pipeline.credentials import hold
-from pipeline.errors import PipelineError
+from pipeline.core.credentials import hold
+from pipeline.core.errors import PipelineError
+from pipeline.core.settings import Settings
 from pipeline.hub.publisher import Publisher
 from pipeline.hub.token import redact
-from pipeline.settings import Settings
 
 
 def main() -> int:

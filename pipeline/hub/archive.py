@@ -9,15 +9,15 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline import files
-from pipeline.errors import HubError
-from pipeline.folders import Home
+from pipeline.core import atomic_io
+from pipeline.core.errors import HubError
+from pipeline.core.paths import Home
+from pipeline.core.settings import Settings
 from pipeline.hub.checkpoints import PROVENANCE
 from pipeline.hub.client import DOWNLOAD, connect, hub_errors
 from pipeline.hub.commits import Push, read_push
 from pipeline.hub.registry import Registry, Revision, pick
 from pipeline.hub.remote import MAIN
-from pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -82,7 +82,7 @@ class HubRegistry:
 
     def _revision(self, api: HfApi, push: Push) -> Revision:
         path = Path(api.hf_hub_download(self.repo, PROVENANCE, revision=push.commit))
-        return Revision.from_facts(files.read_json(path) or {}, commit=push.commit, path=path.parent)
+        return Revision.from_facts(atomic_io.read_json(path) or {}, commit=push.commit, path=path.parent)
 
 
 @cache

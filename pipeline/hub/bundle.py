@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-from pipeline import files
+from pipeline.core import atomic_io
 from pipeline.hub.cards import dataset_card
 from pipeline.hub.checkpoints import PROVENANCE
 from pipeline.hub.prepared import SPLITS, Prepared
@@ -35,7 +35,7 @@ class Item:
     @classmethod
     def of(cls, content: Path | bytes) -> Item:
         if isinstance(content, Path):
-            return cls(content, files.sha256(content), content.stat().st_size)
+            return cls(content, atomic_io.sha256(content), content.stat().st_size)
         return cls(content, hashlib.sha256(content).hexdigest(), len(content))
 
     def is_blob(self, oid: str) -> bool:
@@ -63,7 +63,7 @@ def _contents(prepared: Prepared) -> dict[str, Path | bytes]:
             found[f"data/{split}-{number:05}-of-{len(paths):05}.parquet"] = path
     for path in prepared.tokenizer:
         is_config = path.name == "tokenizer_config.json"
-        found[f"tokenizer/{path.name}"] = _json(_nowhere(files.read_json(path))) if is_config else path
+        found[f"tokenizer/{path.name}"] = _json(_nowhere(atomic_io.read_json(path))) if is_config else path
     return found
 
 

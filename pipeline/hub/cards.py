@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
+from pipeline.core.paths import ASSETS
 from pipeline.hub.token import redact
 
-ASSETS = Path(__file__).resolve().parents[2] / "assets"
 MOST_LICENSES = 20
 """Rows of a dataset card's table; provenance.json has them all."""
 SIZES = (

@@ -9,9 +9,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from pipeline import files, manifest
-from pipeline.errors import DamagedError
-from pipeline.folders import RunFolder
+from pipeline import manifest
+from pipeline.core import atomic_io
+from pipeline.core.errors import DamagedError
+from pipeline.core.paths import RunFolder
 
 PROVENANCE = "provenance.json"
 FOLDER = re.compile(r"step-(\d{8,})")
@@ -33,8 +34,8 @@ class Checkpoint:
     @classmethod
     def open(cls, path: Path) -> Checkpoint:
         """Raises DamagedError when the manifest or the provenance is missing, torn or of another kind."""
-        found = files.read_json(path / manifest.NAME)
-        provenance = files.read_json(path / PROVENANCE)
+        found = atomic_io.read_json(path / manifest.NAME)
+        provenance = atomic_io.read_json(path / PROVENANCE)
         if found is None or provenance is None:
             raise damaged(path, f"it has no {manifest.NAME if found is None else PROVENANCE}")
         entries = manifest.entries_of(found)

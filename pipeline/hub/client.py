@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.errors import HubError
-from pipeline.http import limit_waiting
+from pipeline.core.errors import HubError
+from pipeline.core.http_client import limit_waiting
 from pipeline.hub.token import VARIABLE, is_sendable, read_token, redact
 
 if TYPE_CHECKING:

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline import files
-from pipeline.errors import DamagedError, InputError, require
-from pipeline.folders import Home
+from pipeline.core import atomic_io
+from pipeline.core.errors import DamagedError, InputError, require
+from pipeline.core.paths import Home
+from pipeline.core.settings import Settings
 from pipeline.hub.bundle import CARD, FOLDERS, MADE_BY, Item, bundle
 from pipeline.hub.checkpoints import PROVENANCE
 from pipeline.hub.client import Errand, PassingFault, connect, find_token, hub_errors
 from pipeline.hub.mirror import Patience
 from pipeline.hub.prepared import Prepared
 from pipeline.hub.remote import MAIN
-from pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
@@ -184,7 +184,7 @@ class _Push:
         if PROVENANCE not in there:
             return False
         path = self.api.hf_hub_download(self.repo, PROVENANCE, revision=head, repo_type=DATASET)
-        return files.readable_json(Path(path)).get("made_by") == MADE_BY
+        return atomic_io.readable_json(Path(path)).get("made_by") == MADE_BY
 
     def _additions(self, names: Sequence[str]) -> list[CommitOperationAdd]:
         """Raises DamagedError when a file changed since it was read: somebody prepares or deletes the corpus."""

@@ -13,8 +13,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from pipeline import files
-from pipeline.folders import RunFolder
+from pipeline.core import atomic_io
+from pipeline.core.paths import RunFolder
 from pipeline.hub.token import redact
 
 REGISTERED, UPLOADING, RETRYING = "registered", "uploading", "retrying"
@@ -32,7 +32,7 @@ class Ledger:
 
     def rows(self) -> dict[int, dict[str, Any]]:
         """The newest row of each step. Reads the file only when it has changed."""
-        return {row["step"]: row for row in files.cached_lines(self.run.pushes) if row.get("repo") == self.repo}
+        return {row["step"]: row for row in atomic_io.cached_lines(self.run.pushes) if row.get("repo") == self.repo}
 
     def write(self, step: int, state: str, *, error: str | None = None, **facts: Any) -> None:
         """Append a row, unless it would only repeat the newest one: a Hub that is away for days fills no disk.
@@ -42,4 +42,4 @@ class Ledger:
         facts = {"state": state, "error": redact(error) if error else None, "commit": None, **facts}
         newest = self.rows().get(step, {})
         if any(newest.get(name, "") != value for name, value in facts.items()):
-            files.append_line(self.run.pushes, {"time": time.time(), "repo": self.repo, "step": step, **facts})
+            atomic_io.append_line(self.run.pushes, {"time": time.time(), "repo": self.repo, "step": step, **facts})

@@ -11,8 +11,8 @@ import time
 import traceback
 from dataclasses import dataclass
 
-from pipeline.errors import PipelineError
-from pipeline.folders import Home
+from pipeline.core.errors import PipelineError
+from pipeline.core.paths import Home
 from pipeline.hub import ledger
 from pipeline.hub.client import PassingFault
 from pipeline.hub.ledger import Ledger

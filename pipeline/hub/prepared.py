@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline import files
-from pipeline.errors import BusyError, DamagedError, InputError
-from pipeline.folders import CorpusFolder
+from pipeline.core import atomic_io
+from pipeline.core.errors import BusyError, DamagedError, InputError
+from pipeline.core.paths import CorpusFolder
 from pipeline.hub.token import VARIABLE, read_token
 
 if TYPE_CHECKING:
@@ -41,9 +41,9 @@ class Prepared:
         """Reads every file of it once. Raises InputError when it is not ready or holds this process's token, DamagedError
         when a file is not what was written.
         """
-        if files.is_locked(folder.lock):
+        if atomic_io.is_locked(folder.lock):
             raise BusyError(f"Corpus {folder.id} is being prepared; push it when it is ready.")
-        manifest = files.read_json(folder.manifest)
+        manifest = atomic_io.read_json(folder.manifest)
         if manifest is None:
             raise InputError(
                 f"Corpus {folder.id} is not prepared; prepare it with `python -m pipeline prepare --corpus {folder.id}`."
@@ -56,7 +56,7 @@ class Prepared:
         prepared = cls(
             folder=folder,
             manifest=manifest,
-            report=files.read_json(folder.report) or {},
+            report=atomic_io.read_json(folder.report) or {},
             shards={split: _shards(folder, stages["filter"]["files"], split) for split in SPLITS},
             tokenizer=[folder.path / name for name in sorted(stages["tokenizer"]["files"])],
         )
@@ -104,7 +104,7 @@ class Prepared:
 
 
 def _stages(folder: CorpusFolder) -> dict[str, Any]:
-    done = (files.read_json(folder.path / "stages.json") or {}).get("done", {})
+    done = (atomic_io.read_json(folder.path / "stages.json") or {}).get("done", {})
     try:
         for name in ("filter", "tokenizer", "tokens"):
             _ = done[name]["files"], done[name]["found"]
@@ -130,7 +130,7 @@ def _check_hashes(folder: CorpusFolder, manifest: dict[str, Any], stages: dict[s
     tokenizer = {f"{folder.tokenizer.name}/tokenizer.json": manifest["tokenizer_sha256"]}
     shards = stages["filter"]["found"].get("sha256", {})  # older corpora have none: of them sizes and counts must do
     for name, digest in {**manifest["sha256"], **tokenizer, **shards}.items():
-        if files.sha256(folder.path / name) != digest:
+        if atomic_io.sha256(folder.path / name) != digest:
             raise _damaged(folder, f"{name} does not have the SHA-256 that was written down")
 
 

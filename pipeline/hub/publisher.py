@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline import manifest
-from pipeline.errors import BusyError, DamagedError
-from pipeline.files import is_locked, locked
-from pipeline.folders import Home, RunFolder
+from pipeline.core.atomic_io import is_locked, locked
+from pipeline.core.errors import BusyError, DamagedError
+from pipeline.core.paths import Home, RunFolder
+from pipeline.core.settings import Settings
 from pipeline.hub import ledger
 from pipeline.hub.checkpoints import complete_checkpoints, revision_of, saved_at, step_of
 from pipeline.hub.ledger import Ledger
@@ -23,7 +24,6 @@ from pipeline.hub.mirror import Mirror, Patience
 from pipeline.hub.registry import Registry
 from pipeline.hub.remote import Remote
 from pipeline.hub.token import redact
-from pipeline.settings import Settings
 
 
 def pending(settings: Settings) -> bool:

@@ -12,13 +12,13 @@ import threading
 import traceback
 from pathlib import Path
 
-from pipeline.credentials import hold
-from pipeline.errors import InputError, PipelineError
-from pipeline.folders import PushFolder
+from pipeline.core.credentials import hold
+from pipeline.core.errors import InputError, PipelineError
+from pipeline.core.job_process import Job
+from pipeline.core.paths import PushFolder
+from pipeline.core.settings import Settings
 from pipeline.hub.dataset import Pushed, push_corpus
 from pipeline.hub.token import redact
-from pipeline.job import Job
-from pipeline.settings import Settings
 
 LOOK_EVERY_SECONDS = 0.2
 

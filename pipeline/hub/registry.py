@@ -22,9 +22,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline import files, manifest
-from pipeline.errors import DamagedError, InputError
-from pipeline.folders import Home
+from pipeline import manifest
+from pipeline.core import atomic_io
+from pipeline.core.errors import DamagedError, InputError
+from pipeline.core.paths import Home
 from pipeline.hub.checkpoints import PROVENANCE, Checkpoint, damaged
 
 NAME = re.compile(r"[0-9a-f]{12}")
@@ -75,8 +76,8 @@ class Registry:
 
     def revisions(self) -> list[Revision]:
         """Newest first. Cheap enough for once a second: the history is read again only when it has changed."""
-        held = {row["revision"]: row["commit"] for row in files.cached_lines(self._commits)}
-        rows = {row["revision"]: row for row in files.cached_lines(self._history)}
+        held = {row["revision"]: row["commit"] for row in atomic_io.cached_lines(self._commits)}
+        rows = {row["revision"]: row for row in atomic_io.cached_lines(self._history)}
         known = (
             Revision.from_facts(row, commit=held.get(name), path=self.folder / name)
             for name, row in reversed(rows.items())
@@ -108,7 +109,7 @@ class Registry:
     def note_commit(self, revision: Revision, commit: str) -> None:
         """Write down which commit on the Hub holds the revision. For the publisher only."""
         if revision.commit != commit:
-            files.append_line(self._commits, {"revision": revision.revision, "commit": commit})
+            atomic_io.append_line(self._commits, {"revision": revision.revision, "commit": commit})
 
     def repair(self) -> None:
         """Finish what a killed publisher left: staging folders go, revisions without a history row get theirs.
@@ -142,18 +143,18 @@ class Registry:
                 _link(source, name, staged / name)
             source.verify(staged)
             self._describe(source, staged)
-            files.sync(staged)
+            atomic_io.sync(staged)
             staged.rename(target)
         finally:
             shutil.rmtree(staged, ignore_errors=True)  # gone after the rename; `repair` drops what stays
-        files.sync(self.folder)
+        atomic_io.sync(self.folder)
 
     def _describe(self, source: Checkpoint, staged: Path) -> None:
         """Give the revision a provenance and a manifest of its own."""
         arrived = datetime.now(UTC).isoformat(timespec="seconds")
         own_facts = {"repo": self.repo, "revision": source.revision, "pushed_at": arrived}
         provenance = {"eval_loss": None, **source.provenance, **own_facts}
-        files.write_json(staged / PROVENANCE, provenance)  # replaces the name; the checkpoint keeps its own file
+        atomic_io.write_json(staged / PROVENANCE, provenance)  # replaces the name; the checkpoint keeps its own file
         manifest.write(staged, source.step, {**source.files, PROVENANCE: manifest.entry(staged / PROVENANCE)})
         for path in staged.rglob("*"):
             if path.is_file():
@@ -169,7 +170,7 @@ class Registry:
         return known[folder.name]
 
     def _list(self, revision: Revision) -> None:
-        files.append_line(self._history, {name: getattr(revision, name) for name in FACTS})
+        atomic_io.append_line(self._history, {name: getattr(revision, name) for name in FACTS})
 
 
 def pick(revisions: Sequence[Revision], text: str, repo: str) -> Revision:
@@ -210,7 +211,7 @@ def _link(source: Checkpoint, name: str, target: Path) -> None:
 
 def _from_folder(path: Path) -> Revision:
     """Raises DamagedError when its provenance is missing, torn or lacks a fact."""
-    provenance = files.read_json(path / PROVENANCE) or {}
+    provenance = atomic_io.read_json(path / PROVENANCE) or {}
     try:
         return Revision.from_facts(provenance, commit=None, path=path)
     except KeyError as error:

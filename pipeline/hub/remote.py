@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline import files, manifest
+from pipeline import manifest
+from pipeline.core import atomic_io
 from pipeline.hub.cards import model_card
 from pipeline.hub.checkpoints import PROVENANCE
 from pipeline.hub.client import PUSH, connect, hub_errors
@@ -57,7 +58,7 @@ class Remote:
     def _commit(self, api: HfApi, revision: Revision, head: str) -> str:
         from huggingface_hub import CommitOperationAdd
 
-        provenance = files.read_json(revision.path / PROVENANCE) or {}
+        provenance = atomic_io.read_json(revision.path / PROVENANCE) or {}
         contents: dict[str, Any] = {name: str(revision.path / name) for name in _names(revision.path)}
         contents[CARD] = model_card(provenance).encode()
         info = api.create_commit(
@@ -84,4 +85,4 @@ def find_push(pushes: list[Push], revision: Revision) -> Push | None:
 
 def _names(folder: Path) -> list[str]:
     """The revision's files, and its manifest: whoever downloads them can check them."""
-    return [*(files.read_json(folder / manifest.NAME) or {})["files"], manifest.NAME]
+    return [*(atomic_io.read_json(folder / manifest.NAME) or {})["files"], manifest.NAME]

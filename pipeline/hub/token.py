@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from pipeline.credentials import TOKEN as VARIABLE
-from pipeline.credentials import credential
+from pipeline.core.credentials import TOKEN as VARIABLE
+from pipeline.core.credentials import credential
 
 LOOKS_LIKE_A_TOKEN = re.compile(r"\b(hf|api_org)_[A-Za-z0-9]{20,}")
 BEARER = re.compile(r"[A-Za-z0-9._~+/-]+=*")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from pipeline.credentials import hold
-from pipeline.errors import PipelineError
+from pipeline.core.credentials import hold
+from pipeline.core.errors import PipelineError
+from pipeline.core.settings import Settings
 from pipeline.jobs.worker import Worker
-from pipeline.settings import Settings
 
 
 def main() -> int:

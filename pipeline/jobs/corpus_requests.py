@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import DataConfig, Workforce
-from pipeline.errors import BusyError, InputError
-from pipeline.files import locked
-from pipeline.folders import CorpusFolder, Home
+from pipeline.core.atomic_io import locked
+from pipeline.core.errors import BusyError, InputError
+from pipeline.core.paths import CorpusFolder, Home
+from pipeline.core.settings import Settings
 from pipeline.hub.dataset import check_push
 from pipeline.jobs import worker
 from pipeline.jobs.requests import find_job, made_before, resume_job, stop_job, write_request
 from pipeline.jobs.state import in_order, job_state
 from pipeline.jobs.views import corpus_bytes
-from pipeline.settings import Settings
 
 
 def start_preparing(

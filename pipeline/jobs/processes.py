@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from pipeline.environment import python_path
+from pipeline.core.environment import python_path
 
 
 @dataclass(frozen=True)

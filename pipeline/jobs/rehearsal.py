@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import RunConfig
-from pipeline.environment import ROOT, child_environment
-from pipeline.errors import BusyError, InputError, PipelineError, require
-from pipeline.files import locked, read_json, write_json
-from pipeline.folders import Home
+from pipeline.core.atomic_io import locked, read_json, write_json
+from pipeline.core.environment import child_environment
+from pipeline.core.errors import BusyError, InputError, PipelineError, require
+from pipeline.core.paths import ROOT, Home
+from pipeline.core.settings import Settings
 from pipeline.jobs.requests import refuse_second
 from pipeline.jobs.run_requests import check_training
 from pipeline.plan import Plan, plan_run
-from pipeline.settings import Settings
 
 MOST_EVAL_WINDOWS = 64
 """Evaluating on all of them may take hours; the rest is in proportion."""

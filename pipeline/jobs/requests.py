@@ -9,12 +9,12 @@ import time
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from pipeline.errors import BusyError, InputError
-from pipeline.files import locked, readable_json, write_json
-from pipeline.folders import CorpusFolder, Home, JobFolder
+from pipeline.core.atomic_io import locked, readable_json, write_json
+from pipeline.core.errors import BusyError, InputError
+from pipeline.core.paths import CorpusFolder, Home, JobFolder
+from pipeline.core.settings import Settings
 from pipeline.jobs import worker
 from pipeline.jobs.state import RESUMABLE, in_order, job_state
-from pipeline.settings import Settings
 
 Folder = TypeVar("Folder", bound=JobFolder)
 

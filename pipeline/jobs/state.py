@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.errors import DamagedError, InputError
-from pipeline.files import is_locked, read_json
-from pipeline.folders import Home, JobFolder
+from pipeline.core.atomic_io import is_locked, read_json
+from pipeline.core.errors import DamagedError, InputError
+from pipeline.core.paths import Home, JobFolder
 from pipeline.jobs.processes import ProcessId
 
 RUNNING = ("starting", "running", "stopping")

@@ -10,9 +10,9 @@ import os
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pipeline import files
 from pipeline.config import DataConfig
-from pipeline.folders import CorpusFolder, Home, JobFolder, RunFolder
+from pipeline.core import atomic_io
+from pipeline.core.paths import CorpusFolder, Home, JobFolder, RunFolder
 from pipeline.jobs.state import JobState, in_order, job_state
 
 
@@ -152,30 +152,30 @@ def push_view(folder: CorpusFolder) -> PushView | None:
 
 def metrics(folder: RunFolder) -> list[dict[str, Any]]:
     """Every complete row of metrics.jsonl, oldest first."""
-    return list(files.cached_lines(folder.metrics))
+    return list(atomic_io.cached_lines(folder.metrics))
 
 
 def samples(folder: RunFolder) -> list[dict[str, Any]]:
     """What the model wrote at each evaluation, oldest first."""
-    return list(files.cached_lines(folder.samples))
+    return list(atomic_io.cached_lines(folder.samples))
 
 
 def latest_pushes(folder: RunFolder) -> list[dict[str, Any]]:
     """The newest row of the ledger for each step, newest step first."""
-    by_step = {row["step"]: row for row in files.cached_lines(folder.pushes)}
+    by_step = {row["step"]: row for row in atomic_io.cached_lines(folder.pushes)}
     return [by_step[step] for step in sorted(by_step, reverse=True)]
 
 
 def log(folder: JobFolder, max_lines: int = 200) -> list[str]:
     """The last lines of the job's log, oldest first."""
-    return files.tail(folder.log, max_lines)
+    return atomic_io.tail(folder.log, max_lines)
 
 
 def _run_view(folder: RunFolder, queue: list[JobState]) -> RunView:
     state = job_state(folder)
     request, status = state.request, state.status
-    label = files.readable_json(folder.label)
-    config = files.readable_json(folder.config) or None
+    label = atomic_io.readable_json(folder.label)
+    config = atomic_io.readable_json(folder.config) or None
     return RunView(
         run=folder.id,
         name=label.get("name") or folder.id,
@@ -202,7 +202,7 @@ def _run_view(folder: RunFolder, queue: list[JobState]) -> RunView:
 
 
 def _corpus_view(folder: CorpusFolder, queue: list[JobState]) -> CorpusView:
-    manifest = files.readable_json(folder.manifest)
+    manifest = atomic_io.readable_json(folder.manifest)
     state = job_state(folder)
     status = state.status
     config = manifest.get("config") or state.request.get("config") or {}
@@ -233,7 +233,7 @@ def _corpus_view(folder: CorpusFolder, queue: list[JobState]) -> CorpusView:
 
 def report(folder: CorpusFolder) -> dict[str, Any] | None:
     """What the scan of the corpus's source has found, so far if it goes on; None when there is none."""
-    return files.readable_json(folder.report) or None
+    return atomic_io.readable_json(folder.report) or None
 
 
 def corpus_bytes(folder: CorpusFolder) -> int:

@@ -12,14 +12,14 @@ import subprocess
 import time
 from collections.abc import Mapping
 
-from pipeline.credentials import TOKEN, full_environment
-from pipeline.environment import child_environment, is_credential, is_harmless, num_cores
-from pipeline.files import is_locked, locked, readable_json, write_json
-from pipeline.folders import Home, JobFolder
+from pipeline.core.atomic_io import is_locked, locked, readable_json, write_json
+from pipeline.core.credentials import TOKEN, full_environment
+from pipeline.core.environment import child_environment, is_credential, is_harmless, num_cores
+from pipeline.core.paths import Home, JobFolder
+from pipeline.core.settings import Settings
 from pipeline.hub import publisher
 from pipeline.jobs.processes import identify, spawn
 from pipeline.jobs.state import RUNNING, JobState, in_order, process_of, pushes_in_order
-from pipeline.settings import Settings
 
 POLL_SECONDS = 0.5
 LAUNCHER = "torch.distributed.run"

@@ -11,10 +11,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.errors import InputError, PipelineError
-from pipeline.files import is_no_space, read_json
-from pipeline.folders import RunFolder
-from pipeline.job import Job
+from pipeline.core.atomic_io import is_no_space, read_json
+from pipeline.core.errors import InputError, PipelineError
+from pipeline.core.job_process import Job
+from pipeline.core.paths import RunFolder
 from pipeline.training.checkpoints import disk_full
 from pipeline.training.run import refuse_what_is_over
 

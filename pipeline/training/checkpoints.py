@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline import manifest
-from pipeline.errors import DamagedError, ResourceError
-from pipeline.files import is_no_space, iterate_lines, read_json, readable_json, sync
-from pipeline.folders import RunFolder
+from pipeline.core.atomic_io import is_no_space, iterate_lines, read_json, readable_json, sync
+from pipeline.core.errors import DamagedError, ResourceError
+from pipeline.core.paths import RunFolder
 
 LEAST_FREE_BYTES = 2**16
 """With less than this free, whatever went wrong while writing went wrong because of it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from pipeline.errors import DivergedError
+from pipeline.core.errors import DivergedError
 from pipeline.training.run import Run
 from pipeline.training.session import Session
 

@@ -11,9 +11,9 @@ import time
 from contextlib import closing
 from typing import Any
 
-from pipeline.errors import DivergedError
-from pipeline.folders import RunFolder
-from pipeline.job import Job
+from pipeline.core.errors import DivergedError
+from pipeline.core.job_process import Job
+from pipeline.core.paths import RunFolder
 from pipeline.training import checkpoints
 from pipeline.training.divergence import check_losses
 from pipeline.training.evaluation import evaluate, perplexity

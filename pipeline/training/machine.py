@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from pipeline.config import ModelConfig, RunConfig, TrainingConfig
-from pipeline.environment import num_cores
-from pipeline.errors import require
+from pipeline.core.environment import num_cores
+from pipeline.core.errors import require
 from pipeline.memory import activation_bytes, state_bytes
 
 CLEARLY_FASTER = 1.2

@@ -17,7 +17,7 @@ from accelerate.utils import broadcast_object_list
 from torch import distributed
 
 from pipeline.config import TrainingConfig
-from pipeline.job import Job
+from pipeline.core.job_process import Job
 
 
 def join_processes(device: torch.device, config: TrainingConfig) -> None:

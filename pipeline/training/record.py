@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import RunConfig
-from pipeline.files import append_line, read_lines, write_text
-from pipeline.folders import RunFolder
-from pipeline.job import Job
+from pipeline.core.atomic_io import append_line, read_lines, write_text
+from pipeline.core.job_process import Job
+from pipeline.core.paths import RunFolder
 from pipeline.prompts import Prompt
 from pipeline.training.trackers import Trackers
 

@@ -13,10 +13,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import PipelineError
-from pipeline.files import read_json, read_lines, write_json
-from pipeline.folders import RunFolder
-from pipeline.job import Job
+from pipeline.core.atomic_io import read_json, read_lines, write_json
+from pipeline.core.errors import PipelineError
+from pipeline.core.job_process import Job
+from pipeline.core.paths import RunFolder
 from pipeline.training.__main__ import ENVIRONMENT
 
 NEW_TOKENS = 16

@@ -11,19 +11,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 from pipeline.config import RunConfig
+from pipeline.core.atomic_io import is_locked, read_json, write_json
+from pipeline.core.errors import InputError, require
+from pipeline.core.paths import ROOT, Home, RunFolder
 from pipeline.data.corpus import Corpus
-from pipeline.errors import InputError, require
-from pipeline.files import is_locked, read_json, write_json
-from pipeline.folders import Home, RunFolder
 from pipeline.recipes import run_config
 
 FORMAT = 1
 PACKAGES = ("torch", "transformers", "accelerate", "tokenizers", "safetensors", "numpy")
-PROJECT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -157,9 +155,9 @@ def _check_fit(config: RunConfig, corpus: Corpus) -> None:
 
 def _commit() -> str | None:
     """The project's own commit, or None where it is not a clone."""
-    if not (PROJECT / ".git").exists():
+    if not (ROOT / ".git").exists():
         return None
-    command = ["git", "-C", str(PROJECT), "rev-parse", "HEAD"]
+    command = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):  # no git here, or a clone of somebody else's

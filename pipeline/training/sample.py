@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.errors import PipelineError
+from pipeline.core.errors import PipelineError
 from pipeline.prompts import course_prompts
 from pipeline.training.record import Record
 from pipeline.training.session import Session

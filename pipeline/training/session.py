@@ -17,8 +17,8 @@ from torch.optim.lr_scheduler import LambdaLR
 from transformers import AutoTokenizer, GPT2LMHeadModel
 from transformers.utils.logging import disable_progress_bar
 
+from pipeline.core.atomic_io import write_json
 from pipeline.data.windows import Windows
-from pipeline.files import write_json
 from pipeline.training.checkpoints import Writer
 from pipeline.training.loss import KeyTokens, NextTokenLoss
 from pipeline.training.machine import (

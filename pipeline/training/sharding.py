@@ -19,7 +19,7 @@ from torch.distributed.checkpoint.state_dict import (
 )
 
 from pipeline.config import TrainingConfig
-from pipeline.errors import InputError
+from pipeline.core.errors import InputError
 
 BLOCK = "GPT2Block"
 """What is spread, and gathered for a pass, as one."""

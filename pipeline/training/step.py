@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch._dynamo.exc import TorchDynamoException
 
-from pipeline.errors import ResourceError
-from pipeline.job import Interrupted
+from pipeline.core.errors import ResourceError
+from pipeline.core.job_process import Interrupted
 from pipeline.training.session import Session
 from pipeline.training.state import random_state, set_random_state
 

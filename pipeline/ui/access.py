@@ -21,9 +21,9 @@ from threading import Lock
 import gradio as gr
 from starlette.requests import HTTPConnection, cookie_parser
 
-from pipeline.errors import InputError
-from pipeline.folders import Home
-from pipeline.settings import Settings
+from pipeline.core.errors import InputError
+from pipeline.core.paths import Home
+from pipeline.core.settings import Settings
 from pipeline.ui.audit import Audit
 from pipeline.ui.formats import duration
 from pipeline.ui.hosts import host_name, is_loopback

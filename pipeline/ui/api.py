@@ -15,7 +15,7 @@ import gradio as gr
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline.config import COURSE_KEYWORDS, DataConfig
-from pipeline.errors import InputError, PipelineError, require
+from pipeline.core.errors import InputError, PipelineError, require
 from pipeline.generation.choose import choose
 from pipeline.generation.settings import Sampling
 from pipeline.jobs import run_requests

@@ -10,8 +10,8 @@ import sys
 from datetime import UTC, datetime
 from threading import Lock
 
-from pipeline.files import append_line
-from pipeline.folders import Home
+from pipeline.core.atomic_io import append_line
+from pipeline.core.paths import Home
 from pipeline.ui.texts import t
 
 MAX_BYTES = 5_000_000

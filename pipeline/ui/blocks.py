@@ -11,7 +11,7 @@ from gradio.blocks import convert_component_dict_to_list
 from gradio.components import _Keywords
 from gradio.utils import is_prop_update
 
-from pipeline.errors import PipelineError
+from pipeline.core.errors import PipelineError
 from pipeline.ui.events import REFUSAL
 from pipeline.ui.failures import log_unexpected
 from pipeline.ui.markup import escape_text

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from pipeline.config import COURSE_KEPT_RATE, COURSE_KEYWORDS, MATCHES, DataConfig
-from pipeline.errors import PipelineError
+from pipeline.core.errors import PipelineError
 from pipeline.ui import report_view, setups
 from pipeline.ui.engine import Engine
 from pipeline.ui.markup import blank, notice, render

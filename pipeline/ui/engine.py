@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from pipeline.folders import Home
-from pipeline.settings import Settings
+from pipeline.core.paths import Home
+from pipeline.core.settings import Settings
 from pipeline.ui.access import Access
 from pipeline.ui.reading import Reading
 from pipeline.ui.recent import Recent

@@ -17,7 +17,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pipeline.settings import Settings
+from pipeline.core.settings import Settings
 from pipeline.ui.rates import Allowance
 from pipeline.ui.sessions import Sessions
 from pipeline.ui.texts import t

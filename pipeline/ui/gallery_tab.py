@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from pipeline.errors import PipelineError
+from pipeline.core.errors import PipelineError
 from pipeline.ui.engine import Engine
 from pipeline.ui.example_card import ExampleCard
 from pipeline.ui.generate_tab import GenerateTab

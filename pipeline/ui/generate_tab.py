@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from pipeline.errors import PipelineError
+from pipeline.core.errors import PipelineError
 from pipeline.gallery.example import TITLE_CHARACTERS, Example
 from pipeline.generation.choose import choose
 from pipeline.generation.settings import Sampling

@@ -20,7 +20,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pipeline.settings import Settings
+from pipeline.core.settings import Settings
 from pipeline.ui.hosts import as_address, host_name, is_loopback
 from pipeline.ui.rates import Allowance
 from pipeline.ui.sign_in import UNLOCK

@@ -12,7 +12,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pipeline.settings import Settings
+from pipeline.core.settings import Settings
 from pipeline.ui.failures import log_unexpected
 from pipeline.ui.visitors import COOKIE, cookie_of, is_https, new_cookie
 

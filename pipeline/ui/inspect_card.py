@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from pipeline.errors import PipelineError
+from pipeline.core.errors import PipelineError
 from pipeline.jobs.views import corpus_views
 from pipeline.ui import inspection
 from pipeline.ui.data_tab import DataTab

@@ -12,10 +12,10 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config import COURSE_KEY_TOKENS, DataConfig, TrainingConfig
-from pipeline.errors import InputError, require
+from pipeline.core.atomic_io import readable_json
+from pipeline.core.errors import InputError, require
+from pipeline.core.paths import CorpusFolder
 from pipeline.fields import parse_value
-from pipeline.files import readable_json
-from pipeline.folders import CorpusFolder
 from pipeline.ui.texts import t
 
 if TYPE_CHECKING:

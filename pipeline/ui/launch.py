@@ -24,9 +24,9 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from pipeline.config import COURSE_KEYWORDS, MATCHES
-from pipeline.errors import InputError
+from pipeline.core.errors import InputError
+from pipeline.core.settings import Settings
 from pipeline.jobs import worker
-from pipeline.settings import Settings
 from pipeline.ui.connections import TimedConnection
 from pipeline.ui.engine import Engine
 from pipeline.ui.events import Events

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gradio as gr
 
-from pipeline.settings import Settings
+from pipeline.core.settings import Settings
 
 
 def permalink(settings: Settings, request: gr.Request, example_id: str) -> str:

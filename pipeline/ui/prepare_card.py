@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from pipeline.config import DataConfig, Workforce
-from pipeline.errors import PipelineError
+from pipeline.core.errors import PipelineError
 from pipeline.jobs import corpus_requests, views
 from pipeline.jobs.state import ACTIVE
 from pipeline.jobs.views import CorpusView, PushView, corpus_views

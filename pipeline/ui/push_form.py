@@ -7,8 +7,8 @@ from typing import Any
 
 import gradio as gr
 
-from pipeline.errors import PipelineError
-from pipeline.files import readable_json
+from pipeline.core.atomic_io import readable_json
+from pipeline.core.errors import PipelineError
 from pipeline.jobs import corpus_requests
 from pipeline.ui.engine import Engine
 from pipeline.ui.markup import notice, render

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from starlette.requests import HTTPConnection
 
-from pipeline.settings import Settings
+from pipeline.core.settings import Settings
 from pipeline.ui.access import Access
 from pipeline.ui.visitors import Visitor, visitor_of
 

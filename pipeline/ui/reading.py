@@ -6,7 +6,7 @@ import re
 
 import gradio as gr
 
-from pipeline.settings import Settings
+from pipeline.core.settings import Settings
 from pipeline.ui.access import Access, AccessError
 from pipeline.ui.texts import t
 

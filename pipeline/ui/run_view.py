@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.folders import Home, RunFolder
+from pipeline.core.paths import Home, RunFolder
 from pipeline.jobs import views
 from pipeline.jobs.state import ACTIVE
 from pipeline.jobs.views import CorpusView, RunView

@@ -16,8 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeline.errors import BusyError
-from pipeline.settings import Limits
+from pipeline.core.errors import BusyError
+from pipeline.core.settings import Limits
 from pipeline.ui.texts import t
 
 if TYPE_CHECKING:

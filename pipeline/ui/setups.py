@@ -13,15 +13,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.config import DEFAULT_CORPUS, DataConfig, RunConfig
-from pipeline.errors import require
-from pipeline.files import read_json
-from pipeline.folders import Home
+from pipeline.core.atomic_io import read_json
+from pipeline.core.errors import require
+from pipeline.core.paths import Home
+from pipeline.core.settings import Settings
 from pipeline.jobs import corpus_requests, run_requests
 from pipeline.jobs.state import ACTIVE
 from pipeline.jobs.views import run_view, run_views
 from pipeline.plan import Plan, plan_run
 from pipeline.recipes import PRESETS, RECIPES, run_config
-from pipeline.settings import Settings
 
 FIRST_CORPUS = DEFAULT_CORPUS
 """The corpus that the page offers to prepare before the first run."""

@@ -20,7 +20,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from pipeline.settings import Settings
+from pipeline.core.settings import Settings
 from pipeline.ui.access import OWNER_COOKIE, SIGN_IN_SECONDS, Access, AccessError, DelayError
 from pipeline.ui.texts import t
 from pipeline.ui.visitors import is_https

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from pathlib import Path
 
-ASSETS = Path(__file__).resolve().parents[2] / "assets"
+from pipeline.core.paths import ASSETS
 
 
 @cache

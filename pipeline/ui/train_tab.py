@@ -11,7 +11,7 @@ from typing import Any
 
 import gradio as gr
 
-from pipeline.errors import PipelineError
+from pipeline.core.errors import PipelineError
 from pipeline.jobs import run_requests
 from pipeline.jobs.state import ACTIVE, RESUMABLE
 from pipeline.jobs.views import run_views

@@ -5,7 +5,7 @@ A plain form and not an input of Gradio's: page.js posts the key to /studio/unlo
 
 from __future__ import annotations
 
-from pipeline.settings import Settings
+from pipeline.core.settings import Settings
 from pipeline.ui.markup import render
 from pipeline.ui.parts import card, head, html
 from pipeline.ui.texts import t

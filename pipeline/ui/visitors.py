@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from starlette.requests import HTTPConnection
 
-from pipeline.settings import Settings
+from pipeline.core.settings import Settings
 from pipeline.ui.hosts import is_loopback
 
 COOKIE = "studio_visitor"

@@ -3,13 +3,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from benchmarks.tokenize import verdict
-
-ROOT = Path(__file__).resolve().parents[2]
+from pipeline.core.paths import ROOT
 
 
 def test_one_failed_check_is_a_failed_verdict() -> None:

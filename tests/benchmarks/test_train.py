@@ -13,8 +13,7 @@ import pytest
 
 from benchmarks.course_loop import Setup, train, validation_loss
 from benchmarks.train import check, verdict
-from pipeline.environment import ROOT
-from pipeline.folders import Home
+from pipeline.core.paths import ROOT, Home
 from tests.training.runs import make_corpus
 
 
@@ -52,8 +51,8 @@ import json, sys
 from pathlib import Path
 from benchmarks import training_sides as sides
 from benchmarks.train import apart
-from pipeline.environment import ROOT
-from pipeline.folders import Home
+from pipeline.core.paths import ROOT
+from pipeline.core.paths import Home
 corpus = Home(Path(sys.argv[1])).corpus("python")
 shape = {"n_layer": 1, "n_embd": 16, "n_head": 2, "batch_size": 8}
 found = {

@@ -12,11 +12,11 @@ import pytest
 from playwright.sync_api import Browser, Locator, expect, sync_playwright
 from playwright.sync_api import Page as Tab
 
-from pipeline.files import append_line, is_locked, read_json
-from pipeline.folders import Home
+from pipeline.core.atomic_io import append_line, is_locked, read_json
+from pipeline.core.paths import Home
+from pipeline.core.settings import Settings
 from pipeline.hub.publisher import Publisher
 from pipeline.jobs.processes import ProcessId
-from pipeline.settings import Settings
 from tests import chromium
 from tests.checkpoints import write_checkpoint
 from tests.homes import write_corpus, write_run

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Locator, expect
 from playwright.sync_api import Page as Tab
 
-from pipeline.folders import Home
+from pipeline.core.paths import Home
 from pipeline.gallery.example import Example
 from pipeline.gallery.examples import Examples
 from tests.browser.conftest import field, show

@@ -10,8 +10,8 @@ import pytest
 from playwright.sync_api import Page as Tab
 from playwright.sync_api import Request, Route, expect
 
-from pipeline.files import read_lines
-from pipeline.folders import Home
+from pipeline.core.atomic_io import read_lines
+from pipeline.core.paths import Home
 from tests.browser.conftest import PHONE, field, show
 from tests.page import Page
 

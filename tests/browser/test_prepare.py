@@ -12,9 +12,9 @@ import pytest
 from playwright.sync_api import Page as Tab
 from playwright.sync_api import expect
 
+from pipeline.core.atomic_io import read_json, write_json
+from pipeline.core.paths import CorpusFolder, Home
 from pipeline.data.report import Report
-from pipeline.files import read_json, write_json
-from pipeline.folders import CorpusFolder, Home
 from pipeline.jobs import views
 from pipeline.jobs.processes import ProcessId
 from tests.browser.conftest import end_jobs, field

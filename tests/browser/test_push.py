@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page as Tab
 from playwright.sync_api import expect
 
-from pipeline.folders import Home
+from pipeline.core.paths import Home
 from tests.browser.conftest import DESK, PHONE, end_jobs, field, wait_for
 from tests.hub.corpora import CORPUS, prepare_corpus, project
 from tests.loopback_hub import LoopbackHub

@@ -11,7 +11,7 @@ from playwright.sync_api import Page as Tab
 from playwright.sync_api import expect
 
 from pipeline.config import COURSE_KEYWORDS
-from pipeline.folders import Home
+from pipeline.core.paths import Home
 from tests.browser.conftest import field, remove_keyword, show
 from tests.homes import write_corpus
 from tests.page import Page

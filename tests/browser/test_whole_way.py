@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page as Tab
 from playwright.sync_api import expect
 
-from pipeline.folders import Home
+from pipeline.core.paths import Home
 from pipeline.jobs import views
 from tests.browser.conftest import field, show, wait_for
 from tests.page import Page

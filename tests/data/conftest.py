@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from pipeline.config import DataConfig
+from pipeline.core.atomic_io import write_json
+from pipeline.core.job_process import Job
+from pipeline.core.paths import CorpusFolder, Home
 from pipeline.data.prepare import prepare
-from pipeline.files import write_json
-from pipeline.folders import CorpusFolder, Home
-from pipeline.job import Job
 
 Prepare = Callable[[DataConfig], dict[str, Any] | None]
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from pipeline.config import DataConfig
+from pipeline.core.atomic_io import read_json, write_json
+from pipeline.core.errors import DamagedError, InputError
+from pipeline.core.paths import CorpusFolder
 from pipeline.data.corpus import Corpus
-from pipeline.errors import DamagedError, InputError
-from pipeline.files import read_json, write_json
-from pipeline.folders import CorpusFolder
 from tests.data.conftest import Prepare
 from tests.data.examples import code_folder
 

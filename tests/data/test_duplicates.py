@@ -4,7 +4,6 @@ import hashlib
 import random
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -12,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.core.paths import ROOT
 from pipeline.data.duplicates import (
     EXACT,
     MIN_TOKENS,
@@ -26,8 +26,6 @@ from pipeline.data.duplicates import (
 )
 from pipeline.quality import NO_RULES, QualityConfig
 from tests.data.examples import batch, row
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def frame(*texts: str) -> pl.DataFrame:

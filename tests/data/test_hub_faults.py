@@ -14,9 +14,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipeline.environment import child_environment
-from pipeline.files import read_json, sha256, write_json
-from pipeline.folders import CorpusFolder, Home
+from pipeline.core.atomic_io import read_json, sha256, write_json
+from pipeline.core.environment import child_environment
+from pipeline.core.paths import CorpusFolder, Home
 from tests.data.dataset_hub import DatasetHub
 from tests.data.examples import code, json_lines, row
 

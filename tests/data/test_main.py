@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.files import read_json, write_json
-from pipeline.folders import CorpusFolder
+from pipeline.core.atomic_io import read_json, write_json
+from pipeline.core.paths import ROOT, CorpusFolder
 from tests.data.examples import code, code_folder
 
-ROOT = Path(__file__).resolve().parents[2]
 RUN_AND_LIST = """
 import json, sys
 from pipeline.data.__main__ import main

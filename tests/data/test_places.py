@@ -14,9 +14,9 @@ from typing import BinaryIO
 import fsspec
 import pytest
 
+from pipeline.core.errors import InputError, PipelineError
+from pipeline.core.paths import ROOT
 from pipeline.data import places
-from pipeline.environment import ROOT
-from pipeline.errors import InputError, PipelineError
 
 KILLED = """
 import os, signal, sys

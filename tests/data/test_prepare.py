@@ -11,13 +11,13 @@ import polars as pl
 import pytest
 
 from pipeline.config import DataConfig, Workforce
+from pipeline.core.atomic_io import read_json, sha256, write_json
+from pipeline.core.errors import InputError
+from pipeline.core.job_process import Job
+from pipeline.core.paths import CorpusFolder, Home
 from pipeline.data import shards, tokenizer
 from pipeline.data.corpus import Corpus
 from pipeline.data.prepare import prepare
-from pipeline.errors import InputError
-from pipeline.files import read_json, sha256, write_json
-from pipeline.folders import CorpusFolder, Home
-from pipeline.job import Job
 from pipeline.quality import QualityConfig
 from tests.data.conftest import Prepare
 from tests.data.examples import code, code_folder, json_lines, row

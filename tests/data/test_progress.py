@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from pipeline.core.atomic_io import read_json, write_json
+from pipeline.core.job_process import Job
+from pipeline.core.paths import CorpusFolder
 from pipeline.data.progress import Progress, Stopped
-from pipeline.files import read_json, write_json
-from pipeline.folders import CorpusFolder
-from pipeline.job import Job
 
 
 def test_a_stage_and_its_last_facts_are_in_the_status(

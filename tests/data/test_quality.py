@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -10,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.core.paths import ROOT
 from pipeline.data import quality
 from pipeline.data.quality import reasons
 from pipeline.quality import NO_RULES, QualityConfig
 from tests.data.examples import batch, row
 
-ROOT = Path(__file__).resolve().parents[2]
 GOOD = "def mean(values):\n" + "    total = sum(values)\n" * 5 + "    return total\n"
 TEXTS = st.lists(
     st.text(alphabet=st.sampled_from("ab1_ =é中²٣½ẞ\n\r\t\0\u2028"), max_size=60) | st.text(max_size=60), max_size=8

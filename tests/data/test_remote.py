@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.core.errors import HubError, InputError
+from pipeline.core.paths import ROOT
 from pipeline.data.remote import hub_faults
-from pipeline.errors import HubError, InputError
 from tests.data.dataset_hub import DatasetHub
 
-ROOT = Path(__file__).resolve().parents[2]
 LIST_FILES = """
 import time
 from huggingface_hub import HfApi
-from pipeline import http
+from pipeline.core import http_client
 from pipeline.data import remote
-from pipeline.errors import HubError
+from pipeline.core.errors import HubError
 remote.ANSWER_SECONDS = 0.5
 time.sleep = lambda seconds: None  # between the client's tries, half a minute in all
 {seam}
@@ -34,7 +34,7 @@ def client(seconds):
     made = _http.default_client_factory()
     made.timeout = seconds
     return made
-http.bounded_client = client
+http_client.bounded_client = client
 """
 
 

@@ -18,9 +18,9 @@ from typing import Any
 import psutil
 import pytest
 
-from pipeline.environment import child_environment
-from pipeline.files import read_json, sha256, write_json
-from pipeline.folders import CorpusFolder, Home
+from pipeline.core.atomic_io import read_json, sha256, write_json
+from pipeline.core.environment import child_environment
+from pipeline.core.paths import CorpusFolder, Home
 from tests.data.engines.toys import nothing_left_behind, wait_until
 from tests.data.examples import code, json_lines, row
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer, models
 
+from pipeline.core.errors import InputError
+from pipeline.core.paths import ROOT
 from pipeline.data import tokenizer
-from pipeline.errors import InputError
 from tests.data.dataset_hub import DatasetHub
 from tests.data.examples import code
 
-ROOT = Path(__file__).resolve().parents[2]
 TEXTS = [code(number) for number in range(40)]
 ODD = "naïve 'quotes'\t\n\n    def f():\r\n  日本 <|endoftext|> 🎉  "
 
@@ -182,7 +182,7 @@ def test_a_tokenizer_comes_from_the_hub_without_a_token(tmp_path: Path) -> None:
 import sys
 from pathlib import Path
 from pipeline.data.tokenizer import save_given
-from pipeline.errors import PipelineError
+from pipeline.core.errors import PipelineError
 try:
     save_given(sys.argv[1], Path(sys.argv[2]))
     print("saved")

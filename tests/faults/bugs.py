@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline import manifest
-from pipeline.folders import RunFolder
-from pipeline.job import Job
+from pipeline.core.job_process import Job
+from pipeline.core.paths import RunFolder
 from pipeline.training import __main__ as training_main
 from pipeline.training import checkpoints, session
 from tests.faults.child import Plant, saves_beside_training

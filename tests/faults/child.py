@@ -10,7 +10,7 @@ import torch
 
 import pipeline.generation.sampling
 import pipeline.training.loop  # noqa: F401  # loaded here, once for all who are forked
-from pipeline.folders import RunFolder
+from pipeline.core.paths import RunFolder
 from pipeline.training import saver
 from pipeline.training.__main__ import main
 

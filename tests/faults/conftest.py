@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.folders import Home
+from pipeline.core.paths import Home
 from tests.faults.trials import Tally, Undisturbed, undisturbed_run
 from tests.training.runs import copy_home, make_corpus
 

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import DamagedError
-from pipeline.files import read_lines
-from pipeline.folders import Home, RunFolder
+from pipeline.core.atomic_io import read_lines
+from pipeline.core.errors import DamagedError
+from pipeline.core.paths import Home, RunFolder
 from pipeline.training import checkpoints
 from tests.faults import bugs, trials
 from tests.training.runs import ask_to_resume, new_run, status

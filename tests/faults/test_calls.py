@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.files import append_line
-from pipeline.folders import Home, RunFolder
+from pipeline.core.atomic_io import append_line
+from pipeline.core.paths import Home, RunFolder
 from pipeline.training import checkpoints
 from tests.faults.bugs import saves_in_place
 from tests.faults.child import Plant

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from pipeline import manifest
-from pipeline.errors import DamagedError
-from pipeline.files import read_json, write_json
-from pipeline.folders import Home, RunFolder
+from pipeline.core.atomic_io import read_json, write_json
+from pipeline.core.errors import DamagedError
+from pipeline.core.paths import Home, RunFolder
 from pipeline.training import checkpoints
 from tests.faults.conftest import References
 from tests.faults.shares import shares

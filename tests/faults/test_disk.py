@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.folders import Home, RunFolder
+from pipeline.core.paths import Home, RunFolder
 from tests.faults.bugs import has_no_words_for_a_full_disk
 from tests.faults.child import saves_beside_training
 from tests.faults.conftest import References

@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from pipeline import manifest
-from pipeline.files import read_lines
-from pipeline.folders import Home, RunFolder
+from pipeline.core.atomic_io import read_lines
+from pipeline.core.paths import Home, RunFolder
 from pipeline.training import checkpoints
 from pipeline.training.loop import MOST_ROLLBACKS
 from pipeline.training.loss import NextTokenLoss

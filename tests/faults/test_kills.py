@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.folders import Home, RunFolder
+from pipeline.core.paths import Home, RunFolder
 from tests.faults.bugs import forgets_the_random_state
 from tests.faults.child import Plant, saves_beside_training
 from tests.faults.conftest import References

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from pipeline.files import read_lines
-from pipeline.folders import Home, RunFolder
+from pipeline.core.atomic_io import read_lines
+from pipeline.core.paths import Home, RunFolder
 from pipeline.training import checkpoints
 from tests.faults.bugs import does_not_hear_signals
 from tests.faults.child import Plant

@@ -13,8 +13,8 @@ from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from pipeline.files import read_lines
-from pipeline.folders import Home, RunFolder
+from pipeline.core.atomic_io import read_lines
+from pipeline.core.paths import Home, RunFolder
 from pipeline.training import checkpoints
 from tests.faults import child
 from tests.training.runs import new_run, status, weights

@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from pipeline import files
-from pipeline.errors import DamagedError, InputError
+from pipeline.core import atomic_io
+from pipeline.core.errors import DamagedError, InputError
+from pipeline.core.settings import Limits
 from pipeline.gallery import examples
 from pipeline.gallery.example import Example
 from pipeline.gallery.examples import Examples, ExamplesPage, HiddenError, Kept
 from pipeline.gallery.quota import QuotaError
 from pipeline.hub.registry import Revision
-from pipeline.settings import Limits
 
 PROMPT = "import pandas as pd\n\n# create dataframe from x and y\n\n"
 REVISION = Revision(
@@ -457,8 +457,8 @@ def test_a_page_reads_no_more_files_than_it_shows(gallery: Examples, monkeypatch
         read.append(path)
         return read_json(path)
 
-    read_json = files.read_json
-    monkeypatch.setattr(files, "read_json", counted)
+    read_json = atomic_io.read_json
+    monkeypatch.setattr(atomic_io, "read_json", counted)
     gallery.page(2)
     assert len([path for path in read if path.name != "moderation.json"]) <= 24
     read.clear()
@@ -472,7 +472,7 @@ def test_a_file_that_was_mended_is_seen(gallery: Examples) -> None:
     whole = path.read_bytes()
     path.write_bytes(b"{")
     assert Examples(gallery.folder).page(1).num_damaged == 1
-    files.write_text(path, whole.decode())
+    atomic_io.write_text(path, whole.decode())
     assert gallery.page(1).examples == [example]
 
 
@@ -484,7 +484,7 @@ def _keep_and_log(folder: Path, worker: int, log: Path) -> None:
     gallery = Examples(folder)
     for number in range(100):
         kept = try_to_keep(gallery, seed=1_000 * worker + number, kept_by=f"{worker}-{number}")
-        files.append_line(log, {"seed": 1_000 * worker + number, "id": kept.example.id})
+        atomic_io.append_line(log, {"seed": 1_000 * worker + number, "id": kept.example.id})
 
 
 @pytest.mark.slow
@@ -500,7 +500,7 @@ def test_whatever_was_acknowledged_is_there_once_although_writers_are_killed(gal
     running, num_kills = {worker: start(worker) for worker in range(4)}, 0
     while running:
         for worker, process in list(running.items()):
-            done = len(files.read_lines(logs[worker]))
+            done = len(atomic_io.read_lines(logs[worker]))
             if num_kills < 12 and done >= 5 + num_kills * 3:
                 process.kill()
                 process.join()
@@ -515,7 +515,7 @@ def test_whatever_was_acknowledged_is_there_once_although_writers_are_killed(gal
     kept = {example.id: example.seed for example in every(gallery)}
     assert sorted(kept.values()) == [1_000 * worker + number for worker in range(4) for number in range(100)]
     for log in logs:
-        for row in files.read_lines(log):
+        for row in atomic_io.read_lines(log):
             assert kept[row["id"]] == row["seed"]
     lines = (gallery.folder / "keeps.jsonl").read_bytes().splitlines()
     assert all(set(json.loads(line)) == {"by", "at"} for line in lines)

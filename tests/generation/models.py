@@ -9,11 +9,12 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from pipeline.files import sha256, write_json
+from pipeline.core.atomic_io import sha256, write_json
+from pipeline.core.paths import ROOT
 from pipeline.hub.registry import Revision
 
 END = "<|endoftext|>"
-SOURCE = Path(__file__).resolve().parents[2] / "pipeline"
+SOURCE = ROOT / "pipeline"
 
 
 def tiny_tokenizer(vocab_size: int = 512) -> PreTrainedTokenizerFast:

@@ -14,13 +14,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline.environment import ROOT
-from pipeline.errors import PipelineError
+from pipeline.core.errors import PipelineError
+from pipeline.core.paths import ROOT
+from pipeline.core.settings import Settings
 from pipeline.generation.child import environment
 from pipeline.generation.process import Generator
 from pipeline.generation.settings import Sampling
 from pipeline.hub.registry import Revision
-from pipeline.settings import Settings
 from tests.generation.conftest import LONG
 
 PROMPT = "import pandas as pd\n"
@@ -132,7 +132,7 @@ from pathlib import Path
 from pipeline.generation.process import Generator
 from pipeline.generation.settings import Sampling
 from pipeline.hub.registry import Revision
-from pipeline.settings import Limits, Settings
+from pipeline.core.settings import Limits, Settings
 
 generator = Generator(Settings(home=Path(sys.argv[1]), limits=Limits(new_tokens=10_000)))
 revision = Revision(repo="local", revision="0" * 12, run="r", step=1, corpus="c", pushed_at="", eval_loss=None,

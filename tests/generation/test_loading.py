@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import pipeline as hub_pipeline
 
-from pipeline.errors import DamagedError, InputError
+from pipeline.core.errors import DamagedError, InputError
 from pipeline.generation.loading import load
 from pipeline.generation.sampling import complete
 from pipeline.generation.settings import Sampling

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from pipeline.errors import DamagedError
+from pipeline.core.errors import DamagedError
 from pipeline.generation.loading import load
 from pipeline.generation.sampling import complete
 from pipeline.generation.settings import Sampling

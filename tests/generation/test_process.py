@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import BusyError, InputError, PipelineError
+from pipeline.core.errors import BusyError, InputError, PipelineError
+from pipeline.core.settings import Limits, Settings
 from pipeline.generation.child import MOST_OF_EACH, MOST_REQUESTS, OWNER_RESERVE
 from pipeline.generation.pieces import Piece
 from pipeline.generation.process import Generator, generate
 from pipeline.generation.seats import SEATS
 from pipeline.generation.settings import Sampling
 from pipeline.hub.registry import Revision
-from pipeline.settings import Limits, Settings
 from tests.generation.conftest import LONG
 from tests.generation.models import tiny_model, write_revision
 

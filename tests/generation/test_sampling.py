@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from pipeline.errors import InputError, PipelineError
+from pipeline.core.errors import InputError, PipelineError
 from pipeline.generation.pieces import Piece
 from pipeline.generation.sampling import complete, encode
 from pipeline.generation.settings import Sampling

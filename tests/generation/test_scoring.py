@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from pipeline.errors import InputError
+from pipeline.core.errors import InputError
 from pipeline.generation.scoring import score
 from tests.generation.models import insist_on, tiny_model
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.errors import InputError
+from pipeline.core.errors import InputError
+from pipeline.core.settings import Limits
 from pipeline.generation.settings import Sampling, check_prompt, check_sampling
-from pipeline.settings import Limits
 
 
 def test_numbers_may_come_as_text_or_as_floats_of_a_slider() -> None:

@@ -11,18 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.folders import Home, RunFolder
+from pipeline.core.paths import ROOT, Home, RunFolder
+from pipeline.core.settings import Settings
 from pipeline.hub.ledger import Ledger
-from pipeline.settings import Settings
 from tests.loopback_hub import TOKEN, LoopbackHub
 
-ROOT = Path(__file__).resolve().parents[2]
 REPO = "me/parrot"
 HURRIED = """
 import sys
 from pipeline.hub.mirror import Patience
 from pipeline.hub.publisher import Publisher
-from pipeline.settings import Settings
+from pipeline.core.settings import Settings
 {seam}
 patience = Patience(
     poll_seconds=0.05, idle_seconds=0.3, first_retry_seconds=0.05, longest_retry_seconds=0.2, answer_seconds={answer}

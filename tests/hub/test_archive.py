@@ -11,20 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.folders import Home, RunFolder
+from pipeline.core.paths import Home, RunFolder
+from pipeline.core.settings import Settings
 from pipeline.hub.archive import HubRegistry, open_registry
 from pipeline.hub.checkpoints import Checkpoint
 from pipeline.hub.registry import Registry, Revision
-from pipeline.settings import Settings
 from tests.checkpoints import write_checkpoint
 from tests.hub.conftest import REPO, ROOT, Publishers
 from tests.loopback_hub import LoopbackHub
 
 ASKS = """
 import json
-from pipeline.errors import PipelineError
+from pipeline.core.errors import PipelineError
 from pipeline.hub.archive import open_registry
-from pipeline.settings import Settings
+from pipeline.core.settings import Settings
 registry = open_registry(Settings.from_environment())
 try:
     print(json.dumps({call}))
@@ -124,7 +124,7 @@ def test_who_asks_during_the_first_look_waits_for_what_it_finds(home: Home, run:
 
 
 LOOKS_THRICE = """
-from pipeline.errors import HubError
+from pipeline.core.errors import HubError
 from pipeline.hub.archive import HubRegistry
 registry = HubRegistry("me/parrot")
 for _ in range(3):

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.files import read_json
-from pipeline.folders import Home, RunFolder
+from pipeline.core.atomic_io import read_json
+from pipeline.core.paths import Home, RunFolder
 from pipeline.hub.cards import dataset_card, model_card
 from pipeline.hub.registry import Registry
 from tests.checkpoints import write_checkpoint

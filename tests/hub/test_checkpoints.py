@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import DamagedError
-from pipeline.folders import Home, RunFolder
+from pipeline.core.errors import DamagedError
+from pipeline.core.paths import Home, RunFolder
 from pipeline.hub.checkpoints import Checkpoint, complete_checkpoints, revision_of
 from tests.checkpoints import write_checkpoint
 

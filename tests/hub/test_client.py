@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import HubError
+from pipeline.core.errors import HubError
 from pipeline.hub.client import PassingFault, Refusal
 from tests.hub.conftest import REPO, ROOT
 from tests.loopback_hub import TOKEN, LoopbackHub
@@ -33,8 +33,8 @@ CARD = """api.create_commit(
     "me/parrot", [__import__("huggingface_hub").CommitOperationAdd("README.md", b"# a card")], commit_message="card"
 )"""
 WITHOUT_LIMIT = """
-from pipeline import http
-http.bounded_client = lambda seconds: __import__("httpx2").Client(timeout=seconds)
+from pipeline.core import http_client
+http_client.bounded_client = lambda seconds: __import__("httpx2").Client(timeout=seconds)
 """
 
 

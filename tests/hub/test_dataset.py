@@ -17,8 +17,8 @@ import polars as pl
 import pytest
 import yaml
 
-from pipeline.files import read_json, write_json
-from pipeline.folders import CorpusFolder, Home
+from pipeline.core.atomic_io import read_json, write_json
+from pipeline.core.paths import CorpusFolder, Home
 from pipeline.quality import QualityConfig
 from tests.hub.conftest import ROOT, eventually
 from tests.hub.corpora import CORPUS, prepare_corpus, project

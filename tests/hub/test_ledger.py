@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.files import append_line, read_lines
-from pipeline.folders import RunFolder
+from pipeline.core.atomic_io import append_line, read_lines
+from pipeline.core.paths import RunFolder
 from pipeline.hub import ledger
 from pipeline.hub.ledger import Ledger
 from tests.memory import bytes_of_json

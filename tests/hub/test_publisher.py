@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import BusyError
-from pipeline.files import is_locked, locked, read_lines
-from pipeline.folders import Home, RunFolder
+from pipeline.core.atomic_io import is_locked, locked, read_lines
+from pipeline.core.errors import BusyError
+from pipeline.core.paths import Home, RunFolder
+from pipeline.core.settings import Settings
 from pipeline.hub.mirror import Patience
 from pipeline.hub.publisher import Publisher, pending
 from pipeline.hub.registry import Registry
-from pipeline.settings import Settings
 from tests.checkpoints import write_checkpoint
 from tests.hub.conftest import REPO, ROOT, eventually, states
 
@@ -214,7 +214,7 @@ def test_patience_doubles_up_to_its_end() -> None:
 LOADED = """
 import sys
 from pipeline.hub.publisher import Publisher, pending
-from pipeline.settings import Settings
+from pipeline.core.settings import Settings
 pending(Settings.from_environment())
 Publisher(Settings.from_environment()).run()
 print(sorted(name for name in ("huggingface_hub", "httpx2", "jinja2", "torch", "gradio") if name in sys.modules))

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.files import read_json, write_json
-from pipeline.folders import CorpusFolder, Home
+from pipeline.core.atomic_io import read_json, write_json
+from pipeline.core.paths import CorpusFolder, Home
 from pipeline.jobs.state import job_state
 from pipeline.jobs.views import PushView, push_view
 from tests.hub.conftest import ROOT, eventually

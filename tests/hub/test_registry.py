@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import DamagedError, InputError
-from pipeline.files import append_line, read_json, read_lines
-from pipeline.folders import Home, RunFolder
+from pipeline.core.atomic_io import append_line, read_json, read_lines
+from pipeline.core.errors import DamagedError, InputError
+from pipeline.core.paths import Home, RunFolder
 from pipeline.hub.checkpoints import Checkpoint
 from pipeline.hub.registry import Registry
 from tests.checkpoints import write_checkpoint
@@ -199,10 +199,10 @@ def test_without_revisions_the_remedy_is_to_train(registry: Registry) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from pipeline import files
-from pipeline.folders import Home
+from pipeline.core import atomic_io
+from pipeline.core.paths import Home
 from pipeline.hub.registry import Registry
-files.{seam} = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+atomic_io.{seam} = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 Registry(Home(Path(sys.argv[1])), "local").add(Path(sys.argv[2]))
 """
 
@@ -262,7 +262,7 @@ def test_a_kill_while_a_revision_is_built_leaves_nothing_after_repair(
 ADDS = """
 import sys
 from pathlib import Path
-from pipeline.folders import Home
+from pipeline.core.paths import Home
 from pipeline.hub.registry import Registry
 registry = Registry(Home(Path(sys.argv[1])), "local")
 for checkpoint in sys.argv[2:]:

@@ -11,19 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.environment import ROOT
-from pipeline.files import write_json
-from pipeline.folders import Home
+from pipeline.core.atomic_io import write_json
+from pipeline.core.paths import ROOT, Home
+from pipeline.core.settings import Limits, Settings
 from pipeline.jobs import worker
 from pipeline.jobs.state import job_state
-from pipeline.settings import Limits, Settings
 from tests.jobs.sleeper import SECRETS
 
 WORKER = """
 import sys
 from pathlib import Path
 from pipeline.jobs.worker import Worker
-from pipeline.settings import Limits, Settings
+from pipeline.core.settings import Limits, Settings
 settings = Settings(home=Path(sys.argv[1]), limits=Limits(stop_grace_seconds=float(sys.argv[2])))
 Worker(settings, dict.fromkeys(("train", "prepare", "push"), "tests.jobs.sleeper")).run()
 """

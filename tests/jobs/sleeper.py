@@ -13,9 +13,9 @@ import sys
 import time
 from pathlib import Path
 
-from pipeline.errors import InputError
-from pipeline.folders import JobFolder
-from pipeline.job import Job
+from pipeline.core.errors import InputError
+from pipeline.core.job_process import Job
+from pipeline.core.paths import JobFolder
 
 SECRETS = {"HF_TOKEN", "PIPELINE_OWNER_KEY", "AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_KEY"}
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import InputError, PipelineError
-from pipeline.folders import Home
+from pipeline.core.errors import InputError, PipelineError
+from pipeline.core.paths import Home
+from pipeline.core.settings import Settings
 from pipeline.jobs.rehearsal import rehearse
-from pipeline.settings import Settings
 from pipeline.training.rehearsal import step_figures
 from tests.training.runs import SMALL, make_corpus
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import DataConfig, Workforce
-from pipeline.errors import BusyError, InputError, PipelineError
-from pipeline.files import locked, read_json, write_json
-from pipeline.folders import Home
+from pipeline.core.atomic_io import locked, read_json, write_json
+from pipeline.core.errors import BusyError, InputError, PipelineError
+from pipeline.core.paths import Home
+from pipeline.core.settings import Settings
 from pipeline.jobs import corpus_requests, run_requests, worker
 from pipeline.jobs.state import in_order, job_state, pushes_in_order
 from pipeline.jobs.views import corpus_view, push_view, run_view, run_views
-from pipeline.settings import Settings
 
 
 @pytest.fixture(autouse=True)

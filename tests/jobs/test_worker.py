@@ -11,14 +11,14 @@ from collections.abc import Callable
 
 import pytest
 
-from pipeline.files import is_locked, read_json, write_json
-from pipeline.folders import Home, JobFolder
+from pipeline.core.atomic_io import is_locked, read_json, write_json
+from pipeline.core.paths import Home, JobFolder
+from pipeline.core.settings import Settings
 from pipeline.jobs.corpus_requests import start_pushing
 from pipeline.jobs.run_requests import resume_run, start_training, stop_run
 from pipeline.jobs.state import in_order, job_state, process_of
 from pipeline.jobs.views import log, run_view, run_views
 from pipeline.jobs.worker import own_environment
-from pipeline.settings import Settings
 from tests.jobs.conftest import eventually, wait_for_state
 
 pytestmark = pytest.mark.slow

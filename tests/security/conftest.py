@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.folders import Home
+from pipeline.core.paths import Home
 from tests.browser.conftest import browser, end_jobs  # noqa: F401 - a fixture, of this package from here on
 from tests.security.public import PublicPage, weakened
 

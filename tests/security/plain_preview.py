@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
+from pipeline.core.errors import PipelineError
 from pipeline.data.preview import __main__ as preview
 from pipeline.data.sources import Piece, Source
 from pipeline.data.sources.batch import batch_of_rows
-from pipeline.errors import PipelineError
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from pipeline.folders import Home
+from pipeline.core.paths import Home
 from tests.homes import write_corpus, write_run
 from tests.page import Page
 from tests.posts import get, log_of

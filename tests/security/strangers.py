@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from inspect import signature
 from typing import Any
 
-from pipeline.folders import Home
+from pipeline.core.paths import Home
 from pipeline.gallery.examples import Examples
 from pipeline.ui.api import Api
 from tests.gallery.test_examples import keep

@@ -12,8 +12,8 @@ import pytest
 from playwright.sync_api import Browser, Locator, expect
 from playwright.sync_api import Page as Tab
 
-from pipeline.files import append_line, read_json, write_json
-from pipeline.folders import Home
+from pipeline.core.atomic_io import append_line, read_json, write_json
+from pipeline.core.paths import Home
 from pipeline.gallery.examples import Examples
 from tests.browser.conftest import field as field_of
 from tests.browser.conftest import show

@@ -11,7 +11,7 @@ import pytest
 from starlette.routing import BaseRoute, Mount
 
 import app
-from pipeline.settings import Settings
+from pipeline.core.settings import Settings
 from pipeline.ui.engine import Engine
 from pipeline.ui.guards import OPEN_PATHS
 from pipeline.ui.launch import application

@@ -7,8 +7,8 @@ from collections import Counter
 
 import pytest
 
-from pipeline.files import read_lines
-from pipeline.folders import Home
+from pipeline.core.atomic_io import read_lines
+from pipeline.core.paths import Home
 from pipeline.ui.wrong_keys import MAX_LINES_PER_HOUR
 from tests.faults.shares import shares
 from tests.posts import get, post

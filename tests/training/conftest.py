@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.folders import Home
+from pipeline.core.paths import Home
 from tests.training.runs import copy_home, make_corpus
 
 

@@ -15,14 +15,13 @@ import numpy as np
 import torch
 from accelerate.state import AcceleratorState
 
+from pipeline.core.atomic_io import read_json, read_lines, sha256, write_json
+from pipeline.core.job_process import Job
+from pipeline.core.paths import ROOT, CorpusFolder, Home, RunFolder
 from pipeline.data import tokenizer as bpe
-from pipeline.files import read_json, read_lines, sha256, write_json
-from pipeline.folders import CorpusFolder, Home, RunFolder
-from pipeline.job import Job
 from pipeline.training.__main__ import ENVIRONMENT
 from pipeline.training.loop import train
 
-ROOT = Path(__file__).resolve().parents[2]
 WINDOW = 16
 SMALL: dict[str, Any] = {
     "n_layer": 2,

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import DamagedError
-from pipeline.files import append_line, read_json, sha256
-from pipeline.folders import Home, RunFolder
+from pipeline.core.atomic_io import append_line, read_json, sha256
+from pipeline.core.errors import DamagedError
+from pipeline.core.paths import Home, RunFolder
 from pipeline.training import checkpoints
 
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pipeline.errors import DivergedError, InputError
-from pipeline.files import read_json, read_lines, sha256, write_json
-from pipeline.folders import Home, RunFolder
-from pipeline.job import Job
+from pipeline.core.atomic_io import read_json, read_lines, sha256, write_json
+from pipeline.core.errors import DivergedError, InputError
+from pipeline.core.job_process import Job
+from pipeline.core.paths import Home, RunFolder
 from pipeline.training import checkpoints, session
 from pipeline.training.loss import KeyTokens
 from pipeline.training.model import build_model

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from pipeline.config import ModelConfig
-from pipeline.environment import num_cores
-from pipeline.errors import InputError
+from pipeline.core.environment import num_cores
+from pipeline.core.errors import InputError
 from pipeline.recipes import run_config
 from pipeline.training.machine import (
     CLEARLY_FASTER,

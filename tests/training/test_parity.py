@@ -14,8 +14,8 @@ from accelerate.state import AcceleratorState
 from torch.utils.data import Dataset, Sampler, SequentialSampler
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from pipeline.files import read_json, read_lines
-from pipeline.folders import Home, RunFolder
+from pipeline.core.atomic_io import read_json, read_lines
+from pipeline.core.paths import Home, RunFolder
 from pipeline.training.run import Run, open_run
 from pipeline.training.session import open_session
 from tests.training.runs import new_run, start_process, train_here

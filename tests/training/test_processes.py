@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.files import is_locked, read_lines
-from pipeline.folders import Home, RunFolder
+from pipeline.core.atomic_io import is_locked, read_lines
+from pipeline.core.paths import Home, RunFolder
 from pipeline.training import checkpoints
 from tests.training.runs import (
     ROOT,
@@ -152,7 +152,7 @@ def test_each_of_two_processes_leaves_the_other_before_it_ends(home: Home, tmp_p
     script = tmp_path / "trains.py"
     script.write_text(
         "import sys\nfrom pathlib import Path\n"
-        "from pipeline.folders import RunFolder\nfrom pipeline.training.__main__ import run\n"
+        "from pipeline.core.paths import RunFolder\nfrom pipeline.training.__main__ import run\n"
         "run(RunFolder(Path(sys.argv[1])))\n"
         "from torch import distributed\n"
         "print(f'connected: {distributed.is_initialized()}', flush=True)\n"

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import RunConfig
-from pipeline.files import append_line, read_json, read_lines
-from pipeline.folders import Home, RunFolder
-from pipeline.job import Job
+from pipeline.core.atomic_io import append_line, read_json, read_lines
+from pipeline.core.job_process import Job
+from pipeline.core.paths import Home, RunFolder
 from pipeline.prompts import course_prompts
 from pipeline.recipes import run_config
 from pipeline.training.record import Pace, Record, cut_back

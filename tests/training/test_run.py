@@ -6,9 +6,9 @@ from dataclasses import asdict
 import pytest
 
 from pipeline.config import RunConfig
-from pipeline.errors import InputError
-from pipeline.files import locked, read_json, write_json
-from pipeline.folders import Home
+from pipeline.core.atomic_io import locked, read_json, write_json
+from pipeline.core.errors import InputError
+from pipeline.core.paths import Home
 from pipeline.training.run import open_run, refuse_what_is_over
 from tests.training.runs import ask_to_resume, make_corpus, new_run, write_request
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 
-from pipeline.files import read_json, read_lines
-from pipeline.folders import Home
-from pipeline.job import Job
+from pipeline.core.atomic_io import read_json, read_lines
+from pipeline.core.job_process import Job
+from pipeline.core.paths import Home
 from pipeline.prompts import course_prompts
 from pipeline.training.record import Record
 from pipeline.training.run import open_run

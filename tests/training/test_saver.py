@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.folders import Home
+from pipeline.core.paths import Home
 from pipeline.training import checkpoints, saver
 from tests.training.runs import ask_to_resume, losses, new_run, train_here, weights
 

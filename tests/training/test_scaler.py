@@ -11,8 +11,8 @@ import torch
 from accelerate import Accelerator
 from accelerate.optimizer import AcceleratedOptimizer
 
-from pipeline.files import read_lines
-from pipeline.folders import Home, RunFolder
+from pipeline.core.atomic_io import read_lines
+from pipeline.core.paths import Home, RunFolder
 from pipeline.training import session
 from pipeline.training.machine import Precision
 from tests.training.runs import ask_to_resume, losses, new_run, stops_at, train_here, weights

@@ -12,8 +12,8 @@ import torch
 from accelerate.state import AcceleratorState
 from transformers import pipeline as transformers_pipeline
 
-from pipeline.files import read_json
-from pipeline.folders import Home
+from pipeline.core.atomic_io import read_json
+from pipeline.core.paths import Home
 from pipeline.training.run import open_run
 from pipeline.training.session import Session, _micro_batch_size, open_session
 from pipeline.training.sharding import set_weights, whole_weights

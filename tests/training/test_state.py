@@ -9,7 +9,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import nn
 
-from pipeline.errors import InputError
+from pipeline.core.errors import InputError
 from pipeline.recipes import run_config
 from pipeline.training.optimizer import build_optimizer
 from pipeline.training.schedule import build_schedule

@@ -12,9 +12,9 @@ import torch
 from accelerate.state import AcceleratorState
 from torch.optim import AdamW
 
-from pipeline.errors import ResourceError
-from pipeline.files import read_json
-from pipeline.folders import Home
+from pipeline.core.atomic_io import read_json
+from pipeline.core.errors import ResourceError
+from pipeline.core.paths import Home
 from pipeline.training import session as session_module
 from pipeline.training.run import open_run
 from pipeline.training.session import Session, open_session

@@ -7,8 +7,8 @@ import pytest
 from accelerate.tracking import GeneralTracker
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from pipeline.files import read_lines
-from pipeline.folders import Home
+from pipeline.core.atomic_io import read_lines
+from pipeline.core.paths import Home
 from pipeline.training.trackers import RunFolderTracker, Trackers
 from tests.training.runs import new_run, train_here
 

@@ -9,10 +9,10 @@ import gradio as gr
 import pytest
 from fastapi import Request
 
-from pipeline.folders import Home
+from pipeline.core.paths import Home
+from pipeline.core.settings import Settings
 from pipeline.hub.publisher import Publisher
 from pipeline.jobs import worker
-from pipeline.settings import Settings
 from tests.checkpoints import write_checkpoint
 from tests.homes import write_corpus, write_run
 from tests.page import Page

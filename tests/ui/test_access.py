@@ -8,9 +8,9 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from pipeline.files import read_lines
-from pipeline.folders import Home
-from pipeline.settings import Settings
+from pipeline.core.atomic_io import read_lines
+from pipeline.core.paths import Home
+from pipeline.core.settings import Settings
 from pipeline.ui.access import (
     MAX_SIGN_INS,
     OWNER_COOKIE,

@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from pipeline.settings import Limits, Settings
+from pipeline.core.settings import Limits, Settings
 from pipeline.ui.api import Api, for_people
 from pipeline.ui.engine import Engine
 from tests.ui.conftest import request_of

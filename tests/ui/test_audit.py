@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.files import read_lines
-from pipeline.folders import Home
+from pipeline.core.atomic_io import read_lines
+from pipeline.core.paths import Home
 from pipeline.ui.audit import Audit
 
 

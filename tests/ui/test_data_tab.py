@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from pipeline.settings import Settings
+from pipeline.core.settings import Settings
 from pipeline.ui.data_tab import DataTab
 from pipeline.ui.engine import Engine
 from tests.ui.conftest import request_of

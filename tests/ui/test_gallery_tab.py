@@ -12,10 +12,10 @@ import gradio as gr
 import pytest
 from starlette.requests import Request
 
-from pipeline.errors import InputError
+from pipeline.core.errors import InputError
+from pipeline.core.settings import Settings
 from pipeline.gallery.example import Example
 from pipeline.hub.registry import Revision
-from pipeline.settings import Settings
 from pipeline.ui.answers import Result
 from pipeline.ui.api import Api
 from pipeline.ui.engine import Engine

@@ -10,8 +10,8 @@ import gradio as gr
 import pytest
 from starlette.requests import Request
 
+from pipeline.core.settings import Settings
 from pipeline.generation.pieces import Piece
-from pipeline.settings import Settings
 from pipeline.ui.api import Api
 from pipeline.ui.engine import Engine
 from pipeline.ui.generate_tab import GenerateTab

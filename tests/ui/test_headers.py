@@ -11,7 +11,7 @@ import pytest
 from starlette.responses import HTMLResponse
 from starlette.types import Receive, Scope, Send
 
-from pipeline.settings import Settings
+from pipeline.core.settings import Settings
 from pipeline.ui.headers import Headers
 from tests.page import Page
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import gradio as gr
 import pytest
 
-from pipeline.environment import ROOT
-from pipeline.errors import InputError
-from pipeline.settings import Settings
+from pipeline.core.errors import InputError
+from pipeline.core.paths import ROOT
+from pipeline.core.settings import Settings
 from pipeline.ui.launch import listen, mount_arguments
 
 HEAVY = ("torch", "transformers", "accelerate", "datasets", "polars", "tokenizers", "tiktoken", "ray")
@@ -23,7 +23,7 @@ import sys
 import gradio
 before = set(sys.modules)
 import app
-from pipeline.settings import Settings
+from pipeline.core.settings import Settings
 from pipeline.ui.engine import Engine
 from pipeline.ui.launch import application
 from pathlib import Path

@@ -7,7 +7,7 @@ from pathlib import Path
 import gradio as gr
 import pytest
 
-from pipeline.settings import Settings
+from pipeline.core.settings import Settings
 from pipeline.ui.links import permalink
 
 

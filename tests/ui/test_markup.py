@@ -11,11 +11,11 @@ import jinja2
 import pytest
 
 from pipeline.config import DataConfig
+from pipeline.core.atomic_io import write_json
+from pipeline.core.paths import Home
 from pipeline.data.report import Report
 from pipeline.data.samples import Sample
 from pipeline.data.scan import Ended, Scan
-from pipeline.files import write_json
-from pipeline.folders import Home
 from pipeline.gallery.example import Example
 from pipeline.gallery.examples import ExamplesPage
 from pipeline.gallery.moderation import State

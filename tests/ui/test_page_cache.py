@@ -15,7 +15,7 @@ import pytest
 from starlette.requests import HTTPConnection
 from starlette.responses import HTMLResponse, PlainTextResponse
 
-from pipeline.settings import Settings
+from pipeline.core.settings import Settings
 from pipeline.ui.headers import Headers
 from pipeline.ui.page_cache import MADE_UP_HOST, MAX_ENTRIES, PageCache
 from tests.page import Page

@@ -9,12 +9,12 @@ from typing import Any
 import gradio as gr
 import pytest
 
+from pipeline.core.atomic_io import read_json, write_json
+from pipeline.core.paths import Home
+from pipeline.core.settings import Limits, Settings
 from pipeline.data.report import Report
-from pipeline.files import read_json, write_json
-from pipeline.folders import Home
 from pipeline.jobs import run_requests
 from pipeline.jobs.state import job_state
-from pipeline.settings import Limits, Settings
 from pipeline.ui import corpus_setup, prepare_card
 from pipeline.ui.data_tab import DataTab
 from pipeline.ui.engine import Engine

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import InputError
-from pipeline.files import read_lines
-from pipeline.folders import Home
-from pipeline.settings import Settings
+from pipeline.core.atomic_io import read_lines
+from pipeline.core.errors import InputError
+from pipeline.core.paths import Home
+from pipeline.core.settings import Settings
 from pipeline.ui.access import Access, AccessError
 from pipeline.ui.reading import Reading
 from tests.ui.conftest import request_of

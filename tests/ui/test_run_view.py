@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.files import append_line, locked, write_json
-from pipeline.folders import Home
-from pipeline.settings import Settings
+from pipeline.core.atomic_io import append_line, locked, write_json
+from pipeline.core.paths import Home
+from pipeline.core.settings import Settings
 from pipeline.ui import run_view
 from pipeline.ui.run_view import Watched
 from tests.homes import write_run

@@ -11,9 +11,9 @@ from typing import Any
 import psutil
 import pytest
 
+from pipeline.core.errors import BusyError, InputError, PipelineError
+from pipeline.core.settings import Limits
 from pipeline.data.scan import Ended, Scan
-from pipeline.errors import BusyError, InputError, PipelineError
-from pipeline.settings import Limits
 from pipeline.ui import scans
 from pipeline.ui.scans import Key, Scans
 from tests.data.dataset_hub import DatasetHub

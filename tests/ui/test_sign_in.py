@@ -20,9 +20,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from pipeline.files import read_lines
-from pipeline.folders import Home
-from pipeline.settings import Settings
+from pipeline.core.atomic_io import read_lines
+from pipeline.core.paths import Home
+from pipeline.core.settings import Settings
 from pipeline.ui.access import OWNER_COOKIE, Access
 from pipeline.ui.guards import Guards
 from pipeline.ui.rates import Allowance

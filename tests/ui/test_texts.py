@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import MATCHES
-from pipeline.environment import ROOT
+from pipeline.core.paths import ROOT
 from pipeline.ui.charts import CHARTS
 from pipeline.ui.corpus_setup import FIELDS, RULES
 from pipeline.ui.data_tab import SOURCES

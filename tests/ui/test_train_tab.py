@@ -7,9 +7,9 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from pipeline.files import append_line, locked, write_json
-from pipeline.folders import Home
-from pipeline.settings import Settings
+from pipeline.core.atomic_io import append_line, locked, write_json
+from pipeline.core.paths import Home
+from pipeline.core.settings import Settings
 from pipeline.ui.engine import Engine
 from pipeline.ui.parts import BUSY_SECONDS, IDLE_SECONDS
 from pipeline.ui.train_tab import CHART_TICKS, TrainTab

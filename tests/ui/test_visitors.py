@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from starlette.requests import HTTPConnection
 
-from pipeline.settings import Settings
+from pipeline.core.settings import Settings
 from pipeline.ui.visitors import COOKIE, Visitor, address_of, new_cookie, visitor_of
 
 

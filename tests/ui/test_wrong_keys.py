@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.files import read_lines
-from pipeline.folders import Home
+from pipeline.core.atomic_io import read_lines
+from pipeline.core.paths import Home
 from pipeline.ui.audit import Audit
 from pipeline.ui.wrong_keys import FORGET_SECONDS, MAX_ADDRESSES, MAX_LINES_PER_HOUR, MAX_TRIES_PER_MINUTE, WrongKeys
 from tests.ui.conftest import Clock

@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 from pipeline.config import ENGINES
+from pipeline.core.errors import InputError, require
 from pipeline.data.engines.tasks import ShouldStop, Work, never
-from pipeline.errors import InputError, require
 
 __all__ = ["Engine", "ShouldStop", "Work", "never", "open_engine"]
 

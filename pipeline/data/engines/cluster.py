@@ -20,10 +20,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
+from pipeline.core.environment import child_environment
+from pipeline.core.errors import InputError, PipelineError
+from pipeline.core.paths import ROOT
 from pipeline.data.engines.tasks import POLL_SECONDS, Attempt, ShouldStop, Tasks, Work, never, outcome, thread_limits
 from pipeline.data.progress import Stopped
-from pipeline.environment import ROOT, child_environment
-from pipeline.errors import InputError, PipelineError
 
 OBJECT_STORE_BYTES = 80 * 2**20
 """Near the least that Ray takes; tasks carry paths, not data. Its own choice would be a third of the memory."""

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
+from pipeline.core.environment import child_environment
 from pipeline.data.engines.tasks import (
     POLL_SECONDS,
     Attempt,
@@ -26,7 +27,6 @@ from pipeline.data.engines.tasks import (
     threads_per_worker,
 )
 from pipeline.data.progress import Stopped
-from pipeline.environment import child_environment
 
 T = TypeVar("T")
 

@@ -14,13 +14,13 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from pipeline.confinement import Confinement, confine
+from pipeline.core.confinement import Confinement, confine
+from pipeline.core.errors import PipelineError
 from pipeline.data.preview.messages import line_of, scan_message
 from pipeline.data.samples import Samples
 from pipeline.data.scan import scan
 from pipeline.data.sources import Source, open_source
 from pipeline.data.sources.remembered import Memory, Remembered
-from pipeline.errors import PipelineError
 
 FILE_BYTES = 64 * 2**20
 """Of the largest file it may write: the Hub client's cache."""

@@ -18,10 +18,10 @@ from typing import Any
 
 import psutil
 
+from pipeline.core.environment import child_environment
+from pipeline.core.errors import InputError, PipelineError
 from pipeline.data.preview.messages import LONGEST_MESSAGE, line_of, message_of, scan_of
 from pipeline.data.scan import Scan
-from pipeline.environment import child_environment
-from pipeline.errors import InputError, PipelineError
 
 MODULE = "pipeline.data.preview"
 MEMORY_BYTES = 3 * 2**29

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from pipeline.core.errors import InputError
 from pipeline.data.sources.batch import COLUMNS, BadRow, Batch
 from pipeline.data.sources.shard import Piece, Shard, Source
-from pipeline.errors import InputError
 
 __all__ = ["COLUMNS", "BadRow", "Batch", "Piece", "Shard", "Source", "open_source"]
 

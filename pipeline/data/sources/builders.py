@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from pipeline.core.errors import InputError
 from pipeline.data.remote import hub_faults
 from pipeline.data.sources.names import is_plain, shown
 from pipeline.data.sources.shard import Piece
-from pipeline.errors import InputError
 
 if TYPE_CHECKING:
     import polars as pl

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.core.errors import InputError
 from pipeline.data.sources.names import is_inside, shown
-from pipeline.errors import InputError
 
 LARGEST_CARD = 2**20
 """Bytes of a card that are read; its front matter has to end in them."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 
+from pipeline.core.errors import InputError
 from pipeline.data.sources.batch import (
     LONGEST_TEXT,
     TOO_LONG,
@@ -26,7 +27,6 @@ from pipeline.data.sources.batch import (
 )
 from pipeline.data.sources.formats import ENDINGS, PYTHON, TEXT, format_of, pieces
 from pipeline.data.sources.shard import Piece, Source
-from pipeline.errors import InputError
 
 SHARD_BYTES = 16 * 2**20
 """Small files go together up to this size; a larger one is a shard by itself."""

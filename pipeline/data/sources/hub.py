@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO
 
+from pipeline.core.errors import InputError
 from pipeline.data.remote import ANSWER_SECONDS, REPO, hub_faults
 from pipeline.data.sources import formats
 from pipeline.data.sources.batch import BadRow, batch_of_rows
@@ -22,7 +23,6 @@ from pipeline.data.sources.card import LARGEST_CARD, Config, config_of
 from pipeline.data.sources.names import UnfitPattern, is_plain, shown
 from pipeline.data.sources.shard import Piece, Source
 from pipeline.data.sources.splits import builder_of, splits_of
-from pipeline.errors import InputError
 
 SPEC = re.compile(rf"(?P<repo>{REPO.pattern})(?:@(?P<revision>[^\s:@]+))?(?::(?P<split>[\w.-]+))?(?:#(?P<column>\S+))?")
 CARD = "README.md"

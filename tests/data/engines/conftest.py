@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.environment import ROOT, child_environment
+from pipeline.core.environment import child_environment
+from pipeline.core.paths import ROOT
 from tests.data.engines.toys import Toy, nothing_left_behind, toys, wait_until
 
 CALLER = """

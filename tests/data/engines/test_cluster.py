@@ -16,9 +16,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from pipeline.core.environment import child_environment
+from pipeline.core.errors import InputError, PipelineError
+from pipeline.core.paths import ROOT
 from pipeline.data.engines import Engine, cluster, never, open_engine
-from pipeline.environment import ROOT, child_environment
-from pipeline.errors import InputError, PipelineError
 from tests.data.engines import toys
 from tests.data.engines.toys import Toy, children, is_done, is_gone, run, wait_until, wait_until_gone
 

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.core.atomic_io import write_text
+from pipeline.core.environment import child_environment
+from pipeline.core.errors import InputError, PipelineError
+from pipeline.core.paths import ROOT
 from pipeline.data.engines import Engine, ShouldStop, open_engine
 from pipeline.data.progress import Stopped
-from pipeline.environment import ROOT, child_environment
-from pipeline.errors import InputError, PipelineError
-from pipeline.files import write_text
 from tests.data.engines import toys
 from tests.data.engines.toys import Toy, is_done, is_gone, outputs, run, wait_until_gone
 

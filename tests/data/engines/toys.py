@@ -16,10 +16,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from pipeline.core.atomic_io import append_line, read_lines, write_text
+from pipeline.core.errors import InputError, PipelineError
 from pipeline.data.engines import Engine, ShouldStop, never
 from pipeline.data.progress import Stopped
-from pipeline.errors import InputError, PipelineError
-from pipeline.files import append_line, read_lines, write_text
 
 
 @dataclass(frozen=True)

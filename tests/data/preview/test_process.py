@@ -14,10 +14,10 @@ from typing import Any
 import psutil
 import pytest
 
+from pipeline.core.errors import InputError
+from pipeline.core.paths import ROOT
 from pipeline.data.preview import process as module
 from pipeline.data.preview.process import Look, ScanProcess, environment
-from pipeline.environment import ROOT
-from pipeline.errors import InputError
 
 pytestmark = pytest.mark.slow
 

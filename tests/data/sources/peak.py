@@ -6,7 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipeline.environment import ROOT, child_environment
+from pipeline.core.environment import child_environment
+from pipeline.core.paths import ROOT
 
 PEAK = """
 import re, sys

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from pipeline.core.errors import InputError
 from pipeline.data.sources.card import LARGEST_CARD, Config, config_of
-from pipeline.errors import InputError
 
 
 def read(body: str) -> Config:

@@ -18,10 +18,10 @@ from typing import Any
 
 import pytest
 
+from pipeline.core.paths import ROOT
 from tests.data.dataset_hub import COMMIT, DatasetHub
 from tests.data.sources.hostile_repos import Repo, Targets, bombs, chain, escapes
 
-ROOT = Path(__file__).resolve().parents[3]
 OWNER, PRIVATE = "bad", "me/private"
 CANARY = "CANARY7f3a"
 WATCHED = """
@@ -41,7 +41,7 @@ import json
 import datasets
 datasets.config.STREAMING_READ_MAX_RETRIES = datasets.config.STREAMING_OPEN_MAX_RETRIES = 1
 from pipeline.data.sources import open_source
-from pipeline.errors import PipelineError
+from pipeline.core.errors import PipelineError
 found = {}
 for spec in sys.argv[1:]:
     rows, bad, error, status = [], [], "", 0
@@ -71,7 +71,7 @@ PEAKS = """
 import json, re, sys
 from pathlib import Path
 from pipeline.data.sources import open_source
-from pipeline.errors import InputError
+from pipeline.core.errors import InputError
 peaks = {}
 for spec in sys.argv[1:]:
     rows = bad = 0

@@ -13,15 +13,15 @@ from typing import Any
 import polars as pl
 import pytest
 
+from pipeline.core.paths import ROOT
 from tests.data.dataset_hub import COMMIT, DatasetHub
 from tests.data.examples import json_lines, row
 
-ROOT = Path(__file__).resolve().parents[3]
 SCAN = """
 import json, sys
 from pipeline.data.scan import scan
 from pipeline.data.sources import open_source
-from pipeline.errors import PipelineError
+from pipeline.core.errors import PipelineError
 found = {}
 for spec in sys.argv[1:]:
     try:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.core.errors import InputError
 from pipeline.data.sources import open_source
-from pipeline.errors import InputError
 
 
 def test_each_kind_of_source_opens_under_its_own_name(tmp_path: Path) -> None:

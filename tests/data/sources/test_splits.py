@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.core.paths import ROOT
 from pipeline.data.sources.card import Config
 from pipeline.data.sources.splits import splits_of
 from tests.data.dataset_hub import COMMIT, DatasetHub
 
-ROOT = Path(__file__).resolve().parents[3]
 COMPARE = """
 import json, sys
 import datasets

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import InputError
-from pipeline.folders import Home, check_id
-from pipeline.settings import Settings
+from pipeline.core.errors import InputError
+from pipeline.core.paths import Home, check_id
+from pipeline.core.settings import Settings
 
 
 def test_a_bare_environment_means_this_machine_only() -> None:

@@ -22,8 +22,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import InputError
+from pipeline.core.errors import InputError
 
+ROOT = Path(__file__).resolve().parents[2]
+"""The folder with app.py: `python -m pipeline` works from it."""
+ASSETS = ROOT / "assets"
 ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 

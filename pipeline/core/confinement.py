@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pipeline.environment import ROOT
+from pipeline.core.paths import ROOT
 
 OPEN_FILES = 512
 NICENESS = 10

@@ -15,10 +15,10 @@ from contextlib import ExitStack
 from types import FrameType, TracebackType
 from typing import Any
 
-from pipeline.environment import without_credentials
-from pipeline.errors import BusyError, PipelineError
-from pipeline.files import clear_leftovers, locked, overwrite_json, read_json, write_json
-from pipeline.folders import JobFolder
+from pipeline.core.atomic_io import clear_leftovers, locked, overwrite_json, read_json, write_json
+from pipeline.core.environment import without_credentials
+from pipeline.core.errors import BusyError, PipelineError
+from pipeline.core.paths import JobFolder
 
 STOP_LOOKED_FOR_EVERY_SECONDS = 0.5
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.environment import child_environment, without_credentials
+from pipeline.core.environment import child_environment, without_credentials
 
 SECRETS = {
     "HF_TOKEN": "of-the-hub",

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.errors import require
+from pipeline.core.errors import require
 
 DATASET = re.compile(r"[\w][\w.-]*/[\w][\w.-]*", re.ASCII)
 MIN_KEY_CHARACTERS = 16

@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from pipeline.environment import ROOT, is_harmless
+from pipeline.core.environment import is_harmless
+from pipeline.core.paths import ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -20,9 +21,9 @@ SECRETS = {
 }
 HOLDER = """
 import ctypes, os, sys
-from pipeline import credentials
+from pipeline.core import credentials
 from pipeline.jobs.worker import own_environment
-from pipeline.settings import Settings
+from pipeline.core.settings import Settings
 if {user}:
     os.setgid({user})
     os.setuid({user})

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from pipeline import job
-from pipeline.errors import ResourceError
-from pipeline.files import read_json, write_json
-from pipeline.folders import JobFolder
+from pipeline.core import job_process
+from pipeline.core.atomic_io import read_json, write_json
+from pipeline.core.errors import ResourceError
+from pipeline.core.paths import JobFolder
 
 
 def no_room(path: Path, value: Any) -> None:
@@ -28,8 +28,8 @@ def folder(tmp_path: Path) -> JobFolder:
 def test_a_job_that_fails_on_a_full_disk_says_so_over_its_old_status(
     folder: JobFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(ResourceError, match="the disk is full"), job.Job(folder):
-        monkeypatch.setattr(job, "write_json", no_room)
+    with pytest.raises(ResourceError, match="the disk is full"), job_process.Job(folder):
+        monkeypatch.setattr(job_process, "write_json", no_room)
         raise ResourceError("the disk is full; free some of it.")
     status = read_json(folder.status) or {}
     assert (status["state"], status["error"]) == ("failed", "the disk is full; free some of it.")
@@ -38,8 +38,8 @@ def test_a_job_that_fails_on_a_full_disk_says_so_over_its_old_status(
 def test_what_a_job_raised_goes_on_where_there_is_no_status_to_write_over(
     folder: JobFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(ResourceError, match="the disk is full"), job.Job(folder):
-        monkeypatch.setattr(job, "write_json", no_room)
+    with pytest.raises(ResourceError, match="the disk is full"), job_process.Job(folder):
+        monkeypatch.setattr(job_process, "write_json", no_room)
         folder.status.unlink()
         raise ResourceError("the disk is full; free some of it.")
     assert not folder.status.exists()
@@ -51,25 +51,25 @@ def test_what_killed_writers_left_is_cleared_and_what_is_being_written_is_not(fo
         path.write_text("{")
     for path in (old, other):
         os.utime(path, (0, 0))
-    with job.Job(folder):
+    with job_process.Job(folder):
         assert (old.exists(), new.exists(), other.exists()) == (False, True, True)
 
 
 def test_a_stop_interrupts_what_may_be_interrupted_and_nothing_else(folder: JobFolder) -> None:
-    with job.Job(folder) as running:
-        with pytest.raises(job.Interrupted), running.interruptible():
+    with job_process.Job(folder) as running:
+        with pytest.raises(job_process.Interrupted), running.interruptible():
             signal.raise_signal(signal.SIGTERM)
             raise AssertionError("not reached")
         signal.raise_signal(signal.SIGTERM)  # outside: heard by whoever asks
         assert running.stop_requested
-        with pytest.raises(job.Interrupted), running.interruptible():
+        with pytest.raises(job_process.Interrupted), running.interruptible():
             raise AssertionError("not reached: a stop was requested before")
 
 
 def test_only_the_first_signal_interrupts(folder: JobFolder) -> None:
     """The second would interrupt what cleans up behind it."""
     is_cleaned_up = False
-    with job.Job(folder) as running, pytest.raises(job.Interrupted), running.interruptible():
+    with job_process.Job(folder) as running, pytest.raises(job_process.Interrupted), running.interruptible():
         try:
             signal.raise_signal(signal.SIGTERM)
         finally:
@@ -80,9 +80,9 @@ def test_only_the_first_signal_interrupts(folder: JobFolder) -> None:
 
 def test_a_stop_that_stands_in_the_folder_interrupts_too(folder: JobFolder) -> None:
     write_json(folder.request, {"request_id": "r"})
-    with job.Job(folder) as running, pytest.raises(job.Interrupted), running.interruptible():
+    with job_process.Job(folder) as running, pytest.raises(job_process.Interrupted), running.interruptible():
         write_json(folder.stop, {"request_id": "another"})
-        time.sleep(2 * job.STOP_LOOKED_FOR_EVERY_SECONDS)  # control: it is none of this request
+        time.sleep(2 * job_process.STOP_LOOKED_FOR_EVERY_SECONDS)  # control: it is none of this request
         write_json(folder.stop, {"request_id": "r"})
         while True:
             time.sleep(0.01)

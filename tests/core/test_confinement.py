@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.environment import ROOT, child_environment
+from pipeline.core.environment import child_environment
+from pipeline.core.paths import ROOT
 
 CONFINED = """
 import json, os, socket, sys
 from pathlib import Path
-from pipeline import confinement
+from pipeline.core import confinement
 asked = json.loads(sys.argv[1])
 if asked.get("native"):
     import polars

@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Mapping
 
-from pipeline.environment import is_credential, is_harmless
+from pipeline.core.environment import is_credential, is_harmless
 
 TOKEN = "HF_TOKEN"
 PR_SET_DUMPABLE = 4

@@ -14,71 +14,71 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import files
-from pipeline.errors import DamagedError
+from pipeline.core import atomic_io
+from pipeline.core.errors import DamagedError
 
 
 def test_a_replaced_file_leaves_no_staged_copy_behind(tmp_path: Path) -> None:
-    files.write_json(tmp_path / "a.json", {"n": 1})
-    files.write_json(tmp_path / "a.json", {"n": 2})
-    assert files.read_json(tmp_path / "a.json") == {"n": 2}
+    atomic_io.write_json(tmp_path / "a.json", {"n": 1})
+    atomic_io.write_json(tmp_path / "a.json", {"n": 2})
+    assert atomic_io.read_json(tmp_path / "a.json") == {"n": 2}
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 
 
 def test_nan_and_infinity_become_null_at_any_depth(tmp_path: Path) -> None:
-    files.write_json(tmp_path / "a.json", {"loss": float("nan"), "rows": [{"x": float("inf")}, 1.5]})
-    assert files.read_json(tmp_path / "a.json") == {"loss": None, "rows": [{"x": None}, 1.5]}
+    atomic_io.write_json(tmp_path / "a.json", {"loss": float("nan"), "rows": [{"x": float("inf")}, 1.5]})
+    assert atomic_io.read_json(tmp_path / "a.json") == {"loss": None, "rows": [{"x": None}, 1.5]}
 
 
 def test_a_missing_file_reads_as_none_and_a_broken_one_is_named(tmp_path: Path) -> None:
-    assert files.read_json(tmp_path / "none.json") is None
+    assert atomic_io.read_json(tmp_path / "none.json") is None
     for text in ("{", "[1]", "\xff"):
         (tmp_path / "bad.json").write_bytes(text.encode("latin-1"))
         with pytest.raises(DamagedError, match=r"bad\.json"):
-            files.read_json(tmp_path / "bad.json")
+            atomic_io.read_json(tmp_path / "bad.json")
 
 
 def test_reader_waits_for_the_rest_of_a_torn_line(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
-    files.append_line(path, {"step": 1})
+    atomic_io.append_line(path, {"step": 1})
     with path.open("ab") as file:
         file.write(b'{"step": 2')
-    assert files.read_lines(path) == [{"step": 1}]
+    assert atomic_io.read_lines(path) == [{"step": 1}]
     with path.open("ab") as file:
         file.write(b"}\n")
-    assert files.read_lines(path) == [{"step": 1}, {"step": 2}]
+    assert atomic_io.read_lines(path) == [{"step": 1}, {"step": 2}]
 
 
 def test_a_row_appended_after_a_torn_line_is_not_lost(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b'{"step": 1}\n{"step": 2, "lo')
-    files.append_line(path, {"step": 3})
-    assert files.read_lines(path) == [{"step": 1}, {"step": 3}]
+    atomic_io.append_line(path, {"step": 3})
+    assert atomic_io.read_lines(path) == [{"step": 1}, {"step": 3}]
 
 
 def test_rows_with_line_separators_in_their_text_stay_one_line(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     row = {"text": "a\nb\rc\u2028d\x0be"}
-    files.append_line(path, row)
-    assert files.read_lines(path) == [row]
+    atomic_io.append_line(path, row)
+    assert atomic_io.read_lines(path) == [row]
 
 
 def test_tail_reads_the_end_of_a_long_file_and_drops_the_cut_line(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_text("".join(f"line {n}\n" for n in range(10_000)))
-    assert files.tail(path, max_lines=3) == ["line 9997", "line 9998", "line 9999"]
-    assert files.tail(path, max_lines=100, max_bytes=25) == ["line 9998", "line 9999"]
-    assert files.tail(tmp_path / "none") == []
+    assert atomic_io.tail(path, max_lines=3) == ["line 9997", "line 9998", "line 9999"]
+    assert atomic_io.tail(path, max_lines=100, max_bytes=25) == ["line 9998", "line 9999"]
+    assert atomic_io.tail(tmp_path / "none") == []
 
 
 def test_a_lock_is_held_once_and_seen_by_others(tmp_path: Path) -> None:
     path = tmp_path / "lock"
-    assert not files.is_locked(path)
+    assert not atomic_io.is_locked(path)
     assert not path.exists(), "looking must not create the lock"
-    with files.locked(path, wait=False) as first, files.locked(path, wait=False) as second:
+    with atomic_io.locked(path, wait=False) as first, atomic_io.locked(path, wait=False) as second:
         assert (first, second) == (True, False)
-        assert files.is_locked(path)
-    assert not files.is_locked(path)
+        assert atomic_io.is_locked(path)
+    assert not atomic_io.is_locked(path)
 
 
 def test_a_look_at_the_lock_does_not_make_its_taker_fail(tmp_path: Path) -> None:
@@ -87,13 +87,13 @@ def test_a_look_at_the_lock_does_not_make_its_taker_fail(tmp_path: Path) -> None
 
     def look() -> None:
         while not ended.is_set():
-            files.is_locked(path)
+            atomic_io.is_locked(path)
 
     looker = threading.Thread(target=look)
     looker.start()
     try:
         for _ in range(2_000):
-            with files.locked(path, wait=False) as got:
+            with atomic_io.locked(path, wait=False) as got:
                 assert got
     finally:
         ended.set()
@@ -102,19 +102,19 @@ def test_a_look_at_the_lock_does_not_make_its_taker_fail(tmp_path: Path) -> None
 
 def test_kept_lines_are_read_again_when_they_change_and_one_version_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
-    assert files.cached_lines(path) == ()
+    assert atomic_io.cached_lines(path) == ()
     for step in range(5):
-        files.append_line(path, {"step": step})
-        assert [row["step"] for row in files.cached_lines(path)] == list(range(step + 1))
-    assert files.cached_lines(path) is files.cached_lines(path)
-    assert sum(kept == path for kept in files._kept_lines) == 1
-    for number in range(files.MOST_KEPT_FILES + 5):
-        files.append_line(tmp_path / f"{number}.jsonl", {"step": 0})
-        files.cached_lines(tmp_path / f"{number}.jsonl")
-    assert len(files._kept_lines) == files.MOST_KEPT_FILES
+        atomic_io.append_line(path, {"step": step})
+        assert [row["step"] for row in atomic_io.cached_lines(path)] == list(range(step + 1))
+    assert atomic_io.cached_lines(path) is atomic_io.cached_lines(path)
+    assert sum(kept == path for kept in atomic_io._kept_lines) == 1
+    for number in range(atomic_io.MOST_KEPT_FILES + 5):
+        atomic_io.append_line(tmp_path / f"{number}.jsonl", {"step": 0})
+        atomic_io.cached_lines(tmp_path / f"{number}.jsonl")
+    assert len(atomic_io._kept_lines) == atomic_io.MOST_KEPT_FILES
 
 
-HOLDER = "import sys, time; from pipeline.files import locked; from pathlib import Path\nwith locked(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+HOLDER = "import sys, time; from pipeline.core.atomic_io import locked; from pathlib import Path\nwith locked(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
 
 
 def test_the_kernel_frees_the_lock_of_a_killed_holder(tmp_path: Path) -> None:
@@ -122,33 +122,33 @@ def test_the_kernel_frees_the_lock_of_a_killed_holder(tmp_path: Path) -> None:
     holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(path)], stdout=subprocess.PIPE)
     assert holder.stdout is not None
     assert holder.stdout.readline() == b"held\n"
-    assert files.is_locked(path)
+    assert atomic_io.is_locked(path)
     os.kill(holder.pid, signal.SIGKILL)
     holder.wait()
-    assert not files.is_locked(path)
+    assert not atomic_io.is_locked(path)
 
 
 def test_a_last_word_is_written_over_the_file_where_its_blocks_are_enough(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
-    files.write_json(path, {"n": 1, "filler": "x" * 1_000})
+    atomic_io.write_json(path, {"n": 1, "filler": "x" * 1_000})
     before = path.stat()
-    files.overwrite_json(path, {"n": 2})
-    assert files.read_json(path) == {"n": 2}
+    atomic_io.overwrite_json(path, {"n": 2})
+    assert atomic_io.read_json(path) == {"n": 2}
     assert (path.stat().st_ino, path.stat().st_size) == (before.st_ino, before.st_size)
-    files.overwrite_json(path, {"filler": "x" * 1_000_000})
-    assert files.read_json(path) == {"n": 2}
+    atomic_io.overwrite_json(path, {"filler": "x" * 1_000_000})
+    assert atomic_io.read_json(path) == {"n": 2}
 
 
 def _write_for_ever(path: Path) -> None:
     n = 0
     while True:
         n += 1
-        files.write_json(path, {"n": n, "filler": "x" * 20_000})
+        atomic_io.write_json(path, {"n": n, "filler": "x" * 20_000})
 
 
 def test_a_writer_killed_at_any_instant_leaves_a_whole_file(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
-    files.write_json(path, {"n": 0})
+    atomic_io.write_json(path, {"n": 0})
     for trial in range(20):
         writer = multiprocessing.get_context("fork").Process(target=_write_for_ever, args=(path,))
         writer.start()
@@ -156,7 +156,7 @@ def test_a_writer_killed_at_any_instant_leaves_a_whole_file(tmp_path: Path) -> N
         assert writer.pid is not None
         os.kill(writer.pid, signal.SIGKILL)
         writer.join()
-        assert isinstance((files.read_json(path) or {})["n"], int)
+        assert isinstance((atomic_io.read_json(path) or {})["n"], int)
 
 
 def test_a_plain_write_in_place_would_not_survive_the_same_kills(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_a_plain_write_in_place_would_not_survive_the_same_kills(tmp_path: Path)
             file.write(text[: len(text) // 2])
             file.flush()
             try:
-                files.read_json(path)
+                atomic_io.read_json(path)
             except DamagedError:
                 torn += 1
     assert torn == 50

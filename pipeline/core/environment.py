@@ -8,8 +8,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-"""The folder `python -m pipeline` works from."""
+from pipeline.core.paths import ROOT
 
 VARIABLES = frozenset(
     "PATH HOME USER LANG TZ TMPDIR SHELL VIRTUAL_ENV LD_LIBRARY_PATH PYTHONPATH XDG_CACHE_HOME "
