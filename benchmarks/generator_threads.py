@@ -19,7 +19,7 @@ import time
 import torch
 from transformers import GenerationConfig, GPT2Config, GPT2LMHeadModel
 
-from pipeline.recipes import PRESETS
+from pipeline.config.recipes import PRESETS
 
 NUM_TOKENS = 24
 REPEATS = 3

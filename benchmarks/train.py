@@ -33,7 +33,7 @@ from typing import Any, TypeVar
 
 from benchmarks import training_sides as sides
 from benchmarks.course_loop import Curve
-from pipeline.config import DataConfig
+from pipeline.config.schema import DataConfig
 from pipeline.core.paths import CorpusFolder, Home
 
 T = TypeVar("T")

@@ -14,13 +14,13 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from benchmarks.course_loop import Curve, Setup, curve, train, validation_loss
-from pipeline.config import COURSE_KEY_TOKENS, DataConfig
+from pipeline.config.recipes import PRESETS
+from pipeline.config.schema import COURSE_KEY_TOKENS, DataConfig
 from pipeline.core.atomic_io import read_json, read_lines, write_json
 from pipeline.core.job_process import Job
 from pipeline.core.paths import CorpusFolder, Home, RunFolder
 from pipeline.data.corpus import Corpus
 from pipeline.data.prepare import prepare
-from pipeline.recipes import PRESETS
 from pipeline.training import checkpoints, loop
 from pipeline.training.loss import KeyTokens
 from pipeline.training.machine import use_all_cores

@@ -10,7 +10,8 @@ import time
 from contextlib import closing
 from typing import Any
 
-from pipeline.config import DEFAULT_CORPUS, DataConfig
+from pipeline.config.prompts import course_prompts
+from pipeline.config.schema import DEFAULT_CORPUS, DataConfig
 from pipeline.console import Console
 from pipeline.core.errors import PipelineError
 from pipeline.core.paths import Home
@@ -20,7 +21,6 @@ from pipeline.generation.settings import Sampling
 from pipeline.hub.registry import Registry
 from pipeline.jobs import corpus_requests, run_requests, views
 from pipeline.jobs.follow import follow_corpus, follow_run
-from pipeline.prompts import course_prompts
 
 
 def run_demo(settings: Settings, console: Console) -> dict[str, Any]:

@@ -6,9 +6,9 @@ import math
 import time
 from typing import Any
 
+from pipeline.config.recipes import run_config
 from pipeline.core.atomic_io import append_line, write_json
 from pipeline.core.paths import Home, RunFolder
-from pipeline.recipes import run_config
 
 
 def write_corpus(home: Home, corpus: str) -> None:

@@ -15,13 +15,13 @@ from pipeline.commands.options import (
     changes_of,
     check_ended,
 )
-from pipeline.config import COURSE_KEPT_RATE, COURSE_KEYWORDS, DEFAULT_CORPUS, DataConfig, Workforce
+from pipeline.config.quality import quality_config
+from pipeline.config.schema import COURSE_KEPT_RATE, COURSE_KEYWORDS, DEFAULT_CORPUS, DataConfig, Workforce
 from pipeline.console import Console
 from pipeline.core.errors import require
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
 from pipeline.jobs import corpus_requests, views
-from pipeline.quality import quality_config
 
 
 def preview(

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline import recipes
 from pipeline.commands.options import (
     Detach,
     Json,
@@ -16,7 +15,8 @@ from pipeline.commands.options import (
     check_ended,
     rounded,
 )
-from pipeline.config import DEFAULT_CORPUS
+from pipeline.config import recipes
+from pipeline.config.schema import DEFAULT_CORPUS
 from pipeline.console import Console, lasting
 from pipeline.core.errors import require
 from pipeline.core.paths import Home

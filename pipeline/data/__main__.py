@@ -9,13 +9,13 @@ import sys
 import traceback
 from pathlib import Path
 
-from pipeline.config import DataConfig, Workforce
+from pipeline.config.parsing import known
+from pipeline.config.schema import DataConfig, Workforce
 from pipeline.core.environment import without_credentials
 from pipeline.core.errors import InputError, PipelineError
 from pipeline.core.job_process import Job
 from pipeline.core.paths import CorpusFolder
 from pipeline.data.prepare import prepare
-from pipeline.fields import known
 
 
 def main(arguments: list[str]) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.config.quality import QualityConfig
 from pipeline.data import filtering
 from pipeline.data.duplicates import Duplicates
 from pipeline.data.filtering import KEY, PRINT, FilterTask
@@ -15,7 +16,6 @@ from pipeline.data.removed import Removed
 from pipeline.data.shards import ShardWriter
 from pipeline.data.sources import COLUMNS
 from pipeline.data.split import SPLITS, Splitter
-from pipeline.quality import QualityConfig
 
 if TYPE_CHECKING:
     import polars as pl

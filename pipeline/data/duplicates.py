@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pipeline.quality import QualityConfig
+from pipeline.config.quality import QualityConfig
 
 if TYPE_CHECKING:
     import numpy as np

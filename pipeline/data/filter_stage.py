@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from typing import Any
 
-from pipeline.config import DataConfig, Workforce
+from pipeline.config.schema import DataConfig, Workforce
 from pipeline.core.atomic_io import sha256, write_json
 from pipeline.core.errors import InputError
 from pipeline.core.paths import CorpusFolder

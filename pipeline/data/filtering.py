@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from pipeline.config.quality import NO_RULES, QualityConfig
 from pipeline.data import places
 from pipeline.data.matching import Matcher
 from pipeline.data.progress import Stopped
@@ -27,7 +28,6 @@ from pipeline.data.samples import Sample, Samples
 from pipeline.data.scan import matched
 from pipeline.data.sources import COLUMNS, Shard
 from pipeline.data.sources.batch import content_bytes
-from pipeline.quality import NO_RULES, QualityConfig
 
 if TYPE_CHECKING:
     import polars as pl

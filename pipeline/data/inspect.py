@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.config import KEY_TOKEN_CONTROL
+from pipeline.config.schema import KEY_TOKEN_CONTROL
 from pipeline.data.encoding import Encoder
 
 QUANTILES = (0, 25, 50, 75, 100)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.config import MATCHES, MODULE_NAME
+from pipeline.config.schema import MATCHES, MODULE_NAME
 from pipeline.data.sources.batch import Batch
 
 if TYPE_CHECKING:

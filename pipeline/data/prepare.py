@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-from pipeline.config import DataConfig, Workforce
+from pipeline.config.schema import DataConfig, Workforce
 from pipeline.core.atomic_io import read_json, sha256, write_json
 from pipeline.core.job_process import Job
 from pipeline.core.paths import CorpusFolder

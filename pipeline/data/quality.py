@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from pipeline.config.quality import QualityConfig
 from pipeline.data.split import place_of
-from pipeline.quality import QualityConfig
 
 if TYPE_CHECKING:
     import polars as pl

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import DataConfig, Workforce
+from pipeline.config.schema import DataConfig, Workforce
 from pipeline.core.atomic_io import sha256
 from pipeline.core.errors import InputError
 from pipeline.core.paths import CorpusFolder

@@ -7,9 +7,9 @@ import typing
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.config.parsing import parse_value
 from pipeline.core.errors import InputError, require
 from pipeline.core.settings import Limits
-from pipeline.fields import parse_value
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import DataConfig, Workforce
+from pipeline.config.schema import DataConfig, Workforce
 from pipeline.core.atomic_io import locked
 from pipeline.core.errors import BusyError, InputError
 from pipeline.core.paths import CorpusFolder, Home

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import RunConfig
+from pipeline.config.schema import RunConfig
 from pipeline.core.atomic_io import locked, read_json, write_json
 from pipeline.core.environment import child_environment
 from pipeline.core.errors import BusyError, InputError, PipelineError, require
@@ -19,7 +19,7 @@ from pipeline.core.paths import ROOT, Home
 from pipeline.core.settings import Settings
 from pipeline.jobs.requests import refuse_second
 from pipeline.jobs.run_requests import check_training
-from pipeline.plan import Plan, plan_run
+from pipeline.planning import Plan, plan_run
 
 MOST_EVAL_WINDOWS = 64
 """Evaluating on all of them may take hours; the rest is in proportion."""

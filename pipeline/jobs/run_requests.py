@@ -7,7 +7,8 @@ import secrets
 from importlib.util import find_spec
 from typing import Any
 
-from pipeline.config import TRACKERS, RunConfig
+from pipeline.config.recipes import PRESETS, run_config
+from pipeline.config.schema import TRACKERS, RunConfig
 from pipeline.core.atomic_io import locked, read_json, readable_json
 from pipeline.core.errors import InputError, require
 from pipeline.core.paths import Home, RunFolder, check_id
@@ -15,7 +16,6 @@ from pipeline.core.settings import Settings
 from pipeline.jobs import worker
 from pipeline.jobs.requests import find_job, made_before, refuse_second, resume_job, stop_job, write_request
 from pipeline.jobs.state import job_state
-from pipeline.recipes import PRESETS, run_config
 
 NAMES = (
     "amazon budgie caique cockatiel cockatoo conure corella eclectus galah jardine kakapo kakariki kea lory lorikeet "

@@ -10,7 +10,7 @@ import os
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pipeline.config import DataConfig
+from pipeline.config.schema import DataConfig
 from pipeline.core import atomic_io
 from pipeline.core.paths import CorpusFolder, Home, JobFolder, RunFolder
 from pipeline.jobs.state import JobState, in_order, job_state

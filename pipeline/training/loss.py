@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import GPT2LMHeadModel
 
-from pipeline.config import KEY_TOKEN_CONTROL
+from pipeline.config.schema import KEY_TOKEN_CONTROL
 from pipeline.training.cross_entropy import CrossEntropy
 
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from pipeline.config import ModelConfig, RunConfig, TrainingConfig
+from pipeline.config.memory_estimate import activation_bytes, state_bytes
+from pipeline.config.schema import ModelConfig, RunConfig, TrainingConfig
 from pipeline.core.environment import num_cores
 from pipeline.core.errors import require
-from pipeline.memory import activation_bytes, state_bytes
 
 CLEARLY_FASTER = 1.2
 """Times as fast as float32 that bfloat16 has to be on a CPU before it is taken."""

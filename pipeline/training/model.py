@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from pipeline.config import ModelConfig
+from pipeline.config.schema import ModelConfig
 
 
 def build_model(config: ModelConfig, *, eos_id: int, seed: int) -> GPT2LMHeadModel:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.optim import AdamW, Optimizer
 
-from pipeline.config import TrainingConfig
+from pipeline.config.schema import TrainingConfig
 from pipeline.training.muon import Muon
 
 LAYER_NORMS = ("ln_1.weight", "ln_2.weight", "ln_f.weight")

@@ -16,7 +16,7 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from torch import distributed
 
-from pipeline.config import TrainingConfig
+from pipeline.config.schema import TrainingConfig
 from pipeline.core.job_process import Job
 
 

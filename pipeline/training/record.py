@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import RunConfig
+from pipeline.config.prompts import Prompt
+from pipeline.config.schema import RunConfig
 from pipeline.core.atomic_io import append_line, read_lines, write_text
 from pipeline.core.job_process import Job
 from pipeline.core.paths import RunFolder
-from pipeline.prompts import Prompt
 from pipeline.training.trackers import Trackers
 
 STATUS_EVERY_SECONDS = 2.0

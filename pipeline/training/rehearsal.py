@@ -36,10 +36,10 @@ def main(arguments: list[str]) -> int:
 
 def rehearse(folder: RunFolder) -> None:
     """Train the run in `folder`, which asks for two steps, and use what it saved."""
+    from pipeline.config.prompts import course_prompts
     from pipeline.generation.loading import load
     from pipeline.generation.sampling import complete
     from pipeline.generation.settings import Sampling
-    from pipeline.prompts import course_prompts
     from pipeline.training import checkpoints
     from pipeline.training.loop import train
 

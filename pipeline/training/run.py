@@ -13,12 +13,12 @@ from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
 
-from pipeline.config import RunConfig
+from pipeline.config.recipes import run_config
+from pipeline.config.schema import RunConfig
 from pipeline.core.atomic_io import is_locked, read_json, write_json
 from pipeline.core.errors import InputError, require
 from pipeline.core.paths import ROOT, Home, RunFolder
 from pipeline.data.corpus import Corpus
-from pipeline.recipes import run_config
 
 FORMAT = 1
 PACKAGES = ("torch", "transformers", "accelerate", "tokenizers", "safetensors", "numpy")

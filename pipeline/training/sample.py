@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from pipeline.config.prompts import course_prompts
 from pipeline.core.errors import PipelineError
-from pipeline.prompts import course_prompts
 from pipeline.training.record import Record
 from pipeline.training.session import Session
 

@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 
-from pipeline.memory import state_bytes
+from pipeline.config.memory_estimate import state_bytes
 from pipeline.training import checkpoints
 from pipeline.training.divergence import check_weights
 from pipeline.training.record import Record

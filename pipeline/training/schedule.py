@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from pipeline.config import TrainingConfig
-from pipeline.rates import rate_factor
+from pipeline.config.lr_schedule import rate_factor
+from pipeline.config.schema import TrainingConfig
 
 
 def build_schedule(optimizer: Optimizer, config: TrainingConfig) -> LambdaLR:

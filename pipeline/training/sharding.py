@@ -18,7 +18,7 @@ from torch.distributed.checkpoint.state_dict import (
     set_optimizer_state_dict,
 )
 
-from pipeline.config import TrainingConfig
+from pipeline.config.schema import TrainingConfig
 from pipeline.core.errors import InputError
 
 BLOCK = "GPT2Block"

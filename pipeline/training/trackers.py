@@ -12,7 +12,7 @@ from typing import Any
 
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker
 
-from pipeline.config import RunConfig
+from pipeline.config.schema import RunConfig
 from pipeline.core.atomic_io import append_line
 from pipeline.core.paths import RunFolder
 

@@ -14,7 +14,7 @@ from typing import Any, get_type_hints
 import gradio as gr
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.config import COURSE_KEYWORDS, DataConfig
+from pipeline.config.schema import COURSE_KEYWORDS, DataConfig
 from pipeline.core.errors import InputError, PipelineError, require
 from pipeline.generation.choose import choose
 from pipeline.generation.settings import Sampling

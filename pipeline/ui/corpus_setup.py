@@ -9,15 +9,15 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config import DataConfig, Workforce
+from pipeline.config.parsing import known, parse_value, parsed
+from pipeline.config.quality import QualityConfig, quality_config
+from pipeline.config.schema import DataConfig, Workforce
 from pipeline.core.atomic_io import readable_json
 from pipeline.core.paths import CorpusFolder, Home
 from pipeline.core.settings import Settings
-from pipeline.fields import known, parse_value, parsed
 from pipeline.jobs import corpus_requests, views
 from pipeline.jobs.views import CorpusView
-from pipeline.plan import MOST_LEARNED_BYTES, CorpusPlan, Pace, Seen, plan_corpus
-from pipeline.quality import QualityConfig, quality_config
+from pipeline.planning import MOST_LEARNED_BYTES, CorpusPlan, Pace, Seen, plan_corpus
 
 if TYPE_CHECKING:
     from pipeline.data.scan import Scan

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from pipeline.config import COURSE_KEPT_RATE, COURSE_KEYWORDS, MATCHES, DataConfig
+from pipeline.config.schema import COURSE_KEPT_RATE, COURSE_KEYWORDS, MATCHES, DataConfig
 from pipeline.core.errors import PipelineError
 from pipeline.ui import report_view, setups
 from pipeline.ui.engine import Engine

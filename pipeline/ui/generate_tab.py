@@ -8,11 +8,11 @@ from typing import Any
 
 import gradio as gr
 
+from pipeline.config.prompts import course_prompts
 from pipeline.core.errors import PipelineError
 from pipeline.gallery.example import TITLE_CHARACTERS, Example
 from pipeline.generation.choose import choose
 from pipeline.generation.settings import Sampling
-from pipeline.prompts import course_prompts
 from pipeline.ui.answers import Answer, Result
 from pipeline.ui.engine import Engine
 from pipeline.ui.formats import loss, whole

@@ -11,11 +11,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config import COURSE_KEY_TOKENS, DataConfig, TrainingConfig
+from pipeline.config.parsing import parse_value
+from pipeline.config.schema import COURSE_KEY_TOKENS, DataConfig, TrainingConfig
 from pipeline.core.atomic_io import readable_json
 from pipeline.core.errors import InputError, require
 from pipeline.core.paths import CorpusFolder
-from pipeline.fields import parse_value
 from pipeline.ui.texts import t
 
 if TYPE_CHECKING:

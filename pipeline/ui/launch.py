@@ -23,7 +23,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
-from pipeline.config import COURSE_KEYWORDS, MATCHES
+from pipeline.config.schema import COURSE_KEYWORDS, MATCHES
 from pipeline.core.errors import InputError
 from pipeline.core.settings import Settings
 from pipeline.jobs import worker

@@ -10,13 +10,13 @@ from typing import Any
 
 import gradio as gr
 
-from pipeline.config import DataConfig, Workforce
+from pipeline.config.recipes import PRESETS
+from pipeline.config.schema import DataConfig, Workforce
 from pipeline.core.errors import PipelineError
 from pipeline.jobs import corpus_requests, views
 from pipeline.jobs.state import ACTIVE
 from pipeline.jobs.views import CorpusView, PushView, corpus_views
-from pipeline.plan import free_bytes
-from pipeline.recipes import PRESETS
+from pipeline.planning import free_bytes
 from pipeline.ui import corpus_setup, report_view, setups
 from pipeline.ui.corpus_setup import CorpusSetup
 from pipeline.ui.data_tab import DataTab

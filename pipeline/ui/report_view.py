@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config import COURSE_KEPT_RATE
+from pipeline.config.schema import COURSE_KEPT_RATE
 from pipeline.ui import formats
 from pipeline.ui.texts import t
 

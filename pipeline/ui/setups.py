@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pipeline.config import DEFAULT_CORPUS, DataConfig, RunConfig
+from pipeline.config.recipes import PRESETS, RECIPES, run_config
+from pipeline.config.schema import DEFAULT_CORPUS, DataConfig, RunConfig
 from pipeline.core.atomic_io import read_json
 from pipeline.core.errors import require
 from pipeline.core.paths import Home
@@ -20,8 +21,7 @@ from pipeline.core.settings import Settings
 from pipeline.jobs import corpus_requests, run_requests
 from pipeline.jobs.state import ACTIVE
 from pipeline.jobs.views import run_view, run_views
-from pipeline.plan import Plan, plan_run
-from pipeline.recipes import PRESETS, RECIPES, run_config
+from pipeline.planning import Plan, plan_run
 
 FIRST_CORPUS = DEFAULT_CORPUS
 """The corpus that the page offers to prepare before the first run."""

@@ -11,11 +11,11 @@ from typing import Any
 
 import gradio as gr
 
+from pipeline.config.recipes import PRESETS, RECIPES
 from pipeline.core.errors import PipelineError
 from pipeline.jobs import run_requests
 from pipeline.jobs.state import ACTIVE, RESUMABLE
 from pipeline.jobs.views import run_views
-from pipeline.recipes import PRESETS, RECIPES
 from pipeline.ui import charts, run_view, setups
 from pipeline.ui.engine import Engine
 from pipeline.ui.formats import compact, rate, whole

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page as Tab
 from playwright.sync_api import expect
 
-from pipeline.config import COURSE_KEYWORDS
+from pipeline.config.schema import COURSE_KEYWORDS
 from pipeline.core.paths import Home
 from tests.browser.conftest import field, remove_keyword, show
 from tests.homes import write_corpus

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import DataConfig
+from pipeline.config.schema import DataConfig
 from pipeline.core.atomic_io import write_json
 from pipeline.core.job_process import Job
 from pipeline.core.paths import CorpusFolder, Home

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.config import DataConfig
+from pipeline.config.schema import DataConfig
 from pipeline.core.atomic_io import read_json, write_json
 from pipeline.core.errors import DamagedError, InputError
 from pipeline.core.paths import CorpusFolder

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.config.quality import NO_RULES, QualityConfig
 from pipeline.core.paths import ROOT
 from pipeline.data.duplicates import (
     EXACT,
@@ -24,7 +25,6 @@ from pipeline.data.duplicates import (
     rows_per_band,
     signatures,
 )
-from pipeline.quality import NO_RULES, QualityConfig
 from tests.data.examples import batch, row
 
 

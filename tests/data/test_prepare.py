@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipeline.config import DataConfig, Workforce
+from pipeline.config.quality import QualityConfig
+from pipeline.config.schema import DataConfig, Workforce
 from pipeline.core.atomic_io import read_json, sha256, write_json
 from pipeline.core.errors import InputError
 from pipeline.core.job_process import Job
@@ -18,7 +19,6 @@ from pipeline.core.paths import CorpusFolder, Home
 from pipeline.data import shards, tokenizer
 from pipeline.data.corpus import Corpus
 from pipeline.data.prepare import prepare
-from pipeline.quality import QualityConfig
 from tests.data.conftest import Prepare
 from tests.data.examples import code, code_folder, json_lines, row
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.config.quality import NO_RULES, QualityConfig
 from pipeline.core.paths import ROOT
 from pipeline.data import quality
 from pipeline.data.quality import reasons
-from pipeline.quality import NO_RULES, QualityConfig
 from tests.data.examples import batch, row
 
 GOOD = "def mean(values):\n" + "    total = sum(values)\n" * 5 + "    return total\n"
@@ -145,7 +145,7 @@ def test_files_without_a_path_are_drawn_by_their_text() -> None:
 IN_A_PROCESS = """
 import polars as pl
 from pipeline.data.quality import reasons
-from pipeline.quality import QualityConfig
+from pipeline.config.quality import QualityConfig
 from tests.data.examples import batch, row
 rows = batch([row(number, content=f"unit tests {number} = = = = =") for number in range(300)]).rows
 print(reasons(rows, QualityConfig.as_codeparrot()).to_list())

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import DataConfig
+from pipeline.config.schema import DataConfig
 from pipeline.data.stages import FIELDS, Stages
 
 NAMES = list(FIELDS)

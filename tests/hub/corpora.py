@@ -8,14 +8,14 @@ from functools import partial
 from pathlib import Path
 from unittest import mock
 
-from pipeline.config import DataConfig
+from pipeline.config.quality import QualityConfig
+from pipeline.config.schema import DataConfig
 from pipeline.core.atomic_io import write_json
 from pipeline.core.job_process import Job
 from pipeline.core.paths import CorpusFolder, Home
 from pipeline.data import choosing
 from pipeline.data.prepare import prepare
 from pipeline.data.shards import ShardWriter
-from pipeline.quality import QualityConfig
 from tests.data.examples import code_folder, json_lines, row
 
 CORPUS = "code"

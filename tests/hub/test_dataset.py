@@ -17,9 +17,9 @@ import polars as pl
 import pytest
 import yaml
 
+from pipeline.config.quality import QualityConfig
 from pipeline.core.atomic_io import read_json, write_json
 from pipeline.core.paths import CorpusFolder, Home
-from pipeline.quality import QualityConfig
 from tests.hub.conftest import ROOT, eventually
 from tests.hub.corpora import CORPUS, prepare_corpus, project
 from tests.loopback_hub import TOKEN, LoopbackHub

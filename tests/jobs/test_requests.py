@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import DataConfig, Workforce
+from pipeline.config.schema import DataConfig, Workforce
 from pipeline.core.atomic_io import locked, read_json, write_json
 from pipeline.core.errors import BusyError, InputError, PipelineError
 from pipeline.core.paths import Home

@@ -9,7 +9,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
-from pipeline.config import ModelConfig
+from pipeline.config.schema import ModelConfig
 from pipeline.data.windows import Windows
 from pipeline.training.evaluation import evaluate, perplexity, spread
 from pipeline.training.loss import NextTokenLoss

@@ -7,7 +7,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from pipeline.config import ModelConfig
+from pipeline.config.schema import ModelConfig
 from pipeline.training.loss import KeyToken, KeyTokens, NextTokenLoss, token_losses
 from pipeline.training.model import build_model
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.config import ModelConfig
+from pipeline.config.recipes import run_config
+from pipeline.config.schema import ModelConfig
 from pipeline.core.environment import num_cores
 from pipeline.core.errors import InputError
-from pipeline.recipes import run_config
 from pipeline.training.machine import (
     CLEARLY_FASTER,
     choose_device,

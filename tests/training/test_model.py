@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 import torch
 
-from pipeline.config import ModelConfig
-from pipeline.recipes import PRESETS
+from pipeline.config.recipes import PRESETS
+from pipeline.config.schema import ModelConfig
 from pipeline.training.model import build_model
 
 TINY = ModelConfig(n_layer=2, n_embd=16, n_head=2, n_positions=32, window=16, vocab_size=50)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.config import ModelConfig
-from pipeline.recipes import run_config
+from pipeline.config.recipes import run_config
+from pipeline.config.schema import ModelConfig
 from pipeline.training.model import build_model
 from pipeline.training.muon import Muon, orthogonal
 from pipeline.training.optimizer import build_optimizer, matrices_of_blocks

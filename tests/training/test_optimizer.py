@@ -3,8 +3,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from pipeline.config import ModelConfig, TrainingConfig
-from pipeline.recipes import run_config
+from pipeline.config.recipes import run_config
+from pipeline.config.schema import ModelConfig, TrainingConfig
 from pipeline.training.model import build_model
 from pipeline.training.optimizer import build_optimizer, parameter_groups
 

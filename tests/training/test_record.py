@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import RunConfig
+from pipeline.config.prompts import course_prompts
+from pipeline.config.recipes import run_config
+from pipeline.config.schema import RunConfig
 from pipeline.core.atomic_io import append_line, read_json, read_lines
 from pipeline.core.job_process import Job
 from pipeline.core.paths import Home, RunFolder
-from pipeline.prompts import course_prompts
-from pipeline.recipes import run_config
 from pipeline.training.record import Pace, Record, cut_back
 
 CONFIG: RunConfig = run_config(

@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import pytest
 
-from pipeline.config import RunConfig
+from pipeline.config.schema import RunConfig
 from pipeline.core.atomic_io import locked, read_json, write_json
 from pipeline.core.errors import InputError
 from pipeline.core.paths import Home

@@ -4,10 +4,10 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 
+from pipeline.config.prompts import course_prompts
 from pipeline.core.atomic_io import read_json, read_lines
 from pipeline.core.job_process import Job
 from pipeline.core.paths import Home
-from pipeline.prompts import course_prompts
 from pipeline.training.record import Record
 from pipeline.training.run import open_run
 from pipeline.training.sample import write_sample

@@ -4,9 +4,9 @@ import pytest
 import torch
 from transformers import get_cosine_schedule_with_warmup, get_linear_schedule_with_warmup
 
-from pipeline.config import TrainingConfig
-from pipeline.rates import rate_curve, rate_factor
-from pipeline.recipes import run_config
+from pipeline.config.lr_schedule import rate_curve, rate_factor
+from pipeline.config.recipes import run_config
+from pipeline.config.schema import TrainingConfig
 from pipeline.training.schedule import build_schedule
 
 COURSE_TOKENS = 16_702_061 * 128

@@ -9,8 +9,8 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import nn
 
+from pipeline.config.recipes import run_config
 from pipeline.core.errors import InputError
-from pipeline.recipes import run_config
 from pipeline.training.optimizer import build_optimizer
 from pipeline.training.schedule import build_schedule
 from pipeline.training.state import Copies, TrainingState, random_state, restore_random_state

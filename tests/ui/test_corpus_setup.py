@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import COURSE_KEYWORDS, DataConfig
+from pipeline.config.quality import NO_RULES, QualityConfig
+from pipeline.config.schema import COURSE_KEYWORDS, DataConfig
 from pipeline.core.atomic_io import read_json, write_json
 from pipeline.core.errors import InputError
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
 from pipeline.data.scan import Scan
 from pipeline.jobs.views import corpus_views
-from pipeline.quality import NO_RULES, QualityConfig
 from pipeline.ui import corpus_setup
 from pipeline.ui.corpus_setup import FIELDS, RULES, CorpusSetup
 from tests.homes import write_corpus

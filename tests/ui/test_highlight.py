@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.config import MATCHES
+from pipeline.config.schema import MATCHES
 from pipeline.ui.highlight import (
     LINES_BEFORE,
     LONGEST_LINE,

@@ -10,7 +10,8 @@ from typing import Any
 import jinja2
 import pytest
 
-from pipeline.config import DataConfig
+from pipeline.config.prompts import Prompt
+from pipeline.config.schema import DataConfig
 from pipeline.core.atomic_io import write_json
 from pipeline.core.paths import Home
 from pipeline.data.report import Report
@@ -21,9 +22,8 @@ from pipeline.gallery.examples import ExamplesPage
 from pipeline.gallery.moderation import State
 from pipeline.jobs.state import ACTIVE, RESUMABLE
 from pipeline.jobs.views import CorpusView, PushView, corpus_view
-from pipeline.plan import Pace, plan_corpus
-from pipeline.plan import Seen as SeenSource
-from pipeline.prompts import Prompt
+from pipeline.planning import Pace, plan_corpus
+from pipeline.planning import Seen as SeenSource
 from pipeline.ui import run_view, setups
 from pipeline.ui.answers import Answer
 from pipeline.ui.corpus_setup import CorpusForesight

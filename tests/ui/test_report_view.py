@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import COURSE_KEPT_RATE
+from pipeline.config.schema import COURSE_KEPT_RATE
 from pipeline.data.report import Report, interval
 from pipeline.data.scan import Scan
 from pipeline.ui import report_view

@@ -6,12 +6,12 @@ import threading
 
 import pytest
 
+from pipeline.config.recipes import PRESETS
 from pipeline.core.atomic_io import read_json, write_json
 from pipeline.core.errors import InputError
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
 from pipeline.jobs.views import corpus_views, run_views
-from pipeline.recipes import PRESETS
 from pipeline.ui import setups
 from pipeline.ui.setups import Setup
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import MATCHES
+from pipeline.config.schema import MATCHES
 from pipeline.core.paths import ROOT
 from pipeline.ui.charts import CHARTS
 from pipeline.ui.corpus_setup import FIELDS, RULES

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
-from pipeline.config import ENGINES
+from pipeline.config.schema import ENGINES
 from pipeline.core.errors import InputError, require
 from pipeline.data.engines.tasks import ShouldStop, Work, never
 

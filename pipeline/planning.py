@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import DataConfig, RunConfig
-from pipeline.memory import BYTES_PER_WEIGHT, activation_bytes, state_bytes
-from pipeline.rates import rate_curve
+from pipeline.config.lr_schedule import rate_curve
+from pipeline.config.memory_estimate import BYTES_PER_WEIGHT, activation_bytes, state_bytes
+from pipeline.config.schema import DataConfig, RunConfig
 
 FEWEST_EVALUATIONS = 3
 """Below this a curve says nothing about where the run is going."""

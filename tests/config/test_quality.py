@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from pipeline.config.quality import NO_RULES, QualityConfig
 from pipeline.core.errors import InputError
-from pipeline.quality import NO_RULES, QualityConfig
 
 
 def test_every_rule_is_off_unless_asked_for() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.config import ModelConfig
+from pipeline.config.schema import ModelConfig
 
 BYTES_PER_WEIGHT = 4
 """Weights, gradients and moments are float32."""

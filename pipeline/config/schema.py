@@ -11,9 +11,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.config.parsing import known
+from pipeline.config.quality import NO_RULES, QualityConfig
 from pipeline.core.errors import require
-from pipeline.fields import known
-from pipeline.quality import NO_RULES, QualityConfig
 
 MATCHES = ("substring", "identifier", "import")
 MODULE_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)

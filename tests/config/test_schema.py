@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.config import DataConfig, ModelConfig, RunConfig
+from pipeline.config.recipes import PRESETS, RECIPES, run_config
+from pipeline.config.schema import DataConfig, ModelConfig, RunConfig
 from pipeline.core.errors import InputError
-from pipeline.recipes import PRESETS, RECIPES, run_config
 
 COURSE_WINDOWS = 16_702_061
 """Training windows of 128 tokens in the course's data set."""

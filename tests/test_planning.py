@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import DataConfig
+from pipeline.config.recipes import run_config
+from pipeline.config.schema import DataConfig
 from pipeline.data import tokenizer
-from pipeline.plan import BYTES_PER_TOKEN, MOST_LEARNED_BYTES, Pace, Seen, plan_corpus, plan_run
-from pipeline.recipes import run_config
+from pipeline.planning import BYTES_PER_TOKEN, MOST_LEARNED_BYTES, Pace, Seen, plan_corpus, plan_run
 
 
 def planned(train_tokens: int, preset: str = "tiny", home: Path | None = None, **changes: object):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from pipeline.config import TrainingConfig
+from pipeline.config.schema import TrainingConfig
 
 CURVE_POINTS = 60
 

@@ -10,9 +10,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.config import ModelConfig, RunConfig, TrainingConfig
+from pipeline.config.parsing import parsed
+from pipeline.config.schema import ModelConfig, RunConfig, TrainingConfig
 from pipeline.core.errors import require
-from pipeline.fields import parsed
 
 
 @dataclass(frozen=True, kw_only=True)

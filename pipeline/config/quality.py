@@ -1,6 +1,6 @@
 """Which kept files are good enough for a corpus: the settings. Everything is off unless asked for.
 
-Knows nothing of how it is measured: that is pipeline/data/quality.py (one file at a time) and duplicates.py (files
+Knows nothing of how it is measured: that is pipeline/data/filter/quality.py (one file at a time) and duplicates.py (files
 beside one another).
 """
 
@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pipeline.config.parsing import parsed
 from pipeline.core.errors import require
-from pipeline.fields import parsed
 
 
 @dataclass(frozen=True, kw_only=True)
