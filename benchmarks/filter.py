@@ -48,7 +48,7 @@ def main() -> int:
     import zstandard  # noqa: F401
     from isal import isal_zlib  # noqa: F401
 
-    from pipeline.data import filtering  # noqa: F401
+    from pipeline.data.filter import shard_filter  # noqa: F401
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -108,7 +108,7 @@ def course_way(folder: Path) -> dict[str, Any]:
 # ---- ours ----
 def scan_way(folder: Path) -> dict[str, Any]:
     """What the page's Data tab calls."""
-    from pipeline.data.scan import scan
+    from pipeline.data.preview.scan import scan
     from pipeline.data.sources import open_source
 
     *_, last = scan(open_source(f"files:{folder}/*.json.gz"), COURSE_KEYWORDS)
@@ -119,7 +119,7 @@ def written_way(folder: Path) -> list[tuple[str, str, str]]:
     """What preparing a corpus calls for each shard; returns the rows it wrote."""
     import polars as pl
 
-    from pipeline.data.filtering import FilterTask, kept_rows, process_shard
+    from pipeline.data.filter.shard_filter import FilterTask, kept_rows, process_shard
     from pipeline.data.sources import open_source
 
     with tempfile.TemporaryDirectory() as target:
@@ -160,7 +160,7 @@ def _peak(pattern: str) -> float:
 
 
 def print_peak(pattern: str) -> int:
-    from pipeline.data.scan import scan
+    from pipeline.data.preview.scan import scan
     from pipeline.data.sources import open_source
 
     for _ in scan(open_source(f"files:{pattern}"), COURSE_KEYWORDS):

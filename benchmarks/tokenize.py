@@ -28,9 +28,10 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.data import shards, tokenizer
-from pipeline.data.encoding import Encoder
-from pipeline.data.tokens import EncodeTask, dtype_for, encode_shard, join, open_encoder
+from pipeline.data.filter import parquet_shards
+from pipeline.data.tokens import tokenizer
+from pipeline.data.tokens.encoder import Encoder
+from pipeline.data.tokens.token_file import EncodeTask, dtype_for, encode_shard, join, open_encoder
 
 GOAL = 8
 WINDOW = 128
@@ -143,13 +144,13 @@ def our_way(texts: list[str], folder: Path, dtype: str) -> tuple[np.ndarray, flo
     import polars as pl
 
     place = Path(tempfile.mkdtemp(dir=folder))
-    writer = shards.ShardWriter(place, "train")
+    writer = parquet_shards.ShardWriter(place, "train")
     for start in range(0, len(texts), 1_000):
         writer.add(pl.DataFrame({"content": texts[start : start + 1_000]}))
     writer.close()
     tasks = [
         EncodeTask(source=str(path), tokenizer=str(folder), target=f"{path}.tokens", dtype=dtype, window=None)
-        for path in shards.files(place, "train")
+        for path in parquet_shards.files(place, "train")
     ]
     open_encoder(str(folder))  # kept, as in a process that has encoded a shard before
     _, seconds = _timed(lambda: ([encode_shard(task) for task in tasks], join(place / "train.bin", tasks)))

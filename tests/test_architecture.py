@@ -98,7 +98,7 @@ def test_the_rule_sees_a_wrong_import(tmp_path: Path) -> None:
 
 def test_only_the_cluster_engine_imports_ray() -> None:
     importers = [path for path in FILES if any(name.split(".")[0] == "ray" for name, _ in imports(path))]
-    assert importers == [PACKAGE / "data" / "engines" / "cluster.py"]
+    assert importers == [PACKAGE / "data" / "execution" / "cluster.py"]
 
 
 def test_only_the_hub_room_reads_the_token() -> None:

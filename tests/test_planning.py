@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.config.recipes import run_config
 from pipeline.config.schema import DataConfig
-from pipeline.data import tokenizer
+from pipeline.data.tokens import tokenizer
 from pipeline.planning import BYTES_PER_TOKEN, MOST_LEARNED_BYTES, Pace, Seen, plan_corpus, plan_run
 
 

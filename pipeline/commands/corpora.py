@@ -32,7 +32,7 @@ def preview(
     json: Json = False,
 ) -> None:
     """Scan the first rows of a source and show how many are kept, and samples of them."""
-    from pipeline.data.scan import scan
+    from pipeline.data.preview.scan import scan
     from pipeline.data.sources import open_source
 
     console = Console(as_json=json)

@@ -1,22 +1,17 @@
-"""The data room: where code comes from, which files are kept, and how they become tokens.
+"""The data: where code comes from, which files are kept, and how they become tokens.
 
-    sources/    installed packages, files, the Hub: one shape of rows, bad ones counted
-    matching    which rows mention which keyword
-    report      what a scan found, as numbers
-    samples     the few kept files that are shown
-    scan        a look at a source, while it goes on
-    quality     rules of good code, one file at a time
-    duplicates  files that say what another one said before
-    removed     what these rules removed, as numbers
-    shards      kept files as parquet
-    split       which file is held out for validation
-    tokenizer   byte-level BPE, trained or given
-    tokens      files as one flat file of ids per split
-    engines/    one function over many tasks: here, in worker processes, on Ray
-    places      small files at any address, read and replaced whole
+    sources/    installed packages, local files, the Hub: batches of rows with the same six columns
+    readers/    the bytes of a file -> rows, in bounded memory
+    filter/     which rows are kept: matching, quality, duplicates, selection, split; one pure function per shard
+    report/     what was found, as numbers: keywords, samples, removals, window statistics
+    tokens/     tokenizer, encoder, token files, training windows
+    execution/  the same function over many tasks: here, in worker processes, on Ray; shared storage
+    preview/    a scan of a source while it runs, in a process of its own
     prepare     all of it as a job: `python -m pipeline.data CORPUS_FOLDER`
+    stages      which stages of a preparation are complete
+    progress    how far a preparation is
     corpus      a prepared corpus, opened
-    windows     its training windows, by number
 
-Knows nothing of models, torch or the page. Importing it costs nothing: polars, datasets and tokenizers come when used.
+Knows nothing of models, torch or the page. Importing it costs nothing: polars, datasets and tokenizers are imported when
+they are used.
 """

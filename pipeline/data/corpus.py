@@ -11,7 +11,7 @@ from pipeline.core.errors import DamagedError, InputError, require
 from pipeline.core.paths import CorpusFolder
 
 if TYPE_CHECKING:
-    from pipeline.data.windows import Windows
+    from pipeline.data.tokens.windows import Windows
 
 FORMAT = 1
 """Of manifest.json and of the files it describes."""
@@ -68,7 +68,7 @@ class Corpus:
         """
         import numpy as np
 
-        from pipeline.data.windows import Windows
+        from pipeline.data.tokens.windows import Windows
 
         config = self.manifest["config"]
         require(

@@ -20,13 +20,14 @@ from pipeline.config.schema import DataConfig, Workforce
 from pipeline.core.atomic_io import read_json, sha256, write_json
 from pipeline.core.job_process import Job
 from pipeline.core.paths import CorpusFolder
-from pipeline.data import shards, tokenizer
 from pipeline.data.corpus import FORMAT
-from pipeline.data.filter_stage import FilterStage
+from pipeline.data.filter import parquet_shards
+from pipeline.data.filter.split import SPLITS
+from pipeline.data.filter.stage import FilterStage
 from pipeline.data.progress import Progress, Stopped
-from pipeline.data.split import SPLITS
 from pipeline.data.stages import Stages
-from pipeline.data.token_stage import TokenStage
+from pipeline.data.tokens import tokenizer
+from pipeline.data.tokens.stage import TokenStage
 
 VERSIONS_OF = ("polars", "tokenizers", "tiktoken", "datasets", "numpy")
 
@@ -137,8 +138,8 @@ class _Preparation:
         """Every text of the training split, or every n-th, so that they hold no more than a vocabulary needs."""
         every = max(1, math.ceil(train_bytes / tokenizer.MAX_TRAINING_BYTES))
         number = size = 0
-        for path in shards.files(self._folder.path, "train"):
-            for group in shards.texts(path):
+        for path in parquet_shards.files(self._folder.path, "train"):
+            for group in parquet_shards.texts(path):
                 for text in group:
                     if number % every == 0:
                         yield text

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from pipeline.core.atomic_io import read_json
-from pipeline.data.tokenizer import vocabulary_size
+from pipeline.data.tokens.tokenizer import vocabulary_size
 
 MAX_BYTES = 64 * 2**20
 MAX_CONFIG_BYTES = 4 * 2**20

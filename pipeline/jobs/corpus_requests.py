@@ -35,10 +35,9 @@ def start_preparing(
 
     Raises InputError when the id is taken, source, engine or tokenizer are not there, or parts cannot be written.
     """
-    from pipeline.data import places
-    from pipeline.data.engines import open_engine
+    from pipeline.data.execution import open_engine, storage
     from pipeline.data.sources import open_source
-    from pipeline.data.tokenizer import check_tokenizer
+    from pipeline.data.tokens.tokenizer import check_tokenizer
 
     workforce = workforce or Workforce()
     open_source(config.source)
@@ -46,7 +45,7 @@ def start_preparing(
         open_source(config.validation_source)
     open_engine(workforce.engine, workforce.workers, parts=workforce.parts)
     if workforce.parts is not None:
-        places.check(workforce.parts, "parts")
+        storage.check(workforce.parts, "parts")
     if config.tokenizer is not None:
         check_tokenizer(config.tokenizer)
     home = Home(settings.home)

@@ -10,7 +10,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from pipeline.data.windows import Windows
+from pipeline.data.tokens.windows import Windows
 
 
 def evaluate(

@@ -18,7 +18,7 @@ from transformers import AutoTokenizer, GPT2LMHeadModel
 from transformers.utils.logging import disable_progress_bar
 
 from pipeline.core.atomic_io import write_json
-from pipeline.data.windows import Windows
+from pipeline.data.tokens.windows import Windows
 from pipeline.training.checkpoints import Writer
 from pipeline.training.loss import KeyTokens, NextTokenLoss
 from pipeline.training.machine import (

@@ -20,7 +20,7 @@ from pipeline.jobs.views import CorpusView
 from pipeline.planning import MOST_LEARNED_BYTES, CorpusPlan, Pace, Seen, plan_corpus
 
 if TYPE_CHECKING:
-    from pipeline.data.scan import Scan
+    from pipeline.data.preview.scan import Scan
 
 RULES = tuple(rule.name for rule in dataclasses.fields(QualityConfig))
 """Rules of quality, in the order of the form."""

@@ -21,7 +21,7 @@ from pipeline.ui.texts import t
 from pipeline.ui.threads import stream
 
 if TYPE_CHECKING:
-    from pipeline.data.scan import Scan
+    from pipeline.data.preview.scan import Scan
 
 SOURCES = ("installed", "files", "hub")
 

@@ -12,7 +12,7 @@ from itertools import islice
 
 from markupsafe import Markup, escape
 
-from pipeline.data.matching import places
+from pipeline.data.filter.matching import places
 
 MOST_LINES = 400
 MOST_CHARACTERS = 40_000

@@ -19,7 +19,7 @@ from pipeline.core.paths import CorpusFolder
 from pipeline.ui.texts import t
 
 if TYPE_CHECKING:
-    from pipeline.data.encoding import Encoder
+    from pipeline.data.tokens.encoder import Encoder
 
 MOST_CHARACTERS = 2_000_000
 """Of sample text; reading more takes longer than somebody waits."""
@@ -77,7 +77,7 @@ def inspect(
     window: int,
 ) -> Inspection:
     """Raises InputError when there are no texts."""
-    from pipeline.data.inspect import key_token_report, window_report
+    from pipeline.data.report.window_stats import key_token_report, window_report
 
     texts = _within_reason(texts)
     if not texts:
@@ -94,8 +94,8 @@ def inspect(
 
 
 def _encoder(tokenizer: CorpusFolder | None, texts: list[str]) -> Encoder:
-    from pipeline.data import tokenizer as tokenizers
-    from pipeline.data.encoding import Encoder
+    from pipeline.data.tokens import tokenizer as tokenizers
+    from pipeline.data.tokens.encoder import Encoder
 
     if tokenizer is not None:
         return Encoder.open(tokenizer.tokenizer)

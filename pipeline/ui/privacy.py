@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pipeline.jobs.views import CorpusView, RunView
 
 if TYPE_CHECKING:
-    from pipeline.data.scan import Scan
+    from pipeline.data.preview.scan import Scan
 
 HIDDEN = "[path]"
 LOCAL_SOURCE = re.compile(r"files:[^\s'\",;)]*")

@@ -11,7 +11,7 @@ from pipeline.ui import formats
 from pipeline.ui.texts import t
 
 if TYPE_CHECKING:
-    from pipeline.data.scan import Scan
+    from pipeline.data.preview.scan import Scan
 
 DOMINANT_SHARE = 0.3
 """A repository with more of the kept files than this speaks for all of them."""
@@ -114,7 +114,7 @@ def parts(report: dict[str, Any], match: str) -> dict[str, Any]:
 
 def is_known(report: dict[str, Any]) -> bool:
     """Whether a saved report has everything that is shown: one of an earlier version may not."""
-    from pipeline.data.report import Report
+    from pipeline.data.report.scan_report import Report
 
     return {*Report([]).to_dict(), "removed", "validation", "max_files", "done"} <= report.keys()
 

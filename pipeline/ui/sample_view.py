@@ -12,8 +12,8 @@ from pipeline.ui.markup import blank, render
 from pipeline.ui.texts import t
 
 if TYPE_CHECKING:
-    from pipeline.data.samples import Sample
-    from pipeline.data.scan import Scan
+    from pipeline.data.preview.scan import Scan
+    from pipeline.data.report.samples import Sample
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from pipeline.ui.texts import t
 
 if TYPE_CHECKING:
     from pipeline.data.preview.process import Look, ScanProcess
-    from pipeline.data.scan import Scan
+    from pipeline.data.preview.scan import Scan
 
 MOST_RUNNING = 8
 """Scans that run at once, of all visitors."""
@@ -292,8 +292,8 @@ class Scans:
 
     def _end_late(self, shared: _Shared) -> None:
         """Its source is silent, and its time is over. Whatever it counted is its last word."""
-        from pipeline.data.report import Report
-        from pipeline.data.scan import Ended, Scan
+        from pipeline.data.preview.scan import Ended, Scan
+        from pipeline.data.report.scan_report import Report
 
         key, look = shared.key, shared.look
         newest = look.newest or Scan(Report(key.keywords).to_dict(), [], False, source=key.source, match=key.match)

@@ -14,7 +14,7 @@ from playwright.sync_api import expect
 
 from pipeline.core.atomic_io import read_json, write_json
 from pipeline.core.paths import CorpusFolder, Home
-from pipeline.data.report import Report
+from pipeline.data.report.scan_report import Report
 from pipeline.jobs import views
 from pipeline.jobs.processes import ProcessId
 from tests.browser.conftest import end_jobs, field

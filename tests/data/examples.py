@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from pipeline.data.sources import COLUMNS, Batch, Piece, Shard, Source
-from pipeline.data.sources.batch import content_bytes
+from pipeline.data.sources.base import content_bytes
 
 CODE = "import pandas as pd\n\n\ndef mean(frame: pd.DataFrame) -> float:\n    return frame['x{number}'].mean()\n"
 

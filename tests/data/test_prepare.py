@@ -16,9 +16,10 @@ from pipeline.core.atomic_io import read_json, sha256, write_json
 from pipeline.core.errors import InputError
 from pipeline.core.job_process import Job
 from pipeline.core.paths import CorpusFolder, Home
-from pipeline.data import shards, tokenizer
 from pipeline.data.corpus import Corpus
+from pipeline.data.filter import parquet_shards
 from pipeline.data.prepare import prepare
+from pipeline.data.tokens import tokenizer
 from tests.data.conftest import Prepare
 from tests.data.examples import code, code_folder, json_lines, row
 
@@ -326,7 +327,12 @@ def test_a_validation_source_is_all_held_out(folder: CorpusFolder, prepared: Pre
     manifest = prepared(config)
     assert manifest is not None
     assert (manifest["files_train"], manifest["files_validation"]) == (20, 5)
-    found = [text for path in shards.files(folder.path, "validation") for group in shards.texts(path) for text in group]
+    found = [
+        text
+        for path in parquet_shards.files(folder.path, "validation")
+        for group in parquet_shards.texts(path)
+        for text in group
+    ]
     assert found == [code(1_000 + number) for number in range(5)]
 
 

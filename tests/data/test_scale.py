@@ -21,8 +21,8 @@ import pytest
 from pipeline.core.atomic_io import read_json, sha256, write_json
 from pipeline.core.environment import child_environment
 from pipeline.core.paths import CorpusFolder, Home
-from tests.data.engines.toys import nothing_left_behind, wait_until
 from tests.data.examples import code, json_lines, row
+from tests.data.execution.toys import nothing_left_behind, wait_until
 
 NUM_SHARDS = 6
 ROWS = 1_200
@@ -132,7 +132,7 @@ def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
     return [
         child
         for child in psutil.Process(process.pid).children()
-        if child.is_running() and "pipeline.data.engines.worker" in child.cmdline()
+        if child.is_running() and "pipeline.data.execution.worker" in child.cmdline()
     ]
 
 

@@ -13,9 +13,9 @@ from pipeline.config.schema import DataConfig
 from pipeline.core.atomic_io import write_json
 from pipeline.core.job_process import Job
 from pipeline.core.paths import CorpusFolder, Home
-from pipeline.data import choosing
+from pipeline.data.filter import selection
+from pipeline.data.filter.parquet_shards import ShardWriter
 from pipeline.data.prepare import prepare
-from pipeline.data.shards import ShardWriter
 from tests.data.examples import code_folder, json_lines, row
 
 CORPUS = "code"
@@ -39,7 +39,7 @@ def prepare_corpus(
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     write_json(folder.request, {"request_id": "r1", "config": dataclasses.asdict(config)})
     try:
-        with mock.patch.object(choosing, "ShardWriter", partial(ShardWriter, max_rows=max_rows)), Job(folder) as job:
+        with mock.patch.object(selection, "ShardWriter", partial(ShardWriter, max_rows=max_rows)), Job(folder) as job:
             assert prepare(job, config) is not None
     finally:
         for number, handler in before.items():

@@ -9,7 +9,7 @@ from functools import partial
 from pipeline.core.errors import PipelineError
 from pipeline.data.preview import __main__ as preview
 from pipeline.data.sources import Piece, Source
-from pipeline.data.sources.batch import batch_of_rows
+from pipeline.data.sources.base import batch_of_rows
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from accelerate.state import AcceleratorState
 from pipeline.core.atomic_io import read_json, read_lines, sha256, write_json
 from pipeline.core.job_process import Job
 from pipeline.core.paths import ROOT, CorpusFolder, Home, RunFolder
-from pipeline.data import tokenizer as bpe
+from pipeline.data.tokens import tokenizer as bpe
 from pipeline.training.__main__ import ENVIRONMENT
 from pipeline.training.loop import train
 

@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
 from pipeline.config.schema import ModelConfig
-from pipeline.data.windows import Windows
+from pipeline.data.tokens.windows import Windows
 from pipeline.training.evaluation import evaluate, perplexity, spread
 from pipeline.training.loss import NextTokenLoss
 from pipeline.training.model import build_model

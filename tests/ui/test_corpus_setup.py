@@ -12,7 +12,7 @@ from pipeline.core.atomic_io import read_json, write_json
 from pipeline.core.errors import InputError
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
-from pipeline.data.scan import Scan
+from pipeline.data.preview.scan import Scan
 from pipeline.jobs.views import corpus_views
 from pipeline.ui import corpus_setup
 from pipeline.ui.corpus_setup import FIELDS, RULES, CorpusSetup

@@ -14,9 +14,9 @@ from pipeline.config.prompts import Prompt
 from pipeline.config.schema import DataConfig
 from pipeline.core.atomic_io import write_json
 from pipeline.core.paths import Home
-from pipeline.data.report import Report
-from pipeline.data.samples import Sample
-from pipeline.data.scan import Ended, Scan
+from pipeline.data.preview.scan import Ended, Scan
+from pipeline.data.report.samples import Sample
+from pipeline.data.report.scan_report import Report
 from pipeline.gallery.example import Example
 from pipeline.gallery.examples import ExamplesPage
 from pipeline.gallery.moderation import State

@@ -12,7 +12,7 @@ import pytest
 from pipeline.core.atomic_io import read_json, write_json
 from pipeline.core.paths import Home
 from pipeline.core.settings import Limits, Settings
-from pipeline.data.report import Report
+from pipeline.data.report.scan_report import Report
 from pipeline.jobs import run_requests
 from pipeline.jobs.state import job_state
 from pipeline.ui import corpus_setup, prepare_card

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from pipeline.config.schema import COURSE_KEPT_RATE
-from pipeline.data.report import Report, interval
-from pipeline.data.scan import Scan
+from pipeline.data.preview.scan import Scan
+from pipeline.data.report.scan_report import Report, interval
 from pipeline.ui import report_view
 from pipeline.ui.report_view import RateAxis
 

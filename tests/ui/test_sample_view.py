@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pipeline.data.report import Report
-from pipeline.data.samples import Sample
-from pipeline.data.scan import Scan
+from pipeline.data.preview.scan import Scan
+from pipeline.data.report.samples import Sample
+from pipeline.data.report.scan_report import Report
 from pipeline.ui.sample_view import Seen, keyword_choices, moved, sample_html
 
 FAR = "import pandas\n" + "x = 1\n" * 700 + "import seaborn\n"

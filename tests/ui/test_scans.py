@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.core.errors import BusyError, InputError, PipelineError
 from pipeline.core.settings import Limits
-from pipeline.data.scan import Ended, Scan
+from pipeline.data.preview.scan import Ended, Scan
 from pipeline.ui import scans
 from pipeline.ui.scans import Key, Scans
 from tests.data.dataset_hub import DatasetHub

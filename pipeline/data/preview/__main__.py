@@ -17,10 +17,10 @@ from typing import Any
 from pipeline.core.confinement import Confinement, confine
 from pipeline.core.errors import PipelineError
 from pipeline.data.preview.messages import line_of, scan_message
-from pipeline.data.samples import Samples
-from pipeline.data.scan import scan
+from pipeline.data.preview.scan import scan
+from pipeline.data.report.samples import Samples
 from pipeline.data.sources import Source, open_source
-from pipeline.data.sources.remembered import Memory, Remembered
+from pipeline.data.sources.cache import Memory, Remembered
 
 FILE_BYTES = 64 * 2**20
 """Of the largest file it may write: the Hub client's cache."""

@@ -17,9 +17,9 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter
 from typing_extensions import TypedDict
 
-from pipeline.data.report import MAX_BAD_EXAMPLES, MAX_NAMES, NUM_LENGTHS
-from pipeline.data.samples import Sample
-from pipeline.data.scan import Ended, Scan
+from pipeline.data.preview.scan import Ended, Scan
+from pipeline.data.report.samples import Sample
+from pipeline.data.report.scan_report import MAX_BAD_EXAMPLES, MAX_NAMES, NUM_LENGTHS
 from pipeline.data.sources.shard import Extent
 
 LONGEST_MESSAGE = 4 * 2**20

@@ -21,7 +21,7 @@ import psutil
 from pipeline.core.environment import child_environment
 from pipeline.core.errors import InputError, PipelineError
 from pipeline.data.preview.messages import LONGEST_MESSAGE, line_of, message_of, scan_of
-from pipeline.data.scan import Scan
+from pipeline.data.preview.scan import Scan
 
 MODULE = "pipeline.data.preview"
 MEMORY_BYTES = 3 * 2**29

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.core.errors import InputError
-from pipeline.data.sources.batch import COLUMNS, BadRow, Batch
+from pipeline.data.sources.base import COLUMNS, BadRow, Batch
 from pipeline.data.sources.shard import Piece, Shard, Source
 
 __all__ = ["COLUMNS", "BadRow", "Batch", "Piece", "Shard", "Source", "open_source"]
@@ -21,7 +21,7 @@ def open_source(spec: str, *, builders: bool = True) -> Source:
 
         return InstalledSource()
     if kind == "files":
-        from pipeline.data.sources.files import FilesSource
+        from pipeline.data.sources.local_files import FilesSource
 
         return FilesSource(rest)
     if kind == "hub":

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pipeline.core.errors import InputError
-from pipeline.data.remote import hub_faults
+from pipeline.data.sources.hub_errors import hub_faults
 from pipeline.data.sources.names import is_plain, shown
 from pipeline.data.sources.shard import Piece
 
@@ -45,7 +45,7 @@ class TableShard:
         import datasets
         import polars as pl
 
-        from pipeline.data.sources.frames import batch_of
+        from pipeline.data.readers.frames import batch_of
 
         # Without these, reading a dataset imports torch, and tells another host about it.
         datasets.config.TORCH_AVAILABLE = False
@@ -62,7 +62,7 @@ class TableShard:
 
 def text_column_of(schema: Mapping[str, pl.DataType], repo: str, asked: str | None) -> str:
     """The column of `repo` that holds the text. Raises InputError when it is not clear which one does."""
-    from pipeline.data.sources.frames import text_column
+    from pipeline.data.readers.frames import text_column
 
     if found := text_column(schema, asked):
         return found

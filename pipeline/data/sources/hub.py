@@ -15,11 +15,11 @@ from functools import partial
 from typing import BinaryIO
 
 from pipeline.core.errors import InputError
-from pipeline.data.remote import ANSWER_SECONDS, REPO, hub_faults
-from pipeline.data.sources import formats
-from pipeline.data.sources.batch import BadRow, batch_of_rows
+from pipeline.data.readers import formats
+from pipeline.data.sources.base import BadRow, batch_of_rows
 from pipeline.data.sources.builders import TableShard, text_column_of
 from pipeline.data.sources.card import LARGEST_CARD, Config, config_of
+from pipeline.data.sources.hub_errors import ANSWER_SECONDS, REPO, hub_faults
 from pipeline.data.sources.names import UnfitPattern, is_plain, shown
 from pipeline.data.sources.shard import Piece, Source
 from pipeline.data.sources.splits import builder_of, splits_of

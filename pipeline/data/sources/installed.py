@@ -17,7 +17,7 @@ from importlib.metadata import Distribution
 from itertools import chain
 from typing import Any
 
-from pipeline.data.sources.batch import (
+from pipeline.data.sources.base import (
     LONGEST_TEXT,
     TOO_LONG,
     UNREADABLE,

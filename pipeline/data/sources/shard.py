@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from pipeline.data.sources.batch import Batch
+from pipeline.data.sources.base import Batch
 
 MOST_THREADS = 8
 """More gain nothing: one thread unpacks for all the others."""

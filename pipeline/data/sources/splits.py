@@ -9,8 +9,8 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 
+from pipeline.data.readers.formats import CSV, JSON, JSON_LINES, PARQUET, TEXT, TSV, format_of
 from pipeline.data.sources.card import Config
-from pipeline.data.sources.formats import CSV, JSON, JSON_LINES, PARQUET, TEXT, TSV, format_of
 from pipeline.data.sources.names import GLOB, Names, UnfitPattern, shown
 
 KEYWORDS = {

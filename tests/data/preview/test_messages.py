@@ -16,9 +16,9 @@ from pipeline.data.preview.messages import (
     scan_message,
     scan_of,
 )
-from pipeline.data.report import Report
-from pipeline.data.samples import Sample
-from pipeline.data.scan import Ended, Scan
+from pipeline.data.preview.scan import Ended, Scan
+from pipeline.data.report.samples import Sample
+from pipeline.data.report.scan_report import Report
 from pipeline.data.sources.shard import Extent
 
 

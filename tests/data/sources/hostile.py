@@ -24,7 +24,7 @@ import pyarrow as arrow
 import pyarrow.parquet as arrow_parquet
 import zstandard
 
-from pipeline.data.sources.batch import (
+from pipeline.data.sources.base import (
     BOMB,
     DAMAGED,
     FIELDS,

@@ -12,7 +12,7 @@ from pipeline.core.paths import ROOT
 PEAK = """
 import re, sys
 from pathlib import Path
-from pipeline.data.scan import scan
+from pipeline.data.preview.scan import scan
 from pipeline.data.sources import open_source
 {work}
 print(re.search(r"VmHWM:\\s*(\\d+) kB", Path("/proc/self/status").read_text())[1])

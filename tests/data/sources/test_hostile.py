@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.data.scan import scan
-from pipeline.data.sources.batch import DAMAGED, TRUNCATED
-from pipeline.data.sources.files import FilesSource
+from pipeline.data.preview.scan import scan
+from pipeline.data.sources.base import DAMAGED, TRUNCATED
+from pipeline.data.sources.local_files import FilesSource
 from tests.data.sources import hostile
 from tests.data.sources.hostile import FIRST, LAST, Case
 from tests.data.sources.peak import LOOK, peak_megabytes
@@ -45,9 +45,9 @@ def test_alone(case: Case, tmp_path: Path) -> None:
 
 
 def test_there_are_more_than_a_hundred_and_every_reason_is_among_them() -> None:
-    from pipeline.data.sources import batch
+    from pipeline.data.sources import base
 
-    reasons = {value for name, value in vars(batch).items() if name.isupper() and isinstance(value, str)}
+    reasons = {value for name, value in vars(base).items() if name.isupper() and isinstance(value, str)}
     assert len(CASES) > 100
     assert {reason for case in CASES for reason in case.bad.values()} == reasons
 

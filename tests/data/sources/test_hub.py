@@ -19,7 +19,7 @@ from tests.data.examples import json_lines, row
 
 SCAN = """
 import json, sys
-from pipeline.data.scan import scan
+from pipeline.data.preview.scan import scan
 from pipeline.data.sources import open_source
 from pipeline.core.errors import PipelineError
 found = {}

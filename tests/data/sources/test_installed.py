@@ -5,7 +5,7 @@ from importlib.metadata import Distribution, PathDistribution
 from itertools import islice
 from pathlib import Path
 
-from pipeline.data.sources.batch import Batch
+from pipeline.data.sources.base import Batch
 from pipeline.data.sources.installed import InstalledSource
 
 

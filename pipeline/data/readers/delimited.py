@@ -1,0 +1,140 @@
+"""A file of comma- or tab-separated values, whose first record names the columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, BinaryIO
+
+from pipeline.data.readers.blocks import whole_lines
+from pipeline.data.readers.decompress import Unpacked
+from pipeline.data.readers.delimited_records import MOST_COLUMNS, Record, Records
+from pipeline.data.sources.base import (
+    COLUMNS,
+    FIELDS,
+    NO_TEXT,
+    NOT_UTF8,
+    NULL_TEXT,
+    BadRow,
+    Batch,
+    batch_of_bad,
+    content_bytes,
+)
+from pipeline.data.sources.shard import Piece
+
+if TYPE_CHECKING:
+    import polars as pl
+
+PIECE_ROWS = 8_192
+PIECE_BYTES = 4 * 2**20
+
+
+def delimited_pieces(
+    stream: BinaryIO,
+    place: str,
+    num_bytes: int | None,
+    text_of: Callable[[Mapping[str, pl.DataType]], str | None],
+    *,
+    delimiter: bytes,
+    packing: str = "",
+) -> Iterator[Piece]:
+    """The rows of one file, whose text is in the column that `text_of` finds among those that the first record names;
+    `place` is what bad rows are said to be in. A file without such a column is a bad row.
+    """
+    source = Unpacked(stream, packing, num_bytes)
+    records = Records(whole_lines(source.chunks(), place), place, delimiter)
+    found = iter(records)
+    header = next(found, None)
+    if header is None:
+        return
+    try:
+        columns = _columns(header, place, text_of)
+    except _NoHeader as fault:
+        yield Piece(partial(batch_of_bad, fault.row), 1.0)
+        return
+    records.keep(columns.places, columns.num_fields)
+    while together := _some(found):
+        yield Piece(partial(_batch, together, columns, place), source.share())
+
+
+class _NoHeader(Exception):
+    def __init__(self, row: BadRow) -> None:
+        self.row = row
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Where in a record's fields the values of a row are."""
+
+    num_fields: int
+    places: tuple[int, ...]
+    """Of the fields that are kept."""
+    order: tuple[int | None, ...]
+    """For each of COLUMNS, which of the kept fields it is."""
+
+
+def _columns(
+    header: Record | BadRow, place: str, text_of: Callable[[Mapping[str, pl.DataType]], str | None]
+) -> _Columns:
+    """Raises _NoHeader when `header` names no column of text."""
+    import polars as pl
+
+    if isinstance(header, BadRow):
+        raise _NoHeader(header)
+    if header.num_fields > MOST_COLUMNS:
+        raise _NoHeader(BadRow(FIELDS, f"{place}:{header.first}"))
+    if not header.is_utf8:
+        raise _NoHeader(BadRow(NOT_UTF8, f"{place}:{header.first}"))
+    names = [name.decode() for name in header.fields]
+    text = text_of({name: pl.String() for name in names})
+    if text is None:
+        raise _NoHeader(BadRow(NO_TEXT, place))
+    found = [names.index(name) if name in names else None for name in (text if c == "content" else c for c in COLUMNS)]
+    places = tuple(sorted({n for n in found if n is not None}))
+    return _Columns(len(names), places, tuple(None if n is None else places.index(n) for n in found))
+
+
+def _some(records: Iterator[Record | BadRow]) -> list[Record | BadRow]:
+    """The next records that go into one piece."""
+    found: list[Record | BadRow] = []
+    size = 0
+    for record in islice(records, PIECE_ROWS):
+        found.append(record)
+        size += record.size if isinstance(record, Record) else 0
+        if size > PIECE_BYTES:
+            break
+    return found
+
+
+def _batch(records: list[Record | BadRow], columns: _Columns, place: str) -> Batch:
+    import polars as pl
+
+    good: list[list[bytes]] = []
+    bad: list[BadRow] = []
+    content = columns.order[COLUMNS.index("content")]
+    for record in records:
+        if isinstance(record, BadRow):
+            bad.append(record)
+        elif reason := _fault(record, columns.num_fields, content):
+            bad.append(BadRow(reason, f"{place}:{record.first}"))
+        else:
+            good.append(record.fields)
+    empty = pl.repeat("", len(good), dtype=pl.String, eager=True)
+    rows = pl.DataFrame(
+        {
+            name: empty if number is None else pl.Series([fields[number].decode() for fields in good], dtype=pl.String)
+            for name, number in zip(COLUMNS, columns.order, strict=True)
+        }
+    )
+    return Batch(rows, content_bytes(rows), tuple(bad))
+
+
+def _fault(record: Record, num_fields: int, content: int | None) -> str | None:
+    """Why `record` is no row, or None."""
+    if record.num_fields != num_fields:
+        return FIELDS
+    if not record.is_utf8:
+        return NOT_UTF8
+    return None if content is not None and record.fields[content] else NULL_TEXT

@@ -1,0 +1,189 @@
+"""Records of comma- or tab-separated values, in bounded memory whatever the file holds.
+
+By bytes, not with Python's csv or pandas: those build a record whole before anyone can say that it is too long, and take
+the rest of a file into the field whose quote is not closed. Here such a quote costs its own record: reading goes on in the
+line after the record's first. A quote counts where a field begins, as it does for them; a record ends with a line.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from pipeline.data.readers.blocks import WholeLines
+from pipeline.data.readers.decompress import CHUNK, FREE_BYTES
+from pipeline.data.readers.json_row import BYTE_ORDER_MARK
+from pipeline.data.sources.base import DAMAGED, LONGEST_TEXT, TOO_LONG, UNCLOSED, BadRow
+
+MOST_COLUMNS = 10_000
+STRETCH = 2**18
+"""Bytes without a quote that are cut at their line ends together."""
+BLANK = re.compile(rb"(?:\r?\n)++")
+
+
+class Syntax:
+    """How fields and records are told apart where `delimiter` is between the fields."""
+
+    def __init__(self, delimiter: bytes) -> None:
+        field = rb'"(?:[^"]++|"")*+"[^%b\n]*+|(?!")[^%b\n]*+' % (delimiter, delimiter)
+        self.field = re.compile(rb'"((?:[^"]++|"")*+)"([^%b\n]*+)|(?!")([^%b\n]*+)' % (delimiter, delimiter))
+        """In quotes, with what stands between the closing one and the field's end; or without. No match: not closed."""
+        self.rest = re.compile(rb"(?:%b(?:%b))*+" % (delimiter, field))
+        """The fields that follow one, with their delimiters."""
+
+
+class Record(NamedTuple):  # a dataclass takes as long to make as to read a short record
+    fields: list[bytes]
+    """Those that were asked for."""
+    first: int
+    """Number of its first line, from 1."""
+    num_fields: int
+    size: int
+    is_utf8: bool
+
+
+class Records:
+    """The records of `cuts`, and a bad row for each that is too long or whose quote is not closed."""
+
+    def __init__(self, cuts: Iterator[WholeLines | BadRow], place: str, delimiter: bytes) -> None:
+        self._cuts = cuts
+        self._place = place
+        self._delimiter = delimiter
+        self._syntax = Syntax(delimiter)
+        self._data = b""
+        self._is_utf8 = True
+        self._at = 0
+        self._line = 1
+        """Number of the line that begins at `_at`."""
+        self._wanted: tuple[int, ...] | None = None
+        self._most = MOST_COLUMNS
+        self._num_seen = self._num_failed = 0
+        """Bytes read, and bytes looked through for the end of a record in vain."""
+        self._gave_up = False
+
+    def keep(self, places: Iterable[int], num_fields: int) -> None:
+        """From now on, of each record only the fields at `places`, which rise, and whether it has more than `num_fields`."""
+        self._wanted, self._most = tuple(places), num_fields
+
+    def __iter__(self) -> Iterator[Record | BadRow]:
+        for cut in self._cuts:
+            if isinstance(cut, WholeLines):
+                if self._at == len(self._data) and not cut.data.strip(b"\r\n"):
+                    continue
+                self._add(cut)
+                yield from self._parsed()
+            elif cut.reason == TOO_LONG:
+                yield from self._parsed(TOO_LONG)
+                yield cut
+            else:  # the stream breaks off here, and so does the record that has no end yet
+                yield BadRow(cut.reason, self._where()) if self._at < len(self._data) else cut
+                return
+            if self._gave_up:
+                return
+        if self._at < len(self._data):
+            self._data += b"" if self._data.endswith(b"\n") else b"\n"
+        yield from self._parsed(UNCLOSED)
+
+    def _add(self, cut: WholeLines) -> None:
+        if self._at == len(self._data):
+            self._line = cut.first
+        skipped = BYTE_ORDER_MARK if cut.first == 1 else b""
+        self._data = self._data[self._at :] + cut.data.removeprefix(skipped)
+        self._is_utf8 = _is_utf8(self._data)
+        self._at = 0
+        self._num_seen += len(cut.data)
+
+    def _parsed(self, no_end: str | None = None) -> Iterator[Record | BadRow]:
+        """The records that end in the data. `no_end` is why one that does not is bad; None: its end may come."""
+        while self._at < len(self._data):
+            yield from self._plain()
+            if self._at == len(self._data):
+                return
+            if self._data[self._at] in b"\r\n" and (blank := BLANK.match(self._data, self._at)):
+                self._go_to(blank.end())
+                continue
+            record = self._record()
+            if record is None:
+                size = len(self._data) - self._at
+                if no_end is None and size <= LONGEST_TEXT:
+                    return
+                self._num_failed += size
+                if self._num_failed > FREE_BYTES + 2 * self._num_seen:
+                    # Every line begins a record without end: to look for the end of each would take days.
+                    self._gave_up = True
+                    yield BadRow(DAMAGED, self._where())
+                    return
+                yield BadRow(TOO_LONG if size > LONGEST_TEXT else no_end or TOO_LONG, self._where())
+                self._go_to(self._data.find(b"\n", self._at) + 1 or len(self._data))
+            else:
+                yield BadRow(TOO_LONG, f"{self._place}:{record.first}") if record.size > LONGEST_TEXT else record
+
+    def _plain(self) -> Iterator[Record]:
+        """The records of the next lines as long as there is no quote in them: many times as fast."""
+        while self._wanted is not None and self._at < len(self._data):
+            stop = min(len(self._data), self._at + STRETCH)
+            quote = self._data.find(b'"', self._at, stop)
+            end = self._data.rfind(b"\n", self._at, stop if quote < 0 else quote)
+            if end < 0:
+                return
+            lines = self._data[self._at : end].split(b"\n")
+            self._at = end + 1
+            for number, line in enumerate(lines, self._line):
+                if line and line != b"\r":
+                    fields = line.removesuffix(b"\r").split(self._delimiter, self._most)
+                    kept = [fields[place] for place in self._wanted if place < len(fields)]
+                    yield Record(kept, number, len(fields), len(line), self._is_utf8 or _is_utf8(line))
+            self._line += len(lines)
+
+    def _record(self) -> Record | None:
+        """The record at the place reached, which is then behind it; None if it has no end in the data."""
+        fields: list[bytes] = []
+        number, at, data, match = 0, self._at, self._data, self._syntax.field.match
+        while field := match(data, at):
+            at = field.end()
+            if self._wanted is None or number in self._wanted:
+                fields.append(_value(field))
+            number += 1
+            if number > self._most:
+                rest = self._syntax.rest.match(data, at)
+                assert rest is not None  # it may be empty
+                at = rest.end()
+            if at == len(data) or data[at] == 10:
+                break
+            at += 1
+        if field is None or at == len(data) or data[at] != 10:
+            return None
+        is_utf8 = self._is_utf8 or _is_utf8(data[self._at : at])
+        record = Record(fields, self._line, number, at - self._at, is_utf8)
+        self._go_to(at + 1)
+        return record
+
+    def _go_to(self, at: int) -> None:
+        self._line += self._data.count(b"\n", self._at, at)
+        self._at = at
+
+    def _where(self) -> str:
+        return f"{self._place}:{self._line}"
+
+
+def _value(field: re.Match[bytes]) -> bytes:
+    quoted, behind, plain = field.groups()
+    if quoted is None:
+        return plain.removesuffix(b"\r")
+    return quoted.replace(b'""', b'"') + behind.removesuffix(b"\r")
+
+
+def _is_utf8(data: bytes) -> bool:
+    if data.isascii():
+        return True
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        # In parts: as a string, a block may take four times its bytes.
+        for start in range(0, len(data), CHUNK):
+            decoder.decode(data[start : start + CHUNK])
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True

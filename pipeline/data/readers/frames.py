@@ -1,0 +1,117 @@
+"""Tables with columns of any kind, as rows of the course's columns. Columns at a time; single values only where one is bad."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from pipeline.data.readers.json_row import as_text, text_fault
+from pipeline.data.sources.base import (
+    COLUMNS,
+    LONGEST_TEXT,
+    NOT_A_STRING,
+    NULL_TEXT,
+    TEXT_COLUMNS,
+    TOO_LONG,
+    BadRow,
+    Batch,
+    content_bytes,
+)
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def text_column(schema: Mapping[str, pl.DataType], asked: str | None = None) -> str | None:
+    """Which of a table's columns holds the files' text: the one that was asked for, else the first of TEXT_COLUMNS, else
+    the only one of text; None when that is not clear.
+    """
+    import polars as pl
+
+    if asked is not None:
+        return asked if asked in schema else None
+    texts = [name for name, kind in schema.items() if kind == pl.String]
+    found = next((name for name in TEXT_COLUMNS if name in schema), None)
+    return found or (texts[0] if len(texts) == 1 else None)
+
+
+def batch_of(frame: pl.DataFrame, text: str, *, place: str, first: int) -> Batch:
+    """`frame` as a batch; `text` is its text column, `first` the number of its first row."""
+    import polars as pl
+
+    content, reasons = _texts(frame[text])
+    others = {name: _strings(frame[name]) for name in COLUMNS if name != "content" and name in frame.columns}
+    empty = pl.repeat("", len(frame), dtype=pl.String, eager=True)
+    rows = pl.DataFrame({name: content if name == "content" else others.get(name, empty) for name in COLUMNS})
+    for row in _too_long(rows):
+        reasons[row] = TOO_LONG
+    if reasons:
+        rows = rows[[row for row in range(len(rows)) if row not in reasons]]
+    bad = tuple(BadRow(reason, f"{place}:{first + row}") for row, reason in sorted(reasons.items()))
+    return Batch(rows, content_bytes(rows), bad)
+
+
+def _too_long(rows: pl.DataFrame) -> list[int]:
+    """The rows with a value that no line could hold."""
+    import polars as pl
+
+    [sizes] = rows.select(pl.max_horizontal(pl.all().str.len_bytes())).get_columns()
+    return (sizes > LONGEST_TEXT).arg_true().to_list()
+
+
+def _texts(column: pl.Series) -> tuple[pl.Series, dict[int, str]]:
+    """The text of every row, null where it is bad, and why those are: {row: reason}."""
+    import polars as pl
+
+    if isinstance(column.dtype, (pl.Categorical, pl.Enum)):  # how a table may hold text that repeats
+        column = column.cast(pl.String)
+    kind = column.dtype
+    if kind == pl.Binary:
+        return _each(column, _from_bytes)
+    if isinstance(kind, pl.BaseExtension):  # a JSON column of mixed values: datasets keeps each as its JSON text
+        return _each(column.ext.storage(), _from_json)
+    nulls = dict.fromkeys(column.is_null().arg_true().to_list(), NULL_TEXT)
+    if kind == pl.String:
+        return column, nulls
+    reasons = {row: nulls.get(row, NOT_A_STRING) for row in range(len(column))}
+    return pl.Series(column.name, [None] * len(column), dtype=pl.String), reasons
+
+
+def _each(column: pl.Series, decode: Callable[[Any], Any]) -> tuple[pl.Series, dict[int, str]]:
+    """Row by row, for the rare columns whose values are not all text."""
+    import polars as pl
+
+    texts: list[str | None] = []
+    faults: dict[int, str] = {}
+    for row, known in enumerate(column.to_list()):
+        if known is not None and len(known) > LONGEST_TEXT:
+            value, faults[row] = None, TOO_LONG
+        else:
+            value = None if known is None else decode(known)
+            if fault := text_fault(value):
+                value, faults[row] = None, fault
+        texts.append(value)
+    return pl.Series(column.name, texts, dtype=pl.String), faults
+
+
+def _from_json(value: str) -> Any:
+    """The value that `value` spells; a list, which is no text, when it is no JSON."""
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return []
+
+
+def _from_bytes(value: bytes) -> str:
+    # A byte that is not UTF-8 becomes half a character, which text_fault then finds.
+    return value.decode("utf-8", "surrogateescape")
+
+
+def _strings(column: pl.Series) -> pl.Series:
+    """A column other than the text: strings without nulls."""
+    import polars as pl
+
+    if column.dtype == pl.String:
+        return column.fill_null("")
+    return pl.Series(column.name, [as_text(value) for value in column.to_list()], dtype=pl.String)

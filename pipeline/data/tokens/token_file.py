@@ -1,0 +1,179 @@
+"""A split's files as one flat file of token ids: uint16 up to 65,536 ids, else uint32, little-endian, nothing else in it.
+
+`join` writes every file and an end-of-text token after it. `drop` writes the course's windows: each file's whole windows
+and no end-of-text, its shorter tail dropped and counted. Kept files are encoded shard by shard, by whoever works, and the
+shards' tokens put together in their order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from pipeline.data.execution import storage
+from pipeline.data.filter import parquet_shards
+from pipeline.data.progress import Stopped
+from pipeline.data.sources.shard import num_threads
+
+if TYPE_CHECKING:
+    from pipeline.data.tokens.encoder import Encoder
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
+COPY_BYTES = 2**20
+FORMAT = 1
+"""Of encoded parts. Another one whenever `encode_shard` makes other tokens of the same texts and tokenizer."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What became of some texts."""
+
+    num_tokens: int
+    num_dropped: int
+    """Tokens of tails that fill no window."""
+    num_dense: int
+    """Files left out for too few characters per token."""
+
+
+@dataclass(frozen=True)
+class TokenFile(Encoded):
+    """A split's tokens."""
+
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodeTask:
+    """One shard of kept files, and how to encode it. Addresses are whatever fsspec opens."""
+
+    source: str
+    """Address of the parquet file."""
+    tokenizer: str
+    """Address of the tokenizer's folder."""
+    target: str
+    """Address of the tokens, without an ending: `.bin` holds them, `.json` says how many, written last."""
+    dtype: str
+    window: int | None
+    min_characters_per_token: float | None = None
+
+    def __str__(self) -> str:
+        return f"Encoding {self.source.rpartition('/')[2]}"
+
+
+def encode_shard(task: EncodeTask, should_stop: Callable[[], bool] = lambda: False) -> None:
+    """Write the tokens of one shard; the same bytes in every process. Raises Stopped, and writes nothing."""
+    encoder = open_encoder(task.tokenizer)
+    encoded: list[Encoded] = []
+
+    def stop(characters: int, tokens: int) -> None:
+        if should_stop():
+            raise Stopped
+
+    def write(file: BinaryIO) -> None:
+        with storage.open_read(task.source) as source:
+            texts = parquet_shards.texts(source)
+            encoded.append(
+                write_tokens(
+                    file,
+                    texts,
+                    encoder,
+                    dtype=task.dtype,
+                    window=task.window,
+                    min_characters_per_token=task.min_characters_per_token,
+                    on_group=stop,
+                )
+            )
+
+    storage.write_atomically(f"{task.target}.bin", write)
+    facts = json.dumps(asdict(encoded[0])).encode()
+    storage.write_atomically(f"{task.target}.json", lambda file: file.write(facts))
+
+
+def is_done(task: EncodeTask) -> bool:
+    return storage.exists(f"{task.target}.json") and storage.exists(f"{task.target}.bin")
+
+
+def encoded_facts(task: EncodeTask) -> Encoded:
+    """What a task that is done has written."""
+    with storage.open_read(f"{task.target}.json") as file:
+        return Encoded(**json.loads(file.read()))
+
+
+def join(path: Path, tasks: Sequence[EncodeTask]) -> TokenFile:
+    """Replace `path` by the tokens of all `tasks`, in their order."""
+    digest = hashlib.sha256()
+
+    def write(file: BinaryIO) -> None:
+        for task in tasks:
+            with storage.open_read(f"{task.target}.bin") as source:
+                while data := source.read(COPY_BYTES):
+                    digest.update(data)
+                    file.write(data)
+
+    storage.write_atomically(path, write)
+    encoded = [encoded_facts(task) for task in tasks]
+    return TokenFile(
+        num_tokens=sum(one.num_tokens for one in encoded),
+        num_dropped=sum(one.num_dropped for one in encoded),
+        num_dense=sum(one.num_dense for one in encoded),
+        sha256=digest.hexdigest(),
+    )
+
+
+def dtype_for(vocab_size: int) -> str:
+    """The name of the smallest type that holds every id below `vocab_size`."""
+    return "uint16" if vocab_size <= 2**16 else "uint32"
+
+
+def write_tokens(
+    file: BinaryIO,
+    groups: Iterable[list[str]],
+    encoder: Encoder,
+    *,
+    dtype: str,
+    window: int | None,
+    min_characters_per_token: float | None = None,
+    on_group: Callable[[int, int], None] = lambda characters, tokens: None,
+) -> Encoded:
+    """Write the tokens of all texts in `groups` to `file`; `window` cuts each text to whole windows, None joins them.
+    Texts with fewer characters per token than `min_characters_per_token` are left out.
+
+    Calls `on_group` with the characters and tokens of each group once it is written; what that raises ends the writing.
+    """
+    import numpy as np
+
+    kind = np.dtype(dtype).newbyteorder("<")
+    num_tokens = num_dropped = num_dense = 0
+    for texts in groups:
+        whole = encoder.encode_with_end(texts)
+        if min_characters_per_token is not None:
+            pairs = zip(texts, whole, strict=True)
+            whole = [ids for text, ids in pairs if len(text) >= min_characters_per_token * (len(ids) - 1)]
+            num_dense += len(texts) - len(whole)
+        parts = whole
+        if window is not None:
+            parts = [ids[: (len(ids) - 1) // window * window] for ids in whole]
+            num_dropped += sum(map(len, whole)) - len(whole) - sum(map(len, parts))
+        ids = np.concatenate(parts) if parts else np.empty(0)
+        file.write(ids.astype(kind, copy=False).tobytes())
+        num_tokens += len(ids)
+        on_group(sum(map(len, texts)), len(ids))
+    return Encoded(num_tokens, num_dropped, num_dense)
+
+
+@lru_cache(maxsize=1)
+def open_encoder(address: str) -> Encoder:
+    """The encoder of the tokenizer's folder at `address`, kept for the next shard."""
+    from pipeline.data.tokens.encoder import Encoder
+
+    with tempfile.TemporaryDirectory() as folder:
+        for name in TOKENIZER_FILES:
+            with storage.open_read(f"{address}/{name}") as source:
+                Path(folder, name).write_bytes(source.read())
+        return Encoder.open(Path(folder), num_threads=num_threads())

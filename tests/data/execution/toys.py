@@ -1,0 +1,213 @@
+"""A task that writes one small file, functions that do it well or badly, and what any engine must make of them.
+
+The functions write down that they began, and in which process, so that a test can count tries and kill the right one.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipeline.core.atomic_io import append_line, read_lines, write_text
+from pipeline.core.errors import InputError, PipelineError
+from pipeline.data.execution import Engine, ShouldStop, never
+from pipeline.data.progress import Stopped
+
+
+@dataclass(frozen=True)
+class Toy:
+    folder: Path
+    number: int
+
+    @property
+    def output(self) -> Path:
+        return self.folder / f"{self.number}.txt"
+
+    @property
+    def begun(self) -> Path:
+        return self.folder / f"{self.number}.begun"
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes that began it, one for each try."""
+        return [row["pid"] for row in read_lines(self.begun)]
+
+
+def toys(folder: Path, count: int = 6) -> list[Toy]:
+    return [Toy(folder, number) for number in range(count)]
+
+
+def is_done(toy: Toy) -> bool:
+    return toy.output.exists()
+
+
+def outputs(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("*.txt"))}
+
+
+def begin(toy: Toy) -> int:
+    """Write down that a process begins it; how many began it before."""
+    append_line(toy.begun, {"pid": os.getpid()})
+    return len(toy.pids) - 1
+
+
+# ---- functions ----
+def write(toy: Toy, should_stop: ShouldStop) -> str:
+    begin(toy)
+    write_text(toy.output, f"square of {toy.number}: {toy.number**2}\n")
+    return "ignored"
+
+
+def hang_at_first(toy: Toy, should_stop: ShouldStop) -> None:
+    """Number 2 never ends when it is begun for the first time."""
+    if begin(toy) == 0 and toy.number == 2:
+        time.sleep(600)
+    write_text(toy.output, f"square of {toy.number}: {toy.number**2}\n")
+
+
+def hang(toy: Toy, should_stop: ShouldStop) -> None:
+    begin(toy)
+    time.sleep(600)
+
+
+def die(toy: Toy, should_stop: ShouldStop) -> None:
+    """Number 1 kills its process, always."""
+    if begin(toy) >= 0 and toy.number == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    write_text(toy.output, "done\n")
+
+
+def refuse(toy: Toy, should_stop: ShouldStop) -> None:
+    """Number 1 cannot be done, the others take for ever."""
+    begin(toy)
+    if toy.number == 1:
+        raise InputError("The bird is 1; give it 4.")
+    time.sleep(600)
+
+
+class StubbornError(Exception):
+    """Cannot be read again after it was pickled."""
+
+    def __init__(self, first: int, second: int) -> None:
+        super().__init__(f"{first} and {second}")
+
+
+def fail(toy: Toy, should_stop: ShouldStop) -> None:
+    raise StubbornError(1, 2)
+
+
+def forget(toy: Toy, should_stop: ShouldStop) -> None:
+    """Writes nothing."""
+
+
+def tell(toy: Toy, should_stop: ShouldStop) -> None:
+    """Writes its environment."""
+    write_text(toy.output, "\n".join(f"{name}={value}" for name, value in sorted(os.environ.items())))
+
+
+# ---- what any engine must do ----
+def run(engine: Engine, function: Callable[[Toy, ShouldStop], object], tasks: list[Toy]) -> list[int]:
+    """Run all; the numbers that were reported as done, sorted."""
+    done: list[int] = []
+    engine.run(function, tasks, is_done, lambda toy: done.append(toy.number), never)
+    return sorted(done)
+
+
+def check_it_does_what_is_missing(engine: Engine, folder: Path) -> None:
+    tasks = toys(folder)
+    write_text(tasks[3].output, "was there before\n")
+    assert run(engine, write, tasks) == [0, 1, 2, 3, 4, 5]
+    expected = {f"{n}.txt": f"square of {n}: {n**2}\n".encode() for n in range(6)}
+    assert outputs(folder) == {**expected, "3.txt": b"was there before\n"}
+    assert [len(toy.pids) for toy in tasks] == [1, 1, 1, 0, 1, 1]
+    assert run(engine, write, tasks) == [0, 1, 2, 3, 4, 5]
+    assert sum(len(toy.pids) for toy in tasks) == 5, "nothing is done twice"
+
+
+def check_a_killed_worker_costs_one_task(engine: Engine, folder: Path) -> None:
+    tasks, killed = toys(folder), []
+
+    def kill_it_when_the_others_are_done() -> bool:
+        if not killed and len(outputs(folder)) == 5:
+            killed.extend(tasks[2].pids)
+            os.kill(killed[0], signal.SIGKILL)
+        return False
+
+    done: list[int] = []
+    engine.run(hang_at_first, tasks, is_done, lambda toy: done.append(toy.number), kill_it_when_the_others_are_done)
+    assert sorted(done) == [0, 1, 2, 3, 4, 5]
+    assert len(outputs(folder)) == 6
+    assert [len(toy.pids) for toy in tasks] == [1, 1, 2, 1, 1, 1]
+    assert tasks[2].pids[0] == killed[0] != tasks[2].pids[1]
+
+
+def check_a_poisonous_task_is_named(engine: Engine, folder: Path) -> None:
+    tasks = toys(folder, 4)
+    with pytest.raises(PipelineError, match=r"number=1\) ended its worker 3 times .*; use fewer workers"):
+        run(engine, die, tasks)
+    assert len(tasks[1].pids) == 3
+    assert {len(tasks[n].pids) for n in (0, 2, 3)} <= {0, 1}, "the others are not blamed"
+
+
+def check_an_error_arrives_as_it_was_raised(engine: Engine, folder: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        run(engine, refuse, toys(folder, 2))
+    assert (type(caught.value), str(caught.value)) == (InputError, "The bird is 1; give it 4.")
+    assert "in refuse" in caught.value.__notes__[0], "the worker's traceback is kept"
+
+
+def check_it_stops(engine: Engine, folder: Path) -> float:
+    """Stop while every worker is in mid-task; how many seconds it took."""
+    tasks, asked = toys(folder), 0.0
+
+    def stop_once_two_have_begun() -> bool:
+        nonlocal asked
+        if not asked and sum(len(toy.pids) for toy in tasks) == 2:
+            asked = time.monotonic()
+        return asked > 0
+
+    with pytest.raises(Stopped):
+        engine.run(hang, tasks, is_done, lambda toy: None, stop_once_two_have_begun)
+    assert outputs(folder) == {}
+    wait_until_gone([pid for toy in tasks for pid in toy.pids])
+    return time.monotonic() - asked
+
+
+# ---- processes ----
+def children() -> set[int]:
+    """Every living process below this one."""
+    found = psutil.Process().children(recursive=True)
+    return {process.pid for process in found if process.is_running() and process.status() != psutil.STATUS_ZOMBIE}
+
+
+@contextmanager
+def nothing_left_behind() -> Iterator[None]:
+    before = children()
+    yield
+    wait_until_gone(children() - before)
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def wait_until_gone(pids: set[int] | list[int], seconds: float = 10) -> None:
+    wait_until(lambda: all(is_gone(pid) for pid in pids), seconds, f"{pids} live on")
+
+
+def wait_until(holds: Callable[[], bool], seconds: float, otherwise: str) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, otherwise
+        time.sleep(0.05)

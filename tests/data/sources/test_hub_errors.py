@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.core.errors import HubError, InputError
+from pipeline.core.paths import ROOT
+from pipeline.data.sources.hub_errors import hub_faults
+from tests.data.dataset_hub import DatasetHub
+
+LIST_FILES = """
+import time
+from huggingface_hub import HfApi
+from pipeline.core import http_client
+from pipeline.data.sources import hub_errors
+from pipeline.core.errors import HubError
+hub_errors.ANSWER_SECONDS = 0.5
+time.sleep = lambda seconds: None  # between the client's tries, half a minute in all
+{seam}
+try:
+    with hub_errors.hub_faults("Dataset 'me/data'"):
+        print(*[file.path for file in HfApi().list_repo_tree("me/data", repo_type="dataset", token=False)])
+except HubError as error:
+    print(error)
+"""
+LIMIT_ON_THE_CLIENT_ALONE = """
+from huggingface_hub.utils import _http
+def client(seconds):
+    made = _http.default_client_factory()
+    made.timeout = seconds
+    return made
+http_client.bounded_client = client
+"""
+
+
+@pytest.mark.parametrize(
+    "error", [ConnectionError("line one\nline two"), TimeoutError(), ValueError("bad"), EOFError()]
+)
+def test_what_the_client_raises_becomes_one_sentence(error: Exception) -> None:
+    with pytest.raises(HubError) as caught, hub_faults("Dataset 'x'"):
+        raise error
+    assert str(caught.value).startswith("Dataset 'x' could not be read from the Hub (")
+    assert "\n" not in str(caught.value)
+    assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ConnectionResetError(104, "Connection reset by peer"), "[Errno 104] Connection reset by peer"),
+        (TimeoutError("The read operation timed out"), "The read operation timed out"),
+        (OSError(errno.ENOSPC, "No space left on device", "/home/someone/.cache/x"), "No space left on device"),
+    ],
+)
+def test_the_reason_of_a_fault_of_the_network_or_the_disk_is_kept(error: Exception, reason: str) -> None:
+    with pytest.raises(HubError) as caught, hub_faults("Dataset 'x'"):
+        raise error
+    assert f"({reason})" in str(caught.value)
+    with pytest.raises(HubError) as caught, hub_faults("Dataset 'x'"):
+        raise ValueError("what the client makes of it") from error
+    assert f"({reason})" in str(caught.value)
+
+
+def test_errors_about_files_of_this_machine_all_read_the_same() -> None:
+    said = set()
+    for error in (
+        FileNotFoundError(errno.ENOENT, "No such file or directory", "/home/someone/secret"),
+        PermissionError(errno.EACCES, "Permission denied", "/home/someone/secret"),
+        IsADirectoryError(errno.EISDIR, "Is a directory", "/home/someone"),
+        FileNotFoundError("reference://secret of file:///home/someone"),
+    ):
+        with pytest.raises(HubError) as caught, hub_faults("Dataset 'x'"):
+            raise error
+        said.add(str(caught.value))
+    with pytest.raises(HubError) as caught, hub_faults("Dataset 'x'"):
+        raise ValueError("Protocol not known: secret of /home/someone")
+    assert len(said) == 1
+    assert not [text for text in [*said, str(caught.value)] if "secret" in text or "someone" in text]
+
+
+def test_our_own_errors_and_our_own_mistakes_pass_unchanged() -> None:
+    with pytest.raises(InputError, match="ours"), hub_faults("x"):
+        raise InputError("ours")
+    with pytest.raises(KeyError), hub_faults("x"):
+        raise KeyError("mistake")
+
+
+def list_files(hub: DatasetHub, folder: Path, *, seam: str = "", patience: float = 60) -> str:
+    """In a process of its own: the Hub's client reads its address when it is imported."""
+    done = subprocess.run(
+        [sys.executable, "-c", LIST_FILES.format(seam=seam)],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "HF_ENDPOINT": hub.endpoint, "HF_HOME": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=patience,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+@pytest.mark.slow
+def test_a_silent_hub_is_given_up_even_by_calls_that_ask_for_no_limit(tmp_path: Path) -> None:
+    with DatasetHub({"me/data": {"a.jsonl": b"{}"}}) as hub:
+        assert list_files(hub, tmp_path) == "a.jsonl"
+        hub.silent = "/tree/"
+        assert "could not be read from the Hub" in list_files(hub, tmp_path)
+        # The control: with a limit on the client alone, list_repo_tree's own `timeout=None` wins.
+        with pytest.raises(subprocess.TimeoutExpired):
+            list_files(hub, tmp_path, seam=LIMIT_ON_THE_CLIENT_ALONE, patience=15)
