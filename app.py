@@ -9,17 +9,17 @@ import gradio as gr
 from pipeline.core.credentials import hold
 from pipeline.core.errors import PipelineError
 from pipeline.core.settings import Settings
-from pipeline.ui.api import Api
-from pipeline.ui.blocks import StudioBlocks
-from pipeline.ui.data_tab import DataTab
-from pipeline.ui.engine import Engine
-from pipeline.ui.gallery_tab import GalleryTab
-from pipeline.ui.generate_tab import GenerateTab
-from pipeline.ui.launch import serve
-from pipeline.ui.prepare_card import PrepareCard
-from pipeline.ui.texts import t
-from pipeline.ui.top_bar import TopBar
-from pipeline.ui.train_tab import TrainTab
+from pipeline.ui.data.prepare_card import PrepareCard
+from pipeline.ui.data.tab import DataTab
+from pipeline.ui.gallery.tab import GalleryTab
+from pipeline.ui.generate.tab import GenerateTab
+from pipeline.ui.server.api import Api
+from pipeline.ui.server.launch import serve
+from pipeline.ui.shared.blocks import StudioBlocks
+from pipeline.ui.shared.engine import Engine
+from pipeline.ui.shared.texts import t
+from pipeline.ui.shared.top_bar import TopBar
+from pipeline.ui.train.tab import TrainTab
 
 
 def build(engine: Engine) -> gr.Blocks:

@@ -33,7 +33,7 @@ from typing import Any
 import psutil
 
 from benchmarks.http_load import Visitor, events_of
-from pipeline.ui.parts import BUSY_SECONDS, IDLE_SECONDS
+from pipeline.ui.shared.components import BUSY_SECONDS, IDLE_SECONDS
 
 ROOT = Path(__file__).resolve().parents[1]
 KEY = "correct horse battery staple"

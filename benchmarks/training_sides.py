@@ -22,20 +22,20 @@ from pipeline.core.paths import CorpusFolder, Home, RunFolder
 from pipeline.data.corpus import Corpus
 from pipeline.data.prepare import prepare
 from pipeline.training import checkpoints, loop
+from pipeline.training.checkpoint_writer import Saver
+from pipeline.training.device import use_all_cores
+from pipeline.training.gradient_accumulation import accumulate
 from pipeline.training.loss import KeyTokens
-from pipeline.training.machine import use_all_cores
-from pipeline.training.record import STATUS_EVERY_SECONDS, Record
 from pipeline.training.run import open_run
-from pipeline.training.saver import Saver
+from pipeline.training.run_logger import STATUS_EVERY_SECONDS, Record
 from pipeline.training.session import open_session
-from pipeline.training.step import accumulate
 
 WINDOW = 128
 BATCH = 32
 WARM_UP, TIMED = 1, 2
 """Steps that are not timed, and that are, for a speed."""
 TIMED_FOR_LENGTH = 12
-"""Steps that are timed to foresee how many fit into a time."""
+"""Steps that are timed to forecast how many fit into a time."""
 VALIDATION_WINDOWS = 256
 POINTS, OUR_POINTS = 6, 12
 """Evaluations of a curve. Ours is much shorter, and when it is as good has to be known to a few seconds."""

@@ -1,7 +1,7 @@
-"""`python -m pipeline COMMAND`: see pipeline.cli."""
+"""`python -m pipeline COMMAND`: see pipeline.cli.app."""
 
 import sys
 
-from pipeline.cli import main
+from pipeline.cli.app import main
 
 sys.exit(main())

@@ -14,25 +14,21 @@ from pipeline.core.paths import ROOT
 
 PACKAGE = ROOT / "pipeline"
 
-BASE = {
-    "core",
-    "config",
-    "manifest",
-}
+LASTING = {"core", "config", "manifest"}
+ENGINE = LASTING | {"data", "hub", "jobs", "gallery", "generation", "planning"}
 MAY_IMPORT = {
-    **dict.fromkeys(BASE, BASE),
-    "planning": BASE,
-    "data": BASE,
-    "hub": BASE,
-    "training": BASE | {"data", "generation.sampling", "generation.settings", "generation.loading"},
-    "generation": BASE | {"hub", "data"},
-    "gallery": BASE | {"hub"},
-    "jobs": BASE | {"hub", "data", "planning"},
-    "ui": BASE | {"jobs", "gallery", "generation", "hub", "data", "planning"},
-    "console": BASE | {"jobs"},
-    "demo": BASE | {"console", "jobs", "hub", "generation"},
-    "commands": BASE | {"console", "jobs", "hub", "generation", "gallery", "data", "planning"},
-    "cli": BASE | {"console", "demo", "commands"},
+    "core": {"core"},
+    "config": {"core", "config"},
+    "manifest": {"core"},
+    "planning": LASTING,
+    "data": LASTING,
+    "hub": LASTING,
+    "training": LASTING | {"data", "generation.sampling", "generation.settings", "generation.loading"},
+    "generation": LASTING | {"hub", "data"},
+    "gallery": LASTING | {"hub"},
+    "jobs": LASTING | {"hub", "data", "planning"},
+    "ui": ENGINE,
+    "cli": ENGINE,
     "__main__": {"cli"},
     "__init__": set(),
 }
@@ -91,8 +87,8 @@ def test_a_room_imports_only_what_lies_to_its_right(path: Path) -> None:
 def test_the_rule_sees_a_wrong_import(tmp_path: Path) -> None:
     """The control: a room to the left, torch and gradio, also inside a function."""
     path = tmp_path / "x.py"
-    path.write_text("import gradio\ndef f():\n    from pipeline.ui import theme\n    import torch.nn\n")
-    assert wrong_imports(path, "jobs") == ["gradio", "pipeline.ui.theme", "torch.nn"]
+    path.write_text("import gradio\ndef f():\n    from pipeline.ui.shared import theme\n    import torch.nn\n")
+    assert wrong_imports(path, "jobs") == ["gradio", "pipeline.ui.shared", "torch.nn"]
     assert wrong_imports(path, "ui") == ["torch.nn"]
 
 
@@ -122,7 +118,7 @@ def loaded_by(statements: str, root: Path = ROOT) -> set[str]:
 
 
 def test_the_command_line_starts_without_torch_or_gradio() -> None:
-    assert loaded_by("import pipeline.cli, pipeline.demo, pipeline.jobs.worker, pipeline.jobs.follow") == set()
+    assert loaded_by("import pipeline.cli.app, pipeline.cli.demo, pipeline.jobs.worker, pipeline.jobs.follow") == set()
 
 
 @pytest.mark.slow
@@ -136,7 +132,7 @@ def test_the_engine_lives_without_the_page(tmp_path: Path) -> None:
             ignore=shutil.ignore_patterns("ui", "browser", "security", "benchmarks", "__pycache__"),
         )
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    assert loaded_by("import pipeline.cli, pipeline.demo", tmp_path) == set()
+    assert loaded_by("import pipeline.cli.app, pipeline.cli.demo", tmp_path) == set()
     command = [
         sys.executable,
         "-m",

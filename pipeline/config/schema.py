@@ -115,7 +115,7 @@ class DataConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Workforce:
+class ExecutionConfig:
     """Who prepares a corpus. What comes out does not depend on it."""
 
     engine: str = "local"

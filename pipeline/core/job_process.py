@@ -23,7 +23,7 @@ from pipeline.core.paths import JobFolder
 STOP_LOOKED_FOR_EVERY_SECONDS = 0.5
 
 
-class Interrupted(BaseException):
+class StopRequested(BaseException):
     """A stop was requested inside `Job.interruptible`. Like KeyboardInterrupt no Exception: nothing takes it for a fault."""
 
 
@@ -85,14 +85,14 @@ class Job:
 
     @contextlib.contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Inside, a request to stop raises Interrupted as soon as the main thread runs Python, which has to be the one that
+        """Inside, a request to stop raises StopRequested as soon as the main thread runs Python, which has to be the one that
         calls this: for work in which nobody can ask for long whether a stop was requested.
         """
         has_left = threading.Event()
         self._is_interruptible = True
         try:
             if self._signalled.is_set():
-                raise Interrupted
+                raise StopRequested
             threading.Thread(target=self._signal_when_asked, args=(has_left,), daemon=True).start()
             yield
         finally:
@@ -121,4 +121,4 @@ class Job:
         self._signalled.set()
         if self._is_interruptible:
             self._is_interruptible = False  # one is enough: the next would interrupt what cleans up behind this one
-            raise Interrupted
+            raise StopRequested

@@ -10,7 +10,7 @@ import traceback
 from pathlib import Path
 
 from pipeline.config.parsing import known
-from pipeline.config.schema import DataConfig, Workforce
+from pipeline.config.schema import DataConfig, ExecutionConfig
 from pipeline.core.environment import without_credentials
 from pipeline.core.errors import InputError, PipelineError
 from pipeline.core.job_process import Job
@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> int:
             raise InputError(f"arguments are {arguments!r}; give one corpus folder: python -m pipeline.data FOLDER.")
         with Job(CorpusFolder(Path(arguments[0]).absolute())) as job:
             asked = job.request
-            workforce = Workforce(**known(Workforce, asked.get("workforce") or {}))
+            workforce = ExecutionConfig(**known(ExecutionConfig, asked.get("workforce") or {}))
             prepare(job, _config(job), workforce, only_scan=bool(asked.get("only_scan")))
     except PipelineError as error:
         print(error, file=sys.stderr)

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-from pipeline.config.schema import DataConfig, Workforce
+from pipeline.config.schema import DataConfig, ExecutionConfig
 from pipeline.core.atomic_io import read_json, sha256, write_json
 from pipeline.core.job_process import Job
 from pipeline.core.paths import CorpusFolder
@@ -36,7 +36,7 @@ Found = tuple[dict[str, Any], list[str]]
 
 
 def prepare(
-    job: Job, config: DataConfig, workforce: Workforce | None = None, *, only_scan: bool = False
+    job: Job, config: DataConfig, workforce: ExecutionConfig | None = None, *, only_scan: bool = False
 ) -> dict[str, Any] | None:
     """Make the corpus in the job's folder and return its manifest; None when it was stopped, which status.json then says.
 
@@ -44,7 +44,7 @@ def prepare(
     when the source, its keywords or the tokenizer give no corpus.
     """
     progress = Progress(job)
-    preparation = _Preparation(CorpusFolder(job.folder.path), config, workforce or Workforce(), progress)
+    preparation = _Preparation(CorpusFolder(job.folder.path), config, workforce or ExecutionConfig(), progress)
     try:
         found = preparation.scan() if only_scan else preparation.run()
     except Stopped:
@@ -55,7 +55,9 @@ def prepare(
 
 
 class _Preparation:
-    def __init__(self, folder: CorpusFolder, config: DataConfig, workforce: Workforce, progress: Progress) -> None:
+    def __init__(
+        self, folder: CorpusFolder, config: DataConfig, workforce: ExecutionConfig, progress: Progress
+    ) -> None:
         self._folder = folder
         self._config = config
         self._workforce = workforce

@@ -26,7 +26,7 @@ THREADS = 1
 that wait for each other stand still while a run trains on the same cores (benchmarks/generator_threads.py)."""
 
 
-class Inbox:
+class RequestReader:
     """Reads messages in a thread of its own.
 
     The end of stdin, which is also the death of the parent, ends the process at once: it has nothing to save.
@@ -47,7 +47,7 @@ class Inbox:
             os._exit(0)
 
 
-class Outbox:
+class ResponseWriter:
     """The process's stdout, kept for answers alone: whatever else is printed goes to stderr."""
 
     def __init__(self) -> None:
@@ -66,8 +66,8 @@ class Outbox:
 
 
 def main() -> None:
-    outbox = Outbox()
-    inbox = Inbox(sys.stdin.buffer)  # before torch is imported: the parent may die while that takes its time
+    outbox = ResponseWriter()
+    inbox = RequestReader(sys.stdin.buffer)  # before torch is imported: the parent may die while that takes its time
     import torch
 
     torch.set_num_threads(THREADS)

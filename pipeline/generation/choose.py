@@ -17,7 +17,7 @@ def choose(settings: Settings, text: str = "newest") -> Revision:
     While this disk has none, the model repo on the Hub is asked. Raises InputError when nothing was pushed yet, or when
     no revision or several are meant.
     """
-    from pipeline.hub.archive import open_registry
+    from pipeline.hub.hub_registry import open_registry
 
     registry = open_registry(settings)
     if registry.newest() is None:

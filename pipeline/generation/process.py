@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 from pipeline.core.errors import InputError, PipelineError
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
-from pipeline.generation.child import Child, Request
 from pipeline.generation.choose import choose
-from pipeline.generation.pieces import Piece, joined
 from pipeline.generation.settings import Sampling, check_prompt, check_sampling
+from pipeline.generation.subprocess_client import Child, Request
+from pipeline.generation.text_chunk import TextChunk, joined
 
 if TYPE_CHECKING:
     from pipeline.hub.registry import Revision
@@ -42,7 +42,7 @@ class Generator:
 
     def stream(
         self, revision: Revision, prompt: str, sampling: Sampling, *, visitor: str = "", asked_by: str = ""
-    ) -> Iterator[Piece]:
+    ) -> Iterator[TextChunk]:
         """The completions of `prompt` as they are written, one sample after the other; each ends with a `done` piece.
         While the request waits, pieces without text tell its place.
 
@@ -87,7 +87,7 @@ class Generator:
             if self._child is not None and asked_by:
                 self._child.stop(asked_by)
 
-    def put_away(self) -> None:
+    def unload(self) -> None:
         """End the process, so that training has the memory and the GPU for itself; the next request starts it again."""
         with self._lock:
             child, self._child = self._child, None
@@ -97,7 +97,7 @@ class Generator:
     def close(self) -> None:
         """End the process for good."""
         atexit.unregister(self.close)
-        self.put_away()
+        self.unload()
 
     def _running_child(self) -> Child:
         with self._lock:
@@ -115,12 +115,12 @@ def generate(
         return generator.generate(choose(settings, revision), prompt, sampling or Sampling())
 
 
-def _pieces(child: Child, request: Request, num_samples: int) -> Iterator[Piece]:
+def _pieces(child: Child, request: Request, num_samples: int) -> Iterator[TextChunk]:
     """The answers to `request` as pieces. A reader that is slower than the writer gets fewer, longer ones."""
-    last = [Piece(sample=sample) for sample in range(num_samples)]
+    last = [TextChunk(sample=sample) for sample in range(num_samples)]
     while True:
         answers = child.answers(request)
-        for piece in joined(Piece(**answer["piece"]) for answer in answers if "piece" in answer):
+        for piece in joined(TextChunk(**answer["piece"]) for answer in answers if "piece" in answer):
             last[piece.sample] = piece
             yield piece
         for answer in answers:

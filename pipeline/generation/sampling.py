@@ -16,7 +16,7 @@ from transformers.generation.stopping_criteria import StoppingCriteria, Stopping
 
 from pipeline.core.errors import InputError, PipelineError, require
 from pipeline.generation.settings import Sampling
-from pipeline.generation.writer import OnText, Writer
+from pipeline.generation.text_streamer import OnText, TextStreamer
 
 
 def complete(
@@ -42,7 +42,7 @@ def complete(
     texts = []
     with _undisturbed(model):
         for sample in range(sampling.samples):
-            writer = Writer(tokenizer, sample, on_text)
+            writer = TextStreamer(tokenizer, sample, on_text)
             if not should_stop():
                 _set_seed(model.device, sampling.seed + sample)
                 model.generate(  # type: ignore[operator]  # its own type is a mixin's

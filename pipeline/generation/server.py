@@ -14,9 +14,9 @@ from typing import Any
 
 from pipeline.core.errors import PipelineError, ResourceError
 from pipeline.generation.loaded import LoadedModel, LoadedModels
-from pipeline.generation.pieces import Piece
 from pipeline.generation.seats import SEATS, in_order
 from pipeline.generation.settings import Sampling
+from pipeline.generation.text_chunk import TextChunk
 from pipeline.generation.turns import Turn, Turns
 
 Send = Callable[[dict[str, Any]], None]
@@ -95,7 +95,7 @@ class Server:
     def _tell_place(self, request: OpenRequest, place: int) -> None:
         if place != request.place:
             request.place = place
-            self._send({"id": request.id, "piece": Piece(sample=0, place=place).to_dict()})
+            self._send({"id": request.id, "piece": TextChunk(sample=0, place=place).to_dict()})
 
     def _close(self, request: OpenRequest) -> None:
         with self._lock:
@@ -178,8 +178,8 @@ class Server:
             os._exit(1)  # a plain exit would wait for the thread that reads stdin, and abort
 
 
-def _nothing(num_samples: int) -> Iterator[Piece]:
-    return (Piece(sample=sample, done=True, finish="stopped") for sample in range(num_samples))
+def _nothing(num_samples: int) -> Iterator[TextChunk]:
+    return (TextChunk(sample=sample, done=True, finish="stopped") for sample in range(num_samples))
 
 
 def _random_state() -> tuple[Any, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from pipeline.generation.pieces import Piece, joined
+from pipeline.generation.text_chunk import TextChunk, joined
 
 MOST_UNREAD = 256
 """Beyond them neighbouring pieces are joined."""
@@ -33,6 +33,6 @@ class Unread:
             return found
 
     def _join(self) -> None:
-        pieces = joined(Piece(**answer["piece"]) for answer in self._answers if "piece" in answer)
+        pieces = joined(TextChunk(**answer["piece"]) for answer in self._answers if "piece" in answer)
         others = [answer for answer in self._answers if "piece" not in answer]  # the last words, which come last
         self._answers = [*({"piece": piece.to_dict()} for piece in pieces), *others]

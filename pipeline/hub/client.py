@@ -28,7 +28,7 @@ class Refusal(HubError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Errand:
+class HubOperation:
     """What the Hub is asked for, in the words of its errors."""
 
     needs_token: bool
@@ -45,7 +45,7 @@ class Errand:
     """Where a wrong name of the repo is corrected."""
 
 
-PUSH = Errand(
+PUSH = HubOperation(
     needs_token=True,
     what="push to",
     right="write to",
@@ -53,7 +53,7 @@ PUSH = Errand(
     later="is tried again by itself",
     again="publish again",
 )
-DOWNLOAD = Errand(
+DOWNLOAD = HubOperation(
     needs_token=False,
     what="download from",
     right="read",
@@ -63,7 +63,7 @@ DOWNLOAD = Errand(
 )
 
 
-def connect(errand: Errand, *, answer_seconds: float) -> HfApi:
+def connect(errand: HubOperation, *, answer_seconds: float) -> HfApi:
     """The Hub, with a limit on each wait for an answer. Raises Refusal without a token, where the errand needs one."""
     from huggingface_hub import HfApi
     from huggingface_hub.utils import disable_progress_bars
@@ -74,7 +74,7 @@ def connect(errand: Errand, *, answer_seconds: float) -> HfApi:
     return HfApi(token=token or False)
 
 
-def find_token(errand: Errand) -> str | None:
+def find_token(errand: HubOperation) -> str | None:
     """The token of this process. Raises Refusal when there is none and the errand needs one, or it cannot be one."""
     token = read_token()
     if token is None and errand.needs_token:
@@ -89,7 +89,7 @@ def find_token(errand: Errand) -> str | None:
 
 
 @contextlib.contextmanager
-def hub_errors(repo: str, errand: Errand) -> Iterator[None]:
+def hub_errors(repo: str, errand: HubOperation) -> Iterator[None]:
     """Turn what the client raises into PassingFault or Refusal; mistakes of ours pass, and keep their traceback."""
     from httpx2 import TransportError
     from huggingface_hub.errors import HfHubHTTPError
@@ -100,7 +100,7 @@ def hub_errors(repo: str, errand: Errand) -> Iterator[None]:
         raise _translated(error, repo, errand) from error
 
 
-def _translated(error: Exception, repo: str, errand: Errand) -> HubError:
+def _translated(error: Exception, repo: str, errand: HubOperation) -> HubError:
     """Sort by the first cause that says something: the client wraps what happened in an upload in RuntimeErrors.
 
     What says nothing (hf_xet raises bare RuntimeErrors) passes: trying too often beats stopping for good.
@@ -124,7 +124,7 @@ def _translated(error: Exception, repo: str, errand: Errand) -> HubError:
     return PassingFault(_one_line(f"The Hub cannot be reached ({type(told).__name__}: {told}); {repo} {errand.later}."))
 
 
-def _of_status(status: int, told: str, repo: str, errand: Errand) -> HubError:
+def _of_status(status: int, told: str, repo: str, errand: HubOperation) -> HubError:
     if status in PASSING_STATUS or status >= 500:
         return PassingFault(_one_line(f"The Hub cannot {errand.now} now ({status}: {told}); {repo} {errand.later}."))
     if status == 401:

@@ -14,12 +14,12 @@ from pipeline.core import atomic_io
 from pipeline.core.errors import DamagedError, InputError, require
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
-from pipeline.hub.bundle import CARD, FOLDERS, MADE_BY, Item, bundle
 from pipeline.hub.checkpoints import PROVENANCE
-from pipeline.hub.client import Errand, PassingFault, connect, find_token, hub_errors
-from pipeline.hub.mirror import Patience
+from pipeline.hub.client import HubOperation, PassingFault, connect, find_token, hub_errors
+from pipeline.hub.dataset_files import CARD, FOLDERS, MADE_BY, Item, bundle
+from pipeline.hub.model_repo import MAIN
 from pipeline.hub.prepared import Prepared
-from pipeline.hub.remote import MAIN
+from pipeline.hub.uploader import Patience
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
@@ -33,7 +33,7 @@ BORN_WITH = ".gitattributes"
 """What the Hub itself puts into every repo."""
 FILES_TOGETHER = 20
 """Uploaded between two words about it."""
-PUSH_DATASET = Errand(
+PUSH_DATASET = HubOperation(
     needs_token=True,
     what="push to",
     right="write to",

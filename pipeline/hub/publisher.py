@@ -17,13 +17,13 @@ from pipeline.core.atomic_io import is_locked, locked
 from pipeline.core.errors import BusyError, DamagedError
 from pipeline.core.paths import Home, RunFolder
 from pipeline.core.settings import Settings
-from pipeline.hub import ledger
+from pipeline.hub import push_log
 from pipeline.hub.checkpoints import complete_checkpoints, revision_of, saved_at, step_of
-from pipeline.hub.ledger import Ledger
-from pipeline.hub.mirror import Mirror, Patience
+from pipeline.hub.model_repo import Remote
+from pipeline.hub.push_log import Ledger
 from pipeline.hub.registry import Registry
-from pipeline.hub.remote import Remote
 from pipeline.hub.token import redact
+from pipeline.hub.uploader import Mirror, Patience
 
 
 def pending(settings: Settings) -> bool:
@@ -38,7 +38,7 @@ def pending(settings: Settings) -> bool:
         return True
     if settings.hub_repo is None:
         return False
-    return any(row["state"] in ledger.WAITING for _, book in runs for row in book.rows().values())
+    return any(row["state"] in push_log.WAITING for _, book in runs for row in book.rows().values())
 
 
 class Publisher:
@@ -108,10 +108,10 @@ class Publisher:
             if not (checkpoint / manifest.NAME).exists():
                 return  # training took it away meanwhile: not damaged, gone
             identity = revision_of(checkpoint)
-            book.write(step_of(checkpoint), ledger.REFUSED, revision=identity, seen=seen, error=str(error))
+            book.write(step_of(checkpoint), push_log.REFUSED, revision=identity, seen=seen, error=str(error))
             print(error, file=sys.stderr)
         else:
-            book.write(revision.step, ledger.REGISTERED, revision=revision.revision)
+            book.write(revision.step, push_log.REGISTERED, revision=revision.revision)
 
     def _reopen(self) -> None:
         """Let everything that the Hub refused wait again."""
@@ -119,8 +119,8 @@ class Publisher:
         for run in self.home.runs():
             book = Ledger(run, self.settings.repo)
             for step, row in book.rows().items():
-                if row["state"] == ledger.REFUSED and row["revision"] in known:
-                    book.write(step, ledger.REGISTERED, revision=row["revision"])
+                if row["state"] == push_log.REFUSED and row["revision"] in known:
+                    book.write(step, push_log.REGISTERED, revision=row["revision"])
 
     def _mirror(self, repo: str | None) -> Mirror | None:
         if repo is None:

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.schema import DataConfig, Workforce
+from pipeline.config.schema import DataConfig, ExecutionConfig
 from pipeline.core.atomic_io import locked
 from pipeline.core.errors import BusyError, InputError
 from pipeline.core.paths import CorpusFolder, Home
@@ -26,7 +26,7 @@ def start_preparing(
     *,
     config: DataConfig,
     corpus_id: str,
-    workforce: Workforce | None = None,
+    workforce: ExecutionConfig | None = None,
     only_scan: bool = False,
     request_id: str | None = None,
 ) -> str:
@@ -39,7 +39,7 @@ def start_preparing(
     from pipeline.data.sources import open_source
     from pipeline.data.tokens.tokenizer import check_tokenizer
 
-    workforce = workforce or Workforce()
+    workforce = workforce or ExecutionConfig()
     open_source(config.source)
     if config.validation_source is not None:
         open_source(config.validation_source)

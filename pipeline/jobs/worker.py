@@ -24,7 +24,7 @@ from pipeline.jobs.state import RUNNING, JobState, in_order, process_of, pushes_
 POLL_SECONDS = 0.5
 LAUNCHER = "torch.distributed.run"
 """Starts a run of several processes: its ranks, which find one another, and ends all when one fails."""
-MODULES = {"train": "pipeline.training", "prepare": "pipeline.data", "push": "pipeline.hub.push"}
+MODULES = {"train": "pipeline.training", "prepare": "pipeline.data", "push": "pipeline.hub.push_job"}
 """What runs each kind of job; named here, never imported."""
 
 

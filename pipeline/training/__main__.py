@@ -63,8 +63,8 @@ def _lead(folder: RunFolder, request: dict) -> None:
 
 
 def _follow(folder: RunFolder, request: dict) -> None:
+    from pipeline.training.distributed import leave_signals_to_rank_0
     from pipeline.training.loop import train
-    from pipeline.training.processes import leave_signals_to_rank_0
 
     leave_signals_to_rank_0()
     train(folder, request, None)

@@ -112,7 +112,7 @@ def complete(run: RunFolder) -> list[Path]:
     return sorted(found, key=_step)
 
 
-def set_aside_after(run: RunFolder, step: int) -> None:
+def quarantine_after(run: RunFolder, step: int) -> None:
     """Hide the damaged checkpoints of later steps: training goes on from `step` and comes to them again."""
     for path in complete(run):
         if _step(path) > step:

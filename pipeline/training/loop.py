@@ -15,16 +15,16 @@ from pipeline.core.errors import DivergedError
 from pipeline.core.job_process import Job
 from pipeline.core.paths import RunFolder
 from pipeline.training import checkpoints
+from pipeline.training.checkpoint_writer import Saver
+from pipeline.training.distributed import StopSign, from_rank_0, leave_processes
 from pipeline.training.divergence import check_losses
 from pipeline.training.evaluation import evaluate, perplexity
-from pipeline.training.processes import StopSign, from_rank_0, leave_processes
-from pipeline.training.record import Record
+from pipeline.training.fsdp import is_sharded
+from pipeline.training.gradient_accumulation import accumulate, is_out_of_memory, out_of_memory, retried
 from pipeline.training.run import open_run
+from pipeline.training.run_logger import Record
 from pipeline.training.sample import write_sample
-from pipeline.training.saver import Saver
 from pipeline.training.session import Session, open_session
-from pipeline.training.sharding import is_sharded
-from pipeline.training.step import accumulate, is_out_of_memory, out_of_memory, retried
 
 MOST_ROLLBACKS = 3
 """A run that diverges more often needs another learning rate, not other windows."""
@@ -170,7 +170,7 @@ def _go_on(session: Session, record: Record) -> tuple[int, set[int]]:
     newest = from_rank_0(checkpoints.newest_valid(folder) if is_main else None)
     evaluated = from_rank_0(record.start_at(newest.step))
     if is_main:
-        checkpoints.set_aside_after(folder, newest.step)
+        checkpoints.quarantine_after(folder, newest.step)
     for error in newest.damaged:
         record.say(str(error))
     if newest.path is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.config.prompts import course_prompts
 from pipeline.core.errors import PipelineError
-from pipeline.training.record import Record
+from pipeline.training.run_logger import Record
 from pipeline.training.session import Session
 
 NEW_TOKENS = 24

@@ -20,8 +20,8 @@ from transformers.utils.logging import disable_progress_bar
 from pipeline.core.atomic_io import write_json
 from pipeline.data.tokens.windows import Windows
 from pipeline.training.checkpoints import Writer
-from pipeline.training.loss import KeyTokens, NextTokenLoss
-from pipeline.training.machine import (
+from pipeline.training.data_offset import Position
+from pipeline.training.device import (
     Precision,
     allow_tf32,
     choose_compile,
@@ -30,13 +30,8 @@ from pipeline.training.machine import (
     choose_precision,
     use_all_cores,
 )
-from pipeline.training.model import build_model
-from pipeline.training.optimizer import build_optimizer
-from pipeline.training.position import Position
-from pipeline.training.processes import from_rank_0, join_processes
-from pipeline.training.run import Run
-from pipeline.training.schedule import build_schedule
-from pipeline.training.sharding import (
+from pipeline.training.distributed import from_rank_0, join_processes
+from pipeline.training.fsdp import (
     ShardedOptimizer,
     check_sharding,
     is_sharded,
@@ -44,6 +39,11 @@ from pipeline.training.sharding import (
     sharding_plugin,
     whole_weights,
 )
+from pipeline.training.loss import KeyTokens, NextTokenLoss
+from pipeline.training.model import build_model
+from pipeline.training.optimizer import build_optimizer
+from pipeline.training.run import Run
+from pipeline.training.schedule import build_schedule
 from pipeline.training.state import Copies, TrainingState, restore_random_state
 
 

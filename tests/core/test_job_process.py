@@ -57,19 +57,19 @@ def test_what_killed_writers_left_is_cleared_and_what_is_being_written_is_not(fo
 
 def test_a_stop_interrupts_what_may_be_interrupted_and_nothing_else(folder: JobFolder) -> None:
     with job_process.Job(folder) as running:
-        with pytest.raises(job_process.Interrupted), running.interruptible():
+        with pytest.raises(job_process.StopRequested), running.interruptible():
             signal.raise_signal(signal.SIGTERM)
             raise AssertionError("not reached")
         signal.raise_signal(signal.SIGTERM)  # outside: heard by whoever asks
         assert running.stop_requested
-        with pytest.raises(job_process.Interrupted), running.interruptible():
+        with pytest.raises(job_process.StopRequested), running.interruptible():
             raise AssertionError("not reached: a stop was requested before")
 
 
 def test_only_the_first_signal_interrupts(folder: JobFolder) -> None:
     """The second would interrupt what cleans up behind it."""
     is_cleaned_up = False
-    with job_process.Job(folder) as running, pytest.raises(job_process.Interrupted), running.interruptible():
+    with job_process.Job(folder) as running, pytest.raises(job_process.StopRequested), running.interruptible():
         try:
             signal.raise_signal(signal.SIGTERM)
         finally:
@@ -80,7 +80,7 @@ def test_only_the_first_signal_interrupts(folder: JobFolder) -> None:
 
 def test_a_stop_that_stands_in_the_folder_interrupts_too(folder: JobFolder) -> None:
     write_json(folder.request, {"request_id": "r"})
-    with job_process.Job(folder) as running, pytest.raises(job_process.Interrupted), running.interruptible():
+    with job_process.Job(folder) as running, pytest.raises(job_process.StopRequested), running.interruptible():
         write_json(folder.stop, {"request_id": "another"})
         time.sleep(2 * job_process.STOP_LOOKED_FOR_EVERY_SECONDS)  # control: it is none of this request
         write_json(folder.stop, {"request_id": "r"})

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from pipeline.config.quality import QualityConfig
-from pipeline.config.schema import DataConfig, Workforce
+from pipeline.config.schema import DataConfig, ExecutionConfig
 from pipeline.core.atomic_io import read_json, sha256, write_json
 from pipeline.core.errors import InputError
 from pipeline.core.job_process import Job
@@ -367,7 +367,7 @@ def test_corpora_with_their_parts_at_one_place_leave_one_another_alone(
 ) -> None:
     config = DataConfig(source=f"files:{code_folder(tmp_path / 'one', 30)}", keywords=("pandas",), vocab_size=300)
     prepared(config)
-    workforce = Workforce(parts=f"file://{tmp_path}/parts")
+    workforce = ExecutionConfig(parts=f"file://{tmp_path}/parts")
     config = dataclasses.replace(config, tokenizer=str(folder.tokenizer))
     other = dataclasses.replace(config, source=f"files:{code_folder(tmp_path / 'other', 40)}")
     contents: list[dict[Path, str]] = []
@@ -427,7 +427,7 @@ def test_a_tokenizer_with_another_end_of_text_makes_tokens_of_its_own(
         asked = DataConfig(source=source, keywords=("pandas",), tokenizer=str(place))
         write_json(made.request, {"request_id": "r1", "config": dataclasses.asdict(asked)})
         with Job(made) as job:
-            manifest = prepare(job, asked, Workforce(parts=f"file://{tmp_path}/parts"))
+            manifest = prepare(job, asked, ExecutionConfig(parts=f"file://{tmp_path}/parts"))
         assert manifest is not None
         last = int(np.fromfile(made.tokens("train"), manifest["dtype"])[-1])
         assert last == manifest["eos_id"]

@@ -11,7 +11,7 @@ import torch
 import pipeline.generation.sampling
 import pipeline.training.loop  # noqa: F401  # loaded here, once for all who are forked
 from pipeline.core.paths import RunFolder
-from pipeline.training import saver
+from pipeline.training import checkpoint_writer
 from pipeline.training.__main__ import main
 
 Plant = Callable[[], None]
@@ -20,7 +20,7 @@ Plant = Callable[[], None]
 
 def saves_beside_training() -> None:
     """As models of more than half a gigabyte of training state do."""
-    saver.AT_ONCE_BYTES = -1
+    checkpoint_writer.AT_ONCE_BYTES = -1
 
 
 def train(folder: RunFolder, plant: Plant | None) -> None:

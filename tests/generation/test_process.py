@@ -12,11 +12,11 @@ import pytest
 
 from pipeline.core.errors import BusyError, InputError, PipelineError
 from pipeline.core.settings import Limits, Settings
-from pipeline.generation.child import MOST_OF_EACH, MOST_REQUESTS, OWNER_RESERVE
-from pipeline.generation.pieces import Piece
 from pipeline.generation.process import Generator, generate
 from pipeline.generation.seats import SEATS
 from pipeline.generation.settings import Sampling
+from pipeline.generation.subprocess_client import MOST_OF_EACH, MOST_REQUESTS, OWNER_RESERVE
+from pipeline.generation.text_chunk import TextChunk
 from pipeline.hub.registry import Revision
 from tests.generation.conftest import LONG
 from tests.generation.models import tiny_model, write_revision
@@ -124,7 +124,7 @@ def test_an_empty_key_stops_nothing(generator: Generator, endless: Revision) -> 
     assert (pieces[-1].finish, pieces[-1].tokens) == ("length", 200)
 
 
-def filled(generator: Generator, endless: Revision, count: int, visitor: str = "") -> list[Iterator[Piece]]:
+def filled(generator: Generator, endless: Revision, count: int, visitor: str = "") -> list[Iterator[TextChunk]]:
     """So many requests that are written or wait, each of a visitor of its own unless one is named."""
     streams = [
         generator.stream(endless, PROMPT, ENDLESS, visitor=visitor or f"visitor {number}", asked_by=f"key {number}")
@@ -135,7 +135,7 @@ def filled(generator: Generator, endless: Revision, count: int, visitor: str = "
     return streams
 
 
-def close(streams: Iterable[Iterator[Piece]]) -> None:
+def close(streams: Iterable[Iterator[TextChunk]]) -> None:
     for stream in streams:
         stream.close()  # type: ignore[attr-defined]
 

@@ -8,9 +8,9 @@ import torch
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from pipeline.core.errors import InputError, PipelineError
-from pipeline.generation.pieces import Piece
 from pipeline.generation.sampling import complete, encode
 from pipeline.generation.settings import Sampling
+from pipeline.generation.text_chunk import TextChunk
 from tests.generation.models import END, insist_on, tiny_model
 
 PROMPT = "import pandas as pd\n"
@@ -24,8 +24,8 @@ def with_(sampling: Sampling, **changes: object) -> Sampling:
 
 def pieces_of(
     model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast, prompt: str, sampling: Sampling
-) -> tuple[list[str], list[Piece]]:
-    pieces: list[Piece] = []
+) -> tuple[list[str], list[TextChunk]]:
+    pieces: list[TextChunk] = []
     return complete(model, tokenizer, prompt, sampling, on_text=pieces.append), pieces
 
 
@@ -95,7 +95,7 @@ def test_the_pieces_joined_are_the_text_though_tokens_tear_characters(
 
 
 def test_a_stop_ends_within_a_token(model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast) -> None:
-    pieces: list[Piece] = []
+    pieces: list[TextChunk] = []
     texts = complete(
         model,
         tokenizer,
@@ -181,7 +181,7 @@ def test_modes_and_states_are_put_back_after_an_error_too(tokenizer: PreTrainedT
     model = tiny_model().train()
     before = torch.get_rng_state()
 
-    def fail(piece: Piece) -> None:
+    def fail(piece: TextChunk) -> None:
         raise OSError("the pipe is gone")
 
     with pytest.raises(OSError, match="the pipe is gone"):

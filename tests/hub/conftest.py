@@ -13,13 +13,13 @@ import pytest
 
 from pipeline.core.paths import ROOT, Home, RunFolder
 from pipeline.core.settings import Settings
-from pipeline.hub.ledger import Ledger
+from pipeline.hub.push_log import Ledger
 from tests.loopback_hub import TOKEN, LoopbackHub
 
 REPO = "me/parrot"
 HURRIED = """
 import sys
-from pipeline.hub.mirror import Patience
+from pipeline.hub.uploader import Patience
 from pipeline.hub.publisher import Publisher
 from pipeline.core.settings import Settings
 {seam}

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 
 NAME = "me/files"
 REPO = f"datasets/{NAME}"
-MAIN = "import sys; from pipeline.cli import main\n{seam}\nsys.exit(main(sys.argv[1:]))"
+MAIN = "import sys; from pipeline.cli.app import main\n{seam}\nsys.exit(main(sys.argv[1:]))"
 LOAD = """
 import json, sys
 from datasets import load_dataset

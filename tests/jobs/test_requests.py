@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config.schema import DataConfig, Workforce
+from pipeline.config.schema import DataConfig, ExecutionConfig
 from pipeline.core.atomic_io import locked, read_json, write_json
 from pipeline.core.errors import BusyError, InputError, PipelineError
 from pipeline.core.paths import Home
@@ -143,7 +143,7 @@ def test_parts_that_cannot_be_written_are_refused_at_once(
     monkeypatch.setitem(sys.modules, "s3fs", None)  # as if it was not installed, also where it is
     with pytest.raises(InputError, match=re.escape(words)):
         corpus_requests.start_preparing(
-            settings, config=DataConfig(), corpus_id="new", workforce=Workforce(parts=parts)
+            settings, config=DataConfig(), corpus_id="new", workforce=ExecutionConfig(parts=parts)
         )
     assert not home.corpus("new").path.exists()
 
@@ -153,7 +153,9 @@ def test_parts_are_kept_as_the_place_they_meant(
     settings: Settings, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    corpus_requests.start_preparing(settings, config=DataConfig(), corpus_id="new", workforce=Workforce(parts=parts))
+    corpus_requests.start_preparing(
+        settings, config=DataConfig(), corpus_id="new", workforce=ExecutionConfig(parts=parts)
+    )
     kept = (read_json(home.corpus("new").request) or {})["workforce"]["parts"]
     assert kept == (parts if "://" in parts else str(tmp_path / parts))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.core.paths import Home
 from pipeline.gallery.examples import Examples
-from pipeline.ui.api import Api
+from pipeline.ui.server.api import Api
 from tests.gallery.test_examples import keep
 from tests.posts import events, get, post
 from tests.security.public import PublicPage, address

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.ui.sessions import MOST_UNREAD_OF_EACH, UNREAD_SECONDS
+from pipeline.ui.server.sessions import MOST_UNREAD_OF_EACH, UNREAD_SECONDS
 from tests.posts import events, get, post
 from tests.security.conftest import Figures, Weaken
 from tests.security.public import PublicPage, address, eventually

@@ -12,9 +12,9 @@ from starlette.routing import BaseRoute, Mount
 
 import app
 from pipeline.core.settings import Settings
-from pipeline.ui.engine import Engine
-from pipeline.ui.guards import OPEN_PATHS
-from pipeline.ui.launch import application
+from pipeline.ui.server.guards import OPEN_PATHS
+from pipeline.ui.server.launch import application
+from pipeline.ui.shared.engine import Engine
 from tests.security.conftest import Figures, Weaken
 from tests.security.public import PublicPage, address
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.ui.connections import HEADER_SECONDS
-from pipeline.ui.guards import BODY_SECONDS, MOST_BODY_BYTES
+from pipeline.ui.server.connections import HEADER_SECONDS
+from pipeline.ui.server.guards import BODY_SECONDS, MOST_BODY_BYTES
 from tests.faults.shares import shares
 from tests.posts import get, post
 from tests.security.conftest import Figures, Weaken

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.core.atomic_io import read_lines
 from pipeline.core.paths import Home
-from pipeline.ui.wrong_keys import MAX_LINES_PER_HOUR
+from pipeline.ui.shared.wrong_keys import MAX_LINES_PER_HOUR
 from tests.faults.shares import shares
 from tests.posts import get, post
 from tests.security.conftest import Figures, Weaken

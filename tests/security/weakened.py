@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 import app
 from pipeline.data.preview import process
-from pipeline.ui import access, connections, guards, headers, launch, markup, sessions, wrong_keys
+from pipeline.ui.server import connections, guards, headers, launch, sessions
+from pipeline.ui.shared import access, markup, wrong_keys
 
 EVERYTHING = re.compile(r"(?s).*")
 

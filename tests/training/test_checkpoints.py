@@ -157,7 +157,7 @@ def test_a_run_without_a_checkpoint_begins_at_step_0(run: RunFolder) -> None:
 
 def test_damaged_checkpoints_of_later_steps_go_out_of_sight(run: RunFolder) -> None:
     save(run, 1, 2, 3)
-    checkpoints.set_aside_after(run, 1)
+    checkpoints.quarantine_after(run, 1)
     assert steps(run) == [1]
     assert (run.checkpoints / ".damaged-step-00000003" / "model.safetensors").exists()
 

@@ -14,7 +14,7 @@ import torch
 from pipeline.core.atomic_io import read_json, write_json
 from pipeline.core.paths import Home, RunFolder
 from pipeline.training import checkpoints
-from pipeline.training.machine import choose_compile
+from pipeline.training.device import choose_compile
 from tests.training.runs import ask_to_resume, losses, new_run, start_process, status, stops_at, train_here
 
 TIMEOUT_SECONDS = 400

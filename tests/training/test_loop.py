@@ -177,7 +177,7 @@ def test_what_was_logged_after_the_checkpoint_is_cut_back_and_done_again(home: H
     train_here(undisturbed)
     folder = new_run(home, "killed")
     train_here(folder, stops_at(8))
-    checkpoints.set_aside_after(folder, 6)  # as if it had been killed at step 8, without a checkpoint there
+    checkpoints.quarantine_after(folder, 6)  # as if it had been killed at step 8, without a checkpoint there
     ask_to_resume(folder)
     train_here(folder)
     assert [row["step"] for row in read_lines(folder.metrics)] == list(range(13))

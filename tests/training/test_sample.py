@@ -8,8 +8,8 @@ from pipeline.config.prompts import course_prompts
 from pipeline.core.atomic_io import read_json, read_lines
 from pipeline.core.job_process import Job
 from pipeline.core.paths import Home
-from pipeline.training.record import Record
 from pipeline.training.run import open_run
+from pipeline.training.run_logger import Record
 from pipeline.training.sample import write_sample
 from pipeline.training.session import open_session
 from tests.training.runs import new_run

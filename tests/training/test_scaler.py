@@ -14,7 +14,7 @@ from accelerate.optimizer import AcceleratedOptimizer
 from pipeline.core.atomic_io import read_lines
 from pipeline.core.paths import Home, RunFolder
 from pipeline.training import session
-from pipeline.training.machine import Precision
+from pipeline.training.device import Precision
 from tests.training.runs import ask_to_resume, losses, new_run, stops_at, train_here, weights
 
 TOO_LARGE = 2.0**19

@@ -14,9 +14,9 @@ from transformers import pipeline as transformers_pipeline
 
 from pipeline.core.atomic_io import read_json
 from pipeline.core.paths import Home
+from pipeline.training.fsdp import set_weights, whole_weights
 from pipeline.training.run import open_run
 from pipeline.training.session import Session, _micro_batch_size, open_session
-from pipeline.training.sharding import set_weights, whole_weights
 from tests.training.runs import WINDOW, new_run
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from typing import Any
 
-from pipeline.config.schema import DataConfig, Workforce
+from pipeline.config.schema import DataConfig, ExecutionConfig
 from pipeline.core.atomic_io import sha256, write_json
 from pipeline.core.errors import InputError
 from pipeline.core.paths import CorpusFolder
@@ -34,7 +34,9 @@ SHOW_EVERY_SECONDS = 1.0
 
 
 class FilterStage:
-    def __init__(self, folder: CorpusFolder, config: DataConfig, workforce: Workforce, progress: Progress) -> None:
+    def __init__(
+        self, folder: CorpusFolder, config: DataConfig, workforce: ExecutionConfig, progress: Progress
+    ) -> None:
         self._folder = folder
         self._config = config
         self._engine = open_engine(workforce.engine, workforce.workers, parts=workforce.parts)

@@ -20,7 +20,7 @@ from typing_extensions import TypedDict
 from pipeline.data.preview.scan import Ended, Scan
 from pipeline.data.report.samples import Sample
 from pipeline.data.report.scan_report import MAX_BAD_EXAMPLES, MAX_NAMES, NUM_LENGTHS
-from pipeline.data.sources.shard import Extent
+from pipeline.data.sources.shard import SourceSize
 
 LONGEST_MESSAGE = 4 * 2**20
 """Bytes of one line; a longer one is no answer of ours."""
@@ -119,7 +119,7 @@ def scan_of(message: dict[str, Any], samples: list[Sample]) -> Scan:
             samples=samples if own is None else [_sample(*row) for row in own],
             done=bool(message["done"]),
             progress=None if message["progress"] is None else float(message["progress"]),
-            extent=Extent(*message["extent"]) if message["extent"] else None,
+            extent=SourceSize(*message["extent"]) if message["extent"] else None,
             num_remembered=int(message["num_remembered"]),
             source=str(message["source"]),
             note=str(message["note"]),

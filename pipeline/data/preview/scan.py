@@ -15,7 +15,7 @@ from pipeline.data.filter.matching import Matched, Matcher, kept
 from pipeline.data.report.samples import Sample, Samples
 from pipeline.data.report.scan_report import Report
 from pipeline.data.sources import Piece, Shard, Source
-from pipeline.data.sources.shard import Extent, extent_of, in_threads, pieces_of
+from pipeline.data.sources.shard import SourceSize, extent_of, in_threads, pieces_of
 
 SHOW_EVERY_SECONDS = 0.3
 
@@ -41,7 +41,7 @@ class Scan:
     """Whether the source, or what was asked of it, has been read to its end."""
     progress: float | None = None
     """Share of the source that was read, 0 to 1; None when nobody knows."""
-    extent: Extent | None = None
+    extent: SourceSize | None = None
     """How large the source is, as far as that is known before it is read."""
     num_remembered: int = 0
     """Rows that came from memory, bad ones counted."""

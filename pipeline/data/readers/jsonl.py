@@ -2,7 +2,7 @@
 
 Works on any binary stream: a local file or one on the Hub. Lines are fetched in blocks of a few megabytes; a block is read
 by columns where that is exact, else line by line. Whatever the lines hold, no more than a block and a line is in memory;
-a file that is one JSON value is held whole, up to a limit (documents.py).
+a file that is one JSON value is held whole, up to a limit (json_document.py).
 """
 
 from __future__ import annotations

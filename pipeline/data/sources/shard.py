@@ -56,7 +56,7 @@ class Shard(Protocol):
 
 
 @dataclass(frozen=True)
-class Extent:
+class SourceSize:
     """How large a source is where it lies, before anything of it is read."""
 
     num_files: int
@@ -64,10 +64,10 @@ class Extent:
     """Packed as it is; None when nobody knows."""
 
 
-def extent_of(shards: Sequence[Shard]) -> Extent:
+def extent_of(shards: Sequence[Shard]) -> SourceSize:
     sizes = [shard.num_bytes for shard in shards]
     num_bytes = None if None in sizes else sum(size for size in sizes if size is not None)
-    return Extent(sum(shard.num_files for shard in shards), num_bytes)
+    return SourceSize(sum(shard.num_files for shard in shards), num_bytes)
 
 
 def fingerprint(shard: Shard) -> str:

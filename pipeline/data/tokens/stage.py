@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.schema import DataConfig, Workforce
+from pipeline.config.schema import DataConfig, ExecutionConfig
 from pipeline.core.atomic_io import sha256
 from pipeline.core.errors import InputError
 from pipeline.core.paths import CorpusFolder
@@ -20,7 +20,9 @@ from pipeline.data.tokens.token_file import EncodeTask
 
 
 class TokenStage:
-    def __init__(self, folder: CorpusFolder, config: DataConfig, workforce: Workforce, progress: Progress) -> None:
+    def __init__(
+        self, folder: CorpusFolder, config: DataConfig, workforce: ExecutionConfig, progress: Progress
+    ) -> None:
         self._folder = folder
         self._config = config
         self._engine = open_engine(workforce.engine, workforce.workers, parts=workforce.parts)

@@ -19,7 +19,7 @@ from pipeline.data.preview.messages import (
 from pipeline.data.preview.scan import Ended, Scan
 from pipeline.data.report.samples import Sample
 from pipeline.data.report.scan_report import Report
-from pipeline.data.sources.shard import Extent
+from pipeline.data.sources.shard import SourceSize
 
 
 def sample(number: int = 0, content: str = "import pandas\n", name: str = "repo") -> Sample:
@@ -34,7 +34,7 @@ def scan(*samples: Sample) -> Scan:
         list(samples),
         False,
         0.5,
-        Extent(3, None),
+        SourceSize(3, None),
         2,
         "installed",
         "a note",

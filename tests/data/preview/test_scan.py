@@ -8,7 +8,7 @@ import pytest
 from pipeline.data.filter.matching import Matcher
 from pipeline.data.preview.scan import matched, scan
 from pipeline.data.sources import BadRow, Piece, open_source
-from pipeline.data.sources.shard import Extent
+from pipeline.data.sources.shard import SourceSize
 from tests.data.examples import Rows, batch, code_folder, row
 
 KEYWORDS = ("pandas",)
@@ -84,7 +84,7 @@ def test_a_scan_says_at_once_how_large_the_source_is(tmp_path: Path) -> None:
     code_folder(tmp_path, 30)
     size = sum(path.stat().st_size for path in tmp_path.rglob("*.py"))
     first, *_ = scan(open_source(f"files:{tmp_path}"), KEYWORDS, limit=1)
-    assert first.extent == Extent(31, size)
+    assert first.extent == SourceSize(31, size)
     installed, *_ = scan(open_source("installed"), KEYWORDS, limit=1)
     assert installed.extent is not None
     assert installed.extent.num_files > 1_000

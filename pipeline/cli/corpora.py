@@ -1,0 +1,151 @@
+"""Commands about corpora: preview, prepare, corpora, delete."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from pipeline.cli.console import Console
+from pipeline.cli.options import (
+    Detach,
+    Json,
+    Keywords,
+    MatchOption,
+    SourceOption,
+    changes_of,
+    check_ended,
+)
+from pipeline.config.quality import quality_config
+from pipeline.config.schema import COURSE_KEPT_RATE, COURSE_KEYWORDS, DEFAULT_CORPUS, DataConfig, ExecutionConfig
+from pipeline.core.errors import require
+from pipeline.core.paths import Home
+from pipeline.core.settings import Settings
+from pipeline.jobs import corpus_requests, views
+
+
+def preview(
+    source: SourceOption = DataConfig.source,
+    keyword: Keywords = None,
+    match: MatchOption = DataConfig.match,
+    limit: Annotated[int, typer.Option(help="Rows to scan.")] = 2_000,
+    json: Json = False,
+) -> None:
+    """Scan the first rows of a source and show how many are kept, and samples of them."""
+    from pipeline.data.preview.scan import scan
+    from pipeline.data.sources import open_source
+
+    console = Console(as_json=json)
+    require(limit >= 1, "limit", limit, "scan 1 row or more")
+    data = DataConfig(source=source, keywords=tuple(keyword or COURSE_KEYWORDS), match=match)
+    for look in scan(open_source(data.source), data.keywords, match=data.match, limit=limit):
+        console.progress(f"{look.report['scanned']:,} files scanned, {look.report['kept']:,} kept")
+        last = look
+    report, extent = last.report, last.extent
+    if extent is not None:
+        size = f", {extent.num_bytes / 1e6:,.1f} MB" if extent.num_bytes else ""
+        console.line(f"{data.source}: {extent.num_files:,} files{size}")
+    _show_report(console, report)
+    for sample in last.samples[:5]:
+        console.line(f"kept: {sample.repo_name} {sample.path} ({sample.license}; {', '.join(sample.keywords)})")
+    console.document({**report, "samples": [sample.to_dict() for sample in last.samples]})
+
+
+def prepare(
+    source: SourceOption = DataConfig.source,
+    keyword: Keywords = None,
+    match: MatchOption = DataConfig.match,
+    corpus: Annotated[str, typer.Option(help="Id of the corpus to make.")] = DEFAULT_CORPUS,
+    validation_source: Annotated[
+        str | None, typer.Option(help="Another source, all held out; else a share of the kept files is.")
+    ] = None,
+    max_files: Annotated[int | None, typer.Option(help="Stop after this many kept files.")] = None,
+    max_validation_files: Annotated[
+        int | None, typer.Option(help="The same for the files of --validation-source.")
+    ] = None,
+    as_codeparrot: Annotated[
+        bool, typer.Option("--as-codeparrot", help="Remove duplicates and poor files as CodeParrot did.")
+    ] = False,
+    quality: Annotated[
+        list[str] | None, typer.Option("--quality", help="key=value: a rule that removes files; see QualityConfig.")
+    ] = None,
+    windows: Annotated[
+        str, typer.Option(help="join: nothing is lost; drop: the course's windows.")
+    ] = DataConfig.windows,
+    tokenizer: Annotated[str | None, typer.Option(help="A tokenizer's folder or Hub id; else one is trained.")] = None,
+    vocab_size: Annotated[int, typer.Option(help="Size of the vocabulary that is trained.")] = DataConfig.vocab_size,
+    workers: Annotated[int, typer.Option(help="Processes that filter and tokenize.")] = ExecutionConfig.workers,
+    engine: Annotated[
+        str, typer.Option(help="local: of this machine; ray: of a Ray cluster.")
+    ] = ExecutionConfig.engine,
+    parts: Annotated[
+        str | None, typer.Option(help="Folder that every worker sees, a path or s3://...; else the corpus's own.")
+    ] = None,
+    only_scan: Annotated[
+        bool, typer.Option("--only-scan", help="Only filter and report; a later prepare goes on from there.")
+    ] = False,
+    detach: Detach = False,
+    json: Json = False,
+) -> None:
+    """Filter a source, train a tokenizer on what is kept, and turn it into tokens."""
+    from pipeline.jobs.follow import follow_corpus
+
+    settings, console = Settings.from_environment(), Console(as_json=json)
+    data = DataConfig(
+        source=source,
+        keywords=tuple(keyword or COURSE_KEYWORDS),
+        match=match,
+        validation_source=validation_source,
+        max_files=max_files,
+        max_validation_files=max_validation_files,
+        quality=quality_config(changes_of("--quality", quality or []), as_codeparrot=as_codeparrot),
+        windows=windows,
+        tokenizer=tokenizer,
+        vocab_size=vocab_size,
+    )
+    workforce = ExecutionConfig(engine=engine, workers=workers, parts=parts)
+    corpus_requests.start_preparing(settings, config=data, corpus_id=corpus, workforce=workforce, only_scan=only_scan)
+    if not detach:
+        with console.stop_on_signal(lambda: corpus_requests.stop_corpus(settings, corpus)):
+            follow_corpus(settings, corpus, console.show_corpus)
+    home = Home(settings.home)
+    view = views.corpus_view(home, corpus)
+    check_ended(view)
+    report = views.report(home.corpus(corpus))
+    if report is not None and not detach:
+        _show_report(console, report)
+    console.document({**view.to_dict(), "report": report} if only_scan else view.to_dict())
+
+
+def corpora(json: Json = False) -> None:
+    """List every corpus, newest first, and the disk it takes."""
+    console = Console(as_json=json)
+    found = views.corpus_views(Home(Settings.from_environment().home))
+    console.table(
+        ("corpus", "state", "files", "training tokens", "MB", "source"),
+        [(v.corpus, v.state, v.files, v.tokens_train, f"{v.bytes_on_disk / 1e6:.1f}", v.source) for v in found],
+    )
+    console.document([view.to_dict() for view in found])
+
+
+def delete(
+    corpus: Annotated[str, typer.Argument(metavar="CORPUS", help="Id of a corpus.")], json: Json = False
+) -> None:
+    """Delete a corpus: its kept files, tokenizer and tokens."""
+    settings, console = Settings.from_environment(), Console(as_json=json)
+    freed = views.corpus_bytes(corpus_requests.find_corpus(settings, corpus))
+    corpus_requests.delete_corpus(settings, corpus)
+    console.line(f"Corpus {corpus} is deleted; {freed / 1e6:.1f} MB are free again.")
+    console.document({"corpus": corpus, "bytes": freed})
+
+
+def _show_report(console: Console, report: dict[str, Any]) -> None:
+    console.line(
+        f"{report['scanned']:,} files scanned, kept rate {report['keep_rate']:.2%} (the course's: {COURSE_KEPT_RATE:.2%})"
+    )
+    console.table(
+        ("keyword", "files", "rate"),
+        [(k, f"{v['files']:,}", f"{v['rate']:.2%}") for k, v in report["keywords"].items()],
+    )
+    for reason, count in report["bad_rows"].items():
+        console.line(f"not read: {count:,} x {reason}")

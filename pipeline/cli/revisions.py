@@ -1,0 +1,125 @@
+"""Commands about pushed revisions, and pushing: revisions, generate, score, publish."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.console import Console
+from pipeline.cli.options import Json, rounded
+from pipeline.core.errors import InputError
+from pipeline.core.paths import Home
+from pipeline.core.settings import Settings
+from pipeline.generation.settings import Sampling
+from pipeline.jobs import corpus_requests, views
+
+
+def revisions(json: Json = False) -> None:
+    """List every pushed revision, newest first."""
+    from pipeline.hub.hub_registry import open_registry
+
+    settings, console = Settings.from_environment(), Console(as_json=json)
+    found = open_registry(settings).revisions()
+    console.table(
+        ("revision", "run", "step", "validation", "corpus", "pushed", "repo"),
+        [(r.revision, r.run, r.step, rounded(r.eval_loss), r.corpus, r.pushed_at, r.repo) for r in found],
+    )
+    console.document([revision.to_dict() for revision in found])
+
+
+def generate(
+    prompt: Annotated[str, typer.Argument(help="The text to go on with; - reads it from standard input.")],
+    revision: Annotated[str, typer.Option(help="A revision, or its first digits, at least 4.")] = "newest",
+    max_new_tokens: Annotated[int, typer.Option(help="Most tokens to add.")] = Sampling.max_new_tokens,
+    temperature: Annotated[float, typer.Option(help="0 takes the likeliest token each time.")] = Sampling.temperature,
+    top_p: Annotated[float, typer.Option(help="Sample from the likeliest tokens that sum to this.")] = Sampling.top_p,
+    top_k: Annotated[int, typer.Option(help="Sample from this many likeliest tokens; 0: from all.")] = Sampling.top_k,
+    seed: Annotated[int, typer.Option(help="The same seed writes the same text.")] = Sampling.seed,
+    samples: Annotated[int, typer.Option(help="Completions to write.")] = Sampling.samples,
+    json: Json = False,
+) -> None:
+    """Complete a prompt with a pushed revision."""
+    from pipeline.generation.process import generate as write
+
+    settings, console = Settings.from_environment(), Console(as_json=json)
+    sampling = Sampling(
+        max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, top_k=top_k, seed=seed, samples=samples
+    )
+    prompt = sys.stdin.read() if prompt == "-" else prompt
+    answer = write(settings, prompt, revision=revision, sampling=sampling)
+    for text in answer["samples"]:
+        console.line(prompt + text)
+        console.line()
+    console.line(f"written by {answer['revision']} (run {answer['run']}, step {answer['step']:,})")
+    console.document(answer)
+
+
+def score(
+    text: Annotated[str, typer.Argument(help="The text to score; - reads it from standard input.")],
+    revision: Annotated[str, typer.Option(help="A revision, or its first digits, at least 4.")] = "newest",
+    json: Json = False,
+) -> None:
+    """Say how well a pushed revision foresees a text: loss per token and perplexity."""
+    from pipeline.generation.choose import choose
+
+    settings, console = Settings.from_environment(), Console(as_json=json)
+    chosen = choose(settings, revision)
+    text = sys.stdin.read() if text == "-" else text
+    from pipeline.generation.loading import load
+    from pipeline.generation.scoring import score as score_text
+
+    figures = score_text(*load(chosen.path), text)
+    console.line(
+        f"loss {figures['loss']:.3f} per token, perplexity {figures['perplexity']:.2f}, {figures['tokens']:,} tokens"
+    )
+    console.line(f"scored by {chosen.revision} (run {chosen.run}, step {chosen.step:,})")
+    console.document({**figures, "revision": chosen.revision, "run": chosen.run, "step": chosen.step})
+
+
+def publish(
+    corpus: Annotated[str | None, typer.Option(help="Id of a corpus to push as a dataset, with --dataset.")] = None,
+    dataset: Annotated[str | None, typer.Option(metavar="OWNER/NAME", help="The dataset on the Hub.")] = None,
+    private: Annotated[bool, typer.Option("--private", help="Make the dataset private if there is none yet.")] = False,
+    json: Json = False,
+) -> None:
+    """Put every complete checkpoint into the registry and, with PIPELINE_HUB_REPO set, onto the Hub, what it refused before too.
+
+    With --corpus and --dataset: push that corpus to the Hub as a dataset instead.
+    """
+    settings, console = Settings.from_environment(), Console(as_json=json)
+    if corpus is not None and dataset is not None:
+        return _publish_corpus(settings, console, corpus, dataset, private=private)
+    for option, is_given in (
+        ("--corpus", corpus is not None),
+        ("--dataset", dataset is not None),
+        ("--private", private),
+    ):
+        if is_given:
+            raise InputError(
+                f"{option} pushes a corpus; give both --corpus ID and --dataset OWNER/NAME, or leave it out."
+            )
+    _publish_checkpoints(settings, console)
+
+
+def _publish_corpus(settings: Settings, console: Console, corpus: str, dataset: str, *, private: bool) -> None:
+    from pipeline.hub.dataset import push_corpus
+
+    corpus_requests.find_corpus(settings, corpus)
+    pushed = push_corpus(settings, corpus, dataset, private=private, say=console.progress)
+    console.line(str(pushed))
+    console.document(pushed.to_dict())
+
+
+def _publish_checkpoints(settings: Settings, console: Console) -> None:
+    from pipeline.hub.publisher import Publisher
+
+    Publisher(settings, again=True).run()
+    home = Home(settings.home)
+    rows = [{"run": folder.id, **row} for folder in home.runs() for row in views.latest_pushes(folder)]
+    console.table(
+        ("run", "step", "state", "revision", "error"),
+        [(row["run"], row["step"], row["state"], row.get("revision"), row.get("error")) for row in rows],
+    )
+    console.document(rows)

@@ -1,0 +1,300 @@
+"""Preparing a corpus: the form and its forecast, the corpora that are there, the report of one, pushing, deleting.
+
+Everything shown is read from disk by `refresh`, which page load, timer and buttons call alike.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import gradio as gr
+
+from pipeline.config.recipes import PRESETS
+from pipeline.config.schema import DataConfig, ExecutionConfig
+from pipeline.core.errors import PipelineError
+from pipeline.jobs import corpus_requests, views
+from pipeline.jobs.state import ACTIVE
+from pipeline.jobs.views import CorpusView, PushView, corpus_views
+from pipeline.planning import free_bytes
+from pipeline.ui.data import corpus_form, report_view
+from pipeline.ui.data.corpus_form import CorpusSetup
+from pipeline.ui.data.inspect_card import InspectCard
+from pipeline.ui.data.push_form import PushForm
+from pipeline.ui.data.scans import Key
+from pipeline.ui.data.tab import DataTab
+from pipeline.ui.shared import form_values
+from pipeline.ui.shared.components import BUSY_SECONDS, QUIET, ask, card, for_owners, head, html, picks, tick_seconds
+from pipeline.ui.shared.engine import Engine
+from pipeline.ui.shared.markup import notice, render
+from pipeline.ui.shared.privacy import corpus_for_visitors
+from pipeline.ui.shared.texts import t
+
+NUM_SOURCE_INPUTS = 5
+"""Inputs of the source card that come before those of the form, whose first is the name."""
+RECORDED = ("stop", "stop-push", "resume", "prepare", "delete")
+"""Buttons of the list that change something: they go into the audit log."""
+
+Updates = dict[Any, Any]
+
+
+class PrepareCard:
+    def __init__(self, engine: Engine, data: DataTab) -> None:
+        self.engine = engine
+        self.data = data
+        self.push = PushForm(engine)
+        self.inspect = InspectCard(engine, data)
+
+    # ---- layout ----
+
+    def build(self) -> None:
+        """The form; inside the side column."""
+        self.timer = gr.Timer(BUSY_SECONDS)
+        with card("form-card", "fold", elem_id="prepare-card"):
+            head(t("prepare.title"), fold=True)
+            html(render("aside", text=t("prepare.what")))
+            self.name = ask(
+                gr.Textbox, value=form_values.FIRST_CORPUS, label=t("prepare.name"), max_lines=1, elem_id="corpus-name"
+            )
+            vocabularies = [
+                (t("prepare.vocabulary.choice", size=f"{preset.vocab_size:,}", preset=preset.title), preset.vocab_size)
+                for preset in PRESETS.values()
+            ]
+            fields: dict[str, Any] = {
+                "vocab_size": ask(
+                    gr.Dropdown, vocabularies, value=vocabularies[0][1], label=t("prepare.vocabulary"), filterable=False
+                ),
+                "max_files": self._field("max_files", placeholder=t("prepare.max_files.all")),
+                "windows": ask(
+                    gr.Radio,
+                    [(t(f"prepare.windows.{way}"), way) for way in ("join", "drop")],
+                    value=DataConfig.windows,
+                    label=t("prepare.windows"),
+                    info=t("prepare.windows.info"),
+                    elem_id="windows",
+                    elem_classes="segments",
+                ),
+            }
+            self.as_codeparrot = ask(gr.Checkbox, label=t("prepare.as_codeparrot"), elem_id="as-codeparrot")
+            with gr.Accordion(t("advanced"), open=False, elem_id="prepare-advanced"):
+                fields |= {
+                    "window": self._field("window", placeholder=str(DataConfig.window)),
+                    "validation_share": self._field("validation_share", placeholder=str(DataConfig.validation_share)),
+                    "validation_source": self._field("validation_source", placeholder=t("prepare.source.example")),
+                    "max_validation_files": self._field("max_validation_files", placeholder=t("prepare.max_files.all")),
+                    "tokenizer": self._field("tokenizer", placeholder=t("prepare.tokenizer.trained")),
+                }
+                self.workers = self._field("workers", placeholder=str(ExecutionConfig.workers))
+                with gr.Accordion(t("prepare.quality"), open=False, elem_id="quality"):
+                    self.rules = [self._rule(rule) for rule in corpus_form.RULES]
+            self.fields = [fields[name] for name in corpus_form.FIELDS]
+            self.plan = html(elem_id="corpus-plan")
+            with gr.Row(elem_classes=["actions", "owners"]):
+                self.button = gr.Button(t("prepare.start"), variant="primary", elem_id="prepare")
+                self.scan_all = gr.Button(t("prepare.scan_all"), elem_id="scan-all")
+            for_owners(t("access.owners.prepare"))
+            self.answer = html(elem_id="prepare-answer")
+            self.running = picks(attribute="job", elem_id="preparing")
+
+    def _field(self, name: str, **settings: Any) -> gr.Textbox:
+        """Empty means what its placeholder says."""
+        elem_id = name.replace("_", "-")
+        return ask(gr.Textbox, label=t(f"prepare.{name}"), max_lines=1, elem_id=elem_id, **settings)
+
+    def _rule(self, rule: str) -> gr.Checkbox | gr.Textbox:
+        elem_id = rule.replace("_", "-")
+        if rule in corpus_form.SWITCHES:
+            return ask(gr.Checkbox, label=t(f"quality.{rule}"), elem_id=elem_id)
+        return ask(
+            gr.Textbox, label=t(f"quality.{rule}"), placeholder=t("prepare.rule.off"), max_lines=1, elem_id=elem_id
+        )
+
+    def build_list(self) -> None:
+        """The corpora, the report of one, and what its tokens are; inside the main column."""
+        self.chosen = gr.State(None)
+        self.doubtful = gr.State(None)
+        with card("flush"):
+            self.corpora = picks(attribute="job", elem_id="corpora")
+            self.push.build()
+        with card("flush", "owners", elem_id="report-card"):
+            self.report = picks(attribute="job", elem_id="corpus-report")
+        self.inspect.build()
+
+    def connect(self, page: gr.Blocks, owner_changed: gr.Button) -> None:
+        shown = gr.State(None)
+        data = self.data
+        source = [data.kind, data.path, data.repo, data.keywords, data.match]
+        assert len(source) == NUM_SOURCE_INPUTS
+        form = [*source, self.name, self.workers, *self.fields, *self.rules]
+        live: dict[str, Any] = {**QUIET, "queue": False, "concurrency_limit": None}
+        self.shown = shown
+        after: dict[str, Any] = {
+            "fn": self.refresh,
+            "inputs": [shown, self.chosen, self.doubtful],
+            "outputs": [shown, self.timer, self.running, self.corpora, self.report],
+            **live,
+        }
+        self.button.click(self.prepare, form, [self.answer, self.chosen], queue=False, **QUIET).then(**after)
+        self.scan_all.click(self.scan, form, [self.answer, self.chosen], queue=False, **QUIET).then(**after)
+        acted = [self.answer, self.chosen, self.doubtful]
+        acting = [self.running.click, self.corpora.click, self.report.click]
+        gr.on(acting, self.act, [self.chosen, self.doubtful], acted, queue=False, **QUIET).then(**after)
+        self.push.connect(acting, after)
+        # In the browser itself, so that Prepare, pressed at once, sends what the fields show.
+        self.as_codeparrot.input(None, self.as_codeparrot, self.rules, js=fill_rules(), queue=False, **QUIET)
+        forecast_event: dict[str, Any] = {
+            "fn": self.forecast,
+            "inputs": [data.key, *form],
+            "outputs": self.plan,
+            **live,
+        }
+        page.load(**after).then(**forecast_event)
+        for looked in data.looked:
+            looked.then(**forecast_event)
+        # The list counts as well: from a corpus that is there, the plan of another one knows more.
+        gr.on([part.change for part in [self.corpora, data.key, *form]], **forecast_event, trigger_mode="always_last")
+        self.timer.tick(**after)
+        owner_changed.click(**after)
+        self.inspect.connect(self.chosen, self.fields[corpus_form.FIELDS.index("window")])
+
+    # ---- handlers: what a person presses ----
+
+    def prepare(self, request: gr.Request, *values: Any) -> tuple[str, Any]:
+        """Ask for the corpus that the source card and this form describe."""
+        return self._ask(request, values, only_scan=False)
+
+    def scan(self, request: gr.Request, *values: Any) -> tuple[str, Any]:
+        """Ask for the report of the whole source only."""
+        return self._ask(request, values, only_scan=True)
+
+    def _ask(self, request: gr.Request, values: tuple[Any, ...], *, only_scan: bool) -> tuple[str, Any]:
+        try:
+            self.engine.access.require(request, "scan" if only_scan else "prepare", values[NUM_SOURCE_INPUTS] or "")
+            corpus = setup_of(values).start(self.engine.settings, only_scan=only_scan)
+        except PipelineError as error:
+            return notice(str(error)), gr.skip()
+        asked = t("prepare.scan_asked", corpus=corpus) if only_scan else t("prepare.asked", corpus=corpus)
+        return notice(asked, kind="good"), corpus
+
+    def act(
+        self, chosen: str | None, doubtful: str | None, event: gr.EventData, request: gr.Request
+    ) -> tuple[str, Any, Any]:
+        """What a button of the list says: `stop ID`, `resume ID`, `prepare ID`, `show ID`, `ask ID`, `delete ID`, `keep ID`,
+        `stop-push ID`; `offer ID` opens the form of a push.
+
+        `delete` counts only after `ask`, which shows what goes.
+        """
+        action, _, corpus = str(event.value).partition(" ")
+        settings = self.engine.settings
+        try:
+            self.engine.access.require(request, action if action in RECORDED else "", corpus)
+            if action == "stop":
+                corpus_requests.stop_corpus(settings, corpus)
+            elif action == "stop-push":
+                corpus_requests.stop_pushing(settings, corpus)
+            elif action == "resume":
+                corpus_requests.resume_corpus(settings, corpus)
+            elif action == "prepare":
+                corpus_form.prepare_scanned(settings, corpus)
+            elif action == "delete" and corpus == doubtful:
+                corpus_requests.delete_corpus(settings, corpus)
+                return notice(t("corpora.deleted", corpus=corpus), kind="good"), None, None
+            elif action == "ask":
+                return "", gr.skip(), corpus
+        except PipelineError as error:
+            return notice(str(error)), gr.skip(), None
+        return "", chosen if action == "keep" else corpus, None
+
+    # ---- what is shown ----
+
+    def refresh(
+        self, request: gr.Request, shown: dict[str, int] | None, chosen: str | None, doubtful: str | None
+    ) -> Updates:
+        """What has changed on the disk since this browser was sent something last."""
+        if self.engine.access.of(request).allowed:  # never shared: it shows what was just pressed
+            parts = self._parts(corpus_views(self.engine.home), chosen, doubtful, is_owner=True)
+        else:
+            parts = self.engine.recent.of("corpora", self._for_visitors)
+        keys = {str(part._id): hash(value) for part, value in parts.items()}
+        known = shown or {}
+        updates: Updates = {
+            part: value for part, value in parts.items() if known.get(str(part._id)) != keys[str(part._id)]
+        }
+        return {self.shown: keys, **updates} if updates else {self.shown: gr.skip()}
+
+    def forecast(self, request: gr.Request, key: Key | None, *values: Any) -> str:
+        """The plan of the form as it is now. A visitor's knows corpora of public sources alone."""
+        try:
+            setup = setup_of(values)
+            corpora = self._known(request, setup.config.source)
+            forecast = corpus_form.forecast(self.engine.home, setup, self.engine.scans.found(key), corpora)
+        except PipelineError as error:
+            return notice(str(error))
+        return render("corpus_plan", forecast=forecast, config=setup.config)
+
+    def _known(self, request: gr.Request, source: str) -> list[CorpusView]:
+        """The corpora that a plan for `source` may learn from. Sizes of a private one would tell that it is there."""
+        is_open = self.engine.access.of(request).allowed or self.engine.reading.is_public(source)
+        return corpus_views(self.engine.home) if is_open else []
+
+    def _for_visitors(self) -> Updates:
+        return self._parts([*map(corpus_for_visitors, corpus_views(self.engine.home))], None, None, is_owner=False)
+
+    def _parts(self, corpora: list[CorpusView], chosen: str | None, doubtful: str | None, *, is_owner: bool) -> Updates:
+        view = self._chosen(corpora, chosen) if is_owner else None
+        pushes = self._pushes(corpora) if is_owner else {}
+        states = [*(corpus.state for corpus in corpora), *(push.state for push in pushes.values())]
+        return {
+            self.timer: tick_seconds(any(state in ACTIVE for state in states)),
+            self.running: render("preparing", corpora=corpora, is_owner=is_owner),
+            self.corpora: render(
+                "corpora",
+                corpora=corpora,
+                pushes=pushes,
+                doubtful=doubtful,
+                chosen=view.corpus if view else None,
+                free=free_bytes(self.engine.home.path),
+                is_owner=is_owner,
+            ),
+            self.report: self._report(view),
+        }
+
+    def _chosen(self, corpora: list[CorpusView], chosen: str | None) -> CorpusView | None:
+        """The corpus whose report is shown: the one chosen, else the one that is being filtered."""
+        if found := next((view for view in corpora if view.corpus == chosen), None):
+            return found
+        return next((view for view in corpora if view.state in ACTIVE and view.stage == "filter"), None)
+
+    def _pushes(self, corpora: list[CorpusView]) -> dict[str, PushView]:
+        """By corpus; a private dataset is nothing for visitors."""
+        found = (views.push_view(self.engine.home.corpus(view.corpus)) for view in corpora)
+        return {push.corpus: push for push in found if push is not None}
+
+    def _report(self, view: CorpusView | None) -> str:
+        if view is None:
+            return render("corpus_report", view=None)
+        folder = self.engine.home.corpus(view.corpus)
+        report = views.report(folder)
+        parts = report_view.parts(report, view.match) if report else {}
+        return render("corpus_report", view=view, report=report, **parts)
+
+
+def setup_of(values: tuple[Any, ...]) -> CorpusSetup:
+    """Raises InputError for a value that cannot be."""
+    kind, path, repo, keywords, match, name, workers, *others = values
+    source = form_values.source_spec(kind, path, repo)
+    return CorpusSetup.of_inputs(source, form_values.keyword_list(keywords), match, name, workers, others)
+
+
+def fill_rules() -> str:
+    """JavaScript: the fields of the rules, as the switch above them is set."""
+    on, off = (json.dumps([_shown(value) for value in values]) for values in _rule_values())
+    return f"(on) => on ? {on} : {off}"
+
+
+def _rule_values() -> tuple[list[Any], list[Any]]:
+    return corpus_form.codeparrot_values(), corpus_form.plain_values()
+
+
+def _shown(value: Any) -> Any:
+    return value if isinstance(value, bool) else f"{value:g}" if value != "" else ""

@@ -1,0 +1,87 @@
+"""Numbers as people read them. What is not known is an en dash."""
+
+from __future__ import annotations
+
+import time
+
+from pipeline.ui.shared.texts import t
+
+UNKNOWN = "–"
+THOUSANDS = (("", 1), ("k", 10**3), ("M", 10**6), ("G", 10**9))
+
+
+def whole(value: float | None) -> str:
+    """12,345"""
+    return UNKNOWN if value is None else f"{value:,.0f}"
+
+
+def loss(value: float | None) -> str:
+    """4.207"""
+    return UNKNOWN if value is None else f"{value:.3f}"
+
+
+def perplexity(value: float | None) -> str:
+    """2.89, 61.4, 4,096: three digits are all it is good for."""
+    if value is None:
+        return UNKNOWN
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
+
+
+def rate(value: float | None) -> str:
+    """2.0e-03"""
+    return UNKNOWN if value is None else f"{value:.1e}"
+
+
+def percent(share: float | None, digits: int = 2) -> str:
+    """3.26 %"""
+    return UNKNOWN if share is None else f"{100 * share:.{digits}f} %"
+
+
+def compact(value: float | None) -> str:
+    """4.3 M"""
+    if value is None:
+        return UNKNOWN
+    unit, size = next(((u, s) for u, s in reversed(THOUSANDS) if value >= s), THOUSANDS[0])
+    return f"{value / size:.1f} {unit}" if unit else f"{value:,.0f}"
+
+
+def size(num_bytes: float | None) -> str:
+    """1.4 kB"""
+    if num_bytes is None:
+        return UNKNOWN
+    return f"{compact(num_bytes)}B" if num_bytes >= 1000 else f"{num_bytes:.0f} B"
+
+
+def binary(num_bytes: int) -> str:
+    """64 B, 2 kB, 1 MB, where a kilobyte is 1024 bytes: for classes that double."""
+    for unit, unit_bytes in (("MB", 2**20), ("kB", 2**10)):
+        if num_bytes >= unit_bytes:
+            return f"{num_bytes // unit_bytes} {unit}"
+    return f"{num_bytes} B"
+
+
+def duration(seconds: float | None) -> str:
+    """0.2 s, 42 s, 12 min, 1 h 05 min"""
+    if seconds is None:
+        return UNKNOWN
+    if seconds < 1:
+        return t("unit.seconds", n=f"{seconds:.1f}")
+    if seconds < 90:
+        return t("unit.seconds", n=round(seconds))
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return t("unit.minutes", n=minutes)
+    return t("unit.hours", hours=minutes // 60, minutes=f"{minutes % 60:02}")
+
+
+def ago(unix_seconds: float | None, now: float | None = None) -> str:
+    """How long ago something was, in its largest unit."""
+    if not unix_seconds:
+        return UNKNOWN
+    seconds = max(0.0, (time.time() if now is None else now) - unix_seconds)
+    if seconds < 60:
+        return t("ago.now")
+    for key, length in (("ago.days", 86_400), ("ago.hours", 3_600), ("ago.minutes", 60)):
+        if seconds >= length:
+            return t(key, n=int(seconds // length))
+    return UNKNOWN

@@ -1,0 +1,310 @@
+"""The Train tab: set up a run, start, stop and resume it, watch it learn.
+
+Load and timer call the same `refresh`, which reads the disk and sends what this browser does not show yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+import gradio as gr
+
+from pipeline.config.recipes import PRESETS, RECIPES
+from pipeline.core.errors import PipelineError
+from pipeline.jobs import run_requests
+from pipeline.jobs.state import ACTIVE, RESUMABLE
+from pipeline.jobs.views import run_views
+from pipeline.ui.shared import form_values
+from pipeline.ui.shared.components import BUSY_SECONDS, QUIET, ask, card, for_owners, head, html, picks, tick_seconds
+from pipeline.ui.shared.engine import Engine
+from pipeline.ui.shared.form_values import Setup
+from pipeline.ui.shared.formats import compact, rate, whole
+from pipeline.ui.shared.markup import blank, notice, render
+from pipeline.ui.shared.texts import t
+from pipeline.ui.shared.unlock import Unlock
+from pipeline.ui.train import charts, run_page
+from pipeline.ui.train.run_page import RunPage
+
+CHART_TICKS = 5
+"""Charts are drawn every fifth tick: they cost the browser a hundred times what the strip does."""
+STOPPABLE = ("queued", "starting", "running")
+
+Updates = dict[Any, Any]
+Keyed = dict[Any, tuple[Any, Any]]
+"""What each part shows, with a key that changes when it does."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientState:
+    """What one browser shows already."""
+
+    ticks: int = 0
+    run: str | None = None
+    has_metrics: bool = False
+    sent: dict[int, Any] = field(default_factory=dict)
+    """By component: a key that changes when its content does."""
+
+
+class TrainTab:
+    """Layout and handlers."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.unlock = Unlock(engine.settings)
+
+    # ---- layout ----
+
+    def build(self) -> None:
+        self.chosen = gr.State(None)
+        self.shown = gr.State(None)
+        self.offer = gr.State(None)
+        self.timer = gr.Timer(BUSY_SECONDS)
+        self.unlock.build()
+        with gr.Column(elem_classes=["card", "run-card"]):
+            with gr.Row(elem_classes="run-row"):
+                self.strip = html(elem_id="strip")
+                with gr.Row(elem_classes=["actions", "owners"]):
+                    self.stop = gr.Button(t("train.stop"), variant="stop", visible=False, elem_id="stop")
+                    self.resume = gr.Button(t("train.resume"), variant="primary", visible=False, elem_id="resume")
+            self.problem = html(elem_id="problem")
+            self.answer = html(elem_id="train-answer")
+        with gr.Row(elem_classes=["split", "train-split"]):
+            with gr.Column(elem_classes="side", min_width=0):
+                self._build_setup()
+                with card("fold"):
+                    head(t("plan.title"), fold=True)
+                    self.plan = html(elem_id="plan")
+            with gr.Column(elem_classes="main", min_width=0):
+                self._build_charts()
+                with card("flush"):
+                    self.story = html(elem_id="story")
+                self._build_tables()
+
+    def _build_setup(self) -> None:
+        with card("form-card", "fold", elem_id="setup"):
+            head(t("train.setup"), fold=True)
+            self.corpus = ask(gr.Dropdown, [], label=t("train.corpus"), filterable=False, elem_id="corpus")
+            presets = [
+                (t("train.preset.choice", title=p.title, layers=p.n_layer, width=p.n_embd), name)
+                for name, p in PRESETS.items()
+            ]
+            self.preset = ask(gr.Dropdown, presets, value="tiny", label=t("train.preset"), filterable=False)
+            self.recipe = ask(
+                gr.Radio, list(RECIPES), value="accelerate", label=t("train.recipe"), elem_classes="segments"
+            )
+            self.recipe_note = html(elem_classes="under")
+            self.numbers = [self._number("max_steps")]
+            with gr.Accordion(t("advanced"), open=False, elem_id="advanced"):
+                self.numbers += [self._number(name) for name in form_values.CHANGES[1:]]
+            with gr.Row(elem_classes=["actions", "owners"]):
+                self.start = gr.Button(t("train.start"), variant="primary", elem_id="start")
+            for_owners(t("access.owners.train"))
+
+    def _number(self, name: str) -> gr.Textbox:
+        """Empty means: the figure of the recipe's table, which is shown as its placeholder."""
+        return ask(gr.Textbox, label=t(f"train.{name}"), max_lines=1, elem_id=name.replace("_", "-"))
+
+    def _build_charts(self) -> None:
+        self.heads: dict[str, gr.HTML] = {}
+        self.plots: dict[str, gr.LinePlot] = {}
+        with gr.Column(elem_classes="picked"):
+            html(render("picker", group="charts", names=[chart.name for chart in charts.CHARTS]))
+            with card("charts-blank"):
+                html(blank(t("charts.blank"), t("charts.blank.more")))
+            with gr.Row(elem_classes=["pair", "charts"]):
+                for chart in charts.CHARTS:
+                    with card("chart", f"pick-{chart.name}"):
+                        self.heads[chart.name] = html()
+                        self.plots[chart.name] = charts.line_plot(chart)
+
+    def _build_tables(self) -> None:
+        with gr.Column(elem_classes="picked"):
+            html(render("picker", group="tables", names=["runs", "pushes", "log"]))
+            with gr.Row(elem_classes=["pair", "tables"]):
+                with card("flush", "pick-runs"):
+                    self.runs = picks(attribute="run", elem_id="runs")
+                with card("flush", "pick-pushes"):
+                    self.pushes = html(elem_id="pushes")
+                with card("flush", "wide-card", "pick-log"):
+                    head(t("log.title"))
+                    self.log = html(elem_id="log")
+
+    def connect(self, page: gr.Blocks, owner_changed: gr.Button) -> None:
+        setup: list[Any] = [self.corpus, self.preset, self.recipe, *self.numbers]
+        live: dict[str, Any] = {**QUIET, "queue": False, "concurrency_limit": None}
+        seen = [self.chosen, self.shown, self.corpus]
+        views = [
+            self.timer, self.chosen, self.shown, self.offer, self.corpus, self.strip, self.problem, self.stop, self.resume, self.start,
+            *self.heads.values(), *self.plots.values(), self.story, self.runs, self.pushes, self.log,
+        ]  # fmt: skip
+        forecast_outputs = [self.plan, self.recipe_note, *self.numbers]
+        page.load(self.refresh, seen, views, **live).then(self.forecast, setup, forecast_outputs, **live)
+        self.timer.tick(self.refresh, seen, views, **live)
+        # What is on offer counts as well: a corpus that is ready now lets the plan say more.
+        gr.on(
+            [item.change for item in [*setup, self.offer]],
+            self.forecast,
+            setup,
+            forecast_outputs,
+            trigger_mode="always_last",
+            **live,
+        )
+
+        after: dict[str, Any] = {"fn": self.refresh, "inputs": seen, "outputs": views, **live}
+        owner_changed.click(**after)
+        self.start.click(self.begin, setup, [self.answer, self.chosen], queue=False, **QUIET).then(**after)
+        self.stop.click(self.end, self.shown, self.answer, queue=False, **QUIET).then(**after)
+        self.resume.click(self.go_on, self.shown, [self.answer, self.chosen], queue=False, **QUIET).then(**after)
+        self.runs.click(self.choose, None, [self.chosen, self.answer], queue=False, **QUIET).then(**after)
+
+    # ---- handlers: what a person presses ----
+
+    def begin(self, request: gr.Request, corpus: str, preset: str, recipe: str, *numbers: Any) -> tuple[str, Any]:
+        """Start, or queue, the run that is set up. Pressed twice, one run."""
+        try:
+            self.engine.access.require(request, "start", corpus or "")
+            setup = Setup.of_inputs(corpus, preset, recipe, *numbers)
+            run = form_values.start(self.engine.settings, setup, request.session_hash or "")
+        except PipelineError as error:
+            return notice(str(error)), gr.skip()
+        return "", run
+
+    def end(self, shown: ClientState | None, request: gr.Request) -> str:
+        """Ask the run that this browser shows to save and stop."""
+        try:
+            self.engine.access.require(request, "stop", _run_of(shown))
+            run_requests.stop_run(self.engine.settings, _run_of(shown))
+        except PipelineError as error:
+            return notice(str(error))
+        return ""
+
+    def go_on(self, shown: ClientState | None, request: gr.Request) -> tuple[str, Any]:
+        """Resume the run that this browser shows."""
+        try:
+            self.engine.access.require(request, "resume", _run_of(shown))
+            run = run_requests.resume_run(self.engine.settings, _run_of(shown), queue=True)
+        except PipelineError as error:
+            return notice(str(error)), gr.skip()
+        return "", run
+
+    def choose(self, event: gr.EventData) -> tuple[str, str]:
+        """Show another run."""
+        return str(event.value), ""
+
+    # ---- what is shown ----
+
+    def refresh(self, chosen: str | None, shown: ClientState | None, corpus: str | None, request: gr.Request) -> Any:
+        """What has changed since this browser was sent something last."""
+        shown = shown or ClientState()
+        watched, pieces = self._read(chosen, is_owner=self.engine.access.of(request).allowed)
+        run = watched.view.run if watched.view else None
+        seconds = tick_seconds(watched.is_busy)
+        fresh = {
+            self.timer: (seconds, seconds),
+            **pieces,
+            **self._buttons(watched),
+            **self._corpora(watched, corpus, known=shown.sent.get(self.corpus._id, ())),
+        }
+        is_chart_tick = shown.ticks % CHART_TICKS == 0 or shown.run != run or not watched.is_busy
+        if is_chart_tick or not shown.has_metrics:
+            fresh |= self._charts(watched)
+        updates = {
+            part: value() if callable(value) else value
+            for part, (key, value) in fresh.items()
+            if shown.sent.get(part._id) != key
+        }
+        keys = {part._id: key for part, (key, _) in fresh.items()}
+        now = ClientState(
+            ticks=shown.ticks + 1, run=run, has_metrics=bool(watched.metrics), sent={**shown.sent, **keys}
+        )
+        return {self.shown: now, **updates}
+
+    def _read(self, chosen: str | None, *, is_owner: bool) -> tuple[RunPage, Keyed]:
+        """A run and its texts. The owner's are never shared: they show what was just pressed."""
+
+        def read() -> tuple[RunPage, Keyed]:
+            watched = RunPage.of(self.engine.home, chosen, is_owner=is_owner)
+            return watched, self._pieces(watched)
+
+        if is_owner:
+            return read()
+        runs = self.engine.recent.of("runs", lambda: {run.run for run in run_views(self.engine.home)})
+        chosen = chosen if chosen in runs else None  # a visitor cannot have others' time spent on runs that are none
+        return self.engine.recent.of(("run", chosen), read)
+
+    def _pieces(self, watched: RunPage) -> Keyed:
+        """The HTML, each with a key that changes when it does."""
+        texts = {
+            self.strip: run_page.strip(watched),
+            self.problem: run_page.problem(watched),
+            self.story: run_page.story(watched),
+            self.runs: run_page.runs_table(watched),
+            self.pushes: run_page.pushes_table(watched, self.engine.settings.hub_repo),
+            self.log: run_page.log(watched),
+        }
+        return {part: (hash(text), text) for part, text in texts.items()}
+
+    def _buttons(self, watched: RunPage) -> Keyed:
+        state = watched.view.state if watched.view else "idle"
+        is_busy = any(run.state in ACTIVE for run in watched.runs)
+        label = t("train.queue") if is_busy else t("train.start")
+        return {
+            self.stop: (state, lambda: gr.update(visible=state in STOPPABLE)),
+            self.resume: (state, lambda: gr.update(visible=state in RESUMABLE)),
+            self.start: (label, lambda: gr.update(value=label, variant="secondary" if is_busy else "primary")),
+        }
+
+    def _charts(self, watched: RunPage) -> Keyed:
+        last = watched.metrics[-1] if watched.metrics else None
+        key = (watched.view.run if watched.view else None, len(watched.metrics), str(last))
+        heads = run_page.chart_heads(watched)
+        parts: Keyed = {self.heads[name]: (hash(text), text) for name, text in heads.items()}
+        for chart in charts.CHARTS:
+            parts[self.plots[chart.name]] = (key, lambda chart=chart: charts.frame(chart, watched.metrics))
+        return parts
+
+    def _corpora(self, watched: RunPage, value: str | None, *, known: Collection[tuple[str, str]]) -> Keyed:
+        """Corpora to train on, ready or on their way, and the offer to prepare one. `known`: what was offered before.
+
+        A corpus that was not, takes the place of that offer: whoever prepared it wants to train on it.
+        """
+        choices = [
+            (
+                t("train.corpus.ready", corpus=view.corpus, tokens=compact(view.tokens_train))
+                if view.state == "finished"
+                else t("train.corpus.coming", corpus=view.corpus, state=t(f"state.{view.state}").lower()),
+                view.corpus,
+            )
+            for view in watched.corpora
+            if view.state == "finished" or view.state in ACTIVE
+        ]
+        if not any(view.corpus == form_values.FIRST_CORPUS for view in watched.corpora):
+            choices.append((t("train.corpus.new", corpus=form_values.FIRST_CORPUS), ""))
+        values = [choice for _, choice in choices]
+        new = [choice for choice in values if choice not in {choice for _, choice in known}]
+        best = value if value in values and not (value == "" and new) else next(iter(new or values), None)
+        offer = tuple(choices)
+        return {self.corpus: (offer, lambda: gr.Dropdown(choices, value=best)), self.offer: (offer, offer)}
+
+    def forecast(self, corpus: str, preset: str, recipe: str, *numbers: Any) -> Updates:
+        """The plan of the set-up, and the figures that the recipe's table puts where a field is empty."""
+        note = render("aside", text=RECIPES[recipe].title)
+        try:
+            forecast = form_values.forecast(self.engine.home, Setup.of_inputs(corpus, preset, recipe, *numbers))
+        except PipelineError as error:
+            return {self.plan: notice(str(error)), self.recipe_note: note}
+        training = forecast.config.training
+        updates: Updates = {
+            self.plan: render("plan", forecast=forecast, course=form_values.course_figures(recipe)),
+            self.recipe_note: note,
+        }
+        for name, number in zip(form_values.CHANGES, self.numbers, strict=True):
+            value = getattr(training, name)
+            updates[number] = gr.update(placeholder=rate(value) if isinstance(value, float) else whole(value))
+        return updates
+
+
+def _run_of(shown: ClientState | None) -> str:
+    return (shown and shown.run) or ""

@@ -1,0 +1,196 @@
+"""The generator as a process: what it sees, how it ends, what a crash costs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipeline.core.errors import PipelineError
+from pipeline.core.paths import ROOT
+from pipeline.core.settings import Settings
+from pipeline.generation.process import Generator
+from pipeline.generation.settings import Sampling
+from pipeline.generation.subprocess_client import environment
+from pipeline.hub.registry import Revision
+from tests.generation.conftest import LONG
+
+PROMPT = "import pandas as pd\n"
+SHORT = Sampling(max_new_tokens=8)
+ENDLESS = Sampling(max_new_tokens=LONG - 64)
+
+
+def processes_of(pid: int | None = None) -> list[psutil.Process]:
+    """The generators that `pid`, or this process, has started and that still run."""
+    found = []
+    for process in psutil.Process(pid).children():
+        if process.status() != psutil.STATUS_ZOMBIE and "pipeline.generation" in process.cmdline():
+            found.append(process)
+    return found
+
+
+def test_the_generator_gets_no_token_and_no_key() -> None:
+    seen = environment(
+        {
+            "PATH": "/bin",
+            "HF_" + "TOKEN": "hf_secret",
+            "PIPELINE_OWNER_KEY": "secret",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "CUDA_VISIBLE_DEVICES": "1",
+            "LC_ALL": "C.UTF-8",
+        }
+    )
+    assert not any("secret" in value for value in seen.values())
+    assert (seen["PATH"], seen["CUDA_VISIBLE_DEVICES"], seen["LC_ALL"]) == ("/bin", "1", "C.UTF-8")
+    assert seen["HF_HUB_OFFLINE"] == "1"
+
+
+def test_it_finds_the_project_from_anywhere() -> None:
+    assert environment({})["PYTHONPATH"] == str(ROOT)
+    assert environment({"PYTHONPATH": "/mine"})["PYTHONPATH"] == f"{ROOT}:/mine"
+    assert (ROOT / "pipeline" / "generation" / "__main__.py").exists()
+
+
+@pytest.mark.slow
+def test_one_process_serves_all_requests(generator: Generator, revision: Revision) -> None:
+    assert processes_of() == []  # it starts with the first request
+    generator.generate(revision, PROMPT, SHORT)
+    (first,) = processes_of()
+    generator.generate(revision, PROMPT, SHORT)
+    assert processes_of() == [first]
+
+
+@pytest.mark.slow
+def test_a_kill_in_mid_stream_is_one_sentence_and_the_next_request_works(
+    generator: Generator, endless: Revision
+) -> None:
+    stream = generator.stream(endless, PROMPT, ENDLESS)
+    next(stream)
+    (process,) = processes_of()
+    process.kill()
+    with pytest.raises(PipelineError, match=r"^The generator ended \(killed by SIGKILL\)\. Ask again"):
+        list(stream)
+    assert generator.generate(endless, PROMPT, SHORT)["samples"]
+    assert processes_of() != [process]
+
+
+@pytest.mark.slow
+def test_without_a_kill_the_stream_comes_to_its_end(generator: Generator, endless: Revision) -> None:
+    """The control: the same steps, and a signal that means nothing."""
+    stream = generator.stream(endless, PROMPT, replace(SHORT, max_new_tokens=200))
+    next(stream)
+    (process,) = processes_of()
+    process.send_signal(signal.SIGCONT)
+    assert list(stream)[-1].tokens == 200
+    generator.generate(endless, PROMPT, SHORT)
+    assert processes_of() == [process]
+
+
+@pytest.mark.slow
+def test_a_kill_between_two_requests_is_not_even_noticed(generator: Generator, revision: Revision) -> None:
+    generator.generate(revision, PROMPT, SHORT)
+    (process,) = processes_of()
+    process.kill()
+    for thread in threading.enumerate():
+        if thread.name == "generator-reader":
+            thread.join()
+    assert generator.generate(revision, PROMPT, SHORT)["samples"]
+    assert processes_of() != [process]
+
+
+@pytest.mark.slow
+def test_a_process_that_says_nothing_is_ended(settings: Settings, revision: Revision) -> None:
+    """Nobody imports torch and reads a model in a tenth of a second."""
+    with closing(Generator(settings, silence_seconds=0.1)) as generator:
+        with pytest.raises(PipelineError, match=r"it said nothing for 0\.1 seconds\)\. Ask again"):
+            generator.generate(revision, PROMPT, SHORT)
+        assert processes_of() == []
+
+
+@pytest.mark.slow
+def test_put_away_frees_it_and_the_next_request_starts_it_again(generator: Generator, endless: Revision) -> None:
+    stream = generator.stream(endless, PROMPT, ENDLESS)
+    next(stream)
+    generator.unload()
+    assert processes_of() == []
+    with pytest.raises(PipelineError, match="it was put away"):
+        list(stream)
+    assert generator.generate(endless, PROMPT, SHORT)["samples"]
+
+
+PAGE = """
+import sys
+from pathlib import Path
+from pipeline.generation.process import Generator
+from pipeline.generation.settings import Sampling
+from pipeline.hub.registry import Revision
+from pipeline.core.settings import Limits, Settings
+
+generator = Generator(Settings(home=Path(sys.argv[1]), limits=Limits(new_tokens=10_000)))
+revision = Revision(repo="local", revision="0" * 12, run="r", step=1, corpus="c", pushed_at="", eval_loss=None,
+                    commit=None, path=Path(sys.argv[2]))
+stream = generator.stream(revision, "import", Sampling(max_new_tokens=10_000))
+next(stream)
+print(sorted({name.partition(".")[0] for name in sys.modules} & {"torch", "transformers", "tokenizers"}), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.slow
+def test_it_ends_when_its_page_is_killed_and_the_page_never_imports_torch(endless: Revision, tmp_path: Path) -> None:
+    page = subprocess.Popen(
+        [sys.executable, "-c", PAGE, str(tmp_path / "home"), str(endless.path)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with page:
+        assert page.stdout is not None
+        assert page.stdout.readline() == "[]\n"
+        (process,) = processes_of(page.pid)  # the control: it lives as long as its page
+        page.kill()
+        page.wait()
+        psutil.wait_procs([process], timeout=60)
+        assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.slow
+def test_it_ends_with_a_page_that_ends_by_itself(endless: Revision, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PAGE, str(tmp_path / "home"), str(endless.path)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.slow
+def test_a_folder_of_the_same_name_where_it_is_started_is_not_taken_for_ours(
+    generator: Generator, revision: Revision, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pipeline").mkdir()
+    (tmp_path / "pipeline" / "__init__.py").write_text("raise SystemExit('the wrong package')\n")
+    monkeypatch.chdir(tmp_path)
+    assert generator.generate(revision, PROMPT, SHORT)["samples"]
+
+
+@pytest.mark.slow
+def test_its_log_is_in_the_home_and_holds_no_noise(
+    generator: Generator, settings: Settings, revision: Revision
+) -> None:
+    generator.generate(revision, PROMPT, SHORT)
+    assert (settings.home / "generator.log").read_text() == ""

@@ -1,0 +1,85 @@
+"""Visitors scan what no stranger can fill; the owner scans anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.core.atomic_io import read_lines
+from pipeline.core.errors import InputError
+from pipeline.core.paths import Home
+from pipeline.core.settings import Settings
+from pipeline.ui.data.reading import Reading
+from pipeline.ui.shared.access import Access, AccessError
+from tests.ui.conftest import request_of
+
+HERE: Any = request_of("127.0.0.1:7860")
+AWAY: Any = request_of("example.org")
+
+
+@pytest.fixture
+def reading(tmp_path: Path) -> Reading:
+    settings = Settings(home=tmp_path, public_datasets=("me/open",))
+    return Reading(settings, Access(settings))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "installed",
+        "hub:huggingface-course/codeparrot-ds-train",
+        "hub:transformersbook/codeparrot-train",
+        "hub:transformersbook/codeparrot-train@main:train#content",
+        "hub:me/open",
+    ],
+)
+def test_a_visitor_may_scan(reading: Reading, source: str) -> None:
+    assert reading.check(AWAY, source) is False
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "files:/etc",
+        "hub:me/other",
+        "hub:me/open/x",
+        "hub:home/corpora",
+        "installed:x",
+        "hub:huggingface-course/codeparrot-ds-train::file:///etc/passwd",
+        "",
+        "pypi:x",
+    ],
+)
+def test_a_visitor_may_not_scan_and_the_owner_is_asked_for(reading: Reading, source: str) -> None:
+    with pytest.raises(AccessError, match="Any other source is for the owner"):
+        reading.check(AWAY, source)
+    assert reading.check(HERE, source) is True, "control: what cannot be is refused later"
+
+
+@pytest.mark.parametrize(
+    "source", ["hub:me/open@refs/pr/1", "hub:me/open@0123456789abcdef0123456789abcdef01234567:train"]
+)
+def test_another_revision_of_an_open_dataset_is_for_the_owner(reading: Reading, source: str) -> None:
+    """Anybody can open a pull request, which is a revision."""
+    with pytest.raises(AccessError, match="me/open at its main revision only"):
+        reading.check(AWAY, source)
+    assert reading.check(HERE, source) is True
+
+
+def test_what_owners_have_read_is_recorded_unless_everybody_may(reading: Reading, tmp_path: Path) -> None:
+    for source in ("installed", "files:/etc", "hub:me/open"):
+        reading.check(HERE, source)
+    assert [(row["action"], row["target"]) for row in read_lines(Home(tmp_path).audit)] == [("read", "files:/etc")]
+
+
+@pytest.mark.parametrize("name", ["noslash", "a/b/c", "../x", "a b/c,", "hub:me/x"])
+def test_a_dataset_that_cannot_be_is_refused_at_the_start(name: str) -> None:
+    with pytest.raises(InputError, match="PIPELINE_PUBLIC_DATASETS"):
+        Settings.from_environment({"PIPELINE_PUBLIC_DATASETS": name})
+
+
+def test_datasets_are_named_between_commas() -> None:
+    settings = Settings.from_environment({"PIPELINE_PUBLIC_DATASETS": "me/open, you/too"})
+    assert settings.public_datasets == ("me/open", "you/too")

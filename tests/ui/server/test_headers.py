@@ -1,0 +1,112 @@
+"""What every answer of the real page carries, and what becomes of one that nobody reads."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import re
+from typing import Any
+
+import pytest
+from starlette.responses import HTMLResponse
+from starlette.types import Receive, Scope, Send
+
+from pipeline.core.settings import Settings
+from pipeline.ui.server.headers import Headers
+from tests.page import Page
+
+
+def answer(page: Page, path: str, **headers: str) -> tuple[http.client.HTTPResponse, str]:
+    connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=60)
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    connection.request("GET", path, headers=named)
+    found = connection.getresponse()
+    return found, found.read().decode("utf-8", "replace")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", ["/", "/config", "/theme.css", "/gradio_api/info", "/nowhere", "/favicon.ico"])
+def test_types_are_not_guessed_and_addresses_not_told(page: Page, path: str) -> None:
+    found, _ = answer(page, path)
+    assert found.headers["x-content-type-options"] == "nosniff"
+    assert found.headers["referrer-policy"] == "same-origin"
+    assert (
+        "frame-ancestors 'self' https://huggingface.co https://*.hf.space" in found.headers["content-security-policy"]
+    )
+    assert found.headers["server"] is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost:1", "http://127.0.0.1:{port}"])
+@pytest.mark.parametrize("path", ["/config", "/", "/gradio_api/info"])
+def test_no_origin_is_reflected(page: Page, origin: str, path: str) -> None:
+    found, _ = answer(page, path, origin=origin.format(port=page.port))
+    assert [name for name in found.headers if name.lower().startswith("access-control")] == []
+
+
+@pytest.mark.slow
+def test_a_browser_gets_a_cookie_that_no_script_reads_and_keeps_it(page: Page) -> None:
+    found, _ = answer(page, "/")
+    cookie = found.headers["set-cookie"]
+    assert "HttpOnly" in cookie and "SameSite=Lax" in cookie
+    again, _ = answer(page, "/", cookie=cookie.partition(";")[0])
+    assert again.headers["set-cookie"] is None
+    behind, _ = answer(page, "/", x_forwarded_proto="https")
+    assert "SameSite=None; Secure; Partitioned" in behind.headers["set-cookie"]
+
+
+# ---- answers that fail, or that nobody reads ----
+
+SCOPE: dict[str, Any] = {"type": "http", "method": "GET", "path": "/", "headers": [], "client": ("127.0.0.1", 1)}
+
+
+async def received() -> dict[str, Any]:
+    await asyncio.Event().wait()  # whoever asked is still there and says nothing more
+    raise AssertionError
+
+
+def asked(app: Any, send: Send, **settings: Any) -> None:
+    asyncio.run(Headers(app, Settings(), **settings)(dict(SCOPE), received, send))
+
+
+def test_an_error_is_a_sentence_with_the_number_that_stands_in_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+    sent: list[dict[str, Any]] = []
+
+    async def fails(scope: Scope, receive: Receive, send: Send) -> None:
+        raise RuntimeError("a secret of ours")
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asked(fails, send)
+    assert sent[0]["status"] == 500
+    [number] = re.findall(r"number ([0-9a-f]{8})", sent[1]["body"].decode())
+    assert "secret" not in sent[1]["body"].decode()
+    assert f"[{number}]" in capsys.readouterr().err
+
+
+def test_nothing_inside_overrules_the_policy() -> None:
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asked(HTMLResponse("x", headers={"content-security-policy": "default-src *"}), send)
+    found = [value.decode() for name, value in sent[0]["headers"] if name == b"content-security-policy"]
+    assert len(found) == 1 and found[0].startswith("default-src 'none'; script-src 'self' 'unsafe-eval';")
+
+
+def test_an_answer_that_nobody_reads_is_given_up() -> None:
+    ended = []
+
+    async def endless(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await HTMLResponse("x")(scope, receive, send)
+        finally:
+            ended.append(True)
+
+    async def never(message: Any) -> None:
+        await asyncio.Event().wait()
+
+    asked(endless, never, send_seconds=0.05)
+    assert ended == [True]

@@ -1,0 +1,100 @@
+"""The page starts without what it does not need, and is served with what it must have."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import gradio as gr
+import pytest
+
+from pipeline.core.errors import InputError
+from pipeline.core.paths import ROOT
+from pipeline.core.settings import Settings
+from pipeline.ui.server.launch import listen, mount_arguments
+
+HEAVY = ("torch", "transformers", "accelerate", "datasets", "polars", "tokenizers", "tiktoken", "ray")
+BUILD = f"""
+import sys
+import gradio
+before = set(sys.modules)
+import app
+from pipeline.core.settings import Settings
+from pipeline.ui.shared.engine import Engine
+from pipeline.ui.server.launch import application
+from pathlib import Path
+settings = Settings(home=Path(sys.argv[1]))
+engine = Engine(settings)
+application(app.build(engine), engine)
+print([name for name in {HEAVY} if name in sys.modules], "huggingface_hub" in set(sys.modules) - before)
+"""
+
+
+def test_the_page_is_built_without_anything_heavy(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", BUILD, str(tmp_path / "home")]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120)
+    assert result.stdout.strip() == "[] False"
+    assert not (tmp_path / "home").exists()
+
+
+def test_the_page_is_served_closed(tmp_path: Path) -> None:
+    arguments = mount_arguments(Settings(home=tmp_path))
+    closed = ("show_error", "ssr_mode", "enable_monitoring", "run_history", "mcp_server", "pwa")
+    assert {arguments[name] for name in closed} == {False}
+    assert arguments["max_file_size"] == 0
+    assert arguments["footer_links"] == []
+    assert arguments["allowed_paths"] == []
+    assert str(tmp_path) in arguments["blocked_paths"]
+
+
+def test_every_argument_is_one_that_gradio_has(tmp_path: Path) -> None:
+    import inspect
+
+    known = set(inspect.signature(gr.mount_gradio_app).parameters)
+    assert set(mount_arguments(Settings(home=tmp_path))) <= known
+
+
+def test_the_first_free_port_is_taken() -> None:
+    with listen("127.0.0.1", range(47_860, 47_960)) as first, listen("127.0.0.1", range(47_860, 47_960)) as second:
+        assert first.getsockname()[1] < second.getsockname()[1]
+
+
+def test_an_address_of_another_machine_is_refused() -> None:
+    with pytest.raises(InputError, match="GRADIO_SERVER_PORT"):
+        listen("192.0.2.1", [0])
+
+
+@pytest.mark.slow
+def test_a_port_that_is_taken_is_one_sentence_and_exit_status_2(tmp_path: Path) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = str(holder.getsockname()[1])
+        result = started(tmp_path, GRADIO_SERVER_PORT=port)
+    assert (result.returncode, result.stderr) == (
+        2,
+        f"GRADIO_SERVER_PORT is {port}, which is taken or not allowed; set another one.\n",
+    )
+
+
+@pytest.mark.slow
+def test_a_short_owner_key_is_one_sentence_and_exit_status_2(tmp_path: Path) -> None:
+    result = started(tmp_path, PIPELINE_OWNER_KEY="opensesame\n")
+    assert (result.returncode, result.stdout) == (2, "")
+    [sentence] = result.stderr.splitlines()
+    assert sentence.startswith("The length of PIPELINE_OWNER_KEY is 10; set 16 characters or more")
+    assert "opensesame" not in sentence
+    command = sentence.partition("prints: ")[2].removesuffix(".").replace("python", shlex.quote(sys.executable), 1)
+    key = subprocess.run(command, shell=True, capture_output=True, text=True, check=True).stdout.strip()
+    assert Settings(home=tmp_path, owner_key=key).owner_key == key
+
+
+def started(home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`python app.py`, which is to end by itself."""
+    known = {**os.environ, "PIPELINE_HOME": str(home), **environment}
+    command = [sys.executable, "app.py"]
+    return subprocess.run(command, cwd=ROOT, env=known, capture_output=True, text=True, timeout=120, check=False)

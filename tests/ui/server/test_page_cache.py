@@ -1,0 +1,218 @@
+"""The page is rendered once, names each visitor's own origin, and only its own inline scripts may run in it."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import gzip
+import hashlib
+import http.client
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from starlette.requests import HTTPConnection
+from starlette.responses import HTMLResponse, PlainTextResponse
+
+from pipeline.core.settings import Settings
+from pipeline.ui.server.headers import Headers
+from pipeline.ui.server.page_cache import MADE_UP_HOST, MAX_ENTRIES, PageCache
+from tests.page import Page
+
+PAGE = "<html><script>one('ORIGIN')</script><script type='module' src='/a.js'></script><script async>two(\n)</script></html>"
+
+
+def allowed(policy: str) -> set[str]:
+    return set(re.findall(r"'sha256-([^']+)'", policy))
+
+
+def digest(script: str) -> str:
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+class _Scripts(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self._is_inline = False
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self._is_inline = tag == "script" and "src" not in dict(attrs)
+
+    def handle_data(self, data: str) -> None:
+        if self._is_inline:
+            self.found.append(data)
+
+    def handle_endtag(self, tag: str) -> None:
+        self._is_inline = False
+
+
+def inline_scripts(page: str) -> list[str]:
+    """As a parser of HTML reads them."""
+    parser = _Scripts()
+    parser.feed(page)
+    return parser.found
+
+
+class Gradio:
+    """Counts how often it renders, and names the origin that it was asked under, as Gradio does."""
+
+    def __init__(self, status: int = 200) -> None:
+        self.asked: list[dict[str, Any]] = []
+        self._status = status
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.asked.append(scope)
+        await asyncio.sleep(0.01)
+        origin = f"{scope['scheme']}://{HTTPConnection(scope).headers['host']}"
+        await HTMLResponse(PAGE.replace("ORIGIN", origin), self._status)(scope, receive, send)
+
+
+def get(
+    cache: PageCache, path: str = "/", query: bytes = b"", method: str = "GET", **headers: str
+) -> tuple[int, dict[str, str], bytes]:
+    return asyncio.run(got(cache, path, query, method, **headers))
+
+
+async def got(
+    cache: PageCache, path: str = "/", query: bytes = b"", method: str = "GET", **headers: str
+) -> tuple[int, dict[str, str], bytes]:
+    """As it leaves the page, behind Headers."""
+    named = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    scope = {"type": "http", "method": method, "scheme": "http", "path": path, "query_string": query, "headers": named}
+    scope["client"] = ("127.0.0.1", 1)
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        return {"type": "http.disconnect"}
+
+    await Headers(cache, Settings())(scope, receive, send)
+    found = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+    return sent[0]["status"], found, b"".join(message.get("body", b"") for message in sent[1:])
+
+
+def cached(gradio: Any) -> PageCache:
+    return PageCache(gradio, Settings())
+
+
+def page_of(origin: str) -> bytes:
+    return PAGE.replace("ORIGIN", origin).encode()
+
+
+def test_the_second_visitor_costs_no_rendering() -> None:
+    gradio = Gradio()
+    cache = cached(gradio)
+    first, second = get(cache, host="a", cookie="x=1"), get(cache, host="a", cookie="x=2", user_agent="other")
+    assert first[2] == second[2]
+    assert first[0] == 200 and first[2] == page_of("http://a")
+    assert len(gradio.asked) == 1
+
+
+def test_nothing_of_one_visitor_is_rendered_for_another() -> None:
+    gradio = Gradio()
+    cache = cached(gradio)
+    get(cache, query=b"deep_link=secret", host="first.example", cookie="x=1", authorization="b")
+    assert gradio.asked[0]["query_string"] == b""
+    assert gradio.asked[0]["headers"] == [(b"host", MADE_UP_HOST)]
+    assert b"first.example" not in get(cache, host="second.example")[2]
+
+
+def test_each_visitor_reads_the_own_origin_and_it_costs_no_rendering() -> None:
+    gradio = Gradio()
+    cache = cached(gradio)
+    assert get(cache, host="a:1")[2] == page_of("http://a:1")
+    assert get(cache, host="a", x_forwarded_proto="https")[2] == page_of("https://a")
+    assert get(cache, host="[::1]:7860", x_forwarded_proto="javascript")[2] == page_of("http://[::1]:7860")
+    assert len(gradio.asked) == 1
+
+
+@pytest.mark.parametrize("host", ["", 'a"', "a<b", "a b", "a'", "a&b", "a\\", "a/b", "é", "a" * 256, "{a}", "$(a)"])
+def test_a_host_that_would_need_escaping_is_refused(host: str) -> None:
+    gradio = Gradio()
+    status, _, body = get(cached(gradio), host=host)
+    assert (status, gradio.asked) == (421, [])
+    assert b"<script>" not in body
+
+
+def test_neither_a_slash_nor_head_is_a_way_around() -> None:
+    gradio = Gradio()
+    cache = cached(gradio)
+    for path, method in (("/config", "GET"), ("/config/", "GET"), ("/config", "HEAD"), ("/config/", "HEAD")):
+        assert get(cache, path, method=method, host="a")[0] == 200
+    assert [(scope["path"], scope["method"]) for scope in gradio.asked] == [("/config", "GET")]
+
+
+def test_many_who_ask_at_once_wait_for_one_rendering() -> None:
+    gradio = Gradio()
+    cache = cached(gradio)
+
+    async def crowd() -> list[int]:
+        return [answer[0] for answer in await asyncio.gather(*(got(cache, host="a") for _ in range(30)))]
+
+    assert asyncio.run(crowd()) == [200] * 30
+    assert len(gradio.asked) == 1
+
+
+def test_it_is_sent_compressed_to_whoever_can_unpack_it() -> None:
+    _, headers, body = get(cached(Gradio()), host="a", accept_encoding="br, gzip")
+    assert headers["content-encoding"] == "gzip" and int(headers["content-length"]) == len(body)
+    assert gzip.decompress(body) == page_of("http://a")
+
+
+def test_only_inline_scripts_of_the_page_may_run() -> None:
+    _, headers, _ = get(cached(Gradio()), host="a")
+    assert allowed(headers["content-security-policy"]) == {digest("one('http://a')"), digest("two(\n)")}
+    assert "unsafe-inline" not in headers["content-security-policy"].partition("style-src")[0]
+
+
+def test_a_failed_rendering_is_not_cached() -> None:
+    gradio = Gradio(status=503)
+    cache = cached(gradio)
+    assert [get(cache, host="a")[0] for _ in range(2)] == [503, 503]
+    assert len(gradio.asked) == 2
+
+
+def test_it_holds_no_more_than_its_maximum() -> None:
+    cache = cached(Gradio())
+    for number in range(MAX_ENTRIES + 5):
+        get(cache, host=f"10.0.0.{number}")
+        get(cache, host="10.0.0.0")  # what is asked for stays
+    assert len(cache._entries) == MAX_ENTRIES
+    assert ("/", "http://10.0.0.0") in cache._entries
+
+
+def test_other_paths_go_through_as_they_are() -> None:
+    async def echo(scope: Any, receive: Any, send: Any) -> None:
+        await PlainTextResponse(scope["query_string"].decode())(scope, receive, send)
+
+    assert get(cached(echo), "/gradio_api/queue/data", query=b"session_hash=a")[2] == b"session_hash=a"
+
+
+def read(page: Page, path: str, host: str = "") -> tuple[http.client.HTTPResponse, str]:
+    connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=60)
+    connection.request("GET", path, headers={"host": host} if host else {})
+    found = connection.getresponse()
+    return found, found.read().decode()
+
+
+@pytest.mark.slow
+def test_all_inline_scripts_of_the_real_page_are_allowed(page: Page) -> None:
+    found, text = read(page, "/")
+    scripts = inline_scripts(text)
+    assert len(scripts) >= 4
+    assert allowed(found.headers["content-security-policy"]) == {digest(script) for script in scripts}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", ["/", "/config", "/gradio_api/info"])
+def test_the_real_page_names_the_own_origin_alone(page: Page, path: str) -> None:
+    """Gradio gives the API description with the first visitor's origin to all: a stranger's, where the key would be sent to."""
+    _, other = read(page, path, "127.0.0.1:1")
+    _, own = read(page, path)
+    assert "http://127.0.0.1:1/" in other or 'http://127.0.0.1:1"' in other, "control"
+    assert f"http://127.0.0.1:{page.port}" in own
+    assert "127.0.0.1:1/" not in own and '127.0.0.1:1"' not in own and MADE_UP_HOST.decode() not in own

@@ -1,0 +1,106 @@
+"""Which run a page shows, and what it says of it: all from the files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.core.atomic_io import append_line, locked, write_json
+from pipeline.core.paths import Home
+from pipeline.core.settings import Settings
+from pipeline.ui.train import run_page
+from pipeline.ui.train.run_page import RunPage
+from tests.homes import write_run
+
+
+def test_the_run_shown_is_the_chosen_else_the_active_else_the_newest(home: Home) -> None:
+    write_run(home, "old-kea", age_seconds=300)
+    with locked(write_run(home, "busy-kea", age_seconds=200, state="running").lock):
+        write_run(home, "new-kea", age_seconds=100)
+        for chosen, shown in (("old-kea", "old-kea"), (None, "busy-kea"), ("gone", "busy-kea")):
+            view = RunPage.of(home, chosen, is_owner=True).view
+            assert view is not None
+            assert view.run == shown
+    view = RunPage.of(home, None, is_owner=True).view
+    assert view is not None
+    assert view.run == "new-kea"
+
+
+def test_a_hidden_run_is_not_listed(home: Home) -> None:
+    write_json(write_run(home, "shy-kea").label, {"hidden": True})
+    assert RunPage.of(home, None, is_owner=True).view is None
+
+
+def test_nothing_has_run_yet(settings: Settings) -> None:
+    watched = RunPage.of(Home(settings.home), None, is_owner=True)
+    assert "press Start training" in run_page.strip(watched)
+    visitors = run_page.strip(RunPage.of(Home(settings.home), None, is_owner=False))
+    assert "The owner of this page starts trainings" in visitors
+    assert "press Start" not in visitors, "a visitor has no such button"
+    assert run_page.problem(watched) == ""
+    assert "No runs yet" in run_page.runs_table(watched)
+    assert "Nothing written yet" in run_page.story(watched)
+
+
+def test_the_strip_says_state_step_losses_and_the_newest_revision(home: Home) -> None:
+    folder = write_run(home, "calm-kea", train_loss=6.3, eval_loss=6.25, perplexity=518.0)
+    for step, state in ((10, "pushed"), (20, "refused")):
+        append_line(folder.pushes, {"step": step, "state": state, "revision": f"{step:012x}", "repo": "local"})
+    text = run_page.strip(RunPage.of(home, None, is_owner=True))
+    for shown in ("calm-kea", "Finished", "step 20", "6.300", "6.250", "518", f"{10:012x}"[:8]):
+        assert shown in text
+    assert 'aria-live="polite"' in text
+
+
+def test_what_is_spoken_changes_with_state_and_evaluation_and_not_each_second(home: Home) -> None:
+    folder = write_run(home, "calm-kea", state="running")
+    with locked(folder.lock):
+        before = spoken(home)
+        append_line(folder.metrics, {"step": 21, "train_loss": 5.0})
+        assert spoken(home) == before
+        append_line(folder.metrics, {"step": 22, "eval_loss": 4.75})
+        assert "4.750 at step 22" in spoken(home)
+
+
+def test_a_failed_run_says_what_failed_what_is_safe_and_what_to_press(home: Home) -> None:
+    folder = write_run(home, "calm-kea", state="failed", error="Loss is nan at step 20; lower learning_rate.")
+    text = run_page.problem(RunPage.of(home, None, is_owner=True))
+    assert "Loss is nan" in text
+    assert "press Resume" in text
+    append_line(folder.pushes, {"step": 10, "state": "registered", "revision": "ab" * 6, "repo": "local"})
+    assert "revision of step 10 is safe" in run_page.problem(RunPage.of(home, None, is_owner=True))
+
+
+def test_the_story_follows_one_prompt_from_the_first_to_the_last_evaluation(home: Home) -> None:
+    folder = write_run(home, "calm-kea")
+    for step in range(0, 200, 10):
+        for name in ("one", "two"):
+            append_line(folder.samples, {"step": step, "prompt_name": name, "prompt": "#", "text": f"{name} {step}"})
+    text = run_page.story(RunPage.of(home, None, is_owner=True))
+    assert text.count("<li") == run_page.MOST_SAMPLES
+    assert "one" in text
+    assert "two" not in text
+    assert "step 0<" in text
+    assert "step 190<" in text
+
+
+@pytest.mark.parametrize(("num", "most", "kept"), [(3, 8, [0, 1, 2]), (20, 3, [0, 10, 19]), (9, 2, [0, 8])])
+def test_rows_are_left_out_evenly(num: int, most: int, kept: list[int]) -> None:
+    assert run_page.evenly(list(range(num)), most) == kept
+
+
+def test_heads_show_the_newest_of_each_series(home: Home, tmp_path: Path) -> None:
+    folder = write_run(home, "calm-kea")
+    append_line(folder.metrics, {"step": 30, "train_loss": 2.0, "learning_rate": 0.001, "tokens_per_second": 2_905.0})
+    heads = run_page.chart_heads(RunPage.of(home, None, is_owner=True))
+    assert "2.000" in heads["loss"]
+    assert "6.300" in heads["loss"]  # the last evaluation, ten steps before
+    assert "7.39" in heads["perplexity"]
+    assert "1.0e-03" in heads["rate"]
+    assert "2,905" in heads["speed"]
+
+
+def spoken(home: Home) -> str:
+    text = run_page.strip(RunPage.of(home, None, is_owner=True))
+    return text[text.index('aria-live="polite"') :]

@@ -1,0 +1,128 @@
+"""What a tick sends: everything at first, then only what has changed; charts every fifth time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from pipeline.core.atomic_io import append_line, locked, write_json
+from pipeline.core.paths import Home
+from pipeline.core.settings import Settings
+from pipeline.ui.shared.components import BUSY_SECONDS, IDLE_SECONDS
+from pipeline.ui.shared.engine import Engine
+from pipeline.ui.train.tab import CHART_TICKS, TrainTab
+from tests.homes import write_corpus, write_run
+from tests.ui.conftest import request_of
+
+HERE = request_of("127.0.0.1:7860")
+AWAY = request_of("example.org")
+
+
+@pytest.fixture
+def tab(settings: Settings) -> TrainTab:
+    tab = TrainTab(Engine(settings))
+    with gr.Blocks():
+        tab.build()
+    return tab
+
+
+def tick(
+    tab: TrainTab, shown: Any = None, chosen: str | None = None, corpus: str | None = None, request: Any = HERE
+) -> dict[Any, Any]:
+    return tab.refresh(chosen, shown, corpus, request)
+
+
+def test_the_first_time_everything_is_sent_and_then_nothing_until_something_is_new(tab: TrainTab, home: Home) -> None:
+    write_run(home, "calm-kea")
+    first = tick(tab)
+    assert {tab.strip, tab.log, tab.corpus, *tab.plots.values(), *tab.heads.values()} <= set(first)
+    shown = first[tab.shown]
+    for _ in range(2 * CHART_TICKS):
+        again = tick(tab, shown)
+        assert set(again) == {tab.shown}
+        shown = again[tab.shown]
+
+
+def test_charts_are_sent_every_fifth_tick_and_the_strip_each(tab: TrainTab, home: Home) -> None:
+    folder = write_run(home, "calm-kea", state="running")
+    loss, sent, shown = tab.plots["loss"], [], None
+    with locked(folder.lock):
+        for number in range(2 * CHART_TICKS + 1):
+            append_line(folder.metrics, {"step": 30 + number, "train_loss": 5.0})
+            write_json(folder.status, {"request_id": "calm-kea", "state": "running", "step": 30 + number})
+            updates = tick(tab, shown)
+            assert tab.strip in updates
+            sent.append(loss in updates)
+            shown = updates[tab.shown]
+    assert sent == [number % CHART_TICKS == 0 for number in range(2 * CHART_TICKS + 1)]
+
+
+def test_a_page_asks_each_second_while_something_runs_and_else_seldom(tab: TrainTab, home: Home) -> None:
+    folder = write_run(home, "calm-kea", state="running")
+    with locked(folder.lock):
+        first = tick(tab)
+        assert first[tab.timer] == BUSY_SECONDS
+        assert tab.timer not in tick(tab, first[tab.shown])
+    write_json(folder.status, {"request_id": "calm-kea", "state": "finished"})
+    assert tick(tab, first[tab.shown])[tab.timer] == IDLE_SECONDS
+
+
+def test_the_last_figures_are_drawn_when_the_run_has_ended(tab: TrainTab, home: Home) -> None:
+    folder = write_run(home, "calm-kea", state="running")
+    with locked(folder.lock):
+        shown = tick(tab)[tab.shown]
+    append_line(folder.metrics, {"step": 99, "train_loss": 5.0})
+    write_json(folder.status, {"request_id": "calm-kea", "state": "finished", "step": 99})
+    assert tab.plots["loss"] in tick(tab, shown)
+
+
+def test_another_run_brings_its_charts_at_once(tab: TrainTab, home: Home) -> None:
+    write_run(home, "calm-kea")
+    write_run(home, "old-kea", age_seconds=900)
+    updates = tick(tab, tick(tab)[tab.shown], chosen="old-kea")
+    assert "old-kea" in updates[tab.strip]
+    assert tab.plots["loss"] in updates
+
+
+def test_stop_and_resume_are_offered_when_they_can_be_done(tab: TrainTab, home: Home) -> None:
+    folder = write_run(home, "calm-kea", state="running")
+    with locked(folder.lock):
+        assert buttons(tick(tab), tab) == {"stop": True, "resume": False}
+    assert buttons(tick(tab), tab) == {"stop": False, "resume": True}  # nobody holds its lock: interrupted
+    write_json(folder.status, {"request_id": "calm-kea", "state": "finished"})
+    assert buttons(tick(tab), tab) == {"stop": False, "resume": False}
+
+
+def test_a_corpus_that_is_new_takes_the_place_of_the_offer_to_prepare_one(tab: TrainTab, home: Home) -> None:
+    home.corpus("ready").manifest.unlink()
+    first = tick(tab)
+    assert first[tab.corpus].constructor_args["value"] == ""
+    write_corpus(home, "fresh")
+    updates = tick(tab, first[tab.shown], corpus="")
+    assert updates[tab.corpus].constructor_args["value"] == "fresh"
+    write_corpus(home, "later")
+    updates = tick(tab, updates[tab.shown], corpus="fresh")
+    assert updates[tab.corpus].constructor_args["value"] == "fresh"  # what somebody has, they keep
+
+
+def test_a_file_that_was_edited_by_hand_is_named_and_the_page_lives(tab: TrainTab, home: Home) -> None:
+    home.corpus("ready").manifest.write_text("{")
+    assert tab.strip in tick(tab)
+    updates = tab.forecast("ready", "tiny", "accelerate", *[""] * len(tab.numbers))
+    assert "is not JSON" in updates[tab.plan]
+
+
+def buttons(updates: dict[Any, Any], tab: TrainTab) -> dict[str, bool]:
+    return {name: updates[getattr(tab, name)]["visible"] for name in ("stop", "resume")}
+
+
+def test_visitors_see_no_log_and_no_path_of_this_machine(tab: TrainTab, home: Home) -> None:
+    run = write_run(home, "sad-kea", state="failed", error="The disk of /srv/secret/home/runs is full; make room.")
+    run.log.write_text("opened /srv/secret/home\n")
+    owner, visitor = tick(tab), tick(tab, request=AWAY)
+    assert "/srv/secret" in owner[tab.problem] and "/srv/secret" in owner[tab.log], "control"
+    assert "/srv/secret" not in str(visitor)
+    assert "The log is for the owner" in visitor[tab.log]
+    assert "The disk of [path] is full" in visitor[tab.problem]
