@@ -14,14 +14,16 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from benchmarks.course_loop import Curve, Setup, curve, train, validation_loss
+from pipeline.artifacts.checkpoint import checkpoints_of
+from pipeline.artifacts.corpus import Corpus
 from pipeline.config.recipes import PRESETS
 from pipeline.config.schema import COURSE_KEY_TOKENS, DataConfig
 from pipeline.core.atomic_io import read_json, read_lines, write_json
 from pipeline.core.job_process import Job
 from pipeline.core.paths import CorpusFolder, Home, RunFolder
-from pipeline.data.corpus import Corpus
 from pipeline.data.prepare import prepare
-from pipeline.training import checkpoints, loop
+from pipeline.data.tokens.windows import open_windows
+from pipeline.training import loop
 from pipeline.training.checkpoint_writer import Saver
 from pipeline.training.device import use_all_cores
 from pipeline.training.gradient_accumulation import accumulate
@@ -54,7 +56,7 @@ def gpu_name() -> str | None:
 # ---- the course's ----
 def course_setup(folder: CorpusFolder, preset: str, vocab_size: int | None, **changes: Any) -> Setup:
     corpus, size = Corpus.open(folder), PRESETS[preset]
-    train_windows = corpus.windows("train", WINDOW)
+    train_windows = open_windows(corpus, "train", WINDOW)
     tokenizer = AutoTokenizer.from_pretrained(corpus.tokenizer_path)
     shape = {name: getattr(size, name) for name in ("n_layer", "n_embd", "n_head", "n_positions")}
     return Setup(
@@ -69,7 +71,7 @@ def course_setup(folder: CorpusFolder, preset: str, vocab_size: int | None, **ch
 
 def validation_windows(folder: CorpusFolder) -> np.ndarray:
     """int64[windows, time]: the same for both sides."""
-    windows = Corpus.open(folder).windows("validation", WINDOW)
+    windows = open_windows(Corpus.open(folder), "validation", WINDOW)
     count = min(VALIDATION_WINDOWS, len(windows))
     return windows.take(np.arange(count) * len(windows) // count)
 
@@ -168,7 +170,7 @@ def our_quality(folder: CorpusFolder, num_steps: int, number: int) -> Curve:
     train_run(run)
     windows = validation_windows(folder)
     points = []
-    for path in checkpoints.complete(run):
+    for path in checkpoints_of(run):
         model = AutoModelForCausalLM.from_pretrained(path)
         points.append((seconds[int(path.name.split("-")[1])], validation_loss(model, windows)))
     return points

@@ -4,7 +4,7 @@ Read it in the order the data flows:
 
     core/        errors, settings, paths, files, processes; knows nothing of data or models
     config/      what a corpus, a model and a run are; presets and recipes as one table
-    manifest     a folder's list of its own files: how a checkpoint or a revision proves that it is whole
+    artifacts/   the three things that last: checkpoint, corpus, revision
     data/        sources -> keyword match -> report -> kept files -> tokens
     planning     what a run or a corpus will take, before it is started
     training/    model, loss, optimizer, evaluation, checkpoints, the loop
@@ -15,7 +15,7 @@ Read it in the order the data flows:
     cli/         all of it as commands: `python -m pipeline --help`
     ui/          all of it as a page; the only code here that imports gradio
 
-Imports run one way: ui, cli -> jobs, gallery, generation, hub, data, planning -> config -> core.
+Imports run one way: ui, cli -> jobs, gallery, generation, hub, data, planning -> artifacts -> config -> core.
 `tests/test_architecture.py` holds that, and that torch stays inside training and generation.
 """
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from pipeline.core.paths import Home, RunFolder
 
 # A loaded machine is slow, not wrong.
 settings.register_profile("patient", deadline=None)
@@ -20,3 +23,15 @@ def signals() -> Iterator[None]:
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """An empty one."""
+    return Home(tmp_path / "home")
+
+
+@pytest.fixture
+def run(home: Home) -> RunFolder:
+    """Of a run that nobody has asked for yet."""
+    return home.run("alpha")

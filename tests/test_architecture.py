@@ -14,12 +14,12 @@ from pipeline.core.paths import ROOT
 
 PACKAGE = ROOT / "pipeline"
 
-LASTING = {"core", "config", "manifest"}
+LASTING = {"core", "config", "artifacts"}
 ENGINE = LASTING | {"data", "hub", "jobs", "gallery", "generation", "planning"}
 MAY_IMPORT = {
     "core": {"core"},
     "config": {"core", "config"},
-    "manifest": {"core"},
+    "artifacts": {"core", "config", "artifacts"},
     "planning": LASTING,
     "data": LASTING,
     "hub": LASTING,

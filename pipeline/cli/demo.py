@@ -10,6 +10,7 @@ import time
 from contextlib import closing
 from typing import Any
 
+from pipeline.artifacts.revision import Registry
 from pipeline.cli.console import Console
 from pipeline.config.prompts import course_prompts
 from pipeline.config.schema import DEFAULT_CORPUS, DataConfig
@@ -18,7 +19,6 @@ from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
 from pipeline.generation.process import Generator
 from pipeline.generation.settings import Sampling
-from pipeline.hub.registry import Registry
 from pipeline.jobs import corpus_requests, run_requests, views
 from pipeline.jobs.follow import follow_corpus, follow_run
 

@@ -10,7 +10,6 @@
     prepare     all of it as a job: `python -m pipeline.data CORPUS_FOLDER`
     stages      which stages of a preparation are complete
     progress    how far a preparation is
-    corpus      a prepared corpus, opened
 
 Knows nothing of models, torch or the page. Importing it costs nothing: polars, datasets and tokenizers are imported when
 they are used.

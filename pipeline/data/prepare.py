@@ -16,11 +16,11 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
+from pipeline.artifacts.corpus import FORMAT
 from pipeline.config.schema import DataConfig, ExecutionConfig
 from pipeline.core.atomic_io import read_json, sha256, write_json
 from pipeline.core.job_process import Job
 from pipeline.core.paths import CorpusFolder
-from pipeline.data.corpus import FORMAT
 from pipeline.data.filter import parquet_shards
 from pipeline.data.filter.split import SPLITS
 from pipeline.data.filter.stage import FilterStage

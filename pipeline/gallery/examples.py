@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pipeline.artifacts.revision import Revision
 from pipeline.core import atomic_io
 from pipeline.core.errors import DamagedError, InputError, require
 from pipeline.core.settings import Limits
@@ -23,7 +24,6 @@ from pipeline.gallery.example import ID, Example, check, read_example, recent_ex
 from pipeline.gallery.index import Index
 from pipeline.gallery.moderation import UNTOUCHED, Moderation, State
 from pipeline.gallery.quota import Pseudonyms, Quota
-from pipeline.hub.registry import Revision
 
 ALPHABET = string.ascii_lowercase + string.digits
 MOST_EXAMPLES = 5_000

@@ -8,7 +8,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.settings import Settings
 
 if TYPE_CHECKING:
-    from pipeline.hub.registry import Revision
+    from pipeline.artifacts.revision import Revision
 
 
 def choose(settings: Settings, text: str = "newest") -> Revision:

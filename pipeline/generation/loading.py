@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from transformers import GenerationConfig, GPT2LMHeadModel, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from pipeline import manifest
+from pipeline.artifacts import manifest
 from pipeline.core.atomic_io import read_json
 from pipeline.core.errors import DamagedError, InputError
 from pipeline.generation.model_config import read_config

@@ -23,7 +23,7 @@ from pipeline.generation.subprocess_client import Child, Request
 from pipeline.generation.text_chunk import TextChunk, joined
 
 if TYPE_CHECKING:
-    from pipeline.hub.registry import Revision
+    from pipeline.artifacts.revision import Revision
 
 SILENCE_SECONDS = 120.0
 """Longest time without a word from the generator, importing torch and reading a model from a slow disk included."""

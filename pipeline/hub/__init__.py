@@ -1,7 +1,5 @@
-"""The registry of pushed revisions, its mirror on the Hugging Face Hub, and the publisher that fills both.
+"""The Hugging Face Hub: the publisher of checkpoints, revisions that are there, corpora as datasets.
 
-checkpoints  a complete checkpoint, as training leaves it
-registry     immutable revisions on this disk, made from checkpoints
 push_log     what became of each checkpoint: one run's pushes.jsonl
 publisher    one process per home and repo: registers, then uploads
 uploader     which revision goes to the Hub next, and when to try again

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.artifacts.checkpoint import PROVENANCE
 from pipeline.core import atomic_io
 from pipeline.core.errors import DamagedError, InputError, require
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
-from pipeline.hub.checkpoints import PROVENANCE
 from pipeline.hub.client import HubOperation, PassingFault, connect, find_token, hub_errors
 from pipeline.hub.dataset_files import CARD, FOLDERS, MADE_BY, Item, bundle
 from pipeline.hub.model_repo import MAIN

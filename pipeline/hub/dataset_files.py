@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
+from pipeline.artifacts.checkpoint import PROVENANCE
 from pipeline.core import atomic_io
 from pipeline.hub.cards import dataset_card
-from pipeline.hub.checkpoints import PROVENANCE
 from pipeline.hub.prepared import SPLITS, Prepared
 from pipeline.hub.token import redact
 

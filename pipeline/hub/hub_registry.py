@@ -9,15 +9,15 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.artifacts.checkpoint import PROVENANCE
+from pipeline.artifacts.revision import Registry, Revision, pick
 from pipeline.core import atomic_io
 from pipeline.core.errors import HubError
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
-from pipeline.hub.checkpoints import PROVENANCE
 from pipeline.hub.client import DOWNLOAD, connect, hub_errors
 from pipeline.hub.commits import Push, read_push
 from pipeline.hub.model_repo import MAIN
-from pipeline.hub.registry import Registry, Revision, pick
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

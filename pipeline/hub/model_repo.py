@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline import manifest
+from pipeline.artifacts import manifest
+from pipeline.artifacts.checkpoint import PROVENANCE
+from pipeline.artifacts.revision import Revision
 from pipeline.core import atomic_io
 from pipeline.hub.cards import model_card
-from pipeline.hub.checkpoints import PROVENANCE
 from pipeline.hub.client import PUSH, connect, hub_errors
 from pipeline.hub.commits import Push, message, read_push, title
-from pipeline.hub.registry import Revision
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

@@ -12,16 +12,16 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline import manifest
+from pipeline.artifacts import manifest
+from pipeline.artifacts.checkpoint import complete_checkpoints, revision_of, saved_at, step_of
+from pipeline.artifacts.revision import Registry
 from pipeline.core.atomic_io import is_locked, locked
 from pipeline.core.errors import BusyError, DamagedError
 from pipeline.core.paths import Home, RunFolder
 from pipeline.core.settings import Settings
 from pipeline.hub import push_log
-from pipeline.hub.checkpoints import complete_checkpoints, revision_of, saved_at, step_of
 from pipeline.hub.model_repo import Remote
 from pipeline.hub.push_log import Ledger
-from pipeline.hub.registry import Registry
 from pipeline.hub.token import redact
 from pipeline.hub.uploader import Mirror, Patience
 

@@ -11,13 +11,13 @@ import time
 import traceback
 from dataclasses import dataclass
 
+from pipeline.artifacts.revision import Registry, Revision
 from pipeline.core.errors import PipelineError
 from pipeline.core.paths import Home
 from pipeline.hub import push_log
 from pipeline.hub.client import PassingFault
 from pipeline.hub.model_repo import Remote
 from pipeline.hub.push_log import Ledger
-from pipeline.hub.registry import Registry, Revision
 from pipeline.hub.token import redact
 
 

@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from pipeline.artifacts.revision import Registry
 from pipeline.core.atomic_io import is_locked
 from pipeline.core.errors import PipelineError
 from pipeline.core.paths import Home, RunFolder
 from pipeline.core.settings import Settings
-from pipeline.hub.registry import Registry
 from pipeline.jobs import worker
 from pipeline.jobs.state import ACTIVE
 from pipeline.jobs.views import CorpusView, RunView, corpus_view, latest_pushes, run_view

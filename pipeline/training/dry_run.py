@@ -36,11 +36,11 @@ def main(arguments: list[str]) -> int:
 
 def rehearse(folder: RunFolder) -> None:
     """Train the run in `folder`, which asks for two steps, and use what it saved."""
+    from pipeline.artifacts.checkpoint import newest_valid
     from pipeline.config.prompts import course_prompts
     from pipeline.generation.loading import load
     from pipeline.generation.sampling import complete
     from pipeline.generation.settings import Sampling
-    from pipeline.training import checkpoints
     from pipeline.training.loop import train
 
     with Job(folder) as job:
@@ -48,7 +48,7 @@ def rehearse(folder: RunFolder) -> None:
     trained_at = time.time()
     rows = read_lines(folder.metrics)
     chosen = (read_json(folder.config) or {})["chosen"]
-    checkpoint = checkpoints.newest_valid(folder).path
+    checkpoint = newest_valid(folder).path
     assert checkpoint is not None
     started = time.perf_counter()
     model, tokenizer = load(checkpoint)

@@ -11,6 +11,7 @@ import time
 from contextlib import closing
 from typing import Any
 
+from pipeline.artifacts.checkpoint import newest_valid
 from pipeline.core.errors import DivergedError
 from pipeline.core.job_process import Job
 from pipeline.core.paths import RunFolder
@@ -167,7 +168,7 @@ def _go_on(session: Session, record: Record) -> tuple[int, set[int]]:
     it that are evaluated.
     """
     folder, is_main = session.run.folder, session.accelerator.is_main_process
-    newest = from_rank_0(checkpoints.newest_valid(folder) if is_main else None)
+    newest = from_rank_0(newest_valid(folder) if is_main else None)
     evaluated = from_rank_0(record.start_at(newest.step))
     if is_main:
         checkpoints.quarantine_after(folder, newest.step)
@@ -182,7 +183,7 @@ def _go_on(session: Session, record: Record) -> tuple[int, set[int]]:
 def _roll_back(session: Session, record: Record, error: DivergedError) -> tuple[int, set[int]]:
     """Go on from the newest checkpoint with windows that the run has not seen. Raises `error` where it may not or cannot."""
     is_main = session.accelerator.is_main_process
-    newest = from_rank_0(checkpoints.newest_valid(session.run.folder) if is_main else None)
+    newest = from_rank_0(newest_valid(session.run.folder) if is_main else None)
     may = session.run.config.training.on_divergence == "roll_back"
     if not may or newest.path is None or session.position.rollbacks >= MOST_ROLLBACKS:
         raise error

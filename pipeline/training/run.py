@@ -13,12 +13,13 @@ from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
 
+from pipeline.artifacts.corpus import Corpus
 from pipeline.config.recipes import run_config
 from pipeline.config.schema import RunConfig
 from pipeline.core.atomic_io import is_locked, read_json, write_json
 from pipeline.core.errors import InputError, require
 from pipeline.core.paths import ROOT, Home, RunFolder
-from pipeline.data.corpus import Corpus
+from pipeline.data.tokens.windows import open_windows
 
 FORMAT = 1
 PACKAGES = ("torch", "transformers", "accelerate", "tokenizers", "safetensors", "numpy")
@@ -150,7 +151,7 @@ def _check_fit(config: RunConfig, corpus: Corpus) -> None:
         f"corpus {corpus.id} has {corpus.vocab_size} tokens; leave it out, or set at least that",
     )
     for split in ("train", "validation"):
-        corpus.windows(split, config.model.window)
+        open_windows(corpus, split, config.model.window)
 
 
 def _commit() -> str | None:

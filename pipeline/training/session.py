@@ -18,7 +18,7 @@ from transformers import AutoTokenizer, GPT2LMHeadModel
 from transformers.utils.logging import disable_progress_bar
 
 from pipeline.core.atomic_io import write_json
-from pipeline.data.tokens.windows import Windows
+from pipeline.data.tokens.windows import Windows, open_windows
 from pipeline.training.checkpoints import Writer
 from pipeline.training.data_offset import Position
 from pipeline.training.device import (
@@ -213,8 +213,8 @@ def open_session(run: Run) -> Session:
         state=TrainingState(accelerator, optimizer=saved_optimizer, schedule=schedule, position=position),
         tokenizer=tokenizer,
         key_tokens=KeyTokens.find(tokenizer, training.key_tokens),
-        train_windows=run.corpus.windows("train", config.model.window),
-        validation_windows=run.corpus.windows("validation", config.model.window),
+        train_windows=open_windows(run.corpus, "train", config.model.window),
+        validation_windows=open_windows(run.corpus, "validation", config.model.window),
         micro_batch_size=from_rank_0(_micro_batch_size(run, before, device, accelerator.num_processes)),
     )
 

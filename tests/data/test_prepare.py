@@ -10,16 +10,17 @@ import numpy as np
 import polars as pl
 import pytest
 
+from pipeline.artifacts.corpus import Corpus
 from pipeline.config.quality import QualityConfig
 from pipeline.config.schema import DataConfig, ExecutionConfig
 from pipeline.core.atomic_io import read_json, sha256, write_json
 from pipeline.core.errors import InputError
 from pipeline.core.job_process import Job
 from pipeline.core.paths import CorpusFolder, Home
-from pipeline.data.corpus import Corpus
 from pipeline.data.filter import parquet_shards
 from pipeline.data.prepare import prepare
 from pipeline.data.tokens import tokenizer
+from pipeline.data.tokens.windows import open_windows
 from tests.data.conftest import Prepare
 from tests.data.examples import code, code_folder, json_lines, row
 
@@ -241,7 +242,7 @@ def test_dropped_windows_are_whole_and_too_large_a_window_is_refused(
     assert manifest is not None
     assert manifest["tokens_train"] % 16 == manifest["tokens_validation"] % 16 == 0
     assert manifest["tokens_dropped"] > 0
-    assert Corpus.open(folder).windows("train", 16).take(np.arange(1)).min() > 0, "no end-of-text in it"
+    assert open_windows(Corpus.open(folder), "train", 16).take(np.arange(1)).min() > 0, "no end-of-text in it"
     with pytest.raises(InputError, match="use windows join, or a smaller window"):
         prepared(DataConfig(**{**vars(config), "windows": "drop", "window": 512}))
     assert not folder.is_ready

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.artifacts.checkpoint import checkpoints_of, verify
 from pipeline.core.atomic_io import read_lines
 from pipeline.core.errors import DamagedError
 from pipeline.core.paths import Home, RunFolder
-from pipeline.training import checkpoints
 from tests.faults import bugs, trials
 from tests.training.runs import ask_to_resume, new_run, status
 
@@ -75,9 +75,9 @@ def _trial(template: Path, disk: Path, plant: str, free: int) -> Full:
 
 def _found(folder: RunFolder) -> dict[str, Any]:
     steps, damaged = [], []
-    for path in checkpoints.complete(folder):
+    for path in checkpoints_of(folder):
         try:
-            checkpoints.verify(path)
+            verify(path)
         except DamagedError as error:
             damaged.append(str(error))
         else:

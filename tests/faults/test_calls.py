@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 
+from pipeline.artifacts.checkpoint import checkpoints_of, verify
 from pipeline.core.atomic_io import append_line
 from pipeline.core.paths import Home, RunFolder
-from pipeline.training import checkpoints
 from tests.faults.bugs import saves_in_place
 from tests.faults.child import Plant
 from tests.faults.conftest import References
@@ -105,7 +105,7 @@ def calls_of(folder: RunFolder, bug: Plant | None = None) -> list[str]:
 def calls(template: Home, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = short_run(copy_home(template, tmp_path_factory.mktemp("counted") / "home"))
     found = calls_of(folder)
-    assert [path.name for path in checkpoints.complete(folder)] == ["step-00000004", "step-00000006"]
+    assert [path.name for path in checkpoints_of(folder)] == ["step-00000004", "step-00000006"]
     assert any(call.endswith(".removed-step-00000002") for call in found)
     return found
 
@@ -120,8 +120,8 @@ def kill_and_resume(folder: RunFolder, kill: KillAt, undisturbed: Outcome, tally
         ask_to_resume(folder)
         assert finish(folder, kill.bug) == 0, folder.log.read_text()
     assert_same(folder, undisturbed)
-    for path in checkpoints.complete(folder):
-        checkpoints.verify(path)
+    for path in checkpoints_of(folder):
+        verify(path)
     tally.counts["runs the same to the bit"] += 1
 
 

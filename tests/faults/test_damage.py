@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import manifest
+from pipeline.artifacts import manifest
+from pipeline.artifacts.checkpoint import checkpoints_of, newest_valid
 from pipeline.core.atomic_io import read_json, write_json
 from pipeline.core.errors import DamagedError
 from pipeline.core.paths import Home, RunFolder
-from pipeline.training import checkpoints
 from tests.faults.conftest import References
 from tests.faults.shares import shares
 from tests.faults.trials import Tally, assert_same, finish
@@ -94,7 +94,7 @@ WRONG_MANIFESTS: dict[str, Callable[[dict], object]] = {
 
 def check_refused(run: RunFolder, damaged: Path, before: Path) -> str:
     """The newest checkpoint is refused and `before` is used. Returns the reason, in general terms."""
-    newest = checkpoints.newest_valid(run)
+    newest = newest_valid(run)
     assert newest.path == before, f"{newest.path} was taken"
     assert [f"Checkpoint {damaged.name} is damaged: " in str(error) for error in newest.damaged] == [True]
     reason = str(newest.damaged[0]).partition(": ")[2].partition(";")[0]
@@ -116,7 +116,7 @@ def run(home: Home, undisturbed: References) -> RunFolder:
 
 @shares("rounds", 1, 5)
 def test_every_damage_to_every_file_is_refused_with_its_reason(run: RunFolder, tally: Tally, rounds: int) -> None:
-    *_, before, newest = checkpoints.complete(run)
+    *_, before, newest = checkpoints_of(run)
     copy = shutil.copytree(newest, run.path / "copy")
     numbers = random.Random(0)
     for damage in DAMAGES * rounds:
@@ -130,30 +130,30 @@ def test_every_damage_to_every_file_is_refused_with_its_reason(run: RunFolder, t
 
 def test_a_file_of_the_checkpoint_before_is_refused(run: RunFolder, tally: Tally) -> None:
     """Of the right name and, most of them, of the right size."""
-    *_, before, newest = checkpoints.complete(run)
+    *_, before, newest = checkpoints_of(run)
     for name in files_of(newest):
         data = (newest / name).read_bytes()
         if (before / name).read_bytes() != data:
             shutil.copy(before / name, newest / name)
             tally.counts[f"refused, as {check_refused(run, newest, before)}"] += 1
             (newest / name).write_bytes(data)
-    assert checkpoints.newest_valid(run).path == newest
+    assert newest_valid(run).path == newest
     assert tally.counts.total() >= 5
 
 
 @pytest.mark.parametrize("wrong", WRONG_MANIFESTS)
 def test_a_manifest_that_is_wrong_is_refused(run: RunFolder, wrong: str) -> None:
-    *_, before, newest = checkpoints.complete(run)
+    *_, before, newest = checkpoints_of(run)
     file = newest / manifest.NAME
     file.write_text(json.dumps(WRONG_MANIFESTS[wrong](read_json(file) or {})))
     check_refused(run, newest, before)
 
 
 def test_a_file_in_place_of_a_checkpoint_is_none(run: RunFolder, undisturbed: References) -> None:
-    *_, before, newest = checkpoints.complete(run)
+    *_, before, newest = checkpoints_of(run)
     shutil.rmtree(newest)
     newest.write_bytes(b"")
-    assert checkpoints.newest_valid(run).path == before
+    assert newest_valid(run).path == before
     assert finish(run) == 0, run.log.read_text()
     assert_same(run, undisturbed().outcome)
 
@@ -166,7 +166,7 @@ def test_what_goes_on_behind_a_damaged_checkpoint_is_the_same_to_the_bit(
     numbers = random.Random(1)
     for _ in range(num_runs):
         num_damaged = numbers.randint(1, 3)
-        for path in checkpoints.complete(run)[-num_damaged:]:
+        for path in checkpoints_of(run)[-num_damaged:]:
             numbers.choice(DAMAGES)(path / numbers.choice(files_of(path)), numbers)
         assert finish(run) == 0, run.log.read_text()
         assert run.log.read_text().count("is damaged: ") == num_damaged
@@ -178,10 +178,10 @@ def test_what_goes_on_behind_a_damaged_checkpoint_is_the_same_to_the_bit(
 
 def test_when_all_are_damaged_the_run_says_so_and_ends(run: RunFolder, tally: Tally) -> None:
     numbers = random.Random(2)
-    for path in checkpoints.complete(run):
+    for path in checkpoints_of(run):
         numbers.choice(DAMAGES)(path / numbers.choice(files_of(path)), numbers)
     with pytest.raises(DamagedError):
-        checkpoints.newest_valid(run)
+        newest_valid(run)
     assert finish(run) == 1
     tally.counts["runs that said they have no checkpoint left"] += 1
     assert re.fullmatch(
@@ -193,7 +193,7 @@ def test_when_all_are_damaged_the_run_says_so_and_ends(run: RunFolder, tally: Ta
 @pytest.mark.parametrize("damage", [flip_a_bit, zero_a_range, fill_with_noise], ids=lambda damage: damage.__name__)
 def test_a_look_at_sizes_alone_is_found_out(run: RunFolder, monkeypatch: pytest.MonkeyPatch, damage: Damage) -> None:
     """The negative control."""
-    *_, before, newest = checkpoints.complete(run)
+    *_, before, newest = checkpoints_of(run)
     monkeypatch.setattr(manifest, "fault", sizes_only)
     damage(newest / "model.safetensors", random.Random(0))
     with pytest.raises(AssertionError, match="was taken"):

@@ -11,10 +11,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from pipeline import manifest
+from pipeline.artifacts import manifest
+from pipeline.artifacts.checkpoint import checkpoints_of, newest_valid, verify
 from pipeline.core.atomic_io import read_lines
 from pipeline.core.paths import Home, RunFolder
-from pipeline.training import checkpoints
+from pipeline.data.tokens.windows import open_windows
 from pipeline.training.loop import MOST_ROLLBACKS
 from pipeline.training.loss import NextTokenLoss
 from pipeline.training.run import open_run
@@ -49,13 +50,13 @@ def check_diverged(folder: RunFolder, exit_status: int, reason: str) -> int:
     )
     assert now["error"].startswith(start), now["error"]
     assert folder.log.read_text().count(now["error"]) == 1
-    for path in checkpoints.complete(folder):
-        checkpoints.verify(path)
+    for path in checkpoints_of(folder):
+        verify(path)
         weights = load_file(path / "model.safetensors").values()
         assert all(bool(torch.isfinite(each).all()) for each in weights), (
             f"{path.name} holds weights that are no numbers"
         )
-    assert checkpoints.newest_valid(folder).step == last["step"] - 1
+    assert newest_valid(folder).step == last["step"] - 1
     return last["step"]
 
 
@@ -116,7 +117,7 @@ def windows_of_alone(folder: RunFolder, at: int) -> Tensor:
     """int64[count, window]: what step `at` of a run sees and no other one does, nor the next that are left."""
     run = open_run(folder, {"corpus": "python", "preset": "tiny", "recipe": "accelerate", "resume": True})
     training = run.config.training
-    windows, size = run.corpus.windows("train", run.config.model.window), training.batch_size
+    windows, size = open_windows(run.corpus, "train", run.config.model.window), training.batch_size
     steps = range(1, training.max_steps + at)
     seen = {each: set(map(tuple, windows.batch(training.seed, (each - 1) * size, size).tolist())) for each in steps}
     alone = seen[at].difference(*(seen[each] for each in steps if each != at))
@@ -126,7 +127,7 @@ def windows_of_alone(folder: RunFolder, at: int) -> Tensor:
 def skipping(folder: RunFolder, copy: RunFolder, *, start: int, skipped: int) -> RunFolder:
     """A run that goes on from checkpoint `start` of another one, so many steps further on in the data."""
     shutil.copytree(folder.path, copy.path)
-    for path in checkpoints.complete(copy):
+    for path in checkpoints_of(copy):
         if path != copy.checkpoint(start):
             shutil.rmtree(path)
     copy.status.unlink()

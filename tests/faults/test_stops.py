@@ -7,9 +7,9 @@ import time
 
 import pytest
 
+from pipeline.artifacts.checkpoint import newest_valid
 from pipeline.core.atomic_io import read_lines
 from pipeline.core.paths import Home, RunFolder
-from pipeline.training import checkpoints
 from tests.faults.bugs import does_not_hear_signals
 from tests.faults.child import Plant
 from tests.faults.conftest import References
@@ -42,7 +42,7 @@ def stop_and_resume(
     tally.counts["before the first step"] += now["step"] == 0
     if now["state"] != "finished":
         assert (now["state"], now["error"]) == ("stopped", None)
-        assert checkpoints.newest_valid(folder).step == now["step"] == last_step(folder)
+        assert newest_valid(folder).step == now["step"] == last_step(folder)
         ask_to_resume(folder)
         assert finish(folder, plant) == 0, folder.log.read_text()
     assert_same(folder, undisturbed.outcome)
@@ -73,7 +73,7 @@ def test_the_preset_tiny_as_it_is_stops_in_time(home: Home, tally: Tally, second
         assert wait(process, MOST_SECONDS) == 0, folder.log.read_text()
         now = status(folder)
         assert (now["state"], now["error"]) == ("stopped", None)
-        assert checkpoints.newest_valid(folder).step == now["step"]
+        assert newest_valid(folder).step == now["step"]
         tally.counts[f"stopped at step {now['step']}"] += 1
 
 

@@ -13,9 +13,9 @@ from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from pipeline.artifacts.checkpoint import newest_valid
 from pipeline.core.atomic_io import read_lines
 from pipeline.core.paths import Home, RunFolder
-from pipeline.training import checkpoints
 from tests.faults import child
 from tests.training.runs import new_run, status, weights
 
@@ -103,7 +103,7 @@ def assert_nothing_lost(folder: RunFolder, *, interval: int = INTERVAL, at_least
 
     `at_least`: the step of the checkpoint that was there before.
     """
-    newest = checkpoints.newest_valid(folder)
+    newest = newest_valid(folder)
     assert not newest.damaged, newest.damaged
     rows = read_lines(folder.metrics)
     reached = rows[-1]["step"] if rows else 0

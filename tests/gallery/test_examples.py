@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.artifacts.revision import Revision
 from pipeline.core import atomic_io
 from pipeline.core.errors import DamagedError, InputError
 from pipeline.core.settings import Limits
@@ -20,7 +21,6 @@ from pipeline.gallery import examples
 from pipeline.gallery.example import Example
 from pipeline.gallery.examples import Examples, ExamplesPage, HiddenError, Kept
 from pipeline.gallery.quota import QuotaError
-from pipeline.hub.registry import Revision
 
 PROMPT = "import pandas as pd\n\n# create dataframe from x and y\n\n"
 REVISION = Revision(

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
+from pipeline.artifacts.revision import Revision
 from pipeline.core.settings import Limits, Settings
 from pipeline.generation.process import Generator
-from pipeline.hub.registry import Revision
 from tests.generation.models import insist_on, tiny_model, tiny_tokenizer, write_revision
 
 LONG = 16_384

@@ -9,9 +9,9 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
+from pipeline.artifacts.revision import Revision
 from pipeline.core.atomic_io import sha256, write_json
 from pipeline.core.paths import ROOT
-from pipeline.hub.registry import Revision
 
 END = "<|endoftext|>"
 SOURCE = ROOT / "pipeline"

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.artifacts.revision import Registry, Revision
 from pipeline.core.errors import InputError
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
 from pipeline.generation.choose import choose
 from pipeline.generation.process import generate
 from pipeline.generation.settings import Sampling
-from pipeline.hub.registry import Registry, Revision
 from tests.generation.models import tiny_model, write_revision
 
 

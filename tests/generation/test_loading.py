@@ -8,11 +8,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import pipeline as hub_pipeline
 
+from pipeline.artifacts.revision import Revision
 from pipeline.core.errors import DamagedError, InputError
 from pipeline.generation.loading import load
 from pipeline.generation.sampling import complete
 from pipeline.generation.settings import Sampling
-from pipeline.hub.registry import Revision
 from tests.generation.models import seal, tiny_model, write_revision
 
 WEIGHTS = "model.safetensors"

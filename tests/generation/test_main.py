@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from pipeline.artifacts.revision import Revision
 from pipeline.generation.seats import SEATS
 from pipeline.generation.settings import Sampling
 from pipeline.generation.subprocess_client import environment
-from pipeline.hub.registry import Revision
 from tests.generation.conftest import LONG
 from tests.generation.models import tiny_model, write_revision
 

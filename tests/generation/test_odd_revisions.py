@@ -12,11 +12,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from pipeline.artifacts.revision import Revision
 from pipeline.core.errors import DamagedError
 from pipeline.generation.loading import load
 from pipeline.generation.sampling import complete
 from pipeline.generation.settings import Sampling
-from pipeline.hub.registry import Revision
 from tests.generation.models import seal
 from tests.generation.test_main import Conversation, is_final, talk  # noqa: F401 - a fixture
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.artifacts.revision import Revision
 from pipeline.core.errors import BusyError, InputError, PipelineError
 from pipeline.core.settings import Limits, Settings
 from pipeline.generation.process import Generator, generate
@@ -17,7 +18,6 @@ from pipeline.generation.seats import SEATS
 from pipeline.generation.settings import Sampling
 from pipeline.generation.subprocess_client import MOST_OF_EACH, MOST_REQUESTS, OWNER_RESERVE
 from pipeline.generation.text_chunk import TextChunk
-from pipeline.hub.registry import Revision
 from tests.generation.conftest import LONG
 from tests.generation.models import tiny_model, write_revision
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from pipeline.artifacts.revision import Revision
 from pipeline.generation import loading
 from pipeline.generation.server import Server
 from pipeline.generation.settings import Sampling
-from pipeline.hub.registry import Revision
 from tests.generation.models import tiny_model, write_revision
 
 WAIT_SECONDS = 60

@@ -14,13 +14,13 @@ from pathlib import Path
 import psutil
 import pytest
 
+from pipeline.artifacts.revision import Revision
 from pipeline.core.errors import PipelineError
 from pipeline.core.paths import ROOT
 from pipeline.core.settings import Settings
 from pipeline.generation.process import Generator
 from pipeline.generation.settings import Sampling
 from pipeline.generation.subprocess_client import environment
-from pipeline.hub.registry import Revision
 from tests.generation.conftest import LONG
 
 PROMPT = "import pandas as pd\n"
@@ -131,7 +131,7 @@ import sys
 from pathlib import Path
 from pipeline.generation.process import Generator
 from pipeline.generation.settings import Sampling
-from pipeline.hub.registry import Revision
+from pipeline.artifacts.revision import Revision
 from pipeline.core.settings import Limits, Settings
 
 generator = Generator(Settings(home=Path(sys.argv[1]), limits=Limits(new_tokens=10_000)))

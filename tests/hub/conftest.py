@@ -79,16 +79,6 @@ class Publishers:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Home:
-    return Home(tmp_path / "home")
-
-
-@pytest.fixture
-def run(home: Home) -> RunFolder:
-    return home.run("alpha")
-
-
-@pytest.fixture
 def settings(home: Home) -> Settings:
     """Nothing leaves this machine."""
     return Settings(home=home.path)

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 import yaml
 
+from pipeline.artifacts.revision import Registry
 from pipeline.core.atomic_io import read_json
 from pipeline.core.paths import Home, RunFolder
 from pipeline.hub.cards import dataset_card, model_card
-from pipeline.hub.registry import Registry
 from tests.checkpoints import write_checkpoint
 
 

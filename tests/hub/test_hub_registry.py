@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.artifacts.checkpoint import Checkpoint
+from pipeline.artifacts.revision import Registry, Revision
 from pipeline.core.paths import Home, RunFolder
 from pipeline.core.settings import Settings
-from pipeline.hub.checkpoints import Checkpoint
 from pipeline.hub.hub_registry import HubRegistry, open_registry
-from pipeline.hub.registry import Registry, Revision
 from tests.checkpoints import write_checkpoint
 from tests.hub.conftest import REPO, ROOT, Publishers
 from tests.loopback_hub import LoopbackHub

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.artifacts.revision import Revision
 from pipeline.hub.commits import Push
 from pipeline.hub.model_repo import find_push
-from pipeline.hub.registry import Revision
 
 REVISION = Revision(
     repo="me/parrot",

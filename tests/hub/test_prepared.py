@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.artifacts import corpus
 from pipeline.core.atomic_io import locked, read_json, write_json
 from pipeline.core.errors import BusyError, DamagedError, InputError
 from pipeline.core.paths import CorpusFolder, Home
-from pipeline.data import corpus
 from pipeline.data.filter import split
 from pipeline.hub import prepared
 from pipeline.hub.prepared import Prepared

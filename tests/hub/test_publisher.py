@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.artifacts.revision import Registry
 from pipeline.core.atomic_io import is_locked, locked, read_lines
 from pipeline.core.errors import BusyError
 from pipeline.core.paths import Home, RunFolder
 from pipeline.core.settings import Settings
 from pipeline.hub.publisher import Publisher, pending
-from pipeline.hub.registry import Registry
 from pipeline.hub.uploader import Patience
 from tests.checkpoints import write_checkpoint
 from tests.hub.conftest import REPO, ROOT, eventually, states

@@ -9,12 +9,12 @@ import time
 
 import pytest
 
+from pipeline.artifacts.checkpoint import Checkpoint
+from pipeline.artifacts.revision import Registry
 from pipeline.core.atomic_io import read_lines
 from pipeline.core.paths import Home, RunFolder
 from pipeline.core.settings import Settings
-from pipeline.hub.checkpoints import Checkpoint
 from pipeline.hub.publisher import pending
-from pipeline.hub.registry import Registry
 from tests.checkpoints import write_checkpoint
 from tests.hub.conftest import REPO, Publishers, eventually, states
 from tests.loopback_hub import LoopbackHub

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.artifacts.checkpoint import Newest, checkpoints_of, newest_valid, verify
 from pipeline.core.atomic_io import append_line, read_json, sha256
 from pipeline.core.errors import DamagedError
 from pipeline.core.paths import Home, RunFolder
@@ -31,7 +32,7 @@ def save(run: RunFolder, *steps: int, keep: int = 10) -> None:
 
 
 def steps(run: RunFolder) -> list[int]:
-    return [int(path.name.removeprefix("step-")) for path in checkpoints.complete(run)]
+    return [int(path.name.removeprefix("step-")) for path in checkpoints_of(run)]
 
 
 def test_a_checkpoint_is_a_folder_whose_manifest_names_every_file(run: RunFolder) -> None:
@@ -46,7 +47,7 @@ def test_a_checkpoint_is_a_folder_whose_manifest_names_every_file(run: RunFolder
             "training/optimizer.pt": {"sha256": sha256(folder / "training/optimizer.pt"), "size": 22},
         },
     }
-    checkpoints.verify(folder)
+    verify(folder)
 
 
 def test_a_save_that_is_cut_off_leaves_no_checkpoint(run: RunFolder) -> None:
@@ -59,7 +60,7 @@ def test_a_save_that_is_cut_off_leaves_no_checkpoint(run: RunFolder) -> None:
     with pytest.raises(KeyboardInterrupt):
         checkpoints.save(run, 2, cut_off, keep=10)
     assert steps(run) == [1]
-    assert checkpoints.newest_valid(run).step == 1
+    assert newest_valid(run).step == 1
 
 
 def test_without_the_staging_folder_half_a_checkpoint_would_be_taken_for_one(run: RunFolder) -> None:
@@ -82,7 +83,7 @@ def test_saving_a_step_again_replaces_it(run: RunFolder) -> None:
     save(run, 1)
     checkpoints.save(run, 1, write(b"other"), keep=10)
     assert (run.checkpoint(1) / "model.safetensors").read_bytes() == b"other"
-    checkpoints.verify(run.checkpoint(1))
+    verify(run.checkpoint(1))
 
 
 def flip(folder: Path) -> None:
@@ -135,9 +136,9 @@ DAMAGES = {
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_is_used(run: RunFolder, damage: object) -> None:
     save(run, 1, 2)
-    assert checkpoints.newest_valid(run).step == 2
+    assert newest_valid(run).step == 2
     damage(run.checkpoint(2))  # type: ignore[operator]
-    newest = checkpoints.newest_valid(run)
+    newest = newest_valid(run)
     assert (newest.path, newest.step) == (run.checkpoint(1), 1)
     assert DAMAGES[damage] in str(newest.damaged[0])  # type: ignore[index]
     assert "step-00000002" in str(newest.damaged[0])
@@ -148,11 +149,11 @@ def test_when_none_is_left_the_run_is_lost_and_says_so(run: RunFolder) -> None:
     flip(run.checkpoint(1))
     flip(run.checkpoint(2))
     with pytest.raises(DamagedError, match=r"Run run has no checkpoint left .* start a new run"):
-        checkpoints.newest_valid(run)
+        newest_valid(run)
 
 
 def test_a_run_without_a_checkpoint_begins_at_step_0(run: RunFolder) -> None:
-    assert checkpoints.newest_valid(run) == checkpoints.Newest(None, 0, ())
+    assert newest_valid(run) == Newest(None, 0, ())
 
 
 def test_damaged_checkpoints_of_later_steps_go_out_of_sight(run: RunFolder) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipeline.artifacts.checkpoint import checkpoints_of
 from pipeline.core.atomic_io import read_json, write_json
 from pipeline.core.paths import Home, RunFolder
-from pipeline.training import checkpoints
 from pipeline.training.device import choose_compile
 from tests.training.runs import ask_to_resume, losses, new_run, start_process, status, stops_at, train_here
 
@@ -85,7 +85,7 @@ def test_a_stop_is_heard_while_a_kernel_is_compiled(
         may_end.touch()
     assert process.wait(timeout=TIMEOUT_SECONDS) == 0, folder.log.read_text()
     assert (status(folder)["state"], status(folder)["step"]) == ("stopped", 2 if resumed else 0)
-    assert checkpoints.complete(folder) == ([folder.checkpoint(2)] if resumed else [])
+    assert checkpoints_of(folder) == ([folder.checkpoint(2)] if resumed else [])
 
 
 def slow_compiler(path: Path, called: Path, may_end: Path) -> Path:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.artifacts.checkpoint import checkpoints_of, newest_valid
 from pipeline.core.atomic_io import is_locked, read_lines
 from pipeline.core.paths import Home, RunFolder
-from pipeline.training import checkpoints
 from tests.training.runs import (
     ROOT,
     ask_to_resume,
@@ -71,8 +71,8 @@ def test_a_killed_run_goes_on_the_same_to_the_bit(home: Home, undisturbed: RunFo
     process.wait()
     assert status(killed)["state"] == "running" and not is_locked(killed.lock)
     last_step = read_lines(killed.metrics)[-1]["step"]
-    assert 60 <= checkpoints.newest_valid(killed).step < 240
-    assert last_step - checkpoints.newest_valid(killed).step <= 30
+    assert 60 <= newest_valid(killed).step < 240
+    assert last_step - newest_valid(killed).step <= 30
 
     ask_to_resume(killed)
     assert start(killed).wait() == 0
@@ -90,7 +90,7 @@ def test_sigterm_saves_the_step_it_comes_in_and_stops(home: Home, undisturbed: R
     assert process.wait() == 0
     stopped = status(folder)
     assert (stopped["state"], stopped["error"], stopped["eta_seconds"]) == ("stopped", None, None)
-    assert checkpoints.newest_valid(folder).step == stopped["step"] == read_lines(folder.metrics)[-1]["step"]
+    assert newest_valid(folder).step == stopped["step"] == read_lines(folder.metrics)[-1]["step"]
     assert 70 <= stopped["step"] < 240
 
     ask_to_resume(folder)
@@ -143,7 +143,7 @@ def test_a_model_that_is_to_be_spread_never_trains_whole_in_silence(
     assert process.wait(timeout=120) != 0
     assert "sharding is 'fsdp2', but" in (status(folder)["error"] or "")
     assert "start several processes with a CUDA GPU each, or set sharding none" in status(folder)["error"]
-    assert not checkpoints.complete(folder)
+    assert not checkpoints_of(folder)
 
 
 def test_each_of_two_processes_leaves_the_other_before_it_ends(home: Home, tmp_path: Path) -> None:

@@ -9,10 +9,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from pipeline.artifacts.checkpoint import checkpoints_of, newest_valid
 from pipeline.core.atomic_io import read_json, read_lines, sha256, write_json
 from pipeline.core.errors import DivergedError, InputError
 from pipeline.core.job_process import Job
 from pipeline.core.paths import Home, RunFolder
+from pipeline.data.tokens.windows import open_windows
 from pipeline.training import checkpoints, session
 from pipeline.training.loss import KeyTokens
 from pipeline.training.model import build_model
@@ -32,7 +34,7 @@ def reference_losses(folder: RunFolder, step: int) -> list[tuple[float, int]]:
     run = open_run(folder, read_json(folder.request) or {})
     training = run.config.training
     model = build_model(run.config.model, eos_id=run.corpus.eos_id, seed=training.seed).eval()
-    windows = run.corpus.windows("train", run.config.model.window)
+    windows = open_windows(run.corpus, "train", run.config.model.window)
     batch = windows.batch(training.seed, (step - 1) * training.batch_size, training.batch_size)
     with torch.no_grad():
         logits = model(input_ids=torch.from_numpy(batch)).logits.tolist()
@@ -58,7 +60,7 @@ def test_a_run_starts_near_the_logarithm_of_its_vocabulary_and_learns(home: Home
     assert rows(folder, "perplexity")[60] == pytest.approx(math.exp(evaluated[60]))
     assert (status["state"], status["step"], status["error"]) == ("finished", 60, None)
     assert rows(folder, "learning_rate")[60] == pytest.approx(1e-2 / 54), "of that step, not of one after it"
-    assert [path.name for path in checkpoints.complete(folder)] == ["step-00000030", "step-00000060"]
+    assert [path.name for path in checkpoints_of(folder)] == ["step-00000030", "step-00000060"]
     assert [row["step"] for row in read_lines(folder.samples)] == [0, 20, 40, 60]
 
 
@@ -67,7 +69,7 @@ def test_rows_are_written_at_the_first_and_last_step_and_where_they_are_due(home
     train_here(folder)
     assert [row["step"] for row in read_lines(folder.metrics)] == [0, 1, 5, 6, 8, 10, 12]
     assert list(rows(folder, "eval_loss")) == [0, 6, 12]
-    assert [path.name for path in checkpoints.complete(folder)] == ["step-00000008", "step-00000012"]
+    assert [path.name for path in checkpoints_of(folder)] == ["step-00000008", "step-00000012"]
 
 
 def test_the_logged_losses_are_those_of_the_step(home: Home) -> None:
@@ -119,7 +121,7 @@ def test_a_stopped_run_goes_on_the_same_to_the_bit(home: Home, precision: str) -
     stopped = new_run(home, "stopped", precision=precision)
     status = train_here(stopped, stops_at(4))
     assert (status["state"], status["step"]) == ("stopped", 4)
-    assert checkpoints.newest_valid(stopped).step == 4
+    assert newest_valid(stopped).step == 4
     ask_to_resume(stopped)
     assert train_here(stopped)["state"] == "finished"
     assert losses(stopped) == losses(undisturbed)
@@ -143,7 +145,7 @@ def test_a_stop_before_the_first_step_costs_nothing(home: Home) -> None:
     write_json(stopped.stop, {"request_id": "stopped-first"})
     status = train_here(stopped)
     assert (status["state"], status["step"]) == ("stopped", 0)
-    assert checkpoints.complete(stopped) == []
+    assert checkpoints_of(stopped) == []
     ask_to_resume(stopped)
     assert train_here(stopped)["state"] == "finished"
     assert weights(stopped, 12) == weights(undisturbed, 12)
@@ -159,7 +161,7 @@ def test_a_stop_during_an_evaluation_is_heard_and_the_evaluation_made_up_for(hom
     class StopsInEvaluation(Job):
         @property
         def stop_requested(self) -> bool:
-            return self.facts.get("message") == "evaluating" and bool(checkpoints.complete(folder))
+            return self.facts.get("message") == "evaluating" and bool(checkpoints_of(folder))
 
     undisturbed = new_run(home, "undisturbed", checkpoint_every_steps=5)
     train_here(undisturbed)
@@ -221,7 +223,7 @@ def test_a_loss_that_is_no_number_fails_the_run_and_is_never_saved(home: Home) -
     status = read_json(folder.status) or {}
     assert status["state"] == "failed"
     assert status["error"].startswith("Run run diverged at step 1: weighted_loss is inf; start a new run with")
-    assert checkpoints.complete(folder) == []
+    assert checkpoints_of(folder) == []
     assert read_lines(folder.metrics)[-1]["weighted_loss"] is None
 
 
@@ -243,7 +245,7 @@ def test_weights_that_are_no_numbers_are_never_saved(home: Home) -> None:
     ask_to_resume(folder)
     with pytest.raises(DivergedError, match="Run run diverged at step 5: some weights are nan or infinite"):
         train_here(folder)
-    newest = checkpoints.newest_valid(folder)
+    newest = newest_valid(folder)
     assert newest.step == 4
     assert all(bool(torch.isfinite(w).all()) for w in load_file(folder.checkpoint(4) / "model.safetensors").values())
 
@@ -265,7 +267,7 @@ def test_a_stop_in_the_middle_of_a_step_saves_no_weights_that_are_no_numbers(hom
 
     with pytest.raises(DivergedError, match="Run run diverged at step 5: some weights are nan or infinite"):
         train_here(folder, StopsInStep6)
-    assert [path.name for path in checkpoints.complete(folder)] == ["step-00000004"]
+    assert [path.name for path in checkpoints_of(folder)] == ["step-00000004"]
 
 
 def test_a_wrong_value_fails_the_run_before_anything_is_written(home: Home) -> None:
@@ -282,14 +284,14 @@ def test_old_checkpoints_go_when_they_are_published_and_the_newest_stay(home: Ho
 
         @property
         def stop_requested(self) -> bool:
-            for path in checkpoints.complete(folder):
+            for path in checkpoints_of(folder):
                 with folder.pushes.open("a") as ledger:
                     ledger.write(json.dumps({"step": int(path.name[5:]), "state": "registered"}) + "\n")
             return False
 
     folder = new_run(home, checkpoint_every_steps=2)
     train_here(folder, Publishes)
-    assert [path.name for path in checkpoints.complete(folder)] == ["step-00000010", "step-00000012"]
+    assert [path.name for path in checkpoints_of(folder)] == ["step-00000010", "step-00000012"]
 
 
 def test_gradients_are_clipped_and_their_norm_before_that_is_logged(home: Home) -> None:

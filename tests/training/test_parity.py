@@ -16,6 +16,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from pipeline.core.atomic_io import read_json, read_lines
 from pipeline.core.paths import Home, RunFolder
+from pipeline.data.tokens.windows import open_windows
 from pipeline.training.run import Run, open_run
 from pipeline.training.session import open_session
 from tests.training.runs import new_run, start_process, train_here
@@ -38,7 +39,7 @@ class Ordered(Dataset):
 
     def __init__(self, run: Run) -> None:
         training = run.config.training
-        windows = run.corpus.windows("train", run.config.model.window)
+        windows = open_windows(run.corpus, "train", run.config.model.window)
         self.windows = windows.batch(training.seed, 0, STEPS * training.batch_size)
 
     def __len__(self) -> int:

@@ -7,6 +7,30 @@ from __future__ import annotations
 
 import numpy as np
 
+from pipeline.artifacts.corpus import Corpus
+from pipeline.core.errors import require
+
+
+def open_windows(corpus: Corpus, split: str, window: int) -> Windows:
+    """The windows of `window` tokens of one split. Raises InputError when there is none, or when a corpus of whole windows
+    (`drop`) would be cut across its files.
+    """
+    config = corpus.manifest["config"]
+    require(
+        config["windows"] == "join" or config["window"] % window == 0,
+        "window",
+        window,
+        f"corpus {corpus.id} holds windows of {config['window']}: choose that or a divisor of it",
+    )
+    require(
+        corpus.num_tokens(split) >= window,
+        "window",
+        window,
+        f"the {split} split of corpus {corpus.id} has only {corpus.num_tokens(split)} tokens: prepare it with more files",
+    )
+    dtype = np.dtype(corpus.manifest["dtype"]).newbyteorder("<")
+    return Windows(np.memmap(corpus.folder.tokens(split), dtype=dtype, mode="r"), window)
+
 
 class Windows:
     """`tokens` cut into windows of `window` tokens, without overlap; the shorter rest at its end is in none.

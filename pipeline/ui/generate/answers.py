@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline.artifacts.revision import Revision
 from pipeline.gallery.example import Example
 from pipeline.generation.text_chunk import TextChunk
-from pipeline.hub.registry import Revision
 
 
 @dataclass

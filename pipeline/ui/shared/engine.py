@@ -16,9 +16,9 @@ from pipeline.ui.shared.visitors import visitor_of
 if TYPE_CHECKING:
     import gradio as gr
 
+    from pipeline.artifacts.revision import Registry
     from pipeline.gallery.examples import Examples
     from pipeline.generation.process import Generator
-    from pipeline.hub.registry import Registry
 
 
 class Engine:
@@ -59,7 +59,7 @@ class Engine:
 
     @cached_property
     def registry(self) -> Registry:
-        from pipeline.hub.registry import Registry
+        from pipeline.artifacts.revision import Registry
 
         return Registry(self.home, self.settings.repo)
 

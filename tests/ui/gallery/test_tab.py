@@ -12,10 +12,10 @@ import gradio as gr
 import pytest
 from starlette.requests import Request
 
+from pipeline.artifacts.revision import Revision
 from pipeline.core.errors import InputError
 from pipeline.core.settings import Settings
 from pipeline.gallery.example import Example
-from pipeline.hub.registry import Revision
 from pipeline.ui.gallery.tab import GalleryTab, View
 from pipeline.ui.generate.answers import Result
 from pipeline.ui.generate.tab import GenerateTab

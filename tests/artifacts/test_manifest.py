@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import manifest
+from pipeline.artifacts import manifest
 from pipeline.core.atomic_io import read_json
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.artifacts.checkpoint import Checkpoint
+from pipeline.artifacts.revision import Registry
 from pipeline.core.atomic_io import append_line, read_json, read_lines
 from pipeline.core.errors import DamagedError, InputError
 from pipeline.core.paths import Home, RunFolder
-from pipeline.hub.checkpoints import Checkpoint
-from pipeline.hub.registry import Registry
 from tests.checkpoints import write_checkpoint
 from tests.hub.conftest import ROOT
 from tests.memory import bytes_of_json
@@ -201,7 +201,7 @@ import os, signal, sys
 from pathlib import Path
 from pipeline.core import atomic_io
 from pipeline.core.paths import Home
-from pipeline.hub.registry import Registry
+from pipeline.artifacts.revision import Registry
 atomic_io.{seam} = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 Registry(Home(Path(sys.argv[1])), "local").add(Path(sys.argv[2]))
 """
@@ -263,7 +263,7 @@ ADDS = """
 import sys
 from pathlib import Path
 from pipeline.core.paths import Home
-from pipeline.hub.registry import Registry
+from pipeline.artifacts.revision import Registry
 registry = Registry(Home(Path(sys.argv[1])), "local")
 for checkpoint in sys.argv[2:]:
     registry.add(Path(checkpoint))

@@ -22,11 +22,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline import manifest
+from pipeline.artifacts import manifest
+from pipeline.artifacts.checkpoint import PROVENANCE, Checkpoint, damaged
 from pipeline.core import atomic_io
 from pipeline.core.errors import DamagedError, InputError
 from pipeline.core.paths import Home
-from pipeline.hub.checkpoints import PROVENANCE, Checkpoint, damaged
 
 NAME = re.compile(r"[0-9a-f]{12}")
 NEWEST = "newest"

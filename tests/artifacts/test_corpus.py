@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.artifacts.corpus import Corpus
 from pipeline.config.schema import DataConfig
 from pipeline.core.atomic_io import read_json, write_json
 from pipeline.core.errors import DamagedError, InputError
 from pipeline.core.paths import CorpusFolder
-from pipeline.data.corpus import Corpus
+from pipeline.data.tokens.windows import open_windows
 from tests.data.conftest import Prepare
 from tests.data.examples import code_folder
 
@@ -27,7 +28,7 @@ def test_an_opened_corpus_gives_its_figures_and_its_windows(
     assert corpus.manifest == manifest
     assert (corpus.id, corpus.vocab_size, corpus.eos_id) == ("code", 300, 0)
     assert (corpus.tokenizer_path / "tokenizer.json").exists()
-    windows = corpus.windows("train", 32)
+    windows = open_windows(corpus, "train", 32)
     assert len(windows) == corpus.num_tokens("train") // 32
     tokens = np.fromfile(folder.tokens("train"), dtype="<u2")
     assert np.array_equal(windows.take(np.arange(len(windows))).ravel(), tokens[: len(windows) * 32])
@@ -64,7 +65,7 @@ def test_a_manifest_of_another_format_is_not_guessed_at(
 def test_a_window_longer_than_a_split_is_refused(folder: CorpusFolder, prepared: Prepare, config: DataConfig) -> None:
     prepared(config)
     with pytest.raises(InputError, match="validation split of corpus code has only"):
-        Corpus.open(folder).windows("validation", 100_000)
+        open_windows(Corpus.open(folder), "validation", 100_000)
 
 
 def test_dropped_windows_may_be_divided_but_not_joined(
@@ -72,6 +73,6 @@ def test_dropped_windows_may_be_divided_but_not_joined(
 ) -> None:
     prepared(DataConfig(**{**vars(config), "windows": "drop", "window": 16}))
     corpus = Corpus.open(folder)
-    assert len(corpus.windows("train", 8)) == 2 * len(corpus.windows("train", 16))
+    assert len(open_windows(corpus, "train", 8)) == 2 * len(open_windows(corpus, "train", 16))
     with pytest.raises(InputError, match="choose that or a divisor of it"):
-        corpus.windows("train", 32)
+        open_windows(corpus, "train", 32)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.artifacts.checkpoint import Checkpoint, complete_checkpoints, revision_of
 from pipeline.core.errors import DamagedError
 from pipeline.core.paths import Home, RunFolder
-from pipeline.hub.checkpoints import Checkpoint, complete_checkpoints, revision_of
 from tests.checkpoints import write_checkpoint
 
 

@@ -1,17 +1,14 @@
-"""A prepared corpus, opened: its manifest, its tokenizer's folder, its windows. Needs numpy and nothing else."""
+"""A prepared corpus, opened: its manifest, its tokenizer's folder, the sizes of its token files."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.core.atomic_io import read_json
-from pipeline.core.errors import DamagedError, InputError, require
+from pipeline.core.errors import DamagedError, InputError
 from pipeline.core.paths import CorpusFolder
-
-if TYPE_CHECKING:
-    from pipeline.data.tokens.windows import Windows
 
 FORMAT = 1
 """Of manifest.json and of the files it describes."""
@@ -61,32 +58,6 @@ class Corpus:
     def num_tokens(self, split: str) -> int:
         """`split` is train or validation."""
         return self.manifest[f"tokens_{split}"]
-
-    def windows(self, split: str, window: int) -> Windows:
-        """The windows of `window` tokens of one split. Raises InputError when there is none, or when a corpus of whole
-        windows (`drop`) would be cut across its files.
-        """
-        import numpy as np
-
-        from pipeline.data.tokens.windows import Windows
-
-        config = self.manifest["config"]
-        require(
-            config["windows"] == "join" or config["window"] % window == 0,
-            "window",
-            window,
-            f"corpus {self.id} holds windows of {config['window']}: choose that or a divisor of it",
-        )
-        require(
-            self.num_tokens(split) >= window,
-            "window",
-            window,
-            f"the {split} split of corpus {self.id} has only {self.num_tokens(split)} tokens: prepare it with more files",
-        )
-        tokens = np.memmap(
-            self.folder.tokens(split), dtype=np.dtype(self.manifest["dtype"]).newbyteorder("<"), mode="r"
-        )
-        return Windows(tokens, window)
 
     def _check_size(self, split: str) -> None:
         path = self.folder.tokens(split)

@@ -1,4 +1,7 @@
-"""A complete checkpoint as training leaves it: a folder with a manifest. Knows nothing of torch or the Hub."""
+"""A checkpoint of a run: `checkpoints/step-00000500/`, whose manifest.json names every file with size and SHA-256.
+
+How one is opened, verified and found. Training alone writes them (`training.checkpoints`). Knows nothing of torch or the Hub.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from pipeline import manifest
+from pipeline.artifacts import manifest
 from pipeline.core import atomic_io
 from pipeline.core.errors import DamagedError
 from pipeline.core.paths import RunFolder
@@ -66,13 +69,76 @@ class Checkpoint:
             raise damaged(self.path, fault)
 
 
-def complete_checkpoints(run: RunFolder) -> list[Path]:
-    """The run's checkpoints that have a manifest, oldest first. One without is still being written: no checkpoint."""
+@dataclass(frozen=True)
+class Newest:
+    """The newest checkpoint that verifies, and why newer ones were passed over."""
+
+    path: Path | None
+    step: int
+    """0 without a checkpoint."""
+    damaged: tuple[DamagedError, ...]
+
+
+def checkpoints_of(run: RunFolder) -> list[Path]:
+    """The run's checkpoint folders, oldest first, also those whose manifest is missing."""
     try:
-        found = [path for path in run.checkpoints.iterdir() if FOLDER.fullmatch(path.name)]
+        found = [path for path in run.checkpoints.iterdir() if FOLDER.fullmatch(path.name) and path.is_dir()]
     except FileNotFoundError:
         return []
-    return sorted((path for path in found if (path / manifest.NAME).exists()), key=step_of)
+    return sorted(found, key=step_of)
+
+
+def complete_checkpoints(run: RunFolder) -> list[Path]:
+    """The run's checkpoints that have a manifest, oldest first."""
+    return [path for path in checkpoints_of(run) if (path / manifest.NAME).exists()]
+
+
+def newest_valid(run: RunFolder) -> Newest:
+    """The newest checkpoint that verifies. Raises DamagedError when there are some and none does."""
+    damaged = []
+    for path in reversed(checkpoints_of(run)):
+        try:
+            verify(path)
+        except DamagedError as error:
+            damaged.append(error)
+        else:
+            return Newest(path, step_of(path), tuple(damaged))
+    if damaged:
+        reason = str(damaged[0]).partition(": ")[2].partition(";")[0]
+        raise DamagedError(f"Run {run.id} has no checkpoint left that can be read ({reason}); start a new run.")
+    return Newest(None, 0, ())
+
+
+def best_of(run: RunFolder) -> Path | None:
+    """The checkpoint with the lowest validation loss, as its provenance.json says; None where none was measured."""
+    losses = {path: atomic_io.readable_json(path / PROVENANCE).get("eval_loss") for path in checkpoints_of(run)}
+    measured = {path: loss for path, loss in losses.items() if isinstance(loss, (int, float))}
+    return min(measured, key=lambda path: measured[path]) if measured else None
+
+
+def verify(checkpoint: Path) -> None:
+    """Raises DamagedError, naming the file, unless every file is what the manifest says. One that cannot be read is not."""
+    try:
+        _verify(checkpoint)
+    except OSError as error:
+        where = Path(error.filename).name if error.filename else "a file"
+        raise damaged(checkpoint, f"{where} cannot be read ({error.strerror})") from error
+
+
+def _verify(checkpoint: Path) -> None:
+    try:
+        found = atomic_io.read_json(checkpoint / manifest.NAME)
+    except DamagedError as error:
+        raise damaged(checkpoint, "its manifest.json is not JSON, or no object") from error
+    if found is None:
+        raise damaged(checkpoint, "it has no manifest.json")
+    if found.get("format") != manifest.FORMAT or found.get("step") != step_of(checkpoint):
+        raise damaged(checkpoint, "its manifest.json is of another format or another step")
+    entries = manifest.entries_of(found)
+    if entries is None:
+        raise damaged(checkpoint, "its manifest.json names no files that could be its own")
+    if fault := manifest.fault(checkpoint, entries):
+        raise damaged(checkpoint, fault)
 
 
 def step_of(path: Path) -> int:
