@@ -50,7 +50,10 @@ def test_a_stranger_changes_nothing_and_sees_no_fault(
             strict=True,
         ):
             answers[status] += 1
-            if status >= 500 or "Traceback" in text or CANARY in text or "root:x:" in text:
+            told = text.partition('"samples"')[
+                0
+            ]  # behind it is code of installed packages, which may well say Traceback
+            if status >= 500 or "Traceback" in told or CANARY in text or "root:x:" in text:
                 bad.append((one.event["api_name"], one.way, one.data, one.told, status, text[:300]))
     grown = public.megabytes() - before
     figures(posts=answers.total(), statuses=dict(sorted(answers.items())), bad=len(bad), grown_mb=round(grown))

@@ -53,7 +53,7 @@ def test_wrong_keys_are_counted_and_the_right_one_works_at_once(
     figures(keys=most, statuses=dict(answers), audit_lines=lines, grown_mb=round(grown))
     assert (status, json.loads(text)) == (200, {"state": "owner"})
     assert {200, 429} <= set(answers) <= {200, 403, 429}  # 403 until a minute has as many as are looked at
-    assert 0 < lines <= MAX_LINES_PER_HOUR
+    assert 0 < lines <= MAX_LINES_PER_HOUR + 1, "one more before the line of an owner who signs in"
     assert grown < MOST_MEGABYTES
     assert public.faults() == faults
     files = [path for path in public.home.rglob("*") if path.is_file()]
