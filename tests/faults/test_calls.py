@@ -144,5 +144,5 @@ def test_a_save_into_the_folder_that_counts_is_found_out(home: Home, undisturbed
     number = next(n for n, call in enumerate(calls, 1) if call.endswith("step-00000004/training"))
     folder = short_run(home)
     kill = KillAt(folder.path / "calls", number, bug=saves_in_place)
-    with pytest.raises(AssertionError, match="step-00000004 is damaged: it has no manifest"):
+    with pytest.raises(AssertionError, match="step-00000004 of run run is damaged: it has no manifest"):
         kill_and_resume(folder, kill, undisturbed(**SHORT).outcome, Tally("control"))

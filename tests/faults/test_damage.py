@@ -96,7 +96,9 @@ def check_refused(run: RunFolder, damaged: Path, before: Path) -> str:
     """The newest checkpoint is refused and `before` is used. Returns the reason, in general terms."""
     newest = newest_valid(run)
     assert newest.path == before, f"{newest.path} was taken"
-    assert [f"Checkpoint {damaged.name} is damaged: " in str(error) for error in newest.damaged] == [True]
+    assert [f"Checkpoint {damaged.name} of run {run.id} is damaged: " in str(error) for error in newest.damaged] == [
+        True
+    ]
     reason = str(newest.damaged[0]).partition(": ")[2].partition(";")[0]
     return re.sub(r"(?<!-)\b\d[\d,]*", "N", re.sub(r"^[\w/]+\.[\w.]+ ", "FILE ", reason))
 

@@ -342,7 +342,7 @@ def test_neither_the_token_nor_a_path_of_this_machine_reaches_the_hub(
 
 def test_the_search_for_secrets_finds_one(pusher: Pusher, corpus: CorpusFolder, source: Path) -> None:
     """The control: with the cleaning taken out, the path is on the Hub."""
-    pusher.push(seam="from pipeline.hub import bundle; bundle._source = lambda source: source")
+    pusher.push(seam="from pipeline.hub import dataset_files; dataset_files._source = lambda source: source")
     assert str(source).encode() in everything(pusher)
 
 

@@ -244,7 +244,7 @@ def test_control_without_looking_first_there_is_a_second_commit(
     publishers: Publishers, hub: LoopbackHub, run: RunFolder
 ) -> None:
     _kill_after_the_commit(publishers, hub, run)
-    publishers.finish(seam="from pipeline.hub import remote; remote.find_push = lambda *_: None")
+    publishers.finish(seam="from pipeline.hub import model_repo; model_repo.find_push = lambda *_: None")
     assert hub.titles(REPO) == [title(100), "Update README.md", title(100)]
 
 
@@ -260,7 +260,7 @@ def test_a_commit_whose_answer_was_lost_is_not_made_again(
 
 def test_a_mistake_of_ours_ends_one_push_and_not_the_publisher(publishers: Publishers, run: RunFolder) -> None:
     write_checkpoint(run, 100)
-    publishers.finish(seam="from pipeline.hub import remote; remote.model_card = lambda _: 1 / 0")
+    publishers.finish(seam="from pipeline.hub import model_repo; model_repo.model_card = lambda _: 1 / 0")
     assert read_lines(run.pushes)[-1]["error"] == "ZeroDivisionError: division by zero (traceback in publisher.log)"
     assert "Traceback" in publishers.log.read_text()
 
@@ -270,8 +270,10 @@ def test_a_panic_in_the_client_is_a_refusal_and_nothing_that_was_left_out(
 ) -> None:
     """What a Rust extension raises is no Exception."""
     write_checkpoint(run, 100)
-    panic = "Panic = type('Panic', (BaseException,), {})\nremote.model_card = lambda _: exec(\"raise Panic('cut')\")"
-    publishers.finish(seam=f"from pipeline.hub import remote\n{panic}")
+    panic = (
+        "Panic = type('Panic', (BaseException,), {})\nmodel_repo.model_card = lambda _: exec(\"raise Panic('cut')\")"
+    )
+    publishers.finish(seam=f"from pipeline.hub import model_repo\n{panic}")
     assert states(run) == {100: "refused"}
     assert read_lines(run.pushes)[-1]["error"] == "Panic: cut (traceback in publisher.log)"
 

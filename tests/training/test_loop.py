@@ -210,7 +210,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_written_anew(home: Home, capsys
     ask_to_resume(folder)
     train_here(folder)
     said = capsys.readouterr().out
-    assert "Checkpoint step-00000009 is damaged: model.safetensors" in said
+    assert "Checkpoint step-00000009 of run damaged is damaged: model.safetensors" in said
     assert "going on from step 6" in said
     assert losses(folder) == losses(undisturbed)
     assert weights(folder, 12) == weights(undisturbed, 12)
