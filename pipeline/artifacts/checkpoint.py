@@ -167,7 +167,7 @@ def revision_of(path: Path) -> str | None:
 
 def damaged(path: Path, reason: str) -> DamagedError:
     return DamagedError(
-        f"Checkpoint {path.name} of run {path.parent.parent.name} is damaged: {reason}; it is left out, use another."
+        f"Checkpoint {path.name} of run {path.parent.parent.name} is damaged: {reason}; it is left out, and the one before it is used."
     )
 
 

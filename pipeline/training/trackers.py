@@ -16,7 +16,7 @@ from pipeline.config.schema import RunConfig
 from pipeline.core.atomic_io import append_line
 from pipeline.core.paths import RunFolder
 
-ROOT = "codeparrot-studio"
+PROJECT = "codeparrot-studio"
 
 
 class RunFolderTracker(GeneralTracker):
@@ -82,8 +82,8 @@ def _new(name: str, folder: RunFolder) -> GeneralTracker:
     if name == "tensorboard":
         return kind(folder.path.name, logging_dir=folder.path.parent.parent / "tensorboard")
     if name == "wandb":
-        return kind(ROOT, name=folder.id, dir=str(folder.path), mode="offline")  # the trainer has no key
-    return kind(ROOT, name=folder.id)
+        return kind(PROJECT, name=folder.id, dir=str(folder.path), mode="offline")  # the trainer has no key
+    return kind(PROJECT, name=folder.id)
 
 
 def _begin(tracker: GeneralTracker, facts: dict[str, Any]) -> None:
