@@ -1,6 +1,6 @@
 """The same calls for programs: preview, start, stop, status, generate, revisions, examples.
 
-Every one goes through the same access function as the page. `gradio_client.Client(URL).predict(..., api_name="/status")`;
+Every one goes through the same access function as the page. `gradio_client.Client(URL, download_files=False).predict(..., api_name="/status")`;
 where the page needs its owner, the key goes in the header `X-Owner-Key`.
 """
 
