@@ -1,8 +1,19 @@
 # Two commands do everything on a fresh machine: `make run` (the page) and `make test` (the whole suite).
 
+# `make run CPU=1` takes the CPU build of torch: a fourth of the size, for a machine without a GPU.
+
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+# Test processes: tests often wait, so one more than two cores.
+WORKERS ?= 3
+# pip shows each package and how far its download is, when it writes to a terminal.
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
+TORCH   := $(shell sed -n 's/^\(torch==[^ ]*\).*/\1/p' requirements.txt)
+# The address that PyTorch's own page shows for pip and CPU. Its Linux wheels carry +cpu in their version.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+CPU_TORCH := $(TORCH)$(if $(filter Linux,$(shell uname -s)),+cpu)
+CPU_STAMP := $(if $(CPU),$(VENV)/cpu-torch)
 
 .PHONY: run demo test faults security load check format clean
 .DEFAULT_GOAL := run
@@ -15,10 +26,10 @@ demo: $(VENV)/application  ## look, prepare, train, publish, generate: without a
 
 test: $(VENV)/development  ## everything, browser included
 	$(BIN)/python tests/chromium.py
-	$(BIN)/python -m pytest --durations=25
+	$(BIN)/python -m pytest -n $(WORKERS) --durations=25
 
 faults: $(VENV)/development  ## training killed, stopped, starved of disk and given damaged checkpoints, hundreds of times
-	$(BIN)/python -m pytest -m "" tests/faults
+	$(BIN)/python -m pytest -m "" tests/faults tests/benchmarks/test_cuda.py
 
 load: $(VENV)/application  ## what visitors see beside flooders, a hundred idle tabs and a hundred watched runs
 	$(BIN)/python -m benchmarks.load
@@ -31,7 +42,7 @@ check: $(VENV)/development  ## the quick gate: format, lint, types, tests that s
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -m "not slow and not browser"
+	$(BIN)/python -m pytest -q -n 2 -m "not slow and not browser"
 
 format: $(VENV)/development
 	$(BIN)/ruff format .
@@ -44,10 +55,19 @@ clean:  ## the virtual environment and caches; never the home folder
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/application: requirements.txt constraints.txt | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
-	touch $@
+$(VENV)/application: requirements.txt constraints.txt $(CPU_STAMP) | $(VENV)/bin/python
+	@echo "Installing the packages of requirements.txt into $(VENV), once."
+	@$(INSTALL) -r requirements.txt
+	@touch $@
+
+# Without its dependencies, which come from the usual index with the others.
+$(VENV)/cpu-torch: requirements.txt | $(VENV)/bin/python
+	@echo "Installing $(CPU_TORCH) from $(TORCH_INDEX)."
+	@$(BIN)/python -m pip install --disable-pip-version-check --no-deps --retries 2 --timeout 20 --index-url $(TORCH_INDEX) "$(CPU_TORCH)" 2>$(VENV)/cpu-torch.log || \
+	  { echo "$(CPU_TORCH) could not be installed from $(TORCH_INDEX) (pip's reason is in $(VENV)/cpu-torch.log); try again when that address can be reached, or run make without CPU=1." >&2; exit 1; }
+	@touch $@
 
 $(VENV)/development: tests/requirements.txt requirements-ray.txt $(VENV)/application
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt -c constraints.txt
-	touch $@
+	@echo "Installing the packages of the tests into $(VENV), once."
+	@$(INSTALL) -r tests/requirements.txt
+	@touch $@

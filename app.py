@@ -1,13 +1,21 @@
-"""The page: `python app.py`. Composes the tabs and serves them; everything else is in pipeline/."""
+"""The Gradio page: `python app.py`. Composes the tabs and serves them; everything else is in pipeline/."""
 
 from __future__ import annotations
 
 import sys
 
-import gradio as gr
+from pipeline.core.environment import home_folder, keep_downloads_in_home
+from pipeline.core.imports import collector_paused
+from pipeline.ui.gradio_import import skip_stubs
 
-from pipeline.core.credentials import hold
-from pipeline.core.errors import PipelineError
+keep_downloads_in_home()  # before Gradio imports the Hub's client
+skip_stubs()
+
+with collector_paused():
+    import gradio as gr
+
+from pipeline.core.credentials import protect_secrets
+from pipeline.core.errors import PipelineError, home_errors
 from pipeline.core.settings import Settings
 from pipeline.ui.data.prepare_card import PrepareCard
 from pipeline.ui.data.tab import DataTab
@@ -16,6 +24,7 @@ from pipeline.ui.generate.tab import GenerateTab
 from pipeline.ui.server.api import Api
 from pipeline.ui.server.launch import serve
 from pipeline.ui.shared.blocks import StudioBlocks
+from pipeline.ui.shared.components import tab_title
 from pipeline.ui.shared.engine import Engine
 from pipeline.ui.shared.texts import t
 from pipeline.ui.shared.top_bar import TopBar
@@ -23,22 +32,26 @@ from pipeline.ui.train.tab import TrainTab
 
 
 def build(engine: Engine) -> gr.Blocks:
-    """The whole page over one engine."""
+    """The whole page, with every tab connected to `engine`."""
     bar, data, train, generate = TopBar(), DataTab(engine), TrainTab(engine), GenerateTab(engine)
     prepare, gallery = PrepareCard(engine, data), GalleryTab(engine, generate)
     with StudioBlocks(title=t("brand"), fill_width=True, analytics_enabled=False) as page:
         bar.build()
         with gr.Tabs(elem_id="tabs") as tabs:
-            with gr.Tab(t("tab.data"), id="data"), gr.Row(elem_classes=["split", "data-split"]):
-                with gr.Column(elem_classes="side", min_width=0):
-                    data.build()
-                    prepare.build()
-                with gr.Column(elem_classes="main", min_width=0):
-                    data.build_main()
-                    prepare.build_list()
+            with gr.Tab(t("tab.data"), id="data"):
+                tab_title(t("tab.data"))
+                with gr.Row(elem_classes=["split", "data-split"]):
+                    with gr.Column(elem_classes="side", min_width=0):
+                        data.build()
+                        prepare.build()
+                    with gr.Column(elem_classes="main", min_width=0):
+                        data.build_main()
+                        prepare.build_list()
             with gr.Tab(t("tab.train"), id="train"):
+                tab_title(t("tab.train"))
                 train.build()
             with gr.Tab(t("tab.generate"), id="generate") as generate_tab:
+                tab_title(t("tab.generate"))
                 generate.build()
             with gr.Tab(t("tab.gallery"), id="gallery") as gallery_tab:
                 gallery.build()
@@ -53,10 +66,11 @@ def build(engine: Engine) -> gr.Blocks:
 
 def main() -> int:
     try:
-        settings = Settings.from_environment()
-        hold()
-        engine = Engine(settings)
-        serve(build(engine), engine)
+        with home_errors(home_folder()):
+            settings = Settings.from_environment()
+            protect_secrets()
+            engine = Engine(settings)
+            serve(build(engine), engine)
     except PipelineError as error:
         print(error, file=sys.stderr)
         return error.exit_status

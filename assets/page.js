@@ -1,4 +1,4 @@
-// Listeners of the whole page. One on the document each: what is drawn later is served as well.
+// Listeners of the whole page. Each event has one listener on the document, so that elements added later work too.
 const keep = (name, value) => { try { localStorage.setItem(name, value); } catch (_) { /* private window */ } };
 const kept = (name) => { try { return localStorage.getItem(name); } catch (_) { return null; } };
 
@@ -12,7 +12,7 @@ const acts = {
     button.closest('.picked').dataset.shown = button.dataset.name;
     for (const other of button.parentElement.children) other.setAttribute('aria-pressed', other === button);
   },
-  // To a keyword's first line, inside its own card; the arrow keys go on from there.
+  // Scrolls the card's code to a keyword's first line and focuses it, so that the arrow keys scroll from there.
   jump: (button) => {
     const code = button.closest('.card').querySelector('.code');
     const line = code.children[button.dataset.item];
@@ -24,7 +24,7 @@ const acts = {
     code.scrollLeft = mark && mark.offsetLeft > code.clientWidth * 0.8 ? mark.offsetLeft - code.clientWidth / 2 : 0;
     code.scrollIntoView({ block: 'nearest' });
   },
-  // A page is turned below its end and read from its beginning.
+  // The pager is below the gallery, and the next page is read from its top.
   top: (button) => button.closest('.tabitem').scrollIntoView(),
   copy: async (button) => {
     const field = button.parentElement.querySelector('input');
@@ -34,7 +34,7 @@ const acts = {
   },
 };
 
-// The owner signs in beside Gradio, whose events can set no cookie: the key goes to studio/unlock and nowhere else.
+// The owner signs in outside Gradio, because its events cannot set cookies. The key is sent to studio/unlock only.
 const otherTabs = new BroadcastChannel('studio-owner');
 const ask = async (name, settings) => {
   const answer = await fetch(`studio/${name}`, { credentials: 'same-origin', ...settings });
@@ -68,9 +68,10 @@ const unlock = async (form) => {
   const headers = { 'Content-Type': 'application/json' };
   try {
     const { ok, message } = await ask('unlock', { method: 'POST', headers, body: JSON.stringify({ key }) });
+    form.elements.key.setAttribute('aria-invalid', !ok);
     if (!ok) return tell(notice, 'bad', message);
     otherTabs.postMessage('');
-    // A browser may keep no cookie of a frame inside another site: then the right key changes nothing.
+    // A browser may reject cookies of a frame inside another site: then the right key has no effect.
     if (await showOwner() !== 'locked') return tell(notice, 'warn', first);
     tell(notice, 'bad', document.getElementById('no-cookie').content.cloneNode(true));
   } catch (_) {
@@ -91,7 +92,7 @@ document.addEventListener('click', (event) => {
   if (button && acts[button.dataset.act]) acts[button.dataset.act](button);
 });
 
-// What is typed among chips becomes one at a comma, and when something else is pressed: nobody loses a word to a missing Enter.
+// Text typed into a chips field becomes a chip at a comma and when the field loses focus, so that a missing Enter loses no word.
 const enter = (input) => input.dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter', bubbles: true }));
 document.addEventListener('keydown', (event) => {
   if (event.key !== ',' || !event.target.closest('.chips')) return;
@@ -102,12 +103,26 @@ document.addEventListener('focusout', (event) => {
   if (event.target.matches('.chips input') && event.target.value.trim()) enter(event.target);
 }, true);
 
+// Ctrl+Enter, or Cmd+Enter, in the Generate tab's form completes the prompt; Escape anywhere on the tab stops the writing.
+const press = (id) => {
+  const button = document.getElementById(id);
+  if (button?.getClientRects().length) button.click();
+};
+document.addEventListener('keydown', (event) => {
+  if (event.isComposing || event.repeat) return;
+  if (event.key === 'Escape') press('stop-writing');
+  const isForm = event.target.closest('.tabitem')?.querySelector('#complete') && !event.target.closest('#keep-card, button');
+  if (event.key !== 'Enter' || !(event.ctrlKey || event.metaKey) || !isForm) return;
+  event.preventDefault();
+  press('complete');
+});
+
 const asked = new URLSearchParams(location.search);
 if (!asked.get('__theme') && kept('studio-theme')) {
   document.body.classList.toggle('dark', kept('studio-theme') === 'dark');
 }
 
-// The tab in front is part of the address, so that a reload comes back to it.
+// The selected tab is kept in the URL's hash, so that a reload returns to it.
 const tabs = () => [...document.querySelectorAll('#tabs > .tab-wrapper .tab-container:not(.visually-hidden) [role=tab]')];
 document.addEventListener('click', (event) => {
   const place = tabs().indexOf(event.target.closest('[role=tab]'));
@@ -119,8 +134,8 @@ if (place && !asked.get('example')) {
   setTimeout(() => clearInterval(timer), 5000);
 }
 
-// Whoever shows this page inside another one could have its owner press what lies behind: only the Hub's own frame may. Anybody can
-// own a Space, so another Space is a stranger too.
+// Against clickjacking: a site that frames this page could make the owner click its buttons. Only the Hub's own frame is allowed.
+// Anybody can own a Space, so other Spaces are not.
 const isOwnFrame = (origin) => origin === location.origin || origin === 'https://huggingface.co';
 const around = location.ancestorOrigins ? [...location.ancestorOrigins] : [document.referrer && new URL(document.referrer).origin];
 if (window.top !== window.self && !around.every(isOwnFrame)) {

@@ -1,8 +1,8 @@
-"""The course's training loop (chapter 7, section 6, "Training with Accelerate"), plainly, in our words: the baseline.
+"""Baseline: a plain reimplementation of the course's training loop (chapter 7, section 6, "Training with Accelerate").
 
-Its key-token weighted loss, its AdamW with its two groups, its linear schedule and accumulation, a DataLoader that
-shuffles, everything through Accelerate. Mended, as it would not run or would not be comparable otherwise: two undefined
-names, an evaluation that failed on one process, and a schedule sized in micro-batches.
+It has the course's key-token weighted loss, AdamW with two parameter groups, linear schedule, gradient accumulation and
+shuffling DataLoader, all through Accelerate. Three faults are fixed, because otherwise it would not run or would not be
+comparable: two undefined names, an evaluation that failed on one process, and a schedule sized in micro-batches.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ class Setup:
     learning_rate: float = 5e-4
     weight_decay: float = 0.1
     num_steps: int
-    """Optimizer steps of its schedule."""
+    """Optimizer steps that the schedule is sized for."""
     warmup_steps: int
 
 
 @dataclass(frozen=True)
 class Step:
     number: int
-    """Optimizer steps by now."""
+    """Optimizer steps so far."""
     seconds: float
-    """Spent in training, evaluations left out."""
+    """Training time so far, without evaluations."""
     model: GPT2LMHeadModel
 
 
 def keytoken_weighted_loss(inputs: torch.Tensor, logits: torch.Tensor, keytoken_ids: list[int]) -> torch.Tensor:
-    """Mean loss of each window, times one more than the number of its key tokens."""
+    """Mean over windows of each window's mean loss times (1 + its number of key tokens)."""
     shift_labels = inputs[..., 1:].contiguous()
     shift_logits = logits[..., :-1, :].contiguous()
     loss_function = CrossEntropyLoss(reduction="none")
@@ -68,7 +68,7 @@ def grouped_parameters(model: torch.nn.Module, weight_decay: float) -> list[dict
 
 
 def train(setup: Setup, *, cpu: bool = True, seed: int = 0) -> Iterator[Step]:
-    """One Step after each optimizer step; whoever asks for the next one decides how long it goes on."""
+    """Train without end and yield a Step after each optimizer step. The caller decides when to stop."""
     torch.manual_seed(seed)
     accelerator = Accelerator(cpu=cpu, mixed_precision="no" if cpu else "fp16")
     ends = {"bos_token_id": setup.end_of_text, "eos_token_id": setup.end_of_text}
@@ -103,7 +103,7 @@ def train(setup: Setup, *, cpu: bool = True, seed: int = 0) -> Iterator[Step]:
 
 
 def validation_loss(model: torch.nn.Module, windows: np.ndarray, batch_size: int = 32) -> float:
-    """Mean over tokens, of float32 losses. The same for both sides of a comparison."""
+    """Mean over tokens of float32 losses. Used for both sides of a comparison."""
     was_training = model.training
     model.eval()
     total = 0.0
@@ -119,11 +119,11 @@ def validation_loss(model: torch.nn.Module, windows: np.ndarray, batch_size: int
 
 
 Curve = list[tuple[float, float]]
-"""Seconds of training, validation loss."""
+"""Pairs of training seconds and validation loss."""
 
 
 def curve(steps: Iterator[Step], *, num_steps: int, measure: Callable[[torch.nn.Module], float], every: int) -> Curve:
-    """Train for `num_steps` and measure at every `every`th of them, and at the last."""
+    """Train for `num_steps` steps and measure at every `every`th step and at the last one."""
     points: Curve = []
     for step in islice(steps, num_steps):
         if step.number % every == 0 or step.number == num_steps:

@@ -1,8 +1,8 @@
-"""Tokens per second of the generator with one and with all threads, on an idle machine and beside a training run.
+"""Measures the generator's tokens per second with one and with all threads, idle and beside a training run.
 
     python -m benchmarks.generator_threads
 
-One process measures, a second one multiplies matrices on all cores as a training run does.
+One process measures; a second one simulates a training run by multiplying matrices on all cores.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-sys.path[0] = str(Path(__file__).resolve().parents[1])  # this folder has a tokenize.py, which is not Python's own
+sys.path[0] = str(Path(__file__).resolve().parents[1])  # else tokenize.py in this folder would shadow Python's own
 
 import os
 import subprocess
@@ -33,7 +33,7 @@ def model(preset: str) -> GPT2LMHeadModel:
 
 
 def tokens_per_second(model: GPT2LMHeadModel, num_threads: int) -> float:
-    """The median of a few greedy completions of 24 tokens, behind a prompt of 40."""
+    """The median of REPEATS greedy completions of NUM_TOKENS tokens after a prompt of 40 tokens."""
     torch.set_num_threads(num_threads)
     prompt = torch.randint(1, 4_000, (1, 40))
     config = GenerationConfig(max_new_tokens=NUM_TOKENS, min_new_tokens=NUM_TOKENS, eos_token_id=0, pad_token_id=0)

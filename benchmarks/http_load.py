@@ -1,4 +1,4 @@
-"""Visitors of a page over plain HTTP, many at once in one process: what benchmarks/load.py measures with."""
+"""HTTP clients of the page, many at once in one asyncio process. Used by benchmarks/load.py."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Answer:
 
 @dataclass
 class Visitor:
-    """One browser or program, at an address that the proxy on loopback reports."""
+    """One browser or program. It sends its address in X-Forwarded-For, as a proxy on loopback would."""
 
     port: int
     address: str
@@ -42,11 +42,11 @@ class Visitor:
             return await _whole(answer, reader)
 
     async def run(self, event: dict[str, Any], **more: Any) -> Answer:
-        """A short event of the page, answered at once."""
+        """Call an event of the page that is answered at once, without the queue."""
         return await self.post("/gradio_api/run/predict", self._body(event, **more))
 
     async def stream(self, event: dict[str, Any], data: list[Any] | None = None) -> tuple[int, float | None]:
-        """A long event, listened to until its end: the status, and seconds to the first thing that it shows."""
+        """Call a queued event and read its stream to the end. Returns the status and seconds to the first output."""
         began, first = time.perf_counter(), None
         joined = await self.post("/gradio_api/queue/join", self._body(event, data=data))
         if joined.status != 200:
@@ -62,11 +62,11 @@ class Visitor:
             return answer.status, first
 
     async def call(self, name: str, data: list[Any]) -> tuple[int, str]:
-        """An endpoint for programs, waited for: the status and the last event."""
-        asked = await self.post(f"/gradio_api/call/{name}", {"data": data})
-        if asked.status != 200:
-            return asked.status, ""
-        answer = await self.get(f"/gradio_api/call/{name}/{asked.json()['event_id']}")
+        """Call an API endpoint and wait for it. Returns the status and the name of the last event."""
+        joined = await self.post(f"/gradio_api/call/{name}", {"data": data})
+        if joined.status != 200:
+            return joined.status, ""
+        answer = await self.get(f"/gradio_api/call/{name}/{joined.json()['event_id']}")
         events = [line for line in answer.body.decode("utf-8", "replace").splitlines() if line.startswith("event:")]
         return answer.status, events[-1][7:] if events else ""
 
@@ -92,7 +92,7 @@ class Visitor:
 
 
 async def events_of(visitor: Visitor) -> list[dict[str, Any]]:
-    """The page's events, each with its targets and the values that its inputs begin with."""
+    """The page's events from /config, each with its targets and the initial values of its inputs."""
     config = (await visitor.get("/config")).json()
     values = {block["id"]: block["props"].get("value") for block in config["components"]}
     return [{**event, "values": [values[n] for n in event["inputs"]]} for event in config["dependencies"]]
@@ -113,7 +113,7 @@ async def _whole(answer: Answer, reader: asyncio.StreamReader) -> Answer:
 
 
 async def _lines(answer: Answer, reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
-    """The lines of an answer without a length, as they come."""
+    """The lines of an answer without a Content-Length, as they arrive."""
     is_chunked = answer.headers.get("transfer-encoding") == "chunked"
     pending = b""
     while True:

@@ -1,9 +1,10 @@
-"""What visitors of a public page see beside one flooder of each kind, a hundred idle tabs and a hundred watched runs:
-`python -m benchmarks.load [--seconds N] [--quick]`, or `make load`.
+"""Measures how long visitors of a public page wait beside one flooder of each kind, a hundred idle tabs and a hundred
+watched runs: `python -m benchmarks.load [--seconds N] [--quick]`, or `make load`.
 
-The real page runs in a process of its own, on loopback, as a Space would; every visitor has an address of its own. Prints for
-each load how long the others waited (median, 95th percentile and longest, in seconds), what the flooder was answered, and the
-page's use of a core and of memory. The last line is one JSON object; its ratio is the longest 95th percentile in seconds.
+The real page runs in its own process on loopback, configured like a Space. Every visitor has its own address. Prints
+for each load how long the visitors waited (median, 95th percentile and longest, in seconds), the status codes that the
+flooder got, and the page's use of CPU cores and memory. The last line is one JSON object; its ratio is the longest 95th
+percentile in seconds.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-sys.path[0] = str(Path(__file__).resolve().parents[1])  # this folder has a tokenize.py, which is not Python's own
+sys.path[0] = str(Path(__file__).resolve().parents[1])  # else tokenize.py in this folder would shadow Python's own
 
 import argparse
 import asyncio
@@ -38,19 +39,20 @@ from pipeline.ui.shared.components import BUSY_SECONDS, IDLE_SECONDS
 ROOT = Path(__file__).resolve().parents[1]
 KEY = "correct horse battery staple"
 GOAL_SECONDS = 1.0
-"""The 95th percentile of what others wait for."""
+"""Limit for the 95th percentile of the visitors' waits."""
 OUTAGE_SECONDS = 5.0
+"""Limit for the longest wait of a visitor."""
 FLOODERS = 32
-"""Requests that a flooder has open at once."""
+"""Requests that a flooder keeps open at the same time."""
 CORPUS = "prepare --corpus load --max-files 60 --vocab-size 512"
 RUN = "train --corpus load --run-id load --max-steps 4 --set eval_every_steps=4 --set checkpoint_every_steps=4"
 
 Flood = Callable[["Load"], Awaitable[int]]
-"""One request of a flooder; returns the status."""
+"""Sends one request of a flooder and returns the status."""
 
 
 class Load:
-    """One page and what was measured of it."""
+    """One page and the measurements of it."""
 
     def __init__(self, port: int, events: list[dict[str, Any]], process: psutil.Process, seconds: float) -> None:
         self.port = port
@@ -60,7 +62,7 @@ class Load:
         self.by_name = {event["api_name"]: event for event in events if event["api_name"]}
         self.ticks = [event for event in events if any(kind == "tick" for _, kind in event["targets"])]
         self.flooder = ""
-        """The address of the flooder that is measured now."""
+        """The address of the current flooder."""
         self.checks: list[dict[str, Any]] = []
 
     def visitor(self, address: str = "", **headers: str) -> Visitor:
@@ -77,8 +79,9 @@ class Load:
         num_visitors: int = 4,
         think_seconds: float = 0.2,
     ) -> None:
-        """What `num_visitors` see for so many seconds, beside a flooder and open pages. They do one thing after the other, each
-        after about `think_seconds`.
+        """Measure the waits of `num_visitors` for `self.seconds`, beside a flooder, idle `tabs` and run `watchers`.
+
+        Each visitor performs one action after the other, each after about `think_seconds`.
         """
         self.flooder = f"8.8.4.{len(self.checks) + 1}"
         waits: dict[str, list[float]] = defaultdict(list)
@@ -103,13 +106,13 @@ class Load:
                 answers[0] += 1
 
     async def _opened(self, tick: dict[str, Any]) -> Visitor:
-        """A page on one of its tabs, with what that tab first shows."""
+        """A visitor with the tab of timer event `tick` open, after the first tick."""
         visitor = self.visitor()
         await visitor.run(tick)
         return visitor
 
     async def _watch(self, ends: float, visitor: Visitor, tick: dict[str, Any], seconds: float) -> None:
-        """A page that stays open: its heartbeat and the timer of its tab."""
+        """Keep a page open: its heartbeat stream and the timer of its tab."""
         await asyncio.sleep(seconds * random.random())
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             async with visitor.asked("GET", f"/gradio_api/heartbeat/{visitor.session}"):
@@ -118,7 +121,7 @@ class Load:
                     await asyncio.sleep(seconds)
 
     async def _probe(self, ends: float, waits: dict[str, list[float]], think_seconds: float) -> None:
-        """Somebody who opens the page, watches, scans, and an owner who presses a button, again and again."""
+        """Repeatedly open the page, tick and scan as a visitor, and press a button as the owner; store each wait."""
         while time.monotonic() < ends:
             visitor, owner = self.visitor(), self.visitor(x_owner_key=KEY)
             for name, asked in (
@@ -149,13 +152,13 @@ class Load:
             worst, longest = max(worst, p95), max(longest, found[-1])
             parts.append(f"{kind} {statistics.median(found):.2f} {p95:.2f} {found[-1]:.2f}")
         refused = sum(len(found) for kind, found in waits.items() if kind.endswith("refused"))
-        told = f"  flooder {dict(answers.most_common(4))}" if answers else ""
-        print(f"{name:12} {'  '.join(parts)}  refused {refused}  core {core:.2f}  {grown:+.0f} MB{told}", flush=True)
+        flooder = f"  flooder {dict(answers.most_common(4))}" if answers else ""
+        print(f"{name:12} {'  '.join(parts)}  refused {refused}  core {core:.2f}  {grown:+.0f} MB{flooder}", flush=True)
         is_ok = worst <= GOAL_SECONDS and longest <= OUTAGE_SECONDS and not refused
         self.checks.append({"name": name, "ratio": round(worst, 3), "goal": GOAL_SECONDS, "ok": is_ok})
 
 
-# ---- one flooder of each kind, each from an address of its own ----
+# ---- one flooder of each kind, each from its own address ----
 
 
 async def pages(load: Load) -> int:
@@ -167,7 +170,7 @@ async def sessions(load: Load) -> int:
 
 
 async def unread_scans(load: Load) -> int:
-    """Scans that nobody listens to, each with keywords of its own."""
+    """Start scans without reading their streams, each with a different keyword."""
     visitor = load.visitor(load.flooder)
     look = load.by_name["look"]
     data = [[f"word{load.number}"] if isinstance(value, list) else value for value in look["values"]]
@@ -188,7 +191,7 @@ async def wrong_keys(load: Load) -> int:
 
 
 async def slow_bodies(load: Load) -> int:
-    """A body that never comes."""
+    """Announce a body and never send it."""
     visitor = load.visitor(load.flooder, content_length="1000")
     async with visitor.asked("POST", "/gradio_api/queue/join", b"{") as (answer, _):
         return answer.status
@@ -246,12 +249,12 @@ def _run(command: str, home: Path) -> None:
 
 @contextlib.contextmanager
 def _page(home: Path) -> Any:
-    """The page as strangers reach it; ends with the measurement."""
+    """Run the page as a public one; stop it at the end of the measurement."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
     public = {"GRADIO_SERVER_NAME": "0.0.0.0", "GRADIO_SERVER_PORT": str(port), "PIPELINE_OWNER_KEY": KEY}
-    environment = {**os.environ, "PIPELINE_HOME": str(home), **public}
+    environment = {**os.environ, "PIPELINE_HOME": str(home), "PIP_NO_INDEX": "1", **public}
     process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=sys.stderr)
     try:
         ends = time.monotonic() + 120
@@ -263,7 +266,7 @@ def _page(home: Path) -> Any:
                 if time.monotonic() > ends or process.poll() is not None:
                     raise SystemExit("The page did not start.") from None
                 time.sleep(0.1)
-        time.sleep(8)  # its first scan, and the worker that looks for work
+        time.sleep(8)  # for its first scan and the worker that polls for jobs
         yield port, psutil.Process(process.pid)
     finally:
         process.send_signal(signal.SIGTERM)

@@ -1,7 +1,8 @@
-"""How much later the page answers than a bare `gr.Blocks` does: `python -m benchmarks.page_start [--rounds N]`.
+"""Measures how much later the page answers than a bare `gr.Blocks`: `python -m benchmarks.page_start [--rounds N]`.
 
-Both are started in turn, in one call, on a warm disk; the time is from the start of the process to the first whole
-answer to `GET /`. Prints every round, and on its last line one JSON object with the median ratio. The goal is 1.25.
+Both are started in turn, in one call, with a warm disk cache. The time runs from the start of the process to the first
+complete answer to `GET /`. Prints every round; the last line is one JSON object with the median ratio. The goal is
+1.25.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-sys.path[0] = str(Path(__file__).resolve().parents[1])  # this folder has a tokenize.py, which is not Python's own
+sys.path[0] = str(Path(__file__).resolve().parents[1])  # else tokenize.py in this folder would shadow Python's own
 
 import argparse
 import json
@@ -34,10 +35,11 @@ page.launch(server_port=int(os.environ["GRADIO_SERVER_PORT"]), quiet=True, ssr_m
 
 
 def seconds_to_answer(command: list[str], home: Path) -> float:
-    """Start `command` and wait for its first answer; ends it again."""
+    """Start `command`, wait for its first answer and stop it. Returns the seconds it took."""
     port = _free_port()
     environment = {
         **os.environ,
+        "PIP_NO_INDEX": "1",  # the page opens with the installed packages
         "GRADIO_SERVER_PORT": str(port),
         "GRADIO_ANALYTICS_ENABLED": "False",
         "PIPELINE_HOME": str(home),
@@ -71,7 +73,7 @@ def main() -> int:
     bare, page = [sys.executable, "-c", BARE], [sys.executable, "app.py"]
     ratios = []
     with tempfile.TemporaryDirectory() as folder:
-        seconds_to_answer(bare, Path(folder))  # warms the disk, for both sides
+        seconds_to_answer(bare, Path(folder))  # warms the disk cache, for both sides
         seconds_to_answer(page, Path(folder))
         for _ in range(rounds):
             first, second = seconds_to_answer(bare, Path(folder)), seconds_to_answer(page, Path(folder))

@@ -1,12 +1,14 @@
-"""How much faster a token file is written than the course tokenizes: `python -m benchmarks.tokenize [--quick]`.
+"""Measures how much faster our token file is written than the course tokenizes.
+
+    python -m benchmarks.tokenize [--quick]
 
 The course (chapter 7, section 6) calls a transformers tokenizer in `map(batched=True)` and keeps full windows of 128
-tokens. Ours is what preparing a corpus calls. Both begin with files on the disk (Arrow; parquet) and end with one. A third
-row is `encode_batch_fast` of `tokenizers`, from texts in memory to arrays. The same tokenizer and the same texts, the
-Python source of the installed packages, in parts; with each part all three in turn, in one call. Not timed: imports,
-collecting the texts, training and loading the tokenizer. Texts that spell `<|endoftext|>` are left out: the course ends
-a file there, ours takes it for text. Prints every row, and on its last line one JSON object with the median ratio of
-the speeds, ours to the course's, and what was checked of the ids.
+tokens. Ours is what corpus preparation calls. Both start from files on disk (Arrow; parquet) and end with one. A third
+way is `encode_batch_fast` of `tokenizers`, from texts in memory to arrays. All use the same tokenizer and the same
+texts, the Python source of the installed packages, split into parts. For each part all three run in turn, in one call.
+Not timed: imports, collecting the texts, training and loading the tokenizer. Texts that contain `<|endoftext|>` are
+left out: the course ends a file there, ours treats it as text. Prints one line per part. The last line is one JSON
+object with the median ratio of our speed to the course's, and the checks of the ids.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-sys.path[0] = str(Path(__file__).resolve().parents[1])  # this folder has a tokenize.py, which is not Python's own
+sys.path[0] = str(Path(__file__).resolve().parents[1])  # else tokenize.py in this folder would shadow Python's own
 
 import argparse
 import json
@@ -28,10 +30,11 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.artifacts.corpus import dtype_for
 from pipeline.data.filter import parquet_shards
 from pipeline.data.tokens import tokenizer
 from pipeline.data.tokens.encoder import Encoder
-from pipeline.data.tokens.token_file import EncodeTask, dtype_for, encode_shard, join, open_encoder
+from pipeline.data.tokens.token_file import EncodeTask, encode_shard, join, open_encoder
 
 GOAL = 8
 WINDOW = 128
@@ -45,7 +48,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_MEGABYTES} MB of text, not {MEGABYTES}")
     megabytes = QUICK_MEGABYTES if parser.parse_args().quick else MEGABYTES
     os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = os.environ["HF_HUB_OFFLINE"] = "1"
-    import datasets  # noqa: F401 - the imports of the course's way are not timed
+    import datasets  # noqa: F401 - imports of the course's way are not timed
     import transformers  # noqa: F401
 
     texts = installed_texts(megabytes * 1_000_000)
@@ -62,7 +65,7 @@ def main() -> int:
 
 
 def compare(texts: list[str], folder: Path, encoder: Encoder) -> tuple[float, dict[str, bool]]:
-    """Every way once: the speed of ours to the course's, and whether the ids are the same."""
+    """Run every way once. Returns our speed divided by the course's, and whether the ids are the same."""
     course, course_seconds = course_way(texts, folder)
     file, seconds = our_way(texts, folder, dtype_for(encoder.vocab_size))
     own, own_seconds = own_way(texts, folder)
@@ -93,10 +96,10 @@ def verdict(ratio: float, checks: dict[str, bool]) -> dict[str, Any]:
 
 
 def installed_texts(max_bytes: int) -> list[str]:
-    """Python files of Python itself and of all that is installed, evenly chosen: about `max_bytes`, less if there is less."""
+    """Evenly spaced Python files of the standard library and the installed packages: about `max_bytes`, or all."""
     paths = sorted({path for name in ("stdlib", "purelib") for path in Path(sysconfig.get_paths()[name]).rglob("*.py")})
     step = max(1.0, sum(path.stat().st_size for path in paths) / max_bytes)
-    texts = (_text(paths[int(place * step)]) for place in range(int(len(paths) / step)))
+    texts = (_text(paths[int(index * step)]) for index in range(int(len(paths) / step)))
     return [text for text in texts if text and tokenizer.END_OF_TEXT not in text]
 
 
@@ -112,16 +115,16 @@ def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
     return work(), time.perf_counter() - started
 
 
-# ---- the three ways: what came out, and the seconds it took ----
+# ---- the three ways; each returns its result and the seconds it took ----
 def course_way(texts: list[str], folder: Path) -> tuple[np.ndarray, float]:
-    """The ids of the course's windows, one after the other."""
+    """The ids of the course's windows, concatenated."""
     from datasets import Dataset, load_from_disk
     from transformers import AutoTokenizer
 
     loaded = AutoTokenizer.from_pretrained(folder)
-    place = Path(tempfile.mkdtemp(dir=folder))
-    Dataset.from_dict({"content": texts}).save_to_disk(place)
-    dataset = load_from_disk(place)
+    target = Path(tempfile.mkdtemp(dir=folder))
+    Dataset.from_dict({"content": texts}).save_to_disk(target)
+    dataset = load_from_disk(target)
 
     def tokenize(element: dict[str, list[str]]) -> dict[str, list[list[int]]]:
         outputs = loaded(
@@ -140,25 +143,25 @@ def course_way(texts: list[str], folder: Path) -> tuple[np.ndarray, float]:
 
 
 def our_way(texts: list[str], folder: Path, dtype: str) -> tuple[np.ndarray, float]:
-    """The ids in our token file: each text's, and an end-of-text."""
+    """The ids in our token file: those of each text, followed by end-of-text."""
     import polars as pl
 
-    place = Path(tempfile.mkdtemp(dir=folder))
-    writer = parquet_shards.ShardWriter(place, "train")
+    target = Path(tempfile.mkdtemp(dir=folder))
+    writer = parquet_shards.ShardWriter(target, "train")
     for start in range(0, len(texts), 1_000):
         writer.add(pl.DataFrame({"content": texts[start : start + 1_000]}))
     writer.close()
     tasks = [
         EncodeTask(source=str(path), tokenizer=str(folder), target=f"{path}.tokens", dtype=dtype, window=None)
-        for path in parquet_shards.files(place, "train")
+        for path in parquet_shards.files(target, "train")
     ]
-    open_encoder(str(folder))  # kept, as in a process that has encoded a shard before
-    _, seconds = _timed(lambda: ([encode_shard(task) for task in tasks], join(place / "train.bin", tasks)))
-    return np.fromfile(place / "train.bin", dtype), seconds
+    open_encoder(str(folder))  # cached, as in a process that has already encoded a shard
+    _, seconds = _timed(lambda: ([encode_shard(task) for task in tasks], join(target / "train.bin", tasks)))
+    return np.fromfile(target / "train.bin", dtype), seconds
 
 
 def own_way(texts: list[str], folder: Path) -> tuple[list[np.ndarray], float]:
-    """The ids of each text, by `tokenizers` alone."""
+    """The ids of each text, encoded by `tokenizers` alone."""
     own, _ = tokenizer.load(folder)
 
     def arrays() -> Iterator[np.ndarray]:

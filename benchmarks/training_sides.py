@@ -1,4 +1,4 @@
-"""Both sides of the comparisons of train.py, each to be called in a process of its own."""
+"""Both sides of the comparisons in train.py. Each function is to be called in its own process."""
 
 from __future__ import annotations
 
@@ -14,38 +14,39 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from benchmarks.course_loop import Curve, Setup, curve, train, validation_loss
+from benchmarks.peak import measured_peak
 from pipeline.artifacts.checkpoint import checkpoints_of
 from pipeline.artifacts.corpus import Corpus
 from pipeline.config.recipes import PRESETS
 from pipeline.config.schema import COURSE_KEY_TOKENS, DataConfig
 from pipeline.core.atomic_io import read_json, read_lines, write_json
-from pipeline.core.job_process import Job
+from pipeline.core.job_process import JobProcess
 from pipeline.core.paths import CorpusFolder, Home, RunFolder
 from pipeline.data.prepare import prepare
 from pipeline.data.tokens.windows import open_windows
 from pipeline.training import loop
-from pipeline.training.checkpoint_writer import Saver
+from pipeline.training.checkpoint_writer import CheckpointWriter
 from pipeline.training.device import use_all_cores
 from pipeline.training.gradient_accumulation import accumulate
 from pipeline.training.loss import KeyTokens
 from pipeline.training.run import open_run
-from pipeline.training.run_logger import STATUS_EVERY_SECONDS, Record
+from pipeline.training.run_logger import STATUS_EVERY_SECONDS, RunLogger
 from pipeline.training.session import open_session
 
 WINDOW = 128
 BATCH = 32
 WARM_UP, TIMED = 1, 2
-"""Steps that are not timed, and that are, for a speed."""
+"""Untimed and timed steps of a speed measurement."""
 TIMED_FOR_LENGTH = 12
-"""Steps that are timed to forecast how many fit into a time."""
+"""Timed steps from which the number of steps that fit into a given time is extrapolated."""
 VALIDATION_WINDOWS = 256
 POINTS, OUR_POINTS = 6, 12
-"""Evaluations of a curve. Ours is much shorter, and when it is as good has to be known to a few seconds."""
+"""Evaluations per curve. Ours is much shorter, and the time at which it is as good must be known to a few seconds."""
 
 
 def prepare_corpus(folder: CorpusFolder, config: DataConfig) -> None:
     write_json(folder.request, {"request_id": "benchmark", "config": dataclasses.asdict(config)})
-    with Job(folder) as job:
+    with JobProcess(folder) as job:
         prepare(job, config)
 
 
@@ -53,7 +54,13 @@ def gpu_name() -> str | None:
     return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
 
 
-# ---- the course's ----
+def peaks() -> dict[str, float]:
+    """FLOP per second of matrix products on this CPU, by precision."""
+    use_all_cores()
+    return {name: measured_peak(dtype, "cpu") for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16))}
+
+
+# ---- the course ----
 def course_setup(folder: CorpusFolder, preset: str, vocab_size: int | None, **changes: Any) -> Setup:
     corpus, size = Corpus.open(folder), PRESETS[preset]
     train_windows = open_windows(corpus, "train", WINDOW)
@@ -70,7 +77,7 @@ def course_setup(folder: CorpusFolder, preset: str, vocab_size: int | None, **ch
 
 
 def validation_windows(folder: CorpusFolder) -> np.ndarray:
-    """int64[windows, time]: the same for both sides."""
+    """int64[windows, time]: the same windows for both sides."""
     windows = open_windows(Corpus.open(folder), "validation", WINDOW)
     count = min(VALIDATION_WINDOWS, len(windows))
     return windows.take(np.arange(count) * len(windows) // count)
@@ -97,7 +104,7 @@ def course_speed(
 
 
 def course_quality(folder: CorpusFolder, rate: float, seconds: float) -> Curve:
-    """Of as many steps as fit into about `seconds`; all of them, so that its rate has come down to 0 at the end."""
+    """The curve of as many steps as fit into about `seconds`. It runs to the last one, so that its rate decays to 0."""
     use_all_cores()
     step_seconds = course_speed(folder, "tiny", None, timed=TIMED_FOR_LENGTH)["step_seconds"]
     num_steps = int(seconds / step_seconds)
@@ -114,7 +121,7 @@ def course_quality(folder: CorpusFolder, rate: float, seconds: float) -> Curve:
 
 # ---- ours ----
 def our_run(folder: CorpusFolder, number: int, preset: str, recipe: str, changes: dict[str, Any]) -> RunFolder:
-    """Asked for, not started."""
+    """A run that is requested but not started."""
     run = Home(folder.path.parent.parent).run(f"run-{number}")
     request = {"request_id": run.id, "corpus": folder.id, "preset": preset, "recipe": recipe, "changes": changes}
     write_json(run.request, request)
@@ -154,19 +161,19 @@ def our_speed(
 
 
 def our_quality(folder: CorpusFolder, num_steps: int, number: int) -> Curve:
-    """Of the recipe `fast`, by seconds spent in optimizer steps, the first one included."""
+    """The curve of the recipe `fast`, by seconds spent in optimizer steps, including the first one."""
     every = max(1, num_steps // OUR_POINTS)
     intervals = {"eval_every_steps": every, "checkpoint_every_steps": every, "log_every_steps": 1, "eval_windows": 8}
     changes = {**intervals, "max_steps": num_steps, "device": "cpu", "keep_every_steps": 1}
     run = our_run(folder, number, "tiny", "fast", changes)
     seconds: dict[int, float] = {}
 
-    class Timed(Record):
+    class Timed(RunLogger):
         def row(self, step: int, *, training_seconds: float, **measured: float) -> None:
             seconds[step] = training_seconds
             super().row(step, training_seconds=training_seconds, **measured)
 
-    loop.Record = Timed  # type: ignore[misc] - in a process of its own
+    loop.RunLogger = Timed  # type: ignore[misc] - this process is used for nothing else
     train_run(run)
     windows = validation_windows(folder)
     points = []
@@ -177,13 +184,13 @@ def our_quality(folder: CorpusFolder, num_steps: int, number: int) -> Curve:
 
 
 def our_overhead(folder: CorpusFolder, number: int) -> float:
-    """Share of a step of preset tiny, with its own intervals, that rows, status and checkpoints take."""
+    """Share of a step of preset tiny that rows, status and checkpoints take, at the preset's own intervals."""
     run = our_run(folder, number, "tiny", "accelerate", {"device": "cpu"})
-    with Job(run) as job:
+    with JobProcess(run) as job:
         opened = open_run(run, read_json(run.request) or {})
         training, session = opened.config.training, open_session(opened)
-        record = Record(run, job, opened.config)
-        with Saver(session, record) as saver:
+        logger = RunLogger(run, job, opened.config)
+        with CheckpointWriter(session, logger) as writer:
             timed: dict[str, list[float]] = {"step": [], "row": [], "status": [], "save": []}
             for step in range(1, 5):
                 with clock(timed["step"]):
@@ -191,11 +198,11 @@ def our_overhead(folder: CorpusFolder, number: int) -> float:
                     session.optimizer.step()
                     session.optimizer.zero_grad()
                 with clock(timed["row"]):
-                    record.row(step, training_seconds=float(step), train_loss=5.0, grad_norm=1.0, learning_rate=1e-3)
+                    logger.row(step, training_seconds=float(step), train_loss=5.0, grad_norm=1.0, learning_rate=1e-3)
                 with clock(timed["status"]):
                     job.write(step=step)
                 with clock(timed["save"]):
-                    saver.save(step, {})
+                    writer.save(step, {})
     step, row, status, save = (statistics.median(seconds) for seconds in timed.values())
     return (
         row / training.log_every_steps + save / training.checkpoint_every_steps
@@ -203,32 +210,32 @@ def our_overhead(folder: CorpusFolder, number: int) -> float:
 
 
 def our_stall(folder: CorpusFolder, number: int) -> float:
-    """Seconds for which a checkpoint of preset course stops training; the second one, when memory is warm."""
+    """Seconds for which a checkpoint of preset course stops training. Measures the second one, which reuses buffers."""
     run = our_run(folder, number, "course", "accelerate", {"device": "cpu", "vocab_size": 50_000})
-    with Job(run) as job:
+    with JobProcess(run) as job:
         opened = open_run(run, read_json(run.request) or {})
         session = open_session(opened)
-        record = Record(run, job, opened.config)
+        logger = RunLogger(run, job, opened.config)
         for parameter in session.model.parameters():
             parameter.grad = torch.zeros_like(parameter)
         session.optimizer.step()
         stalls: list[float] = []
-        with Saver(session, record) as saver:
+        with CheckpointWriter(session, logger) as writer:
             for step in (1, 2):
                 with clock(stalls):
-                    saver.save(step, {})
-                saver.wait()
+                    writer.save(step, {})
+                writer.wait()
     return stalls[-1]
 
 
 def train_run(run: RunFolder) -> None:
-    with Job(run) as job:
+    with JobProcess(run) as job:
         loop.train(run, job.request, job)
 
 
 # ---- clocks ----
 class clock:
-    """`with clock(list)`: appends the seconds inside."""
+    """`with clock(list):` appends the seconds spent inside to the list."""
 
     def __init__(self, seconds: list[float]) -> None:
         self._seconds = seconds
@@ -241,12 +248,12 @@ class clock:
 
 
 class peak:
-    """`with peak() as memory`: the most resident memory inside, in MB; on Linux."""
+    """`with peak() as memory:` measures the peak resident memory inside, in MB. Linux only."""
 
     megabytes = 0.0
 
     def __enter__(self) -> peak:
-        Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
+        Path("/proc/self/clear_refs").write_text("5")  # resets the peak
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,4 +1,4 @@
-"""Complete checkpoints for tests that need no model: real files, real manifests, invented weights."""
+"""Writes complete checkpoints for tests that need no model: real files and manifests, random weights."""
 
 from __future__ import annotations
 
@@ -19,17 +19,25 @@ def write_checkpoint(
     final: bool = False,
     max_steps: int = 600,
     weights: bytes | None = None,
+    run_uid: str | None = None,
+    diverged: bool | None = None,
 ) -> Path:
-    """A checkpoint as training leaves it; without `weights`, some that depend on the run and the step alone."""
+    """Write a checkpoint as training does; default weights depend only on the run's id and uid and the step."""
     path = run.checkpoint(step)
     files = {
         "config.json": b'{"model_type": "gpt2"}',
         "generation_config.json": b"{}",
-        "model.safetensors": weights or random.Random(f"{run.id} {step}").randbytes(2_000),
+        "model.safetensors": weights or random.Random(f"{run.id} {step} {run_uid or ''}".strip()).randbytes(2_000),
         "tokenizer.json": b'{"version": "1.0"}',
         "tokenizer_config.json": b"{}",
         "training/optimizer.pt": b"moments",
-        "provenance.json": json.dumps(_provenance(run, step, eval_loss, final, max_steps)).encode(),
+        "provenance.json": json.dumps(
+            {
+                **_provenance(run, step, eval_loss, final, max_steps),
+                "run_uid": run_uid,
+                **({} if diverged is None else {"diverged": diverged}),
+            }
+        ).encode(),
     }
     for name, content in files.items():
         (path / name).parent.mkdir(parents=True, exist_ok=True)

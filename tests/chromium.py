@@ -1,6 +1,6 @@
-"""Finds a browser for the tests, installing one if need be: `python tests/chromium.py` prints its path.
+"""Finds a browser for the tests and installs one if needed: `python tests/chromium.py` prints its path.
 
-In this order: an installed Chrome or Chromium; Debian's package, as root; Playwright's own download.
+It tries, in this order: an installed Chrome or Chromium; Debian's package, as root; Playwright's own download.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ REMEDY = "Install Chromium (Debian: `sudo apt-get install chromium`) or run `pyt
 
 
 def find() -> str | None:
-    """Path of a browser that is already here, or None."""
+    """Path of an installed browser, or None."""
     for name in NAMES:
         if path := shutil.which(name):
             return path
@@ -28,7 +28,7 @@ def find() -> str | None:
 
 
 def install() -> None:
-    """Try Debian's package, then Playwright's download; says nothing when neither works: `find` then fails."""
+    """Try Debian's package, then Playwright's download. Raises nothing when neither works: `find` then returns None."""
     if os.geteuid() == 0 and shutil.which("apt-get"):
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         subprocess.run(["apt-get", "update", "-qq"], env=environment, stdout=sys.stderr, check=False)
@@ -43,7 +43,7 @@ def main() -> int:
         install()
     path = find()
     print(path or f"No browser was found and none could be installed; the browser tests will fail. {REMEDY}")
-    return 0  # the browser tests fail by themselves, with the remedy; the rest of the suite still runs
+    return 0  # without a browser only the browser tests fail; the rest of the suite still runs
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Homes with runs and corpora on disk, as their jobs leave them, for tests that start none."""
+"""Writes runs and corpora to a home folder as their jobs do, for tests that start no jobs."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def write_corpus(home: Home, corpus: str) -> None:
 
 
 def write_run(home: Home, run: str, *, state: str = "finished", age_seconds: float = 60, **status: Any) -> RunFolder:
-    """A run that trained 20 steps, as its trainer leaves it."""
+    """Write the folder of a run that trained 20 steps, as its trainer does."""
     folder = home.run(run)
-    asked = {"corpus": "ready", "preset": "tiny", "recipe": "accelerate", "changes": {}, "resume": False}
+    values = {"corpus": "ready", "preset": "tiny", "recipe": "accelerate", "changes": {}, "resume": False}
     head = {"request_id": run, "kind": "train", "requested_at": time.time() - age_seconds}
-    write_json(folder.request, {**head, **asked})
+    write_json(folder.request, {**head, **values})
     config = run_config(
         corpus="ready", preset="tiny", recipe="accelerate", vocab_size=4_096, train_tokens=10**6, changes={}
     )

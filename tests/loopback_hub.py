@@ -1,15 +1,17 @@
-"""A Hub on loopback, enough for the real huggingface_hub client: create, upload, info, commits, download; of model and of dataset repos.
+"""A fake Hub on loopback for the real huggingface_hub client: create, upload, info, commits, download.
 
-It keeps what it is sent in memory and misbehaves on request. The client reads its settings when it is imported, so it
-runs in a process of its own with `hub.environment(folder)`.
+It serves model and dataset repos, keeps uploads in memory and simulates faults on request. The client reads its
+settings at import, so it must run in a process of its own with `hub.environment(folder)`.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import socket
+import struct
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
@@ -24,22 +26,27 @@ FOR_EVER = 10**9
 
 @dataclass
 class Fault:
-    """What happens to requests whose `METHOD path` matches."""
+    """A fault of the requests whose `METHOD path` matches `pattern`."""
 
     pattern: str
     times: int
     status: int | None
-    """None: no answer at all until the Hub is stopped."""
+    """None: no response at all until the Hub is stopped."""
     body: str
-    after: bool
-    """The request is carried out first, and only its answer is lost."""
+    after: bool = False
+    """Whether the request is processed first, so that only its response is lost."""
+    headers: dict[str, str] = field(default_factory=dict)
+    drips: bool = False
+    """Whether the response comes at one byte a second, for ever."""
+    cut: float | None = None
+    """The fraction of the request's body after which the connection is reset."""
 
 
 class LoopbackHub:
-    """`with LoopbackHub() as hub: ...`; `hub.commits(repo)` is what `main` holds, oldest first."""
+    """`with LoopbackHub() as hub: ...`; `hub.commits(repo)` lists the commits on `main`, oldest first."""
 
     def __init__(self, *, token: str = TOKEN) -> None:
-        """`token`: the only one that may write."""
+        """`token`: the only token that permits writing."""
         hub = self
 
         class Handler(_Handler):
@@ -47,7 +54,7 @@ class LoopbackHub:
                 return hub._answer(self)
 
         self.requests: list[str] = []
-        """`METHOD path` of every request, in the order they came."""
+        """`METHOD path` of every request, in order of arrival."""
         self._faults: list[Fault] = []
         self._lock = threading.RLock()
         self._stopping = threading.Event()
@@ -69,41 +76,70 @@ class LoopbackHub:
         return self
 
     def stop(self) -> None:
-        """What hangs is let go without an answer; from now on nobody listens."""
+        """Close hanging requests without a response, and stop listening."""
         self._stopping.set()
         self._server.shutdown()
         self._server.server_close()
 
     def environment(self, folder: Path, token: str | None = TOKEN) -> dict[str, str]:
-        """What a process needs to take this for the Hub; its caches go below `folder`."""
+        """Variables for a process to use this as the Hub, with its caches in `folder`."""
         named = {"HF_ENDPOINT": self.url, "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(folder / "hf")}
+        named["HF_TOKEN_PATH"] = str(folder / "token")  # not that of who runs the tests
         return {**named, "HF_HUB_DISABLE_TELEMETRY": "1", **({"HF_TOKEN": token} if token else {})}
 
-    # ---- what it holds ----
+    # ---- content ----
 
     def commits(self, repo: str) -> list[Commit]:
-        """Every commit on `main`, the repo's own first one included, oldest first."""
+        """Every commit on `main`, including the repo's initial one, oldest first."""
         with self._lock:
             return self.repos.commits(repo)
 
     def titles(self, repo: str) -> list[str]:
-        """Titles of the commits that were pushed, oldest first."""
+        """Titles of the pushed commits, oldest first."""
         return [commit.title for commit in self.commits(repo)[1:]]
 
     def edit(self, repo: str, path: str, text: str) -> None:
-        """A person's own commit, made in the browser."""
+        """Simulate a commit that a person makes on the Hub's website."""
         with self._lock:
             self.repos.append(repo, f"Update {path}", "", {path: File(text.encode(), is_lfs=False)})
 
-    # ---- how it misbehaves ----
+    def commit(self, repo: str, title: str, files: dict[str, str]) -> None:
+        """Simulate another writer's commit with any title."""
+        with self._lock:
+            self.repos.append(
+                repo, title, "", {path: File(text.encode(), is_lfs=False) for path, text in files.items()}
+            )
 
-    def refuse(self, status: int, *, on: str = "", times: int = FOR_EVER, body: str = '{"error": "no"}') -> None:
-        """Answer matching requests with `status`; `{authorization}` in `body` becomes the request's own header."""
-        self._add(Fault(on, times, status, body, after=False))
+    # ---- faults ----
+
+    def refuse(
+        self,
+        status: int,
+        *,
+        on: str = "",
+        times: int = FOR_EVER,
+        body: str = '{"error": "no"}',
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        """Answer matching requests with `status`; `{authorization}` in `body` is replaced by the request's header."""
+        self._add(Fault(on, times, status, body, headers=headers or {}))
 
     def hang(self, *, on: str = "", times: int = FOR_EVER, after: bool = False) -> None:
-        """Give matching requests no answer; with `after`, do what they ask for first."""
+        """Send no response to matching requests; with `after`, process them first."""
         self._add(Fault(on, times, None, "", after))
+
+    def drip(self, *, on: str = "", times: int = FOR_EVER) -> None:
+        """Answer matching requests with one byte a second, without an end."""
+        self._add(Fault(on, times, None, "", drips=True))
+
+    def cut(self, share: float, *, on: str = "", times: int = FOR_EVER) -> None:
+        """Reset the connection of matching requests after this fraction of their body."""
+        self._add(Fault(on, times, None, "", cut=share))
+
+    def heal(self) -> None:
+        """End all faults for requests to come."""
+        with self._lock:
+            self._faults.clear()
 
     def _add(self, fault: Fault) -> None:
         with self._lock:
@@ -120,23 +156,28 @@ class LoopbackHub:
     # ---- requests ----
 
     def _answer(self, handler: _Handler) -> Reply | None:
-        """None closes the connection without a word."""
+        """The response; None closes the connection without one."""
         url = urlparse(handler.path)
         request = f"{handler.command} {unquote(url.path)}"
         authorization = handler.headers.get("Authorization", "")
-        body = handler.read_body()
         fault = self._fault(request)
         with self._lock:
             self.requests.append(request)
+        if fault is not None and fault.cut is not None:
+            handler.reset_after(fault.cut)
+            return None
+        body = handler.read_body()
         if fault is None or fault.after:
             with self._lock:
                 reply = self.repos.answer(request, body, parse_qs(url.query), authorization)
             if fault is None:
                 return reply
         if fault.status is None:
-            self._stopping.wait()
+            while not self._stopping.wait(1.0 if fault.drips else None):
+                handler.wfile.write(b"H")
             return None
-        return Reply(fault.status, content=fault.body.replace("{authorization}", authorization).encode())
+        content = fault.body.replace("{authorization}", authorization).encode()
+        return Reply(fault.status, content=content, headers=fault.headers)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -146,7 +187,7 @@ class _Handler(BaseHTTPRequestHandler):
         raise NotImplementedError
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Requests are in `LoopbackHub.requests`; standard error stays clean."""
+        """Log nothing to standard error: requests are in `LoopbackHub.requests`."""
 
     def read_body(self) -> bytes:
         if self.headers.get("Transfer-Encoding") != "chunked":
@@ -157,6 +198,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.rfile.readline()
         self.rfile.readline()
         return b"".join(parts)
+
+    def reset_after(self, share: float) -> None:
+        """Read this fraction of the body, then reset the connection."""
+        self.rfile.read(int(share * int(self.headers.get("Content-Length") or 0)))
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
 
     def handle_request(self) -> None:
         reply = self.answer()

@@ -1,6 +1,7 @@
-"""The repos of the loopback Hub, models and datasets: what it holds, in memory, and how it answers when it is well.
+"""Model and dataset repos of the loopback Hub: their content in memory, and the responses without faults.
 
-A dataset repo is named `datasets/owner/name`, as in its address; a model repo `owner/name`. The addresses, fields and headers are those the huggingface_hub client relies on.
+A dataset repo is named `datasets/owner/name`, as in its URL; a model repo `owner/name`. The URLs, fields and headers
+are those that the huggingface_hub client relies on.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ REPO = r"(?P<repo>(?:datasets/)?[^/]+/[^/]+)"
 LFS_ENDINGS = (".safetensors", ".parquet")
 API = r"/api/(?P<kind>models|datasets)/(?P<repo>[^/]+/[^/]+)"
 READS = "/paths-info/"
-"""The one POST that needs no token: the repos are public."""
+"""The only POST that needs no token: the repos are public."""
 
 
 @dataclass(frozen=True)
@@ -47,30 +48,33 @@ class Commit:
 class Reply:
     status: int
     value: Any = None
-    """Sent as JSON, unless there is `content`."""
+    """Sent as JSON, unless `content` is set."""
     headers: dict[str, str] = field(default_factory=dict)
     content: bytes | None = None
 
 
 class Repos:
-    """Every repo, with a `main` branch only. Not safe for threads by itself: the server's lock is held around it."""
+    """All repos, each with only a `main` branch. Not thread-safe: callers hold the server's lock."""
 
     def __init__(self, *, url: str, token: str) -> None:
         self.url = url
         self.token = token
         self.page_size = 50
         """Commits per page of a listing."""
+        self.role = "write"
+        """That of the token: `write` or `read`."""
         self.private: set[str] = set()
         self._commits: dict[str, list[Commit]] = {}
         self._lfs: dict[str, bytes] = {}
 
     def commits(self, repo: str) -> list[Commit]:
-        """Oldest first; none when there is no such repo."""
+        """Oldest first; empty when there is no such repo."""
         return list(self._commits.get(repo, []))
 
     def answer(self, request: str, body: bytes, query: dict[str, list[str]], authorization: str) -> Reply:
         """`request` is `METHOD path`."""
         routes = (
+            (r"GET /api/whoami-v2", lambda **_: self._whoami(authorization)),
             (r"POST /api/repos/create", self._create),
             (r"POST /api/validate-yaml", lambda **_: Reply(200, {"errors": [], "warnings": []})),
             (rf"POST {API}/preupload/main", self._preupload),
@@ -85,7 +89,7 @@ class Repos:
         )
         for pattern, route in routes:
             if found := re.fullmatch(pattern, request):
-                # The address of an upload is the permission to use it, as with the real Hub's storage.
+                # An upload needs no token: as with the real Hub's storage, its URL is the permission.
                 is_write = request.startswith("POST") and READS not in request
                 if is_write and authorization != f"Bearer {self.token}":
                     return Reply(401, {"error": "Invalid username or password."})
@@ -94,6 +98,12 @@ class Repos:
                     facts["repo"] = f"datasets/{facts['repo']}"
                 return route(**facts, body=body, query=query)
         return Reply(404, {"error": f"the loopback Hub does not know {request}"})
+
+    def _whoami(self, authorization: str) -> Reply:
+        if authorization != f"Bearer {self.token}":
+            return Reply(401, {"error": "Invalid credentials in Authorization header"})
+        token = {"displayName": "test", "role": self.role}
+        return Reply(200, {"type": "user", "name": "me", "orgs": [{"name": "flock"}], "auth": {"accessToken": token}})
 
     def _create(self, body: bytes, **_: Any) -> Reply:
         asked = json.loads(body)
@@ -109,11 +119,11 @@ class Repos:
     def _preupload(self, repo: str, body: bytes, **_: Any) -> Reply:
         if repo not in self._commits:
             return _no_repo()
-        there = self._commits[repo][-1].files
+        existing = self._commits[repo][-1].files
         answers = []
         for asked in json.loads(body)["files"]:
             mode = "lfs" if asked["path"].endswith(LFS_ENDINGS) else "regular"
-            oid = there[asked["path"]].oid if asked["path"] in there else None
+            oid = existing[asked["path"]].oid if asked["path"] in existing else None
             answers.append({"path": asked["path"], "uploadMode": mode, "shouldIgnore": False, "oid": oid})
         return Reply(200, {"files": answers})
 
@@ -121,7 +131,7 @@ class Repos:
         objects = []
         for asked in json.loads(body)["objects"]:
             upload = {"upload": {"href": f"{self.url}/_lfs/{asked['oid']}", "header": {}}}
-            known = asked["oid"] in self._lfs  # then there is nothing to do, and `actions` is left out
+            known = asked["oid"] in self._lfs  # uploaded already: no `actions` in the response
             objects.append({"oid": asked["oid"], "size": asked["size"], **({} if known else {"actions": upload})})
         return Reply(200, {"transfer": "basic", "objects": objects})
 
@@ -153,7 +163,7 @@ class Repos:
         return Reply(200, {"success": True, "commitOid": oid, "commitUrl": f"{self.url}/{repo}/commit/{oid}"})
 
     def append(self, repo: str, title: str, message: str, changed: Mapping[str, File | None]) -> str:
-        """A commit on top of `main`; None deletes a file."""
+        """Add a commit to `main`; None in `changed` deletes a file."""
         commits = self._commits.setdefault(repo, [])
         date = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=len(commits))
         oid = hashlib.sha1(f"{repo} {len(commits)} {title}".encode()).hexdigest()
@@ -231,7 +241,7 @@ def _entry(path: str, file: File) -> dict[str, Any]:
 
 
 def _asked_paths(body: bytes) -> list[str]:
-    """Sent as JSON, or as a form."""
+    """The `paths` of a request body, which is JSON or a form."""
     try:
         return json.loads(body)["paths"]
     except ValueError:

@@ -1,4 +1,4 @@
-"""How much a test's rows hold in memory, whatever else runs in the process."""
+"""Measures the memory of rows decoded from JSON, independent of the rest of the process."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from contextlib import contextmanager
 
 @contextmanager
 def bytes_of_json() -> Iterator[list[int]]:
-    """Yields a list; at the end it holds the bytes that were read from JSON inside and are still held.
+    """Yields a list that at the end contains the bytes still in use by objects that were decoded from JSON inside.
 
-    What other threads of the process take meanwhile, servers of earlier tests for one, does not count.
+    Other allocations do not count, such as those of server threads of earlier tests.
     """
-    held: list[int] = []
+    sizes: list[int] = []
     tracemalloc.start()
     try:
-        yield held
+        yield sizes
         gc.collect()
         snapshot = tracemalloc.take_snapshot().filter_traces([tracemalloc.Filter(True, json.decoder.__file__)])
-        held.append(sum(trace.size for trace in snapshot.traces))
+        sizes.append(sum(trace.size for trace in snapshot.traces))
     finally:
         tracemalloc.stop()

@@ -1,4 +1,4 @@
-"""Values that no input of the page sends."""
+"""Invalid and hostile values that no input of the page sends."""
 
 from __future__ import annotations
 

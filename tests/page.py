@@ -1,4 +1,4 @@
-"""The real page in a process of its own, for tests that speak HTTP to it or look at it in a browser."""
+"""Runs the real page in a process of its own, for tests that use it over HTTP or in a browser."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ START_SECONDS = 90
 
 
 class Page:
-    """`python app.py` on a free port of loopback. Killed and started again, it keeps its port."""
+    """`python app.py` on a free loopback port. After `kill` and `start` it has the same port."""
 
     command: tuple[str, ...] = ("app.py",)
-    """What Python is given."""
+    """Arguments of the Python interpreter."""
 
     def __init__(self, home: Path, **environment: str) -> None:
         self.home = home
@@ -51,14 +51,14 @@ class Page:
         return self._process.pid
 
     def kill(self) -> None:
-        """As a crash would: no goodbye."""
+        """End the process without a shutdown, as a crash does."""
         if self._process is not None:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait()
 
     def _wait_until_it_answers(self) -> None:
-        end = time.monotonic() + START_SECONDS
-        while time.monotonic() < end:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
             if self._process is not None and self._process.poll() is not None:
                 break
             try:

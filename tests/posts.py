@@ -1,4 +1,4 @@
-"""What a program that is no browser sends to the real page's events over HTTP, and what it is answered."""
+"""Sends HTTP requests to the real page and its events without a browser, and returns the responses."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def log_of(page: Page) -> str:
 
 
 def post(page: Page, path: str, body: Any, **headers: str) -> tuple[int, str]:
-    """Status and text. `body`: bytes, or what is sent as JSON; `headers` with underscores for hyphens."""
+    """Status and text of the response. `body`: bytes, or a value sent as JSON; `headers`: underscores for hyphens."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return _asked(page, "POST", path, data, {"content_type": "application/json", **headers})
+    return _request(page, "POST", path, data, {"content_type": "application/json", **headers})
 
 
 def status_of_chunked(port: int, path: str, *chunks: bytes) -> int:
-    """What a body without a length is answered. Sent as one, as the server may refuse it, and close, before all of it came."""
+    """Status of the response to a chunked body. The chunks are sent at once: the server may refuse and close early."""
     head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n"
     body = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in (*chunks, b""))
     with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
@@ -33,10 +33,10 @@ def status_of_chunked(port: int, path: str, *chunks: bytes) -> int:
 
 
 def get(page: Page, path: str, **headers: str) -> tuple[int, str]:
-    return _asked(page, "GET", path, None, headers)
+    return _request(page, "GET", path, None, headers)
 
 
-def _asked(page: Page, method: str, path: str, data: bytes | None, headers: dict[str, str]) -> tuple[int, str]:
+def _request(page: Page, method: str, path: str, data: bytes | None, headers: dict[str, str]) -> tuple[int, str]:
     connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=60)
     try:
         connection.request(method, path, data, {name.replace("_", "-"): value for name, value in headers.items()})
@@ -53,7 +53,7 @@ def config_of(page: Page) -> dict[str, Any]:
 
 
 def events(page: Page) -> list[dict[str, Any]]:
-    """Every event of the page, with the kinds and the present values of its inputs."""
+    """Every event of the page, with the types and the current values of its inputs."""
     config = config_of(page)
     kinds = {block["id"]: block["type"] for block in config["components"]}
     values = {block["id"]: block["props"].get("value") for block in config["components"]}

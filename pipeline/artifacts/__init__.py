@@ -1,9 +1,9 @@
-"""The three things that last, each with its format, opened, verified and listed here and nowhere else.
+"""The three persistent artifacts and their formats. Only this package lists them, and verifies that their files are complete.
 
 manifest    a folder's list of its own files, each with size and SHA-256
-checkpoint  a run's checkpoint, as training leaves it
+checkpoint  a run's checkpoint, as training writes it
 corpus      a prepared corpus
-revision    a pushed revision, and the registry of those on this disk
+revision    a pushed revision, and the registry of the revisions on this disk
 
-Knows nothing of torch or the Hub.
+Does not depend on torch or the Hub.
 """

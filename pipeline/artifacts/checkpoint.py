@@ -1,6 +1,6 @@
-"""A checkpoint of a run: `checkpoints/step-00000500/`, whose manifest.json names every file with size and SHA-256.
+"""Opens, verifies and finds checkpoints, folders `checkpoints/step-00000500/` with sizes and SHA-256 in manifest.json.
 
-How one is opened, verified and found. Training alone writes them (`training.checkpoints`). Knows nothing of torch or the Hub.
+Only training writes checkpoints (`training.checkpoints`). Does not depend on torch or the Hub.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from pipeline.core.paths import RunFolder
 PROVENANCE = "provenance.json"
 FOLDER = re.compile(r"step-(\d{8,})")
 STATE = "training/"
-"""Optimizer, schedule and random state: what only going on with the run needs."""
+"""Folder of the optimizer, schedule and random state, needed only to resume the run."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """What a checkpoint says of itself; `verify` compares that with its files."""
+    """A checkpoint's manifest and provenance; `verify` compares the manifest with the files."""
 
     path: Path
     run: str
     step: int
     files: dict[str, dict[str, Any]]
-    """Relative path -> sha256 and size, of what belongs to a revision."""
+    """Relative path -> sha256 and size, of the files that a revision contains: all except the training state."""
     provenance: dict[str, Any]
 
     @classmethod
     def open(cls, path: Path) -> Checkpoint:
-        """Raises DamagedError when the manifest or the provenance is missing, torn or of another kind."""
+        """Raises DamagedError when the manifest or the provenance is missing, torn, incomplete or of another step."""
         found = atomic_io.read_json(path / manifest.NAME)
         provenance = atomic_io.read_json(path / PROVENANCE)
         if found is None or provenance is None:
@@ -56,31 +56,35 @@ class Checkpoint:
 
     @property
     def revision(self) -> str:
-        """12 hexadecimal digits over run, step and files: the same weights at the same step have the same id.
+        """12 hexadecimal digits, a hash of run, step and files: the same weights at the same step have the same id.
 
-        The provenance stays out of it: the registry writes its own, and its time differs when a step is saved again.
+        The hash excludes the provenance: the registry writes its own, and its time differs when a step is saved again.
+        A step that was saved again with its validation loss is another revision, so that the loss reaches the Hub.
         """
         hashes = sorted((name, entry["sha256"]) for name, entry in self.files.items() if name != PROVENANCE)
-        return hashlib.sha256(repr((self.run, self.step, hashes)).encode()).hexdigest()[:12]
+        facts: tuple[Any, ...] = (self.run, self.step, hashes)
+        if self.provenance.get("evaluated_later"):
+            facts = (*facts, self.provenance.get("eval_loss"))
+        return hashlib.sha256(repr(facts).encode()).hexdigest()[:12]
 
     def verify(self, folder: Path) -> None:
-        """Raises DamagedError, naming the file, unless `folder` holds every file as the manifest says."""
+        """Raises DamagedError, naming the file, unless every file in `folder` matches the manifest."""
         if fault := manifest.fault(folder, self.files):
             raise damaged(self.path, fault)
 
 
 @dataclass(frozen=True)
 class Newest:
-    """The newest checkpoint that verifies, and why newer ones were passed over."""
+    """The newest checkpoint that verifies, and the errors of the newer ones."""
 
     path: Path | None
     step: int
-    """0 without a checkpoint."""
+    """0 if there is no checkpoint."""
     damaged: tuple[DamagedError, ...]
 
 
 def checkpoints_of(run: RunFolder) -> list[Path]:
-    """The run's checkpoint folders, oldest first, also those whose manifest is missing."""
+    """The run's checkpoint folders, oldest first, including those without a manifest."""
     try:
         found = [path for path in run.checkpoints.iterdir() if FOLDER.fullmatch(path.name) and path.is_dir()]
     except FileNotFoundError:
@@ -94,7 +98,7 @@ def complete_checkpoints(run: RunFolder) -> list[Path]:
 
 
 def newest_valid(run: RunFolder) -> Newest:
-    """The newest checkpoint that verifies. Raises DamagedError when there are some and none does."""
+    """The newest checkpoint that verifies. Raises DamagedError when the run has checkpoints and none verifies."""
     damaged = []
     for path in reversed(checkpoints_of(run)):
         try:
@@ -110,19 +114,19 @@ def newest_valid(run: RunFolder) -> Newest:
 
 
 def best_of(run: RunFolder) -> Path | None:
-    """The checkpoint with the lowest validation loss, as its provenance.json says; None where none was measured."""
+    """The checkpoint with the lowest validation loss, read from provenance.json; None if no loss was measured."""
     losses = {path: atomic_io.readable_json(path / PROVENANCE).get("eval_loss") for path in checkpoints_of(run)}
     measured = {path: loss for path, loss in losses.items() if isinstance(loss, (int, float))}
     return min(measured, key=lambda path: measured[path]) if measured else None
 
 
 def verify(checkpoint: Path) -> None:
-    """Raises DamagedError, naming the file, unless every file is what the manifest says. One that cannot be read is not."""
+    """Raises DamagedError, naming the file, unless every file can be read and matches the manifest."""
     try:
         _verify(checkpoint)
     except OSError as error:
-        where = Path(error.filename).name if error.filename else "a file"
-        raise damaged(checkpoint, f"{where} cannot be read ({error.strerror})") from error
+        name = Path(error.filename).name if error.filename else "a file"
+        raise damaged(checkpoint, f"{name} cannot be read ({error.strerror})") from error
 
 
 def _verify(checkpoint: Path) -> None:
@@ -142,14 +146,14 @@ def _verify(checkpoint: Path) -> None:
 
 
 def step_of(path: Path) -> int:
-    """The step that a checkpoint's folder name tells."""
+    """The step in the name of a checkpoint folder."""
     match = FOLDER.fullmatch(path.name)
     assert match, path
     return int(match[1])
 
 
 def saved_at(path: Path) -> int:
-    """When the checkpoint's manifest was written, in nanoseconds: another time, another saving of the step."""
+    """The manifest's modification time in nanoseconds, which changes when the step is saved again; 0 without one."""
     try:
         return (path / manifest.NAME).stat().st_mtime_ns
     except FileNotFoundError:
@@ -157,7 +161,7 @@ def saved_at(path: Path) -> int:
 
 
 def revision_of(path: Path) -> str | None:
-    """Id of the revision this checkpoint makes; None when it cannot say. Reads a manifest once, however often asked."""
+    """Id of the revision made from this checkpoint; None if it cannot be read. Cached until the manifest changes."""
     try:
         stat = (path / manifest.NAME).stat()
     except FileNotFoundError:
@@ -176,4 +180,4 @@ def _revision_of(path: Path, inode: int, mtime_ns: int, size: int) -> str | None
     try:
         return Checkpoint.open(path).revision
     except DamagedError:
-        return None  # whoever adds it to the registry is told why
+        return None  # `Registry.add` raises the reason

@@ -1,7 +1,8 @@
-"""A prepared corpus, opened: its manifest, its tokenizer's folder, the sizes of its token files."""
+"""Access to a prepared corpus: its manifest, its tokenizer folder, the sizes of its token files."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,20 +12,63 @@ from pipeline.core.errors import DamagedError, InputError
 from pipeline.core.paths import CorpusFolder
 
 FORMAT = 1
-"""Of manifest.json and of the files it describes."""
+"""Format version of manifest.json and of the files it describes."""
+
+
+TOKEN_BYTES = {"uint16": 2, "uint32": 4}
+"""Bytes per token in a token file, by the `dtype` in the manifest."""
+NEEDED = {
+    "vocab_size": int,
+    "eos_id": int,
+    "tokens_train": int,
+    "tokens_validation": int,
+    "sha256": dict,
+    "tokenizer_sha256": str,
+}
+"""Type of each field of a manifest that training reads, besides `dtype`."""
+
+
+def dtype_for(vocab_size: int) -> str:
+    """The `dtype` of the token files: the smallest that can represent every id below `vocab_size`."""
+    return "uint16" if vocab_size <= 2**16 else "uint32"
+
+
+def corpus_warnings(manifest: dict[str, Any]) -> list[str]:
+    """Sentences about what makes the losses of this corpus say less than they seem to."""
+    found = []
+    num_train, num_held_out = manifest.get("files_train") or 0, manifest.get("files_validation") or 0
+    num_files, config = num_train + num_held_out, manifest.get("config") or {}
+    asked = None if config.get("validation_source") else config.get("validation_share")
+    if asked and num_files and _is_far(num_held_out, num_files, asked):
+        found.append(
+            f"{num_held_out:,} of {num_files:,} files are held out for validation, {num_held_out / num_files:.0%} instead "
+            f"of {asked:.0%}, as many files are the same; the validation loss says little about other code."
+        )
+    share = manifest.get("round_trip")
+    if share is not None and share < 1:
+        found.append(
+            f"The tokenizer writes back {share:.1%} of the text; the model never sees the rest as it stands there."
+        )
+    return found
+
+
+def _is_far(num_held_out: int, num_files: int, share: float) -> bool:
+    """Whether the count is further from its expectation than five standard deviations: not by chance."""
+    spread = math.sqrt(num_files * share * (1 - share))
+    return abs(num_held_out - num_files * share) > 5 * max(1.0, spread)
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Open it with Corpus.open."""
+    """A prepared corpus. Open it with `Corpus.open`."""
 
     folder: CorpusFolder
     manifest: dict[str, Any]
 
     @classmethod
     def open(cls, folder: CorpusFolder) -> Corpus:
-        """Raises InputError when there is no such corpus or it is not ready, DamagedError when a file has another size
-        than its manifest says.
+        """Raises InputError when the corpus does not exist or is not ready, DamagedError when the manifest has another
+        format or lacks a field, or the size of a token file does not match it.
         """
         manifest = read_json(folder.manifest)
         if manifest is None:
@@ -32,8 +76,9 @@ class Corpus:
                 f"Corpus {folder.id} is not prepared; prepare it with `python -m pipeline prepare --corpus {folder.id}`."
             )
         if manifest.get("format") != FORMAT:
-            raise DamagedError(f"Corpus {folder.id} has a manifest of another format; {_again(folder)}.")
+            raise DamagedError(f"Corpus {folder.id} has a manifest of another format; {_remedy(folder)}.")
         corpus = cls(folder, manifest)
+        corpus._check_fields()
         for split in ("train", "validation"):
             corpus._check_size(split)
         return corpus
@@ -59,14 +104,24 @@ class Corpus:
         """`split` is train or validation."""
         return self.manifest[f"tokens_{split}"]
 
+    def _check_fields(self) -> None:
+        wrong = [name for name, kind in NEEDED.items() if not isinstance(self.manifest.get(name), kind)]
+        if str(self.manifest.get("dtype")) not in TOKEN_BYTES:
+            wrong.append("dtype")
+        if wrong:
+            name = wrong[0]
+            raise DamagedError(
+                f"{self.folder.manifest} has {name} {self.manifest.get(name)!r}; {_remedy(self.folder)}."
+            )
+
     def _check_size(self, split: str) -> None:
         path = self.folder.tokens(split)
-        expected = self.num_tokens(split) * {"uint16": 2, "uint32": 4}[self.manifest["dtype"]]
+        expected = self.num_tokens(split) * TOKEN_BYTES[self.manifest["dtype"]]
         size = path.stat().st_size if path.exists() else None
         if size != expected:
             found = "is missing" if size is None else f"has {size} bytes instead of {expected}"
-            raise DamagedError(f"{path} {found}; {_again(self.folder)}.")
+            raise DamagedError(f"{path} {found}; {_remedy(self.folder)}.")
 
 
-def _again(folder: CorpusFolder) -> str:
+def _remedy(folder: CorpusFolder) -> str:
     return f"delete {folder.path} and prepare the corpus again"

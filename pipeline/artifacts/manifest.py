@@ -1,8 +1,8 @@
-"""A folder's list of its own files, each with size and SHA-256: how a checkpoint or a revision proves that it is whole.
+"""A folder's list of its own files, each with size and SHA-256, to verify that a checkpoint or a revision is complete.
 
     {"format": 1, "step": 500, "files": {"model.safetensors": {"sha256": "...", "size": 17213456}}}
 
-Knows nothing of torch or the Hub. What a fault is called, and its remedy, is said by whoever asks.
+Does not depend on torch or the Hub. The caller turns a fault into an error with a remedy.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Entries = dict[str, dict[str, Any]]
 
 
 def entry(path: Path) -> dict[str, Any]:
-    """What a manifest says of one file."""
+    """The manifest entry of one file."""
     return {"sha256": atomic_io.sha256(path), "size": path.stat().st_size}
 
 
@@ -28,7 +28,7 @@ def write(folder: Path, step: int, entries: Entries) -> None:
 
 
 def seal(folder: Path, step: int) -> None:
-    """Write the manifest of everything in `folder`, and make all of it survive a power cut."""
+    """Sync every file in `folder` to disk, then write the manifest of them all: the folder survives a power cut."""
     paths = sorted(folder.rglob("*"))
     for path in paths:
         atomic_io.sync(path)
@@ -36,22 +36,22 @@ def seal(folder: Path, step: int) -> None:
 
 
 def entries_of(manifest: dict[str, Any]) -> Entries | None:
-    """The files that a manifest names; None when it names none, or not with size and SHA-256, or some outside of it."""
+    """A manifest's file entries; None if there are none, or one has no size or SHA-256, or is outside the folder."""
     entries = manifest.get("files")
     if not isinstance(entries, dict) or not entries:
         return None
-    sound = all(
+    is_valid = all(
         isinstance(facts, dict)
         and isinstance(facts.get("size"), int)
         and isinstance(facts.get("sha256"), str)
         and _stays_inside(name)
         for name, facts in entries.items()
     )
-    return entries if sound else None
+    return entries if is_valid else None
 
 
 def fault(folder: Path, entries: Entries) -> str | None:
-    """The first file that is not as its entry says, in words; None when all are. Cheapest first: sizes, then hashes."""
+    """Describe the first file that does not match its entry; None if all match. Checks sizes first, then hashes."""
     for name, facts in entries.items():
         path = folder / name
         if not path.is_file():

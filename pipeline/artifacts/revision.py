@@ -1,11 +1,11 @@
-"""Pushed revisions on this disk: immutable folders that outlive their checkpoints, and the history of their arrival.
+"""Registry of the pushed revisions on this disk: immutable folders that outlive their checkpoints, and their history.
 
-    registry/<repo>/<revision>/      the checkpoint's files without its training state, provenance and manifest of its own
+    registry/<repo>/<revision>/      the checkpoint's files except training/, with its own provenance and manifest
     registry/<repo>/history.jsonl    one row per revision, oldest first
-    registry/<repo>/commits.jsonl    which commit on the Hub holds a revision
+    registry/<repo>/commits.jsonl    the commit on the Hub that contains a revision
 
-Files are hard links, so a revision costs no space while its checkpoint is kept, and rotating checkpoints cannot touch
-it. Only the publisher adds; everybody may read meanwhile.
+Files are hard links, so a revision takes no disk space while its checkpoint exists, and checkpoint rotation does not
+affect it. Only the publisher adds revisions; any process may read at the same time.
 """
 
 from __future__ import annotations
@@ -31,10 +31,12 @@ from pipeline.core.paths import Home
 NAME = re.compile(r"[0-9a-f]{12}")
 NEWEST = "newest"
 SHORTEST_PREFIX = 4
-FACTS = ("repo", "revision", "run", "step", "corpus", "pushed_at", "eval_loss")
-"""What a history row and a revision's provenance.json both hold."""
+FACTS = ("repo", "revision", "run", "run_uid", "step", "corpus", "pushed_at", "eval_loss", "diverged")
+"""Keys of a history row, also in a revision's provenance.json."""
+OLDER_FACTS = {"run_uid": None, "diverged": False}
+"""Values of keys that older revisions lack."""
 NO_LINKS = (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK)
-"""What a file system answers that cannot hard-link here: another disk, no links at all, too many."""
+"""Errors of a file system that cannot hard-link: other disk, links not supported, too many links."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,59 +48,68 @@ class Revision:
     revision: str
     """12 hexadecimal digits."""
     run: str
+    run_uid: str | None = None
+    """Distinguishes runs of the same name; None for a run that is older than this field."""
     step: int
     corpus: str
     pushed_at: str
-    """When it entered the registry, ISO 8601 in UTC."""
+    """Time of its addition to the registry, ISO 8601 in UTC."""
     eval_loss: float | None
     """Mean validation loss per token at that step; None when it was not measured."""
+    diverged: bool = False
+    """Whether its loss was above that of a model that guesses, so that its weights are of no use."""
     commit: str | None
-    """The Hub's commit that holds it; None while there is none."""
+    """The commit on the Hub that contains it; None before it is uploaded."""
     path: Path
     """Folder that `transformers` loads."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the path: what commands and the web API show."""
+        """Every field except the path, for the command line and the web API."""
         return {name: getattr(self, name) for name in (*FACTS, "commit")}
+
+    def is_of_same_run(self, other: Revision) -> bool:
+        """Compares `run_uid` too: a run name may have been reused after the disk was wiped."""
+        return (self.run, self.run_uid) == (other.run, other.run_uid)
 
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any], *, commit: str | None, path: Path) -> Revision:
-        """From a provenance or a history row: both hold every fact."""
-        return cls(**{name: facts[name] for name in FACTS}, commit=commit, path=path)
+        """From a provenance or a history row. Raises KeyError when a key of FACTS is missing."""
+        complete = {**OLDER_FACTS, **facts}
+        return cls(**{name: complete[name] for name in FACTS}, commit=commit, path=path)
 
 
 class Registry:
-    """The revisions of one repo. Making one creates nothing."""
+    """The revisions of one repo. Constructing it creates nothing on disk."""
 
     def __init__(self, home: Home, repo: str) -> None:
         self.repo = repo
         self.folder = home.registry(repo)
 
     def revisions(self) -> list[Revision]:
-        """Newest first. Cheap enough for once a second: the history is read again only when it has changed."""
-        held = {row["revision"]: row["commit"] for row in atomic_io.cached_lines(self._commits)}
+        """Newest first. Cheap enough to call once a second: the history is read again only when it has changed."""
+        commits = {row["revision"]: row["commit"] for row in atomic_io.cached_lines(self._commits)}
         rows = {row["revision"]: row for row in atomic_io.cached_lines(self._history)}
-        known = (
-            Revision.from_facts(row, commit=held.get(name), path=self.folder / name)
+        found = (
+            Revision.from_facts(row, commit=commits.get(name), path=self.folder / name)
             for name, row in reversed(rows.items())
         )
-        return [revision for revision in known if revision.path.is_dir()]
+        return [revision for revision in found if revision.path.is_dir()]
 
     def newest(self) -> Revision | None:
-        return next(iter(self.revisions()), None)
+        return newest_of(self.revisions())
 
     def get(self, text: str) -> Revision:
-        """The revision with this id, with an id that begins so, or the newest. Raises InputError naming what there is."""
+        """The revision that `text` names (see `pick`). Raises InputError listing the existing ones."""
         return pick(self.revisions(), text, self.repo)
 
     def fetch(self, revision: Revision) -> Revision:
-        """The revision with its files on this disk: here they always are."""
+        """The revision with its files on this disk: no download, since this registry is local."""
         return revision
 
     def add(self, checkpoint: Path) -> Revision:
-        """Make a complete checkpoint a revision; one that is here already is returned as it is. For the publisher only.
+        """Add a complete checkpoint as a revision; an existing one is returned unchanged. For the publisher only.
 
-        Raises DamagedError when a file is not what the manifest says.
+        Raises DamagedError when a file does not match the manifest.
         """
         source = Checkpoint.open(checkpoint)
         target = self.folder / source.revision
@@ -107,14 +118,14 @@ class Registry:
         return self._record(target)
 
     def note_commit(self, revision: Revision, commit: str) -> None:
-        """Write down which commit on the Hub holds the revision. For the publisher only."""
+        """Record the commit on the Hub that contains the revision. For the publisher only."""
         if revision.commit != commit:
             atomic_io.append_line(self._commits, {"revision": revision.revision, "commit": commit})
 
     def repair(self) -> None:
-        """Finish what a killed publisher left: staging folders go, revisions without a history row get theirs.
+        """Clean up after a killed publisher: delete staging folders, add the missing history rows of revisions.
 
-        A folder that cannot say what it is stays without a row, and is told of: the others are published all the same.
+        A folder with an unreadable provenance gets no row; the error is printed, and the other folders are processed.
         """
         if not self.folder.is_dir():
             return
@@ -125,7 +136,7 @@ class Registry:
         listed = {revision.revision for revision in self.revisions()}
         unlisted = [path for path in entries if NAME.fullmatch(path.name) and path.name not in listed]
         for revision in sorted(_readable(unlisted), key=lambda r: (r.pushed_at, r.step)):
-            self._list(revision)
+            self._append_row(revision)
 
     @property
     def _history(self) -> Path:
@@ -136,7 +147,7 @@ class Registry:
         return self.folder / "commits.jsonl"
 
     def _build(self, source: Checkpoint, target: Path) -> None:
-        """Link everything into a hidden folder, check it there, and show it by one rename."""
+        """Link all files into a hidden staging folder, verify them there, and publish it by one rename."""
         staged = self.folder / f".{target.name}.{secrets.token_hex(4)}"
         try:
             for name in source.files:
@@ -146,15 +157,15 @@ class Registry:
             atomic_io.sync(staged)
             staged.rename(target)
         finally:
-            shutil.rmtree(staged, ignore_errors=True)  # gone after the rename; `repair` drops what stays
+            shutil.rmtree(staged, ignore_errors=True)  # a no-op after the rename; `repair` deletes leftovers
         atomic_io.sync(self.folder)
 
     def _describe(self, source: Checkpoint, staged: Path) -> None:
-        """Give the revision a provenance and a manifest of its own."""
+        """Write the revision's own provenance and manifest, and make its files read-only."""
         arrived = datetime.now(UTC).isoformat(timespec="seconds")
         own_facts = {"repo": self.repo, "revision": source.revision, "pushed_at": arrived}
         provenance = {"eval_loss": None, **source.provenance, **own_facts}
-        atomic_io.write_json(staged / PROVENANCE, provenance)  # replaces the name; the checkpoint keeps its own file
+        atomic_io.write_json(staged / PROVENANCE, provenance)  # replaces the link; the checkpoint keeps its own file
         manifest.write(staged, source.step, {**source.files, PROVENANCE: manifest.entry(staged / PROVENANCE)})
         for path in staged.rglob("*"):
             if path.is_file():
@@ -162,24 +173,29 @@ class Registry:
 
     def _record(self, folder: Path) -> Revision:
         """Append the revision's row unless it has one."""
-        known = {revision.revision: revision for revision in self.revisions()}
-        if folder.name not in known:
+        listed = {revision.revision: revision for revision in self.revisions()}
+        if folder.name not in listed:
             revision = _from_folder(folder)
-            self._list(revision)
+            self._append_row(revision)
             return revision
-        return known[folder.name]
+        return listed[folder.name]
 
-    def _list(self, revision: Revision) -> None:
+    def _append_row(self, revision: Revision) -> None:
         atomic_io.append_line(self._history, {name: getattr(revision, name) for name in FACTS})
 
 
+def newest_of(revisions: Sequence[Revision]) -> Revision | None:
+    """The first of `revisions`, which are ordered newest first, that has not diverged; the first if all have."""
+    return next((revision for revision in revisions if not revision.diverged), next(iter(revisions), None))
+
+
 def pick(revisions: Sequence[Revision], text: str, repo: str) -> Revision:
-    """The one that `text` names: `newest`, an id, or at least four digits that only one id begins with."""
+    """The revision that `text` names: `newest`, an id, or at least the first SHORTEST_PREFIX digits of just one id."""
     text = text.strip().lower()[:64]
     if not revisions:
         raise InputError(f"{repo} has no revision yet; train a model first.")
     if text == NEWEST:
-        return revisions[0]
+        return newest_of(revisions) or revisions[0]
     found = [r for r in revisions if r.revision.startswith(text)] if len(text) >= SHORTEST_PREFIX else []
     if len(found) == 1:
         return found[0]
@@ -190,9 +206,9 @@ def pick(revisions: Sequence[Revision], text: str, repo: str) -> Revision:
     )
 
 
-def _names(revisions: Sequence[Revision], most: int = 5) -> str:
-    named = ", ".join(f"{r.revision} (run {r.run}, step {r.step})" for r in revisions[:most])
-    return named if len(revisions) <= most else f"{named} and {len(revisions) - most} more"
+def _names(revisions: Sequence[Revision], limit: int = 5) -> str:
+    named = ", ".join(f"{r.revision} (run {r.run}, step {r.step})" for r in revisions[:limit])
+    return named if len(revisions) <= limit else f"{named} and {len(revisions) - limit} more"
 
 
 def _link(source: Checkpoint, name: str, target: Path) -> None:
@@ -210,7 +226,7 @@ def _link(source: Checkpoint, name: str, target: Path) -> None:
 
 
 def _from_folder(path: Path) -> Revision:
-    """Raises DamagedError when its provenance is missing, torn or lacks a fact."""
+    """Raises DamagedError when the provenance is missing, torn or lacks a key of FACTS."""
     provenance = atomic_io.read_json(path / PROVENANCE) or {}
     try:
         return Revision.from_facts(provenance, commit=None, path=path)
@@ -221,7 +237,7 @@ def _from_folder(path: Path) -> Revision:
 
 
 def _readable(folders: Iterable[Path]) -> Iterator[Revision]:
-    """The revisions among the folders; of the others the log tells."""
+    """The revisions in `folders` that can be read; the errors of the others are printed to stderr."""
     for path in folders:
         try:
             yield _from_folder(path)

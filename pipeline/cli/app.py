@@ -1,7 +1,7 @@
-"""The same work without a browser: `python -m pipeline COMMAND`. Knows nothing of the page.
+"""The command line: `python -m pipeline COMMAND`. Does not depend on the page.
 
-Every command takes --json and then prints one JSON document and nothing else on stdout. Errors are one sentence on
-stderr; exit status 2 for what the caller can fix, 1 otherwise.
+With --json, every command prints one JSON document and nothing else on stdout. Errors are one sentence on stderr; the
+exit status is 2 for what the caller can fix, else 1.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typer.exceptions import TyperException
 from pipeline.cli import corpora, revisions, runs
 from pipeline.cli.console import Console
 from pipeline.cli.options import Json
-from pipeline.core.errors import PipelineError
+from pipeline.core.environment import home_folder, keep_downloads_in_home
+from pipeline.core.errors import PipelineError, home_errors
 from pipeline.core.settings import Settings
 
 app = typer.Typer(
@@ -30,7 +31,7 @@ LIST_OPTIONS = ("--keyword", "--set", "--quality")
 
 
 def demo(json: Json = False) -> None:
-    """The whole way on this machine's own files: look, prepare, train, publish, generate. Needs no network."""
+    """Run every stage on the examples of data-science projects, or without a package index on the installed packages."""
     from pipeline.cli.demo import run_demo
 
     settings, console = Settings.from_environment(), Console(as_json=json)
@@ -43,17 +44,21 @@ COMMANDS = (
     *(revisions.revisions, revisions.generate, revisions.score, revisions.publish),
     demo,
 )
-"""In the order of the way through the work, as `--help` lists them."""
+"""In the order of a typical workflow, in which `--help` lists them."""
 for command in COMMANDS:
     app.command()(command)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status. Errors meant for people become one sentence on stderr."""
+    keep_downloads_in_home()
     try:
-        result = app(
-            _repeat_lists(sys.argv[1:] if arguments is None else arguments), standalone_mode=False, prog_name="pipeline"
-        )
+        with home_errors(home_folder()):
+            result = app(
+                _repeat_lists(sys.argv[1:] if arguments is None else arguments),
+                standalone_mode=False,
+                prog_name="pipeline",
+            )
     except PipelineError as error:
         print(error, file=sys.stderr)
         return error.exit_status
@@ -61,18 +66,18 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{error.format_message().rstrip('.')}; see `python -m pipeline --help`.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        return 130  # what a shell says of a command ended by Ctrl-C
+        return 130  # the shell's status for a command ended by Ctrl-C
     return result if isinstance(result, int) else 0
 
 
 def _repeat_lists(arguments: list[str]) -> list[str]:
     """`--keyword a b` as `--keyword a --keyword b`, which is what typer reads."""
-    spread: list[str] = []
+    repeated: list[str] = []
     current = ""
     for argument in arguments:
         if argument.startswith("--"):
             current = argument if argument in LIST_OPTIONS else ""
-        elif current and spread[-1] != current:
-            spread.append(current)
-        spread.append(argument)
-    return spread
+        elif current and repeated[-1] != current:
+            repeated.append(current)
+        repeated.append(argument)
+    return repeated

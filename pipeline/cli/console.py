@@ -1,21 +1,22 @@
-"""A command's side of the terminal: what it prints (one JSON document, or lines for people), and Ctrl-C."""
+"""A command's terminal: prints one JSON document or lines for people, and handles Ctrl-C."""
 
 from __future__ import annotations
 
 import json
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 from pipeline.core.errors import InputError, PipelineError
-from pipeline.jobs.views import CorpusView, RunView
+from pipeline.jobs.views import CorpusView, DryRunView, PushFault, PushView, RunView
 
 
 class Console:
-    """Prints for people as the work goes on, or, with `as_json`, nothing but one document at the end."""
+    """Prints progress for people or, with `as_json`, only one JSON document at the end."""
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
@@ -26,15 +27,15 @@ class Console:
         if not self.as_json:
             print(text, flush=True)
 
-    def progress(self, text: str, news: object = None) -> None:
-        """A line for people, unless `news` (or else the text) is what it was the time before."""
-        news = text if news is None else news
-        if news != self._last:
-            self._last = news
+    def progress(self, text: str, key: object = None) -> None:
+        """A line for people, unless `key` (default: the text) equals that of the previous call."""
+        key = text if key is None else key
+        if key != self._last:
+            self._last = key
             self.line(text)
 
     def table(self, head: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> None:
-        """Rows under a head, columns as wide as their widest cell."""
+        """Rows under a header row; each column is as wide as its widest cell."""
         lines = [head, *[tuple("-" if cell is None else str(cell) for cell in row) for row in rows]]
         widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
         for cells in lines:
@@ -47,19 +48,19 @@ class Console:
             sys.stdout.write("\n")
 
     def show_run(self, view: RunView) -> None:
-        """A line for each new state, logged row, evaluation or place in the queue; not for every step."""
+        """A line for each new state, logged row, evaluation or queue position; not for every step."""
         doing = f"({view.message})" if view.state == "running" and view.message else ""
         where = f"step {view.step:,}" + (f" of {view.max_steps:,}" if view.max_steps else "")
         figures = [
             f"loss {view.train_loss:.3f}" if view.train_loss is not None else "",
             f"validation {view.eval_loss:.3f}" if view.eval_loss is not None else "",
             f"{view.tokens_per_second:,.0f} tokens/s" if view.tokens_per_second else "",
-            f"{lasting(view.eta_seconds)} left" if view.eta_seconds else "",
+            f"{duration(view.eta_seconds)} left" if view.eta_seconds else "",
             f"place {view.place} in the queue" if view.place else "",
         ]
-        is_compiling = doing.startswith("(compiling")  # which takes a minute; evaluating and saving do not
-        news = (view.state, is_compiling, view.train_loss, view.eval_loss, view.place)
-        self.progress("  ".join(filter(None, [view.run, view.state, doing, where, *figures])), news)
+        is_compiling = doing.startswith("(compiling")  # compiling takes a minute; evaluating and saving do not
+        key = (view.state, is_compiling, view.train_loss, view.eval_loss, view.place)
+        self.progress("  ".join(filter(None, [view.run, view.state, doing, where, *figures])), key)
 
     def show_corpus(self, view: CorpusView) -> None:
         """A line for each new state, stage or tenth of a stage."""
@@ -70,23 +71,33 @@ class Console:
             f"{view.progress:.0%}" if view.progress is not None and is_running else "",
             f"place {view.place} in the queue" if view.place else "",
         ]
-        news = (view.state, view.stage, int(10 * (view.progress or 0)), view.place)
-        self.progress("  ".join(filter(None, [view.corpus, view.state, *figures])), news)
+        key = (view.state, view.stage, int(10 * (view.progress or 0)), view.place)
+        self.progress("  ".join(filter(None, [view.corpus, view.state, *figures])), key)
+
+    def show_push(self, view: PushView) -> None:
+        """A line for each new message."""
+        if view.state == "running" and view.message:
+            self.progress(view.message)
+
+    def show_dry_run(self, view: DryRunView) -> None:
+        """A line for each new state or queue position."""
+        position = f"place {view.place} in the queue" if view.place else ""
+        self.progress("  ".join(filter(None, ["dry run", view.state, position])))
 
     @contextmanager
     def stop_on_signal(self, stop: Callable[[], object]) -> Iterator[None]:
-        """The first Ctrl-C (or SIGTERM) calls `stop`, so that the job saves; the second leaves it to itself."""
-        asked = False
+        """The first Ctrl-C (or SIGTERM) calls `stop`, so that the job saves; the second raises PipelineError."""
+        stop_requested = False
 
         def on_signal(number: int, frame: FrameType | None) -> None:
-            nonlocal asked
-            if asked:
+            nonlocal stop_requested
+            if stop_requested:
                 raise PipelineError("Left; the job goes on stopping by itself.")
-            asked = True
+            stop_requested = True
             self.line("Stopping: the job saves first. Press again to leave it to itself.")
             try:
                 stop()
-            except InputError as error:  # it has just ended by itself
+            except InputError as error:  # the job has just ended by itself
                 self.line(str(error))
 
         before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -97,8 +108,20 @@ class Console:
                 signal.signal(number, handler)
 
 
-def lasting(seconds: float) -> str:
-    """42 s, 12 min, 3.5 h"""
+def push_fault(fault: PushFault, now: float | None = None) -> str:
+    """Why a checkpoint is not in its repo, as a sentence."""
+    if fault.next_at is None or fault.since is None:
+        return f"The checkpoint of step {fault.step} is not in {fault.repo}: {fault.error}"
+    now = time.time() if now is None else now
+    attempts = "1 attempt" if fault.attempts == 1 else f"{fault.attempts} attempts"
+    return (
+        f"The checkpoint of step {fault.step} is not in {fault.repo} yet; {attempts} in "
+        f"{duration(now - fault.since)}, the next in {duration(max(0.0, fault.next_at - now))}: {fault.error}"
+    )
+
+
+def duration(seconds: float) -> str:
+    """A duration as text: 42 s, 12 min, 3.5 h."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5_400 else f"{seconds / 3_600:.1f} h"

@@ -17,11 +17,16 @@ from pipeline.cli.options import (
     check_ended,
 )
 from pipeline.config.quality import quality_config
-from pipeline.config.schema import COURSE_KEPT_RATE, COURSE_KEYWORDS, DEFAULT_CORPUS, DataConfig, ExecutionConfig
+from pipeline.config.schema import COURSE_KEPT_RATE, COURSE_KEYWORDS, DataConfig, ExecutionConfig
+from pipeline.config.source_spec import corpus_id_of
+from pipeline.core.atomic_io import readable_json
 from pipeline.core.errors import require
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
-from pipeline.jobs import corpus_requests, views
+from pipeline.jobs import views
+from pipeline.jobs.corpora import delete_corpus, find_corpus, start_preparing
+from pipeline.jobs.follow import follow
+from pipeline.jobs.job import stop_job
 
 
 def preview(
@@ -38,9 +43,9 @@ def preview(
     console = Console(as_json=json)
     require(limit >= 1, "limit", limit, "scan 1 row or more")
     data = DataConfig(source=source, keywords=tuple(keyword or COURSE_KEYWORDS), match=match)
-    for look in scan(open_source(data.source), data.keywords, match=data.match, limit=limit):
-        console.progress(f"{look.report['scanned']:,} files scanned, {look.report['kept']:,} kept")
-        last = look
+    for current in scan(open_source(data.source), data.keywords, match=data.match, limit=limit):
+        console.progress(f"{current.report['scanned']:,} files scanned, {current.report['kept']:,} kept")
+        last = current
     report, extent = last.report, last.extent
     if extent is not None:
         size = f", {extent.num_bytes / 1e6:,.1f} MB" if extent.num_bytes else ""
@@ -55,9 +60,11 @@ def prepare(
     source: SourceOption = DataConfig.source,
     keyword: Keywords = None,
     match: MatchOption = DataConfig.match,
-    corpus: Annotated[str, typer.Option(help="Id of the corpus to make.")] = DEFAULT_CORPUS,
+    corpus: Annotated[
+        str | None, typer.Option(help="Id of the corpus to make; else it is named after the source.")
+    ] = None,
     validation_source: Annotated[
-        str | None, typer.Option(help="Another source, all held out; else a share of the kept files is.")
+        str | None, typer.Option(help="Another source, all of it held out; else a share of the kept files.")
     ] = None,
     max_files: Annotated[int | None, typer.Option(help="Stop after this many kept files.")] = None,
     max_validation_files: Annotated[
@@ -88,8 +95,6 @@ def prepare(
     json: Json = False,
 ) -> None:
     """Filter a source, train a tokenizer on what is kept, and turn it into tokens."""
-    from pipeline.jobs.follow import follow_corpus
-
     settings, console = Settings.from_environment(), Console(as_json=json)
     data = DataConfig(
         source=source,
@@ -104,21 +109,24 @@ def prepare(
         vocab_size=vocab_size,
     )
     workforce = ExecutionConfig(engine=engine, workers=workers, parts=parts)
-    corpus_requests.start_preparing(settings, config=data, corpus_id=corpus, workforce=workforce, only_scan=only_scan)
-    if not detach:
-        with console.stop_on_signal(lambda: corpus_requests.stop_corpus(settings, corpus)):
-            follow_corpus(settings, corpus, console.show_corpus)
+    corpus = corpus or corpus_id_of(source)
+    start_preparing(settings, config=data, corpus_id=corpus, workforce=workforce, only_scan=only_scan)
     home = Home(settings.home)
+    if not detach:
+        with console.stop_on_signal(lambda: stop_job(settings, find_corpus(settings, corpus))):
+            follow(settings, lambda: views.corpus_view(home, corpus), console.show_corpus)
     view = views.corpus_view(home, corpus)
     check_ended(view)
-    report = views.report(home.corpus(corpus))
+    report = readable_json(home.corpus(corpus).report) or None
     if report is not None and not detach:
         _show_report(console, report)
+    for warning in view.warnings:
+        console.line(f"warning: {warning}")
     console.document({**view.to_dict(), "report": report} if only_scan else view.to_dict())
 
 
 def corpora(json: Json = False) -> None:
-    """List every corpus, newest first, and the disk it takes."""
+    """List every corpus, newest first, and the disk space it uses."""
     console = Console(as_json=json)
     found = views.corpus_views(Home(Settings.from_environment().home))
     console.table(
@@ -133,8 +141,8 @@ def delete(
 ) -> None:
     """Delete a corpus: its kept files, tokenizer and tokens."""
     settings, console = Settings.from_environment(), Console(as_json=json)
-    freed = views.corpus_bytes(corpus_requests.find_corpus(settings, corpus))
-    corpus_requests.delete_corpus(settings, corpus)
+    freed = views.corpus_bytes(find_corpus(settings, corpus))
+    delete_corpus(settings, corpus)
     console.line(f"Corpus {corpus} is deleted; {freed / 1e6:.1f} MB are free again.")
     console.document({"corpus": corpus, "bytes": freed})
 

@@ -1,6 +1,6 @@
-"""The whole way without a browser, on the embedded defaults: prepare, train, publish, generate. `python -m pipeline demo`.
+"""Runs every stage with the default settings: prepare, train, publish, generate. `python -m pipeline demo`.
 
-Needs no network: the files are those of the packages installed here.
+Reads the examples of data-science projects from the package index; where none can be reached, the installed packages.
 """
 
 from __future__ import annotations
@@ -13,31 +13,46 @@ from typing import Any
 from pipeline.artifacts.revision import Registry
 from pipeline.cli.console import Console
 from pipeline.config.prompts import course_prompts
-from pipeline.config.schema import DEFAULT_CORPUS, DataConfig
+from pipeline.config.schema import DataConfig
+from pipeline.config.source_spec import corpus_id_of
+from pipeline.core.atomic_io import cached_lines
 from pipeline.core.errors import PipelineError
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
+from pipeline.data.sources.first_source import first_source
 from pipeline.generation.process import Generator
 from pipeline.generation.settings import Sampling
-from pipeline.jobs import corpus_requests, run_requests, views
-from pipeline.jobs.follow import follow_corpus, follow_run
+from pipeline.jobs import views
+from pipeline.jobs.corpora import find_corpus, start_preparing
+from pipeline.jobs.follow import follow, follow_run
+from pipeline.jobs.job import stop_job
+from pipeline.jobs.runs import find_run, start_training
+
+READING = {
+    "pypi": "Reading the examples of data-science projects from the package index ...",
+    "installed": "Reading the Python files of the packages installed here ...",
+}
 
 
 def run_demo(settings: Settings, console: Console) -> dict[str, Any]:
-    """Go the whole way and return its figures. A corpus that is there from an earlier demo is used again.
+    """Run every stage and return its results. A corpus from an earlier demo is reused.
 
     Raises PipelineError when a stage fails, BusyError while another run trains.
     """
     started = time.monotonic()
     home = Home(settings.home)
 
-    # ---- look and prepare ----
-    if not home.corpus(DEFAULT_CORPUS).is_ready:
-        console.line("Reading the Python files of the packages installed here ...")
-        corpus_requests.start_preparing(settings, config=DataConfig(), corpus_id=DEFAULT_CORPUS)
-        with console.stop_on_signal(lambda: corpus_requests.stop_corpus(settings, DEFAULT_CORPUS)):
-            follow_corpus(settings, DEFAULT_CORPUS, console.show_corpus)
-    corpus = views.corpus_view(home, DEFAULT_CORPUS)
+    # ---- prepare ----
+    first = first_source()
+    if first.reason:
+        console.line(first.reason)
+    name = corpus_id_of(first.source)
+    if not home.corpus(name).is_ready:
+        console.line(READING[first.source])
+        start_preparing(settings, config=DataConfig(source=first.source), corpus_id=name)
+        with console.stop_on_signal(lambda: stop_job(settings, find_corpus(settings, name))):
+            follow(settings, lambda: views.corpus_view(home, name), console.show_corpus)
+    corpus = views.corpus_view(home, name)
     if corpus.state != "finished" or corpus.vocab_size is None:
         raise PipelineError(corpus.error or f"Corpus {corpus.corpus} is {corpus.state}; see its log.")
     console.line(
@@ -46,12 +61,12 @@ def run_demo(settings: Settings, console: Console) -> dict[str, Any]:
     )
 
     # ---- train and publish ----
-    run_id = run_requests.start_training(settings, corpus=DEFAULT_CORPUS, preset="tiny", recipe="accelerate")
-    with console.stop_on_signal(lambda: run_requests.stop_run(settings, run_id)):
+    run_id = start_training(settings, corpus=name, preset="tiny", recipe="accelerate")
+    with console.stop_on_signal(lambda: stop_job(settings, find_run(settings, run_id))):
         run = follow_run(settings, run_id, console.show_run)
     if run.state != "finished":
         raise PipelineError(run.error or f"Run {run_id} is {run.state}; see `logs {run_id}`.")
-    losses = [row["eval_loss"] for row in views.metrics(home.run(run_id)) if row.get("eval_loss") is not None]
+    losses = [row["eval_loss"] for row in cached_lines(home.run(run_id).metrics) if row.get("eval_loss") is not None]
     revisions = [r for r in Registry(home, settings.repo).revisions() if r.run == run_id]
     console.line(f"validation loss {losses[0]:.3f} -> {losses[-1]:.3f} ({losses[-1] / losses[0]:.0%} of the first)")
     for revision in revisions:

@@ -1,7 +1,9 @@
-"""What several commands take, and how they end."""
+"""Options that several commands share, and helpers for parsing values and reporting failed jobs."""
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -9,10 +11,14 @@ import typer
 from pipeline.core.errors import InputError, PipelineError
 from pipeline.jobs import views
 
+SOURCE_HELP = (
+    "installed; pypi: examples of data-science projects from the package index; pypi:NAME,NAME: whole projects "
+    "(#examples or #all behind it changes that); files:PATH; hub:REPO."
+)
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-Detach = Annotated[bool, typer.Option("--detach", help="Return at once; the work goes on by itself.")]
+Detach = Annotated[bool, typer.Option("--detach", help="Return at once; the job continues in the background.")]
 Queue = Annotated[bool, typer.Option("--queue", help="Wait in the queue when another run trains.")]
-SourceOption = Annotated[str, typer.Option("--source", help="installed, files:PATH or hub:REPO.")]
+SourceOption = Annotated[str, typer.Option("--source", help=SOURCE_HELP)]
 Keywords = Annotated[
     list[str] | None, typer.Option("--keyword", help="Keep files that contain it; the course's four unless given.")
 ]
@@ -23,7 +29,7 @@ Run = Annotated[str, typer.Argument(metavar="RUN", help="Id of a run.")]
 
 
 def changes_of(option: str, pairs: list[str]) -> dict[str, Any]:
-    """`key=value` pairs as a dict. Raises InputError for one that is none."""
+    """`key=value` pairs as a dict. Raises InputError for a malformed pair."""
     changes = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
@@ -33,8 +39,26 @@ def changes_of(option: str, pairs: list[str]) -> dict[str, Any]:
     return changes
 
 
-def check_ended(view: views.RunView | views.CorpusView) -> None:
-    """A job that failed ends its command as if it had failed there."""
+def text_of(argument: str) -> str:
+    """The text that a command works on: of standard input for `-`, of a file that has this name, else `argument`.
+    Raises InputError for a file that is not UTF-8.
+    """
+    if argument == "-":
+        return sys.stdin.read()
+    try:
+        is_file = Path(argument).is_file()
+    except (OSError, ValueError):  # too long for a name, or a zero byte
+        return argument
+    if not is_file:
+        return argument
+    try:
+        return Path(argument).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{argument} cannot be read as text ({error}); give a text, or a file in UTF-8.") from error
+
+
+def check_ended(view: views.JobView) -> None:
+    """Raise the error of a failed or interrupted job, as if it had happened in the command itself."""
     if view.state in ("failed", "interrupted"):
         kind = InputError if view.is_callers_mistake else PipelineError
         raise kind(view.error or f"The job is {view.state}; see its log.")

@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import Annotated
 
 import typer
 
-from pipeline.cli.console import Console
-from pipeline.cli.options import Json, rounded
-from pipeline.core.errors import InputError
+from pipeline.cli.console import Console, push_fault
+from pipeline.cli.options import Json, check_ended, rounded, text_of
+from pipeline.core.errors import InputError, PipelineError
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
 from pipeline.generation.settings import Sampling
-from pipeline.jobs import corpus_requests, views
+from pipeline.hub import push_status
+from pipeline.jobs import views
+from pipeline.jobs.corpora import find_corpus, start_pushing
+from pipeline.jobs.follow import follow
+from pipeline.jobs.job import stop_job
+
+WAIT_SECONDS = 0.5
 
 
 def revisions(json: Json = False) -> None:
     """List every pushed revision, newest first."""
-    from pipeline.hub.hub_registry import open_registry
+    from pipeline.hub.revision_store import RevisionStore
 
     settings, console = Settings.from_environment(), Console(as_json=json)
-    found = open_registry(settings).revisions()
+    store = RevisionStore(settings)
+    found = store.revisions()
+    if store.fault:
+        print(f"Only what is on this disk: {store.fault}", file=sys.stderr)
     console.table(
         ("revision", "run", "step", "validation", "corpus", "pushed", "repo"),
         [(r.revision, r.run, r.step, rounded(r.eval_loss), r.corpus, r.pushed_at, r.repo) for r in found],
@@ -30,9 +40,9 @@ def revisions(json: Json = False) -> None:
 
 
 def generate(
-    prompt: Annotated[str, typer.Argument(help="The text to go on with; - reads it from standard input.")],
+    prompt: Annotated[str, typer.Argument(help="The text to complete, or a file with it; - for standard input.")],
     revision: Annotated[str, typer.Option(help="A revision, or its first digits, at least 4.")] = "newest",
-    max_new_tokens: Annotated[int, typer.Option(help="Most tokens to add.")] = Sampling.max_new_tokens,
+    max_new_tokens: Annotated[int, typer.Option(help="Maximum number of tokens to add.")] = Sampling.max_new_tokens,
     temperature: Annotated[float, typer.Option(help="0 takes the likeliest token each time.")] = Sampling.temperature,
     top_p: Annotated[float, typer.Option(help="Sample from the likeliest tokens that sum to this.")] = Sampling.top_p,
     top_k: Annotated[int, typer.Option(help="Sample from this many likeliest tokens; 0: from all.")] = Sampling.top_k,
@@ -47,7 +57,7 @@ def generate(
     sampling = Sampling(
         max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, top_k=top_k, seed=seed, samples=samples
     )
-    prompt = sys.stdin.read() if prompt == "-" else prompt
+    prompt = text_of(prompt)
     answer = write(settings, prompt, revision=revision, sampling=sampling)
     for text in answer["samples"]:
         console.line(prompt + text)
@@ -57,16 +67,16 @@ def generate(
 
 
 def score(
-    text: Annotated[str, typer.Argument(help="The text to score; - reads it from standard input.")],
+    text: Annotated[str, typer.Argument(help="The text to score, or a file with it; - for standard input.")],
     revision: Annotated[str, typer.Option(help="A revision, or its first digits, at least 4.")] = "newest",
     json: Json = False,
 ) -> None:
-    """Say how well a pushed revision foresees a text: loss per token and perplexity."""
-    from pipeline.generation.choose import choose
+    """Show how well a pushed revision predicts a text: loss per token and perplexity."""
+    from pipeline.hub.revision_store import RevisionStore
 
     settings, console = Settings.from_environment(), Console(as_json=json)
-    chosen = choose(settings, revision)
-    text = sys.stdin.read() if text == "-" else text
+    chosen = RevisionStore(settings).choose(revision)
+    text = text_of(text)
     from pipeline.generation.loading import load
     from pipeline.generation.scoring import score as score_text
 
@@ -84,7 +94,7 @@ def publish(
     private: Annotated[bool, typer.Option("--private", help="Make the dataset private if there is none yet.")] = False,
     json: Json = False,
 ) -> None:
-    """Put every complete checkpoint into the registry and, with PIPELINE_HUB_REPO set, onto the Hub, what it refused before too.
+    """Add every complete checkpoint to the registry and, with PIPELINE_HUB_REPO set, to the Hub; retry refused ones.
 
     With --corpus and --dataset: push that corpus to the Hub as a dataset instead.
     """
@@ -104,22 +114,34 @@ def publish(
 
 
 def _publish_corpus(settings: Settings, console: Console, corpus: str, dataset: str, *, private: bool) -> None:
-    from pipeline.hub.dataset import push_corpus
+    from pipeline.hub.dataset import Pushed
 
-    corpus_requests.find_corpus(settings, corpus)
-    pushed = push_corpus(settings, corpus, dataset, private=private, say=console.progress)
-    console.line(str(pushed))
-    console.document(pushed.to_dict())
+    start_pushing(settings, corpus_id=corpus, repo=dataset, private=private)
+    folder = find_corpus(settings, corpus)
+    with console.stop_on_signal(lambda: stop_job(settings, folder.push)):
+        view = follow(settings, lambda: views.push_view(folder.push), console.show_push)
+    check_ended(view)
+    if view.pushed is None:
+        raise PipelineError(f"The push of corpus {corpus} is {view.state}; push it again.")
+    console.line(str(Pushed(**view.pushed)))
+    console.document(view.pushed)
 
 
 def _publish_checkpoints(settings: Settings, console: Console) -> None:
-    from pipeline.hub.publisher import Publisher
+    from pipeline.hub.publisher import Publisher, pending
 
-    Publisher(settings, again=True).run()
     home = Home(settings.home)
+    push_status.request_retry(home, settings.repo)
+    while not Publisher(settings).run():  # another one is at work, which reads the request too
+        if not pending(settings):
+            break
+        time.sleep(WAIT_SECONDS)
     rows = [{"run": folder.id, **row} for folder in home.runs() for row in views.latest_pushes(folder)]
     console.table(
         ("run", "step", "state", "revision", "error"),
         [(row["run"], row["step"], row["state"], row.get("revision"), row.get("error")) for row in rows],
     )
     console.document(rows)
+    faults = [fault for folder in home.runs() if (fault := views.push_fault(home, folder)) is not None]
+    if faults:
+        raise PipelineError(push_fault(faults[-1]))

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.cli.console import Console, lasting
+from pipeline.cli.console import Console, duration, push_fault
 from pipeline.cli.options import (
     Detach,
     Json,
@@ -18,10 +18,16 @@ from pipeline.cli.options import (
 )
 from pipeline.config import recipes
 from pipeline.config.schema import DEFAULT_CORPUS
-from pipeline.core.errors import require
+from pipeline.core.atomic_io import tail
+from pipeline.core.errors import PipelineError, require
+from pipeline.core.gpu import gpu_problem
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
-from pipeline.jobs import run_requests, views
+from pipeline.jobs import views
+from pipeline.jobs.dry_runs import dry_run as wait_for_dry_run
+from pipeline.jobs.follow import follow, follow_run
+from pipeline.jobs.job import resume_job, stop_job
+from pipeline.jobs.runs import find_run, is_held, start_training
 from pipeline.jobs.state import ACTIVE
 
 
@@ -49,10 +55,13 @@ def train(
     if max_steps is not None:
         changes["max_steps"] = max_steps
     if dry_run:
-        asked = {"corpus": corpus, "preset": preset, "recipe": recipe, "changes": changes}
-        _rehearse(settings, console, **asked, processes=processes)
+        run_options = {"corpus": corpus, "preset": preset, "recipe": recipe, "changes": changes}
+        _dry_run(settings, console, **run_options, processes=processes)
         return
-    run = run_requests.start_training(
+    problem = gpu_problem() if changes.get("device", "auto") == "auto" else None
+    if problem is not None:
+        console.line(f"Note: {problem}")
+    run = start_training(
         settings,
         corpus=corpus,
         preset=preset,
@@ -63,14 +72,14 @@ def train(
         processes=processes,
         hold=hold,
     )
-    _stay(settings, console, run, detach=detach or hold)
+    _follow(settings, console, run, detach=detach or hold, problem=problem)
 
 
 def resume(run: Run, detach: Detach = False, queue: Queue = False, json: Json = False) -> None:
-    """Go on with a run that stopped, failed or was interrupted, from its newest checkpoint."""
+    """Resume a run that stopped, failed or was interrupted, from its newest checkpoint."""
     settings, console = Settings.from_environment(), Console(as_json=json)
-    run_requests.resume_run(settings, run, queue=queue)
-    _stay(settings, console, run, detach=detach or run_requests.is_held(settings, run))
+    resume_job(settings, find_run(settings, run), queue=queue)
+    _follow(settings, console, run, detach=detach or is_held(settings, run))
 
 
 def runs(json: Json = False) -> None:
@@ -78,30 +87,42 @@ def runs(json: Json = False) -> None:
     console = Console(as_json=json)
     found = views.run_views(Home(Settings.from_environment().home))
     console.table(
-        ("run", "state", "step", "of", "validation", "preset", "recipe", "corpus"),
-        [(v.run, v.state, v.step, v.max_steps, rounded(v.eval_loss), v.preset, v.recipe, v.corpus) for v in found],
+        ("run", "state", "step", "of", "validation", "preset", "recipe", "corpus", "on the Hub"),
+        [
+            (v.run, v.state, v.step, v.max_steps, rounded(v.eval_loss), v.preset, v.recipe, v.corpus, _pushed(v))
+            for v in found
+        ],
     )
     console.document([view.to_dict() for view in found])
+
+
+def _pushed(view: views.RunView) -> str | None:
+    """The step that is on the Hub, and whether a newer one does not arrive."""
+    pushed = None if view.pushed_step is None else f"step {view.pushed_step}"
+    if view.push_fault is None:
+        return pushed
+    return f"{pushed or 'none'}, {'refused' if view.push_fault.is_refused else 'delayed'}: see status"
 
 
 def status(run: Run, json: Json = False) -> None:
     """Show what one run is doing."""
     settings, console = Settings.from_environment(), Console(as_json=json)
-    run_requests.find_run(settings, run)
+    find_run(settings, run)
     view = views.run_view(Home(settings.home), run)
     console.show_run(view)
-    if view.error:
-        console.line(view.error)
+    for sentence in filter(None, (view.gpu_problem, view.error)):
+        console.line(sentence)
+    if view.push_fault:
+        console.line(push_fault(view.push_fault))
     console.document(view.to_dict())
 
 
 def stop(run: Run, detach: Detach = False, json: Json = False) -> None:
     """Ask a run to save a checkpoint and stop; stays until it has."""
-    from pipeline.jobs.follow import wait_until_ended
-
     settings, console = Settings.from_environment(), Console(as_json=json)
-    run_requests.stop_run(settings, run)
-    view = views.run_view(Home(settings.home), run) if detach else wait_until_ended(settings, run)
+    stop_job(settings, find_run(settings, run))
+    home = Home(settings.home)
+    view = views.run_view(home, run) if detach else follow(settings, lambda: views.run_view(home, run))
     console.line(f"Run {run} is {view.state} at step {view.step:,}.")
     console.document(view.to_dict())
 
@@ -110,35 +131,34 @@ def logs(run: Run, lines: Annotated[int, typer.Option(help="Newest lines to show
     """Show the newest lines of a run's log."""
     settings, console = Settings.from_environment(), Console(as_json=json)
     require(lines >= 1, "lines", lines, "show 1 line or more")
-    found = views.log(run_requests.find_run(settings, run), lines)
+    found = tail(find_run(settings, run).log, lines)
     for line in found:
         console.line(line)
     console.document({"run": run, "lines": found})
 
 
-def _stay(settings: Settings, console: Console, run: str, *, detach: bool) -> None:
-    """Follow a run that was just asked for, unless it is to go on by itself."""
-    from pipeline.jobs.follow import follow_run
-
+def _follow(settings: Settings, console: Console, run: str, *, detach: bool, problem: str | None = None) -> None:
+    """Follow a run that was just requested, unless `detach`. `problem`: why it will not use this machine's GPU."""
     if detach:
         view = views.run_view(Home(settings.home), run)
-        told = f"Run {run} goes on by itself; look at it with `python -m pipeline status {run}`."
+        message = f"Run {run} goes on by itself; look at it with `python -m pipeline status {run}`."
         console.line(
-            told
+            message
             if view.state in ACTIVE
             else f"Run {run} is not started; its folder is {Home(settings.home).run(run).path}."
         )
     else:
-        with console.stop_on_signal(lambda: run_requests.stop_run(settings, run)):
+        with console.stop_on_signal(lambda: stop_job(settings, find_run(settings, run))):
             view = follow_run(settings, run, console.show_run)
         check_ended(view)
-    console.document(view.to_dict())
+    console.document({**view.to_dict(), "gpu_problem": view.gpu_problem or problem})
+    if not detach and view.push_fault is not None:
+        raise PipelineError(push_fault(view.push_fault))
 
 
-def _rehearse(settings: Settings, console: Console, **asked: Any) -> None:
-    from pipeline.jobs.dry_run import rehearse
-
-    found = rehearse(settings, **asked)
+def _dry_run(settings: Settings, console: Console, **run_options: Any) -> None:
+    with console.stop_on_signal(lambda: stop_job(settings, Home(settings.home).dry_run)):
+        found = wait_for_dry_run(settings, **run_options, show=console.show_dry_run)
     measured, plan = found.measured, found.plan
     console.line(
         "Two updates, an evaluation, a checkpoint, the model loaded and asked: all of it works. "
@@ -153,7 +173,7 @@ def _rehearse(settings: Settings, console: Console, **asked: Any) -> None:
         ],
     )
     console.line(
-        f"All of it: {lasting(found.seconds)}, {plan.memory_bytes / 1e9:.1f} GB of memory, "
+        f"All of it: {duration(found.seconds)}, {plan.memory_bytes / 1e9:.1f} GB of memory, "
         f"{plan.disk_bytes / 1e9:.1f} GB of disk, {plan.tokens:,} tokens ({plan.epochs:.2f} times the corpus)."
     )
     for warning in plan.warnings:

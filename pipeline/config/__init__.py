@@ -1,10 +1,15 @@
-"""What a corpus, a model and a run are. Knows the core alone.
+"""Configuration of a corpus, a model and a run. Depends on `core` alone.
 
-schema           the configuration of a corpus, a model and a run: every field, checked when it is made
-recipes          presets and recipes as one table
+schema           configuration of a corpus, a model and a run, validated when it is created
+requests         request.json of each kind of job
+recipes          presets (size of the model) and recipes (optimizer, rate, schedule, loss) as one table
 quality          rules that kept files must pass
 prompts          the course's prompts
-lr_schedule      the learning rate along a run
-memory_estimate  what training takes of memory
-parsing          values typed by people, as the types of the fields
+lr_schedule      learning rate at each step of a run
+memory_estimate  memory that training needs
+source_spec      the text that names a source: whether it reads the package index, the id of a corpus of it
+parsing          text typed by people, converted to the types of the fields
+
+A new field of a run is added to `schema.TrainingConfig`: the command line (`--set`), request.json and the trainer know it
+from there. A field of the page's form is added to `ui/shared/form_values.CHANGES` as well.
 """

@@ -1,23 +1,27 @@
-"""Fields of configuration as people write them: names checked, texts turned into values of the field's type."""
+"""Parsing of configuration fields typed by people: checks names and converts text to the field's type."""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
 import math
+import re
 import types
 import typing
 from typing import Any
 
-from pipeline.core.errors import InputError, require
+from pipeline.core.errors import FieldError, InputError, require
 
+THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+")
+"""A whole number with commas, as the page shows it. `1,5` is none: some would read it as one and a half."""
+DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
 WANTED: dict[Any, str] = {int: "a whole number", bool: "true or false"}
 
 
 def parsed(changes: dict[str, Any], *kinds: type) -> dict[str, Any]:
-    """`changes`, fields of the dataclasses `kinds` as values or as text, as values.
+    """Convert `changes`, fields of the dataclasses `kinds` given as values or as text, to the fields' types.
 
-    Raises InputError for a name that none of them has, and for what cannot be read as the field's type.
+    Raises InputError for a name that none of them has, and for a value that cannot be converted.
     """
     hints = {name: hint for kind in kinds for name, hint in typing.get_type_hints(kind).items()}
     for name in changes:
@@ -29,13 +33,23 @@ def parsed(changes: dict[str, Any], *kinds: type) -> dict[str, Any]:
 
 
 def known(kind: type, values: dict[str, Any]) -> dict[str, Any]:
-    """Those of `values` that are fields of the dataclass `kind`: what a newer version has added is left out."""
+    """The entries of `values` that are fields of the dataclass `kind`; keys added by a newer version are dropped."""
     names = {item.name for item in dataclasses.fields(kind)}
     return {name: value for name, value in values.items() if name in names}
 
 
+def convert_fields(config: Any) -> None:
+    """Convert the fields of a new frozen dataclass to their types, all but text: values decoded from JSON that somebody
+    edited may have another one. Raises InputError for a value that cannot be converted.
+    """
+    for name, hint in typing.get_type_hints(type(config)).items():
+        value = getattr(config, name)
+        if not isinstance(value, str) or str not in (hint, *typing.get_args(hint)):
+            object.__setattr__(config, name, parse_value(name, value, hint))
+
+
 def parse_value(name: str, value: Any, kind: Any) -> Any:
-    """`value` as the type of the field `name`. Raises InputError when it cannot be read as one."""
+    """Convert `value` to `kind`, the type of the field `name`. Raises InputError when it cannot be converted."""
     options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
     if type(None) in options and value in (None, "", "none", "None"):
         return None
@@ -52,13 +66,20 @@ def parse_value(name: str, value: Any, kind: Any) -> Any:
         if typing.get_origin(kind) is tuple:
             return tuple(word for word in value.split(",") if word) if isinstance(value, str) else tuple(value)
     except (TypeError, ValueError, OverflowError) as error:
-        raise InputError(f"{name} is {value!r}; give {WANTED.get(kind, 'a number')}.") from error
+        wanted = WANTED.get(kind, "a number")
+        example = f", with a point as in {value.strip().replace(',', '.')}" if _has_decimal_comma(kind, value) else ""
+        raise FieldError(name, value, f"give {wanted}{example}") from error
     return value.strip() if isinstance(value, str) else value
+
+
+def _has_decimal_comma(kind: type, value: Any) -> bool:
+    return kind is float and isinstance(value, str) and DECIMAL_COMMA.fullmatch(value.strip()) is not None
 
 
 def _as_int(value: Any) -> int:
     if isinstance(value, str):
-        return int(value.replace("_", "").replace(",", ""))
+        text = value.strip()
+        return int(text.replace(",", "") if THOUSANDS.fullmatch(text) else text)
     if isinstance(value, bool) or int(value) != value:
         raise ValueError("not a whole number")
     return int(value)

@@ -13,7 +13,7 @@ from pipeline.core.paths import ASSETS
 class Prompt:
     name: str
     text: str
-    """What the model is given, with the newline it ends in."""
+    """Input of the model, including the final newline."""
 
 
 @cache

@@ -1,6 +1,6 @@
-"""Presets and recipes: one table of models and of ways to train them, and the run that two of them make of a corpus.
+"""Presets (model sizes) and recipes (training settings), and the run configuration they give for a corpus.
 
-Figures of the course's recipes: Hugging Face LLM course, chapter 7, section 6.
+Source of the course's recipes: Hugging Face LLM course, chapter 7, section 6.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from pipeline.core.errors import require
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """The figures of one of the course's three training recipes, or of our own, at the course's scale. Named as in
-    ModelConfig and TrainingConfig, where they go.
+    """One of the course's three training recipes, or our own, at the course's scale. The fields that ModelConfig or
+    TrainingConfig has too are copied there.
     """
 
     title: str
@@ -30,15 +30,15 @@ class Recipe:
     max_grad_norm: float
     warmup_steps: int = 1_000
     warmup_share: float = 0.1
-    """Share of a short run's steps."""
+    """Warm-up of a short run, as a fraction of its steps."""
     fewest_warmup_steps: int = 20
-    """Of a short run, or half of a very short one. With 4, the loss of a 40-step run with AdamW jumped from 6.5 to 11.8 for
-    one step; with 20 it falls throughout.
+    """Minimum warm-up of a short run, but at most half its steps. With 4, the loss of a 40-step run with AdamW jumped
+    from 6.5 to 11.8 for one step; with 20 it falls throughout.
     """
     every_steps: int | None = 5_000
-    """Evaluate, save and push this often; None: once an epoch."""
+    """Steps between evaluations, checkpoints and pushes; None: once an epoch."""
     is_courses: bool = True
-    """Whether the course trains so; else it is ours."""
+    """Whether this is one of the course's recipes; else it is our own."""
     optimizer: str = "adamw"
     adam_beta2: float = 0.999
     matrix_learning_rate: float = 0.02
@@ -46,25 +46,25 @@ class Recipe:
     dropout: float = 0.1
     zero_projections: bool = False
     short_batch_factor: float = 1.0
-    """Times the batch of the preset, on a short run: with fewer windows a step it takes more of them in the same time."""
+    """Factor on the preset's batch size in a short run: fewer windows per step allow more steps in the same time."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """What a short run takes instead of the course's batch, warm-up, rate and intervals."""
+    """Values of a short run instead of the course's batch size, rate and intervals; see also `Recipe.warmup_share`."""
 
     max_steps: int
     batch_size: int
     learning_rate_factor: float
-    """Times the recipe's own rate: a small model on few steps bears, and needs, a higher one."""
+    """Factor on the recipe's learning rate: a small model trained for few steps tolerates, and needs, a higher one."""
     evaluations: int
-    """Evaluations and checkpoints after step 0, evenly spread."""
+    """Number of evaluations and of checkpoints after step 0, evenly spaced."""
     eval_windows: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """A model size and the length of run that fits it."""
+    """A model size and the length of a run that suits it."""
 
     title: str
     n_layer: int
@@ -72,9 +72,9 @@ class Preset:
     n_head: int
     n_positions: int
     vocab_size: int
-    """Vocabulary a corpus for this preset is prepared with; the model takes the corpus's own."""
+    """Vocabulary size for preparing a corpus for this preset; the model uses the corpus's actual size."""
     scale: Scale | None
-    """None: every figure is the course's, for one epoch."""
+    """None: the course's values, for one epoch."""
 
 
 RECIPES: dict[str, Recipe] = {
@@ -153,12 +153,20 @@ PRESETS: dict[str, Preset] = {
 
 
 def run_config(
-    *, corpus: str, preset: str, recipe: str, vocab_size: int, train_tokens: int, changes: dict[str, Any] | None = None
+    *,
+    corpus: str,
+    preset: str,
+    recipe: str,
+    vocab_size: int,
+    train_tokens: int,
+    validation_tokens: int | None = None,
+    changes: dict[str, Any] | None = None,
 ) -> RunConfig:
-    """The run that `preset` and `recipe` make of a corpus with `vocab_size` and `train_tokens`.
+    """The run configuration of `preset` and `recipe` for a corpus with `vocab_size` and so many tokens in its splits;
+    `validation_tokens` is None when they are not known yet.
 
-    `changes` are fields of ModelConfig or TrainingConfig, as values or as text; they win over the table, and what the
-    table derives (warm-up, intervals) follows them. Raises InputError for an unknown name or a value out of range.
+    `changes` are fields of ModelConfig or TrainingConfig, as values or as text. They override the table, and derived
+    values (warm-up, intervals) are computed from them. Raises InputError for an unknown name or a value out of range.
     """
     require(preset in PRESETS, "preset", preset, f"choose one of {', '.join(PRESETS)}")
     require(recipe in RECIPES, "recipe", recipe, f"choose one of {', '.join(RECIPES)}")
@@ -174,22 +182,37 @@ def run_config(
         corpus,
         f"choose a larger one: its {train_tokens} training tokens fill no window of {model.window}",
     )
+    require(
+        validation_tokens is None or validation_tokens >= model.window,
+        "corpus",
+        corpus,
+        f"choose a larger one: its {validation_tokens} validation tokens fill no window of {model.window}",
+    )
     training = TrainingConfig(
         **{**_training_defaults(size, RECIPES[recipe], num_windows, training_changes), **training_changes}
     )
     return RunConfig(corpus=corpus, preset=preset, recipe=recipe, model=model, training=training)
 
 
+def default_learning_rate(preset: str, recipe: str) -> float:
+    """The peak learning rate that `recipe` has for `preset`, unless it is changed."""
+    return _learning_rate(PRESETS[preset], RECIPES[recipe])
+
+
+def _learning_rate(size: Preset, recipe: Recipe) -> float:
+    return recipe.learning_rate * (size.scale.learning_rate_factor if size.scale else 1)
+
+
 def _training_defaults(size: Preset, recipe: Recipe, num_windows: int, changes: dict[str, Any]) -> dict[str, Any]:
-    """Every figure of the run that `changes` does not give."""
+    """Default of every field that a recipe or preset determines, derived from the fields that `changes` sets."""
     scale = size.scale
     short_batch = int(scale.batch_size * recipe.short_batch_factor) if scale else recipe.batch_size
     batch_size = changes.get("batch_size", short_batch)
     epoch = max(1, num_windows // max(1, batch_size))
     max_steps = changes.get("max_steps", scale.max_steps if scale else epoch)
     every = max(1, math.ceil(max_steps / scale.evaluations)) if scale else recipe.every_steps or epoch
-    least = min(recipe.fewest_warmup_steps, max_steps // 2)
-    warmup = max(least, math.ceil(recipe.warmup_share * max_steps)) if scale else recipe.warmup_steps
+    min_warmup = min(recipe.fewest_warmup_steps, max_steps // 2)
+    warmup = max(min_warmup, math.ceil(recipe.warmup_share * max_steps)) if scale else recipe.warmup_steps
     own = {
         item.name: getattr(recipe, item.name)
         for item in dataclasses.fields(TrainingConfig)
@@ -199,7 +222,7 @@ def _training_defaults(size: Preset, recipe: Recipe, num_windows: int, changes: 
         **own,
         "max_steps": max_steps,
         "batch_size": batch_size,
-        "learning_rate": recipe.learning_rate * (scale.learning_rate_factor if scale else 1),
+        "learning_rate": _learning_rate(size, recipe),
         "warmup_steps": min(warmup, max_steps),
         "eval_every_steps": every,
         "eval_windows": scale.eval_windows if scale else None,
@@ -208,7 +231,7 @@ def _training_defaults(size: Preset, recipe: Recipe, num_windows: int, changes: 
 
 
 def _split_changes(changes: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """`changes` sorted into the fields of ModelConfig and of TrainingConfig, texts turned into values."""
+    """Parse `changes` and split them into fields of ModelConfig and fields of TrainingConfig."""
     model = {item.name for item in dataclasses.fields(ModelConfig)}
     values = parsed(changes, ModelConfig, TrainingConfig)
     return ({n: v for n, v in values.items() if n in model}, {n: v for n, v in values.items() if n not in model})

@@ -1,6 +1,6 @@
-"""What a corpus, a model and a training run are: frozen values, checked at birth.
+"""Configuration of a corpus, a model and a training run: frozen dataclasses, validated when created.
 
-The page, the command line and the tests build the same objects; defaults live here and in the table of recipes.
+The page, the command line and the tests build the same objects. Defaults are defined here and in `recipes`.
 """
 
 from __future__ import annotations
@@ -11,44 +11,63 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.config.parsing import known
+from pipeline.config.parsing import convert_fields, known
 from pipeline.config.quality import NO_RULES, QualityConfig
+from pipeline.config.source_spec import FORMS
 from pipeline.core.errors import require
+from pipeline.core.text import surrogate_at
 
 MATCHES = ("substring", "identifier", "import")
 MODULE_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 ENGINES = ("local", "ray")
-SCHEDULES = ("linear", "cosine", "flat")
+CHOICES = {
+    "optimizer": ("adamw", "muon"),
+    "schedule": ("linear", "cosine", "flat"),
+    "loss": ("plain", "weighted"),
+    "on_divergence": ("stop", "roll_back"),
+    "precision": ("auto", "fp32", "bf16", "fp16"),
+    "compile": ("auto", "on", "off"),
+    "sharding": ("none", "fsdp2"),
+    "device": ("auto", "cpu"),
+}
+"""Fields of TrainingConfig that are one of a few words."""
 TRACKERS = {"tensorboard": "tensorboard", "trackio": "trackio", "wandb": "wandb"}
-"""Name of a tracker -> what installs it."""
+"""Name of a tracker -> the pip package that provides it."""
 COURSE_KEYWORDS = ("pandas", "sklearn", "matplotlib", "seaborn")
 DEFAULT_CORPUS = "installed"
-"""Id of the corpus that the page and the commands make and use unless told otherwise."""
+"""Id of the corpus of the source `installed`, and of that which commands use by default."""
 COURSE_KEPT_RATE = 0.0326
-"""Share of the course's 20 million GitHub files that mention one of its keywords."""
+"""Fraction of the course's 20 million GitHub files that contain one of its keywords."""
 COURSE_KEY_TOKENS = ("plt", "pd", "sk", "fit", "predict")
-"""Words whose presence raises a window's weight; each also counts with a leading space. `testtest` is the control."""
+"""Words whose presence raises a window's weight in the weighted loss; each also counts with a leading space."""
+MAX_COUNT = 10**9
+"""Maximum of steps, windows per step and intervals."""
 KEY_TOKEN_CONTROL = "testtest"
+"""Control: a word that should not be a single token."""
+MAX_TOKENIZER_BYTES = 50_000_000
+"""Maximum text that a tokenizer is trained on; more text takes long and changes the vocabulary little."""
+UNKNOWN_TRAIN_TOKENS = 10**9
+"""Placeholder size of a corpus that is not prepared yet: so large that no setting is refused because of it."""
 SMALLEST_VOCABULARY = 257
-"""256 bytes and the end-of-text token: what a byte-level BPE cannot do without."""
+"""The minimum of a byte-level BPE: 256 bytes and the end-of-text token."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """One corpus: where its files come from, which are kept, how they become tokens."""
+    """One corpus: the source of its files, which files are kept, how they are tokenized."""
 
     source: str = "installed"
-    """`installed`, `files:PATH` or `hub:REPO`."""
+    """`installed`, `pypi`, `pypi:NAME,NAME`, `files:PATH` or `hub:REPO`."""
     keywords: tuple[str, ...] = COURSE_KEYWORDS
-    """A file is kept when its text contains one of them: plain substrings, case-sensitive."""
+    """A file is kept when its text contains one of them, case-sensitive; `match` says how."""
     match: str = "substring"
-    """`substring`: as in the course. `identifier`: not as a part of a longer name. `import`: a line imports it."""
+    """`substring`: as in the course. `identifier`: not as part of a longer name. `import`: a line imports it."""
     max_files: int | None = None
     """Stop after this many kept files; None reads the source to its end."""
     validation_share: float = 0.05
-    """Share of the kept files, chosen by a hash of repository and path, that training never sees."""
+    """Fraction of the kept files, chosen by a hash of repository and path, that is held out from training."""
     validation_source: str | None = None
-    """Another source, all of whose kept files are held out; then `source` is all for training."""
+    """Another source, whose kept files are all held out; then all of `source` is used for training."""
     max_validation_files: int | None = None
     """Stop after this many kept files of `validation_source`."""
     quality: QualityConfig = NO_RULES
@@ -58,15 +77,16 @@ class DataConfig:
     window: int = 128
     """Tokens per window when `windows` is `drop`."""
     tokenizer: str | None = None
-    """A tokenizer on the Hub or in a folder; None trains a byte-level BPE on the kept files."""
+    """Hub repo or folder of a tokenizer; None trains a byte-level BPE on the kept files."""
     vocab_size: int = 4_096
     """Size of the vocabulary that is trained; ignored when `tokenizer` is given."""
 
     def __post_init__(self) -> None:
+        convert_fields(self)
         object.__setattr__(self, "keywords", tuple(dict.fromkeys(self.keywords)))
-        if isinstance(self.quality, dict):  # as JSON holds it
+        if isinstance(self.quality, dict):  # as decoded from JSON
             object.__setattr__(self, "quality", QualityConfig(**known(QualityConfig, self.quality)))
-        require(bool(self.source), "source", self.source, "use installed, files:PATH or hub:REPO")
+        require(bool(self.source), "source", self.source, f"use {FORMS}")
         require(bool(self.keywords), "keywords", list(self.keywords), "give at least one")
         for keyword in self.keywords:
             require(
@@ -75,10 +95,15 @@ class DataConfig:
                 keyword,
                 "write 1 to 200 characters, not only spaces",
             )
-            require(_is_writable(keyword), "keyword", keyword, "leave out the halves of characters (lone surrogates)")
+            require(
+                surrogate_at(keyword) is None,
+                "keyword",
+                keyword,
+                "leave out the halves of characters (lone surrogates)",
+            )
         for name in ("source", "validation_source", "tokenizer"):
             text = getattr(self, name) or ""
-            require(_is_writable(text), name, text, "leave out the halves of characters (lone surrogates)")
+            require(surrogate_at(text) is None, name, text, "leave out the halves of characters (lone surrogates)")
         require(len(self.keywords) <= 50, "keywords", len(self.keywords), "give at most 50")
         require(
             self.max_files is None or self.max_files >= 2,
@@ -116,17 +141,18 @@ class DataConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ExecutionConfig:
-    """Who prepares a corpus. What comes out does not depend on it."""
+    """The engine and processes that prepare a corpus. The result does not depend on them."""
 
     engine: str = "local"
-    """`local`: processes of this machine. `ray`: a Ray cluster, the one that RAY_ADDRESS names or one started here."""
+    """`local`: processes on this machine. `ray`: the Ray cluster at RAY_ADDRESS, or one started here."""
     workers: int = 1
-    """Processes at a time; 1 of the local engine is the job itself."""
+    """Number of concurrent processes; with the local engine, 1 means the job's own process."""
     parts: str | None = None
-    """Address of the folder that the parts of the corpus are written to on the way, anything that fsspec opens and every
-    worker sees; None: the corpus's own folder."""
+    """Path or URL of the folder for the intermediate parts of the corpus: any that fsspec opens and all workers can
+    access; None: the corpus's own folder."""
 
     def __post_init__(self) -> None:
+        convert_fields(self)
         require(self.engine in ENGINES, "engine", self.engine, f"choose one of {', '.join(ENGINES)}")
         require(1 <= self.workers <= 4_096, "workers", self.workers, "set 1 to 4096")
 
@@ -142,17 +168,18 @@ class ModelConfig:
     n_head: int
     """Attention heads; must divide `n_embd`."""
     n_positions: int
-    """Longest sequence the position embeddings reach, in tokens."""
+    """Number of position embeddings: the maximum sequence length in tokens."""
     window: int = 128
     """Tokens per training window."""
     vocab_size: int
-    """Rows of the token embedding: the tokenizer's length."""
+    """Rows of the token embedding: the tokenizer's vocabulary size."""
     dropout: float = 0.1
     """Dropout on embeddings, attention and residuals, as in GPT-2."""
     zero_projections: bool = False
-    """Whether each block begins by adding nothing: its two output projections are 0 instead of GPT-2's small numbers."""
+    """Whether each block's two output projections start at 0 (it adds nothing) instead of GPT-2's small values."""
 
     def __post_init__(self) -> None:
+        convert_fields(self)
         require(1 <= self.n_layer <= 200, "n_layer", self.n_layer, "set 1 to 200")
         require(1 <= self.n_head <= 256, "n_head", self.n_head, "set 1 to 256")
         require(
@@ -170,7 +197,7 @@ class ModelConfig:
 
     @property
     def num_parameters(self) -> int:
-        """Trainable parameters; the output layer shares the token embedding."""
+        """Number of trainable parameters; the output layer shares the token embedding."""
         width = self.n_embd
         block = 12 * width * width + 13 * width  # attention 4w^2+4w, MLP 8w^2+5w, two layer norms 4w
         return self.vocab_size * width + self.n_positions * width + self.n_layer * block + 2 * width
@@ -185,67 +212,67 @@ class TrainingConfig:
     batch_size: int
     """Windows per optimizer step, over all processes and accumulated micro-batches."""
     micro_batch_size: int | None = None
-    """Windows per forward pass of one process; must divide `batch_size`. None: what this machine does well."""
+    """Windows per forward pass of one process; must divide `batch_size`. None: chosen for the device."""
     optimizer: str = "adamw"
     """`adamw`, or `muon`: Muon for the matrices of the blocks, AdamW for everything else."""
     learning_rate: float
     """Peak learning rate of AdamW."""
     matrix_learning_rate: float = 0.02
-    """Peak learning rate of Muon; means nothing with `adamw`."""
+    """Peak learning rate of Muon; ignored with `adamw`."""
     matrix_momentum: float = 0.9
-    """How slowly Muon forgets earlier gradients: 0.95 is usual, 0.9 was better in runs of a few hundred steps."""
+    """Momentum of Muon: 0.95 is usual, 0.9 was better in runs of a few hundred steps."""
     adam_beta2: float = 0.999
-    """How slowly AdamW forgets the size of earlier gradients."""
+    """Decay rate of AdamW's second moment."""
     schedule: str
-    """How the rate falls to 0 after the warm-up: `linear`, `cosine`, or `flat`, which stays at its peak first."""
+    """Decay of the learning rate to 0 after the warm-up: `linear`, `cosine`, or `flat` (first stays at the peak)."""
     warmup_steps: int
     """Optimizer steps over which the rate rises from 0."""
     decay_share: float = 0.4
-    """Share of the steps over which a `flat` schedule falls to 0 at the end."""
+    """Fraction of the steps, at the end, over which a `flat` schedule falls to 0."""
     weight_decay: float
-    """Decay of matrices; with AdamW alone also of embeddings. Biases and layer norms have none."""
+    """Weight decay of matrices, and with `adamw` also of embeddings; biases and layer norms have none."""
     loss: str
     """`plain` cross-entropy, or `weighted`: windows with key tokens count more."""
     max_grad_norm: float
-    """Gradients are clipped to this norm; 0 leaves them as they are."""
+    """Gradients are clipped to this norm; 0: no clipping."""
     alpha: float = 1.0
     """Weight of a window in the weighted loss is alpha * (1 + its number of key tokens)."""
     key_tokens: tuple[str, ...] = COURSE_KEY_TOKENS
     """Words that the weighted loss looks for, each also with a leading space."""
     seed: int = 0
-    """Of the weights, the order of the windows and dropout."""
+    """Random seed of the initial weights, the order of the windows and dropout."""
     eval_every_steps: int
-    """Validation loss is measured this often, and at step 0 and the last step."""
+    """Steps between measurements of the validation loss, which is also measured at step 0 and the last step."""
     eval_windows: int | None = None
-    """Evaluate on this many validation windows, evenly spread; None takes all."""
+    """Number of validation windows to evaluate on, evenly spaced; None: all."""
     checkpoint_every_steps: int
-    """A checkpoint is written and published this often, and at the last step."""
+    """Steps between checkpoints; each is written and published, and so is one at the last step."""
     keep_checkpoints: int = 2
-    """Newest checkpoints kept with their optimizer state, to resume from; at least 2."""
+    """Number of newest checkpoints kept with their optimizer state, to resume from; at least 2."""
     log_every_steps: int = 10
-    """A row of metrics is written this often."""
+    """Steps between rows of metrics."""
     keep_every_steps: int | None = None
-    """Checkpoints of multiples of this step are kept for good; None: only the newest and the best are."""
+    """Checkpoints at multiples of this step are never deleted; None: only the newest and the best are kept."""
     on_divergence: str = "stop"
-    """When a loss is no number: `stop`, or `roll_back` to the newest checkpoint and go on with other windows."""
+    """When a loss is not finite: `stop`, or `roll_back` to the newest checkpoint and continue with other windows."""
     precision: str = "auto"
-    """`auto`, `fp32`, `bf16` or `fp16`; auto measures what this machine does well."""
+    """`auto`, `fp32`, `bf16` or `fp16`. `auto`: bf16 or fp16 on CUDA, bf16 or fp32 on a CPU, as measured."""
     compile: str = "auto"
-    """Whether torch.compile makes the model's kernels, which takes a minute or two at the start: `auto` on CUDA, `on`, `off`."""
+    """Whether to use torch.compile, which takes a minute or two at the start: `on`, `off`, or `auto` (only on CUDA)."""
     sharding: str = "none"
-    """`none`: every process holds the whole model. `fsdp2`: each holds a part of it; needs a CUDA GPU each."""
+    """`none`: every process holds the whole model. `fsdp2`: the model is sharded; each process needs a CUDA GPU."""
     trackers: tuple[str, ...] = ()
-    """Where the metrics go beside the run's folder: `tensorboard`, `trackio`, `wandb`."""
+    """Where metrics are sent in addition to the run's folder: `tensorboard`, `trackio`, `wandb`."""
     device: str = "auto"
-    """`auto` takes CUDA if there is one; `cpu` never does."""
+    """`auto` uses CUDA if it is available; `cpu` never does."""
 
-    def micro_batch_of(self, most: int, num_processes: int = 1) -> int:
-        """The largest micro-batch of at most `most` windows that divides each process's share of the batch."""
+    def micro_batch_of(self, limit: int, num_processes: int = 1) -> int:
+        """The largest micro-batch of at most `limit` windows that divides each process's share of the batch."""
         share = self.batch_size // num_processes
-        return next(size for size in range(min(most, share), 0, -1) if share % size == 0)
+        return next(size for size in range(min(limit, share), 0, -1) if share % size == 0)
 
     def check_processes(self, num_processes: int) -> None:
-        """Raises InputError when so many processes cannot share the batch."""
+        """Raises InputError when `num_processes` cannot share the batch evenly."""
         micro = self.micro_batch_size or 1
         require(
             num_processes >= 1 and self.batch_size % (micro * num_processes) == 0,
@@ -255,7 +282,11 @@ class TrainingConfig:
         )
 
     def __post_init__(self) -> None:
+        convert_fields(self)
         object.__setattr__(self, "key_tokens", tuple(self.key_tokens))
+        for name, options in CHOICES.items():
+            value = getattr(self, name)
+            require(value in options, name, value, f"choose {', '.join(options[:-1])} or {options[-1]}")
         micro = self.micro_batch_size
         for name in (
             "max_steps",
@@ -264,21 +295,20 @@ class TrainingConfig:
             "checkpoint_every_steps",
             "log_every_steps",
         ):
-            require(1 <= getattr(self, name) <= 1_000_000_000, name, getattr(self, name), "set it to 1 or more")
+            require(getattr(self, name) >= 1, name, getattr(self, name), "set it to 1 or more")
+            require(getattr(self, name) <= MAX_COUNT, name, getattr(self, name), f"set it to at most {MAX_COUNT:,}")
         require(
             micro is None or (micro >= 1 and self.batch_size % micro == 0),
             "micro_batch_size",
             micro,
             f"set a divisor of batch_size ({self.batch_size}), or leave it to the machine",
         )
-        require(self.optimizer in ("adamw", "muon"), "optimizer", self.optimizer, "choose adamw or muon")
-        # AdamW itself accepts an infinite rate, and the run is then lost at its first step.
+        # AdamW itself accepts an infinite rate, which ruins the run at its first step.
         require(0 < self.learning_rate <= 10, "learning_rate", self.learning_rate, "set it above 0 and at most 10")
         matrix_rate = self.matrix_learning_rate
         require(0 < matrix_rate <= 10, "matrix_learning_rate", matrix_rate, "set it above 0 and at most 10")
         require(0 <= self.matrix_momentum < 1, "matrix_momentum", self.matrix_momentum, "set it from 0 to below 1")
         require(0 <= self.adam_beta2 < 1, "adam_beta2", self.adam_beta2, "set it from 0 to below 1")
-        require(self.schedule in SCHEDULES, "schedule", self.schedule, f"choose one of {', '.join(SCHEDULES)}")
         require(0 <= self.decay_share <= 1, "decay_share", self.decay_share, "set 0 to 1")
         require(
             0 <= self.warmup_steps <= self.max_steps,
@@ -287,7 +317,6 @@ class TrainingConfig:
             f"set 0 to max_steps ({self.max_steps})",
         )
         require(0 <= self.weight_decay <= 10, "weight_decay", self.weight_decay, "set 0 to 10")
-        require(self.loss in ("plain", "weighted"), "loss", self.loss, "choose plain or weighted")
         require(0 <= self.max_grad_norm < math.inf, "max_grad_norm", self.max_grad_norm, "set 0 (no clipping) or more")
         require(0 < self.alpha < math.inf, "alpha", self.alpha, "set it above 0")
         require(0 <= self.seed < 2**32, "seed", self.seed, "set 0 to 4294967295")
@@ -302,16 +331,6 @@ class TrainingConfig:
         )
         every = self.keep_every_steps
         require(every is None or every >= 1, "keep_every_steps", every, "set it to 1 or more")
-        divergence = self.on_divergence
-        require(divergence in ("stop", "roll_back"), "on_divergence", divergence, "choose stop or roll_back")
-        require(
-            self.precision in ("auto", "fp32", "bf16", "fp16"),
-            "precision",
-            self.precision,
-            "choose auto, fp32, bf16 or fp16",
-        )
-        require(self.compile in ("auto", "on", "off"), "compile", self.compile, "choose auto, on or off")
-        require(self.sharding in ("none", "fsdp2"), "sharding", self.sharding, "choose none or fsdp2")
         require(
             self.sharding == "none" or self.optimizer == "adamw",
             "sharding",
@@ -321,12 +340,11 @@ class TrainingConfig:
         object.__setattr__(self, "trackers", tuple(self.trackers))
         for tracker in self.trackers:
             require(tracker in TRACKERS, "trackers", tracker, f"choose from {', '.join(TRACKERS)}")
-        require(self.device in ("auto", "cpu"), "device", self.device, "choose auto or cpu")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """One training run: everything that decides its losses, beside the tokens themselves."""
+    """One training run: everything that determines its losses, except the tokens themselves."""
 
     corpus: str
     """Id of the corpus it trains on."""
@@ -340,14 +358,9 @@ class RunConfig:
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> RunConfig:
-        """Inverse of `to_dict`; unknown keys are left out, so that an older run can be read by newer code."""
+        """Inverse of `to_dict`; unknown keys are dropped, so that a run of another version can be read."""
         model = ModelConfig(**known(ModelConfig, value["model"]))
         training = TrainingConfig(**known(TrainingConfig, value["training"]))
         return cls(
             corpus=value["corpus"], preset=value["preset"], recipe=value["recipe"], model=model, training=training
         )
-
-
-def _is_writable(text: str) -> bool:
-    """Half a character cannot be written as UTF-8, so no file and no search can hold it."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)

@@ -1,12 +1,16 @@
-"""What everything else stands on: errors, settings, paths, files, processes. Knows nothing of data or models.
+"""Base package of all others: errors, settings, paths, files, processes. Does not depend on data or models.
 
-errors        errors meant for people
-settings      where this instance lives, from the environment
-paths         where every file lies, and who writes it
-atomic_io     how anything reaches the disk: replaced whole, or appended in whole lines
-job_process   a job's own side of its folder: lock, status, stop
-environment   what a process we start may see (no token); how many cores there are
-credentials   the secrets of a process, out of its environment
-confinement   what a process that reads strangers' data gives up
-http_client   how long the Hub may keep us waiting
+errors        kinds of errors whose message is shown to people; each sentence is written where it is raised
+settings      settings of this instance, from the environment
+paths         path of every file, and which process writes it
+atomic_io     atomic file replacement, JSON-lines files, file locks
+processes     starts, recognises and ends processes that outlive their parent
+job_process   the job process's side of a job folder: lock, status, stop requests
+environment   environment variables of child processes (no token); number of CPU cores
+gpu           the GPUs of this machine, and why the installed torch cannot use them
+credentials   the secrets of a process, removed from its environment
+confinement   sandbox of a process that reads untrusted data
+imports       imports of large libraries, faster
+text          check that text can be encoded as UTF-8
+http_client   applies a timeout to every request to the Hub; the seconds are the caller's
 """

@@ -1,6 +1,6 @@
-"""How anything reaches the disk: replaced whole, or appended by complete lines; locks that die with their owner.
+"""Atomic file replacement, append-only JSON-lines files, and file locks that end with the process that holds them.
 
-Knows nothing of runs or models. A kill at any instant leaves the old file or the new one, never half of one.
+Does not depend on runs or models. A kill during a replacement leaves the old file or the new one, never a partial file.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from typing import Any, BinaryIO
 from pipeline.core.errors import DamagedError
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-MOST_KEPT_FILES = 64
-"""Line files whose rows are kept in memory."""
+MAX_KEPT_FILES = 64
+"""Maximum number of line files whose rows are cached in memory."""
 LEFTOVER_SECONDS = 3_600.0
-"""A file that is being written is younger than this; one that is not was left by a killed writer."""
+"""A staged file older than this was left by a killed writer; a file that is being written is younger."""
 LOCK_PATIENCE_SECONDS = 0.05
-"""How long a lock may be taken by somebody who only looks whether it is."""
+"""How long `locked(wait=False)` retries, because `is_locked` takes the lock for an instant."""
 
-_keeping_lines = threading.Lock()
-_kept_lines: dict[Path, tuple[tuple[int, int], tuple[dict[str, Any], ...]]] = {}
+_cache_lock = threading.Lock()
+_line_cache: dict[Path, tuple[tuple[int, int], tuple[dict[str, Any], ...]]] = {}
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file to fill that then takes the place of `path` in one step; readers see the old bytes or the new ones. What is
-    raised inside is raised on, and the old file stays.
+    """Yield a staged file to fill, then rename it to `path` in one step; readers see the old bytes or the new ones. An
+    exception inside propagates, and the old file stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     staged = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
@@ -52,7 +52,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Delete what killed writers left in `folder` beside the files they would have replaced."""
+    """Delete the staged files that killed writers left in `folder`: those older than LEFTOVER_SECONDS."""
     for staged in folder.glob(".*.tmp"):
         with contextlib.suppress(FileNotFoundError):
             if time.time() - staged.stat().st_mtime > LEFTOVER_SECONDS:
@@ -60,24 +60,24 @@ def clear_leftovers(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace `path` by `text` in one step; readers see the old text or the new one."""
+    """Replace the content of `path` by `text` in one step; readers see the old text or the new one."""
     with replacing(path) as file:
         file.write(text.encode())
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Replace `path` by `value` as JSON. NaN and infinity are not JSON: they are written as null."""
+    """Replace the content of `path` by `value` as JSON. NaN and infinity are not JSON: they are written as null."""
     write_text(path, _json(value))
 
 
 def overwrite_json(path: Path, value: Any) -> None:
-    """`write_json` for a last word on a full disk: into the blocks that `path` has, if they are enough for it. A kill in
-    the middle of it can tear the file.
+    """`write_json` for a full disk: overwrites `path` in place, if the blocks allocated to it are enough; else does
+    nothing. A kill during the write can leave a torn file.
     """
-    data, there = _json(value).encode(), path.stat()
-    if len(data) <= there.st_blocks * 512:
+    data, stat = _json(value).encode(), path.stat()
+    if len(data) <= stat.st_blocks * 512:
         with path.open("r+b") as file:
-            file.write(data.ljust(there.st_size))
+            file.write(data.ljust(stat.st_size))
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -94,7 +94,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def readable_json(path: Path) -> dict[str, Any]:
-    """The object in `path`, or an empty one when there is none or it is damaged: for looks at many jobs, where one
+    """The object in `path`, or an empty one when the file is missing or damaged: for listings of many jobs, where one
     damaged file must not hide the others.
     """
     try:
@@ -104,7 +104,7 @@ def readable_json(path: Path) -> dict[str, Any]:
 
 
 def append_line(path: Path, row: dict[str, Any]) -> None:
-    """Append one row as one line of JSON. A torn last line (killed writer) is closed first, so no row is lost to it."""
+    """Append one row as one line of JSON. A torn last line (killed writer) is ended first, so `row` is not lost."""
     line = json.dumps(_finite(row), ensure_ascii=False, allow_nan=False).encode() + b"\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab+") as file:
@@ -114,7 +114,7 @@ def append_line(path: Path, row: dict[str, Any]) -> None:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Every complete row of a line file. What follows the last newline is still being written and is left out."""
+    """Every complete row of a JSON-lines file. Text after the last newline is still being written and is left out."""
     return list(iterate_lines(path))
 
 
@@ -124,28 +124,28 @@ def iterate_lines(path: Path) -> Iterator[dict[str, Any]]:
     except FileNotFoundError:
         return
     for line in data[: data.rfind(b"\n") + 1].splitlines():
-        with contextlib.suppress(ValueError):  # the torn line of a killed writer, closed by the next append
+        with contextlib.suppress(ValueError):  # the torn line of a killed writer, ended by the next append
             row = json.loads(line)
             if isinstance(row, dict):
                 yield row
 
 
 def cached_lines(path: Path) -> tuple[dict[str, Any], ...]:
-    """`read_lines`, kept until the file changes; one version of each file, however often it grows. Do not change the rows."""
+    """`read_lines`, cached until the file changes; only a file's newest version is cached. Do not change the rows."""
     try:
         stat = path.stat()
     except FileNotFoundError:
         return ()
     stamp = (stat.st_mtime_ns, stat.st_size)
-    with _keeping_lines:
-        known = _kept_lines.get(path)
-    if known is None or known[0] != stamp:
-        known = (stamp, tuple(iterate_lines(path)))
-        with _keeping_lines:
-            _kept_lines[path] = known
-            while len(_kept_lines) > MOST_KEPT_FILES:
-                del _kept_lines[next(iter(_kept_lines))]
-    return known[1]
+    with _cache_lock:
+        cached = _line_cache.get(path)
+    if cached is None or cached[0] != stamp:
+        cached = (stamp, tuple(iterate_lines(path)))
+        with _cache_lock:
+            _line_cache[path] = cached
+            while len(_line_cache) > MAX_KEPT_FILES:
+                del _line_cache[next(iter(_line_cache))]
+    return cached[1]
 
 
 def tail(path: Path, max_lines: int = 200, max_bytes: int = 64_000) -> list[str]:
@@ -162,7 +162,7 @@ def tail(path: Path, max_lines: int = 200, max_bytes: int = 64_000) -> list[str]
 
 
 def is_no_space(error: BaseException) -> bool:
-    """Whether the system refused to write because the disk is full, or as much of it as one may have."""
+    """Whether a write was refused because the disk is full, the quota is used up or the file size limit is reached."""
     return isinstance(error, OSError) and error.errno in NO_SPACE
 
 
@@ -183,38 +183,38 @@ def sha256(path: Path) -> str:
 
 @contextlib.contextmanager
 def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
-    """Hold an exclusive lock on `path`; yields whether it was got. The kernel frees it when the holder dies.
+    """Hold an exclusive lock on `path`; yields whether it was acquired. The kernel releases it when the holder dies.
 
     The descriptor is not inherited, so a child does not keep the lock of its dead parent.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        yield _take(descriptor, wait=wait)
+        yield _acquire(descriptor, wait=wait)
     finally:
         os.close(descriptor)
 
 
-def _take(descriptor: int, *, wait: bool) -> bool:
-    """Lock an open file. `is_locked` holds it for an instant, so one refusal says nothing yet."""
+def _acquire(descriptor: int, *, wait: bool) -> bool:
+    """Lock an open file; returns whether it succeeded. Retries, as `is_locked` elsewhere locks it for an instant."""
     if wait:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         return True
-    patience = time.monotonic() + LOCK_PATIENCE_SECONDS
+    deadline = time.monotonic() + LOCK_PATIENCE_SECONDS
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
         except BlockingIOError:
-            if time.monotonic() > patience:
+            if time.monotonic() > deadline:
                 return False
             time.sleep(0.002)
 
 
 def is_locked(path: Path) -> bool:
-    """Whether some living process holds the lock on `path`. Never creates the file.
+    """Whether a living process holds the lock on `path`. Never creates the file.
 
-    Asks for a shared lock, so that two readers asking at once do not take each other for the holder.
+    Takes a shared lock, so that two concurrent calls do not mistake each other for the holder.
     """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)

@@ -1,8 +1,9 @@
-"""What a process that reads strangers' data gives up before it reads the first byte: memory, files, addresses, processes.
+"""Sandbox of a process that reads untrusted data: limits its memory, files, network addresses and child processes.
 
-Each layer stands by itself: resource limits; Landlock, by which the kernel refuses files and ports to all code of the process
-(Linux 5.13 and newer: https://docs.kernel.org/userspace-api/landlock.html); audit hooks, by which Python refuses them where
-there is no Landlock, and hosts by name, which Landlock does not know. Nothing of it can be undone by the process.
+Three independent layers, applied before the first byte is read: resource limits; Landlock, with which the kernel
+refuses files and ports to all code of the process (Linux 5.13 and newer:
+https://docs.kernel.org/userspace-api/landlock.html); Python audit hooks, which refuse files and addresses where there
+is no Landlock, and host names, which Landlock does not know. The process cannot undo any of them.
 """
 
 from __future__ import annotations
@@ -26,23 +27,23 @@ from pipeline.core.paths import ROOT
 
 OPEN_FILES = 512
 NICENESS = 10
-"""The page answers first."""
+"""Lower CPU priority than the page's."""
 PR_SET_NO_NEW_PRIVS = 38
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
-"""System calls, the same on every architecture."""
+"""Numbers of the Landlock system calls, the same on every architecture."""
 GET_VERSION = 1
 RULE_PATH, RULE_PORT = 1, 2
 READ_RIGHTS = 1 << 2 | 1 << 3
 """Read a file, list a folder."""
 FILE_RIGHTS = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 14
-"""Execute, write, read, truncate: the others are rights of folders."""
+"""Execute, write, read, truncate. All other rights apply to folders only."""
 ALL_RIGHTS = (1 << 13) - 1
-"""Of files, in version 1; 2 adds linking across folders (1 << 13), 3 truncating (1 << 14)."""
+"""File rights of Landlock version 1; version 2 adds linking across folders (1 << 13), 3 truncation (1 << 14)."""
 BIND_TCP, CONNECT_TCP = 1, 2
-"""From version 4 on."""
+"""Network rights, from Landlock version 4."""
 CAPABILITY_VERSION = 0x20080522
 SCOPES = 3
-"""Abstract sockets and signals reach no process outside, from version 6 on."""
+"""Refuses abstract Unix sockets and signals to processes outside the sandbox, from Landlock version 6."""
 SYSTEM_PATHS = (
     "/usr /lib /lib64 /lib32 /nix/store /etc/ssl /etc/pki /etc/ca-certificates /etc/resolv.conf /etc/hosts /etc/host.conf "
     "/etc/nsswitch.conf /etc/gai.conf /etc/services /etc/protocols /etc/localtime /etc/timezone /etc/mime.types /etc/ld.so.cache "
@@ -50,11 +51,11 @@ SYSTEM_PATHS = (
     "/dev/null /dev/zero /dev/urandom /dev/random "
     "/proc/cpuinfo /proc/meminfo /proc/stat /proc/sys /sys/fs/cgroup /sys/devices/system /sys/kernel/mm"
 ).split()
-"""What libraries read that hold no secrets: themselves, certificates, name resolution, what machine this is."""
+"""Paths without secrets that libraries read: their own files, certificates, name resolution, hardware information."""
 CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
 PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
 HUB_DOMAINS = ("huggingface.co", "hf.co")
-"""Where the Hub sends whoever asks it for a file."""
+"""Domains that the Hub redirects file downloads to."""
 FORBIDDEN_EVENTS = frozenset(
     "subprocess.Popen os.system os.exec os.posix_spawn os.spawn os.fork os.forkpty pty.spawn os.kill os.killpg "
     "ctypes.dlopen ctypes.dlsym socket.bind socket.sendto socket.sendmsg os.putenv os.chmod os.chown os.link os.symlink "
@@ -64,37 +65,42 @@ FORBIDDEN_EVENTS = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class Confinement:
-    """What is left to a process."""
+    """What a confined process may still use."""
 
     memory_bytes: int
-    """Of data: what the process writes to memory, not what it maps."""
+    """Limit on data memory (RLIMIT_DATA): memory that the process writes, not files that it maps."""
     file_bytes: int
     """Size of the largest file it may write."""
     folder: Path
-    """Where alone it may write; its working directory."""
+    """The only folder that it may write to; its working directory."""
     reads_all_files: bool = False
-    """For an owner's own files; a stranger's data is read without."""
+    """Whether it may read every file: for the owner's own files, not for untrusted data."""
     hub_endpoint: str | None = None
-    """The one server that may be asked, as `https://huggingface.co`; None: none at all."""
+    """The Hub that it may connect to, such as `https://huggingface.co`; None: none."""
+    servers: tuple[str, ...] = ()
+    """Addresses of the other servers that it may connect to. Without any and without a Hub: no network at all."""
+    readable: tuple[Path, ...] = ()
+    """More files and folders that it may read; those that do not exist are left out."""
 
 
 def confine(limits: Confinement) -> list[str]:
-    """Give up everything else. Returns the layers that are in force on this system: `limits`, `landlock`, `hooks`.
+    """Confine this process to `limits`. Returns the layers in force on this system: `limits`, `landlock`, `hooks`.
 
-    Import what is heavy before: what lies outside the Python installation cannot be imported afterwards.
+    Import heavy modules first: modules outside the Python installation cannot be imported afterwards.
     """
     os.chdir(limits.folder)
     _limit_resources(limits)
     _drop_capabilities()
-    paths = None if limits.reads_all_files else readable_paths()
-    has_landlock = _landlock(paths, limits.folder, _ports(limits.hub_endpoint))
+    more = [path.resolve() for path in limits.readable if path.exists()]
+    paths = None if limits.reads_all_files else [*readable_paths(), *more]
+    has_landlock = _landlock(paths, limits.folder, _ports(_servers(limits)))
     sys.addaudithook(_Hook(limits, paths))
     return ["limits", *(["landlock"] if has_landlock else []), "hooks"]
 
 
 def readable_paths() -> list[Path]:
-    """Files and folders that a process needs in order to run at all."""
-    # Not all of sys.path: the project's own folder is on it, where the home may lie, and whatever PYTHONPATH names.
+    """Files and folders that any Python process needs to read."""
+    # Not all of sys.path: it includes PYTHONPATH, and the project's root, where the home folder may be.
     packages = [name for name in sys.path if name.endswith(("site-packages", "dist-packages"))]
     python = [sys.prefix, sys.base_prefix, sys.exec_prefix, *packages]
     certificates = [os.environ[name] for name in CERTIFICATE_VARIABLES if os.environ.get(name)]
@@ -104,23 +110,33 @@ def readable_paths() -> list[Path]:
 
 
 def _limit_resources(limits: Confinement) -> None:
-    for kind, most in (
+    for kind, maximum in (
         (resource.RLIMIT_DATA, limits.memory_bytes),
         (resource.RLIMIT_FSIZE, limits.file_bytes),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NOFILE, OPEN_FILES),
     ):
-        _, hard = resource.getrlimit(kind)
-        own = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        with contextlib.suppress(ValueError):  # macOS knows some of them and sets none
-            resource.setrlimit(kind, (own, own))
+        _lower(kind, maximum)
     os.nice(NICENESS)
-    with contextlib.suppress(OSError):  # of all processes of this container, the kernel ends this one first
+    with contextlib.suppress(OSError):  # when memory runs out, the kernel kills this process first
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
 
 
+def limit_memory(num_bytes: int) -> None:
+    """From now on this process allocates at most `num_bytes`; more is a MemoryError, or ends the process."""
+    _lower(resource.RLIMIT_DATA, num_bytes)
+
+
+def _lower(kind: int, maximum: int) -> None:
+    """Set a resource limit to `maximum`, or to its hard limit if that is lower."""
+    _, hard = resource.getrlimit(kind)
+    limit = maximum if hard == resource.RLIM_INFINITY else min(maximum, hard)
+    with contextlib.suppress(ValueError):  # macOS defines some of these limits but refuses to set them
+        resource.setrlimit(kind, (limit, limit))
+
+
 def _drop_capabilities() -> None:
-    """What root may do beyond its own files: raw sockets, others' memory. Nothing to give up for anybody else."""
+    """Drop the privileges of root, such as raw sockets and other processes' memory. Other users have none to drop."""
     if sys.platform == "linux":
         ctypes.CDLL(None).capset(struct.pack("Ii", CAPABILITY_VERSION, 0), struct.pack("6I", *[0] * 6))
 
@@ -129,7 +145,7 @@ def _drop_capabilities() -> None:
 
 
 def _landlock(readable: list[Path] | None, writable: Path, ports: Iterable[int]) -> bool:
-    """Have the kernel refuse other files (all may be read when `readable` is None) and TCP ports. False where it cannot."""
+    """Have the kernel refuse other files and TCP ports; `readable` None allows reading all. False if unsupported."""
     if sys.platform != "linux":
         return False
     library = ctypes.CDLL(None, use_errno=True)
@@ -139,7 +155,7 @@ def _landlock(readable: list[Path] | None, writable: Path, ports: Iterable[int])
     rights = ALL_RIGHTS | (1 << 13 if version >= 2 else 0) | (1 << 14 if version >= 3 else 0)
     network, scopes = BIND_TCP | CONNECT_TCP if version >= 4 else 0, SCOPES if version >= 6 else 0
     handled = struct.pack("QQQ", rights, network, scopes)
-    size = 24 if scopes else 16 if network else 8  # an older kernel knows no more of it
+    size = 24 if scopes else 16 if network else 8  # older kernels know fewer fields
     ruleset = library.syscall(CREATE_RULESET, handled, ctypes.c_size_t(size), 0)
     _check(ruleset)
     try:
@@ -175,15 +191,14 @@ def _check(result: int) -> None:
 
 
 class _Hook:
-    """Called by Python at every event it audits (https://docs.python.org/3/library/audit_events.html)."""
+    """Audit hook, called by Python at every audited event (https://docs.python.org/3/library/audit_events.html)."""
 
     def __init__(self, limits: Confinement, readable: list[Path] | None) -> None:
-        self._endpoint = limits.hub_endpoint
-        self._hosts = _hosts(limits.hub_endpoint)
+        self._hosts = _hosts(limits)
         self._prefixes = None if readable is None else _prefixes([*readable, limits.folder])
         self._folder = _prefixes([limits.folder])
         self._addresses: set[str] = set()
-        """What the allowed names resolved to: nothing else is connected to."""
+        """Addresses that the allowed host names resolved to; connections to any other are refused."""
         socket.getaddrinfo = self._resolving(socket.getaddrinfo)
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
@@ -197,7 +212,7 @@ class _Hook:
             raise PermissionError(errno.EPERM, f"{event} is closed to this process")
 
     def _check_file(self, path: Any, mode: str | None, flags: int) -> None:
-        if isinstance(path, int):  # a descriptor that is open already
+        if isinstance(path, int):  # a descriptor that is already open
             return
         writes = bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)) or (mode or "r")[:1] in ("w", "a", "x", "+")
         allowed = self._folder if writes else self._prefixes
@@ -206,7 +221,7 @@ class _Hook:
 
     def _check_name(self, host: Any) -> None:
         name = os.fsdecode(host).lower().rstrip(".") if isinstance(host, (str, bytes)) else ""
-        if not any(name == known or name.endswith(f".{known}") for known in self._hosts):
+        if not any(name == allowed or name.endswith(f".{allowed}") for allowed in self._hosts):
             raise PermissionError(errno.EACCES, "this host is closed to this process")
 
     def _check_address(self, address: Any) -> None:
@@ -226,13 +241,18 @@ def _prefixes(paths: Iterable[Path]) -> tuple[str, ...]:
     return tuple(f"{os.path.realpath(path)}/" for path in paths)
 
 
-def _hosts(endpoint: str | None) -> tuple[str, ...]:
-    """The names that may be resolved: the endpoint, where it sends us for files, and a proxy on the way to it."""
-    if endpoint is None:
+def _servers(limits: Confinement) -> tuple[str, ...]:
+    return (*((limits.hub_endpoint,) if limits.hub_endpoint else ()), *limits.servers)
+
+
+def _hosts(limits: Confinement) -> tuple[str, ...]:
+    """Host names that may be resolved: the servers, the domains the Hub redirects downloads to, and the proxies."""
+    servers = _servers(limits)
+    if not servers:
         return ()
-    host = (urlsplit(endpoint).hostname or "").lower()
-    proxies = [(urlsplit(address).hostname or "").lower() for address in _proxies()]
-    return tuple(filter(None, [host, *proxies, *(() if _is_address(host) else HUB_DOMAINS)]))
+    hosts = [(urlsplit(address).hostname or "").lower() for address in (*servers, *_proxies())]
+    redirects = HUB_DOMAINS if limits.hub_endpoint and not _is_address(hosts[0]) else ()
+    return tuple(filter(None, [*hosts, *redirects]))
 
 
 def _is_address(host: str) -> bool:
@@ -243,8 +263,9 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def _ports(endpoint: str | None) -> set[int]:
-    addresses = [urlsplit(address) for address in ([endpoint, *_proxies()] if endpoint else [])]
+def _ports(servers: Iterable[str]) -> set[int]:
+    servers = [*servers]
+    addresses = [urlsplit(address) for address in (*servers, *(_proxies() if servers else ()))]
     return {address.port or (80 if address.scheme == "http" else 443) for address in addresses}
 
 

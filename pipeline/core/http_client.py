@@ -1,8 +1,8 @@
-"""Requests to the Hugging Face Hub that are never waited for without end, for every room that asks it.
+"""Applies a timeout to every request to the Hugging Face Hub, for every package that sends some.
 
-Measured with huggingface_hub 2.4: it has no time limit of its own, and some calls (list_repo_tree, list_repo_commits,
-model_info) ask for none explicitly, which overrides the client's. So every request that comes without a limit is given
-ours on its way out. Its client is an `httpx2.Client`; those of `httpx` do not fit.
+Measured with huggingface_hub 2.4: it sets no timeout of its own, and some calls (list_repo_tree, list_repo_commits,
+model_info) explicitly set none, which overrides the client's timeout. So a request hook sets the timeout of every
+request that has none. The library needs an `httpx2.Client`; an `httpx.Client` does not fit.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ CONNECT_SECONDS = 10.0
 
 
 def limit_waiting(answer_seconds: float) -> None:
-    """From now on, no request of this process to the Hub waits longer for an answer, or for the next part of one."""
+    """From now on, no request of this process to the Hub waits longer for a response, or for its next chunk."""
     from huggingface_hub import set_client_factory
 
     set_client_factory(lambda: bounded_client(answer_seconds))
@@ -28,11 +28,11 @@ def bounded_client(answer_seconds: float) -> httpx2.Client:
 
     limit = httpx2.Timeout(answer_seconds, connect=min(CONNECT_SECONDS, answer_seconds))
 
-    def bound(request: httpx2.Request) -> None:
+    def set_timeout(request: httpx2.Request) -> None:
         if not any(request.extensions.get("timeout", {}).values()):
             request.extensions["timeout"] = limit.as_dict()
 
-    client = _http.default_client_factory()  # the library's own, with its request ids and its offline switch
+    client = _http.default_client_factory()  # the library's own client, with its request ids and its offline mode
     client.timeout = limit
-    client.event_hooks = {**client.event_hooks, "request": [*client.event_hooks["request"], bound]}
+    client.event_hooks = {**client.event_hooks, "request": [*client.event_hooks["request"], set_timeout]}
     return client

@@ -1,6 +1,6 @@
-"""A job's own side of its folder: it holds the lock, writes status.json, and sees when it is asked to stop.
+"""The job process's side of a job folder: holds the lock, writes status.json, and detects stop requests.
 
-Used by the processes that do the work (prepare, train). Who asks for the work is `pipeline.jobs`.
+Used by the processes that do the work (prepare, train, push). `pipeline.jobs` is the side that requests the work.
 """
 
 from __future__ import annotations
@@ -15,24 +15,25 @@ from contextlib import ExitStack
 from types import FrameType, TracebackType
 from typing import Any
 
-from pipeline.core.atomic_io import clear_leftovers, locked, overwrite_json, read_json, write_json
+from pipeline.core.atomic_io import clear_leftovers, locked, overwrite_json, read_json, readable_json, write_json
 from pipeline.core.environment import without_credentials
 from pipeline.core.errors import BusyError, PipelineError
 from pipeline.core.paths import JobFolder
+from pipeline.core.text import without_errno
 
 STOP_LOOKED_FOR_EVERY_SECONDS = 0.5
 
 
 class StopRequested(BaseException):
-    """A stop was requested inside `Job.interruptible`. Like KeyboardInterrupt no Exception: nothing takes it for a fault."""
+    """A stop was requested inside `JobProcess.interruptible`. Like KeyboardInterrupt, it is not an Exception."""
 
 
-class Job:
-    """Runs one request: `with Job(folder) as job: ...`. Entering raises BusyError while another process runs it.
+class JobProcess:
+    """Runs one request: `with JobProcess(folder) as job: ...`. Entering raises BusyError while another process runs it.
 
-    Leaving with a PipelineError writes the state `failed` with its sentence; any other exception names its type and is
-    raised on, so that its traceback reaches the log. Where the disk has no room even for that, what was raised goes on
-    all the same. SIGTERM and SIGINT count as a request to stop.
+    An exception inside writes the state `failed`, with the message of a PipelineError, or with the type and message of
+    any other exception. It then propagates, so that its traceback reaches the log, even when the disk is too full to
+    write the state. SIGTERM and SIGINT count as stop requests.
     """
 
     def __init__(self, folder: JobFolder) -> None:
@@ -43,7 +44,7 @@ class Job:
         self._stack = ExitStack()
         self._request: dict[str, Any] = {}
 
-    def __enter__(self) -> Job:
+    def __enter__(self) -> JobProcess:
         if not self._stack.enter_context(locked(self.folder.lock, wait=False)):
             self._stack.close()
             raise BusyError(f"{self.folder.id} is already running; stop it first or choose another id.")
@@ -62,12 +63,12 @@ class Job:
             if isinstance(error, PipelineError):
                 self._fail(error=str(error), exit_status=error.exit_status)
             elif error is not None:
-                told = without_credentials(f"{type(error).__name__}: {error}")
-                self._fail(error=f"{told} (traceback in {self.folder.log.name})")
+                message = without_errno(without_credentials(f"{type(error).__name__}: {error}"))
+                self._fail(error=f"{message} (traceback in {self.folder.log.name})")
 
     @property
     def request(self) -> dict[str, Any]:
-        """What was asked for; empty when the job was started by hand."""
+        """Content of request.json; empty when the job was started by hand."""
         return self._request
 
     @property
@@ -76,28 +77,29 @@ class Job:
 
     @property
     def stop_requested(self) -> bool:
-        """Whether to save and leave: a signal came, or stop.json names this request. Costs one stat when it does not."""
+        """Whether to save and exit: a signal arrived, or stop.json names this request. One stat without stop.json."""
         if self._signalled.is_set():
             return True
         if not self.folder.stop.exists():
             return False
-        return (read_json(self.folder.stop) or {}).get("request_id", "") == self.request_id
+        found = readable_json(self.folder.stop)  # a damaged one must not end the job
+        return bool(found) and found.get("request_id", "") == self.request_id
 
     @contextlib.contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Inside, a request to stop raises StopRequested as soon as the main thread runs Python, which has to be the one that
-        calls this: for work in which nobody can ask for long whether a stop was requested.
+        """Inside, a stop request raises StopRequested as soon as the main thread runs Python code. Call it from the
+        main thread, for work that cannot check `stop_requested` for a long time.
         """
-        has_left = threading.Event()
+        has_ended = threading.Event()
         self._is_interruptible = True
         try:
             if self._signalled.is_set():
                 raise StopRequested
-            threading.Thread(target=self._signal_when_asked, args=(has_left,), daemon=True).start()
+            threading.Thread(target=self._signal_on_stop_request, args=(has_ended,), daemon=True).start()
             yield
         finally:
             self._is_interruptible = False
-            has_left.set()
+            has_ended.set()
 
     def write(self, **facts: Any) -> None:
         """Merge `facts` into status.json; `state` is one of running, stopped, finished, failed."""
@@ -111,8 +113,8 @@ class Job:
             with contextlib.suppress(OSError):
                 overwrite_json(self.folder.status, self.facts)
 
-    def _signal_when_asked(self, has_left: threading.Event) -> None:
-        while not has_left.wait(STOP_LOOKED_FOR_EVERY_SECONDS):
+    def _signal_on_stop_request(self, has_ended: threading.Event) -> None:
+        while not has_ended.wait(STOP_LOOKED_FOR_EVERY_SECONDS):
             if self.stop_requested:
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
@@ -120,5 +122,5 @@ class Job:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._signalled.set()
         if self._is_interruptible:
-            self._is_interruptible = False  # one is enough: the next would interrupt what cleans up behind this one
+            self._is_interruptible = False  # a second signal must not interrupt the cleanup after the first
             raise StopRequested

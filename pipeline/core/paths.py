@@ -1,19 +1,24 @@
-"""Where every file lies below the home folder, and who writes it. One writer per file.
+"""Paths of every file in the home folder, and which process writes it: one writer per file.
 
-    corpora/<id>/     request.json stop.json (whoever asks)  process.json prepare.log (worker)
+    corpora/<id>/     request.json stop.json (the requester)  process.json prepare.log (worker)
                       status.json manifest.json report.json samples.json stages.json files-*.parquet
                       tokenizer/ tokens-*.bin parts/ (while it is prepared) lock (the job)
-                      push/: request.json stop.json process.json push.log status.json lock, likewise
-    runs/<id>/        request.json stop.json (whoever asks)  label.json (page)  process.json train.log (worker)
+                      push/: request.json stop.json process.json push.log status.json lock (same writers)
+    runs/<id>/        request.json stop.json (the requester)  process.json train.log (worker)
                       config.json status.json metrics.jsonl samples.jsonl checkpoints/ lock (trainer)
                       pushes.jsonl (publisher)
+    dry-run/          request.json stop.json process.json dry-run.log status.json lock (same writers); home/ (temporary)
     registry/<repo>/  <revision>/ history.jsonl commits.jsonl (publisher)
-    scans/            a folder for each process that scans; gone with it (page)
+    huggingface/      what the Hub's client has downloaded, unless HF_HOME is set
+    sdists/           source distributions from the package index, the newest gigabyte (whoever reads them)
+    scans/            a folder for each scan process, deleted when it ends (page)
     gallery/<id>.json moderation.json keeps.jsonl reports.jsonl visitors.salt (page, one process at a time: .lock)
     audit.jsonl audit.1.jsonl (page)
+    publisher-<repo>.json (publisher)  retry-<repo>.json (who asks to push again)
+    worker.json (worker)  takeover.json (a worker that has another token or repo than the one at work)
     worker.lock publisher-<repo>.lock requests.lock worker.log publisher.log generator.log
 
-Knows nothing of torch or Gradio.
+Does not depend on torch or Gradio.
 """
 
 from __future__ import annotations
@@ -22,32 +27,34 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import FieldError
 
 ROOT = Path(__file__).resolve().parents[2]
-"""The folder with app.py: `python -m pipeline` works from it."""
+"""The folder with app.py, from which `python -m pipeline` runs."""
 ASSETS = ROOT / "assets"
+CORPUS_ID = "corpus id"
+"""What a corpus's id is called in messages."""
 ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 
 def check_id(value: str, what: str = "id") -> str:
-    """`value`, if it may name a folder. Raises InputError otherwise; nothing else in the project builds such a path."""
+    """Return `value` if it is a valid folder name, else raise FieldError. Every path from an id is built with it."""
     if not isinstance(value, str) or not ID.fullmatch(value):
-        raise InputError(
-            f"{what} is {value!r}; use 1 to 64 lower-case letters, digits and hyphens, beginning with a letter or digit."
+        raise FieldError(
+            what, value, "use 1 to 64 lower-case letters, digits and hyphens, beginning with a letter or digit"
         )
     return value
 
 
 @dataclass(frozen=True)
 class JobFolder:
-    """What a prepare job, a training run and the push of a corpus have in common."""
+    """Paths that the folders of every kind of job have in common."""
 
     path: Path
     kind = "job"
     log_name = "job.log"
     again = "resume it"
-    """What a person does after it was cut off."""
+    """What a person should do after the job was interrupted: the end of its error message."""
 
     @property
     def id(self) -> str:
@@ -105,10 +112,6 @@ class RunFolder(JobFolder):
     def pushes(self) -> Path:
         return self.path / "pushes.jsonl"
 
-    @property
-    def label(self) -> Path:
-        return self.path / "label.json"
-
     def checkpoint(self, step: int) -> Path:
         return self.checkpoints / f"step-{step:08d}"
 
@@ -127,8 +130,22 @@ class PushFolder(JobFolder):
 
 
 @dataclass(frozen=True)
+class DryRunFolder(JobFolder):
+    """The newest dry run of any training run."""
+
+    kind = "dry-run"
+    log_name = "dry-run.log"
+    again = "start it again"
+
+    @property
+    def home(self) -> Home:
+        """A separate home folder for the files that the dry run writes; deleted when it ends."""
+        return Home(self.path / "home")
+
+
+@dataclass(frozen=True)
 class CorpusFolder(JobFolder):
-    """One filtered, tokenized corpus. It is ready when its manifest is there: that file is written last."""
+    """One filtered, tokenized corpus. It is ready when its manifest exists, which is written last."""
 
     kind = "prepare"
     log_name = "prepare.log"
@@ -147,7 +164,7 @@ class CorpusFolder(JobFolder):
 
     @property
     def parts(self) -> Path:
-        """What was made of each shard of the source, until the corpus is complete."""
+        """Intermediate output of each shard of the source, until the corpus is complete."""
         return self.path / "parts"
 
     @property
@@ -169,7 +186,7 @@ class CorpusFolder(JobFolder):
 
 @dataclass(frozen=True)
 class Home:
-    """The home folder. Making one creates nothing."""
+    """The home folder. Constructing it creates nothing on disk."""
 
     path: Path
 
@@ -177,18 +194,31 @@ class Home:
         return RunFolder(self.path / "runs" / check_id(run_id, "run id"))
 
     def corpus(self, corpus_id: str) -> CorpusFolder:
-        return CorpusFolder(self.path / "corpora" / check_id(corpus_id, "corpus id"))
+        return CorpusFolder(self.path / "corpora" / check_id(corpus_id, CORPUS_ID))
 
     def runs(self) -> list[RunFolder]:
-        """Every run that was ever asked for, by id."""
+        """Every run that was ever requested, sorted by id."""
         return [RunFolder(path) for path in _folders(self.path / "runs")]
 
     def corpora(self) -> list[CorpusFolder]:
         return [CorpusFolder(path) for path in _folders(self.path / "corpora")]
 
     @property
+    def dry_run(self) -> DryRunFolder:
+        return DryRunFolder(self.path / "dry-run")
+
+    def jobs(self) -> list[JobFolder]:
+        """The folder of every possible job; one that was requested contains a request.json."""
+        corpora = self.corpora()
+        return [*self.runs(), self.dry_run, *corpora, *(corpus.push for corpus in corpora)]
+
+    @property
     def gallery(self) -> Path:
         return self.path / "gallery"
+
+    @property
+    def sdists(self) -> Path:
+        return self.path / "sdists"
 
     @property
     def scans(self) -> Path:
@@ -196,12 +226,12 @@ class Home:
 
     @property
     def audit(self) -> Path:
-        """What owners did, and wrong keys, one line of JSON each."""
+        """Actions of owners, and wrong keys: one line of JSON each."""
         return self.path / "audit.jsonl"
 
     @property
     def older_audit(self) -> Path:
-        """The lines before those, since the file was rotated."""
+        """The older lines, moved here when the file was rotated."""
         return self.path / "audit.1.jsonl"
 
     def registry(self, repo: str) -> Path:
@@ -210,7 +240,7 @@ class Home:
 
     @property
     def requests_lock(self) -> Path:
-        """Held while a request is decided and written, so that two starters cannot both be first."""
+        """Held while a request is checked and written, so that of two concurrent requests only one can be first."""
         return self.path / "requests.lock"
 
     @property
@@ -218,11 +248,26 @@ class Home:
         return self.path / "worker.lock"
 
     @property
+    def worker_status(self) -> Path:
+        return self.path / "worker.json"
+
+    @property
+    def takeover(self) -> Path:
+        return self.path / "takeover.json"
+
+    @property
     def worker_log(self) -> Path:
         return self.path / "worker.log"
 
     def publisher_lock(self, repo: str) -> Path:
         return self.path / f"publisher-{repo.replace('/', '--')}.lock"
+
+    def publisher_status(self, repo: str) -> Path:
+        """Exists while a push to `repo` is delayed."""
+        return self.path / f"publisher-{repo.replace('/', '--')}.json"
+
+    def retry_request(self, repo: str) -> Path:
+        return self.path / f"retry-{repo.replace('/', '--')}.json"
 
     @property
     def publisher_log(self) -> Path:

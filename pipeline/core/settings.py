@@ -1,4 +1,4 @@
-"""Where this instance lives: read once from the environment, handed to everything that needs it.
+"""Settings of this instance: read once from the environment and passed to everything that needs them.
 
 The Hub token is not here: only `pipeline.hub` reads it.
 """
@@ -11,47 +11,48 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipeline.core.environment import home_folder
 from pipeline.core.errors import require
 
 DATASET = re.compile(r"[\w][\w.-]*/[\w][\w.-]*", re.ASCII)
 MIN_KEY_CHARACTERS = 16
 MIN_KEY_KINDS = 6
-"""Different characters: `aaaaaaaaaaaaaaaa` is long and no key."""
+"""Minimum number of different characters: `aaaaaaaaaaaaaaaa` is long enough but easy to guess."""
 NEW_KEY_COMMAND = 'python -c "import secrets; print(secrets.token_urlsafe(24))"'
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What one visitor may ask of this instance."""
+    """Limits on what visitors may request of this instance."""
 
     preview_rows: int = 20_000
-    """Rows one look at the data may scan."""
+    """Rows that one preview of a data set may scan."""
     preview_seconds: float = 120.0
-    """How long one look at the data may take; what it counted by then is shown."""
+    """How long one preview may take; what it has counted by then is shown."""
     preview_bytes: int = 10**9
-    """Text one look at the data may read; what it counted by then is shown."""
+    """Text that one preview may read; what it has counted by then is shown."""
     prompt_characters: int = 8_000
-    """Longest prompt that is accepted, before it is cut into tokens."""
+    """Longest accepted prompt, before tokenization."""
     new_tokens: int = 512
-    """Most tokens one completion may add."""
+    """Maximum number of tokens that one completion may add."""
     samples: int = 4
-    """Most completions of one prompt in one request."""
+    """Maximum number of completions of one prompt in one request."""
     corpora_bytes: int | None = None
-    """Disk that all corpora together may take before another one is refused; None: as much as there is."""
+    """Disk space that all corpora together may take before another one is refused; None: no limit."""
     stop_grace_seconds: float = 120.0
-    """How long a job that was asked to stop may take to save before it is sent SIGTERM, and then SIGKILL."""
+    """How long a job may take to save after a stop request before SIGTERM, and as long again before SIGKILL."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """One instance: its home folder, who owns it, what it pushes to."""
+    """One instance: its home folder, its owner, the repo it pushes to."""
 
     home: Path = Path("home")
-    """Every file the application writes lies below it. Local disk: locks and renames must work."""
+    """Folder that contains every file the application writes. Must be on a local disk: locks and renames must work."""
     hub_repo: str | None = None
     """Model repo on the Hub that checkpoints are pushed to, `owner/name`; None keeps them in the local registry."""
     owner_key: str | None = field(default=None, repr=False)
-    """Whoever knows it may start, stop and delete when the page is not bound to loopback. 16 characters or more."""
+    """Key that permits start, stop and delete when the page is not bound to loopback; at least 16 characters."""
     server_name: str = "127.0.0.1"
     """Address the page binds to."""
     server_port: int | None = None
@@ -61,11 +62,11 @@ class Settings:
     space_host: str | None = None
     """Public host name of the Space."""
     public_datasets: tuple[str, ...] = ()
-    """Datasets on the Hub that visitors may scan, beside the course's."""
+    """Datasets on the Hub that visitors may scan, in addition to the course's."""
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
-        # os.path leaves the name of an unknown user as it is, Path raises.
+        # os.path.expanduser leaves the name of an unknown user unchanged; Path.expanduser raises.
         home = Path(os.path.expanduser(self.home)).absolute()  # noqa: PTH111
         object.__setattr__(self, "home", home)
         base = next(folder for folder in (home, *home.parents) if folder.exists())
@@ -88,7 +89,7 @@ class Settings:
         key = self.owner_key
         require(
             key is None or len(key) >= MIN_KEY_CHARACTERS,
-            "The length of PIPELINE_OWNER_KEY",  # its value is for nobody's eyes
+            "The length of PIPELINE_OWNER_KEY",  # the message must not show the key
             len(key or ""),
             f"set {MIN_KEY_CHARACTERS} characters or more, such as those that this prints: {NEW_KEY_COMMAND}",
         )
@@ -103,11 +104,14 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
-        """Raises InputError when a variable is set to something that cannot be."""
+        """Raises InputError when a variable has an invalid value."""
         on_space = environ.get("SYSTEM") == "spaces"
         port = environ.get("GRADIO_SERVER_PORT") or ""
         require(
-            not port or (port.isascii() and port.isdecimal()), "GRADIO_SERVER_PORT", port, "set a port from 1 to 65535"
+            not port or (port.isascii() and port.isdecimal() and 1 <= int(port) <= 65_535),
+            "GRADIO_SERVER_PORT",
+            port,
+            "set a port from 1 to 65535",
         )
         budget = environ.get("PIPELINE_CORPORA_GB") or ""
         require(
@@ -119,10 +123,10 @@ class Settings:
         key = environ.get("PIPELINE_OWNER_KEY") or None
         return cls(
             limits=Limits(corpora_bytes=int(budget) * 10**9 if budget else None),
-            home=Path(environ.get("PIPELINE_HOME") or "home"),
+            home=home_folder(environ),
             hub_repo=environ.get("PIPELINE_HUB_REPO") or None,
             public_datasets=tuple((environ.get("PIPELINE_PUBLIC_DATASETS") or "").replace(",", " ").split()),
-            owner_key=key and key.strip(),  # a file that a key is read from ends with a newline
+            owner_key=key and key.strip(),  # a key that is read from a file ends with a newline
             server_name=environ.get("GRADIO_SERVER_NAME") or ("0.0.0.0" if on_space else "127.0.0.1"),
             server_port=int(port) if port else None,
             space_id=environ.get("SPACE_ID") if on_space else None,

@@ -1,16 +1,16 @@
-"""The data: where code comes from, which files are kept, and how they become tokens.
+"""Prepares training data: reads code from sources, selects files and turns them into tokens.
 
-    sources/    installed packages, local files, the Hub: batches of rows with the same six columns
-    readers/    the bytes of a file -> rows, in bounded memory
-    filter/     which rows are kept: matching, quality, duplicates, selection, split; one pure function per shard
-    report/     what was found, as numbers: keywords, samples, removals, window statistics
+    sources/    installed packages, local files and Hub datasets, as batches of rows with the same six columns
+    readers/    convert the bytes of a file to rows, in bounded memory
+    filter/     selects rows: matching, quality, duplicates, selection, split; one pure function per shard
+    report/     statistics of the data: keywords, samples, removals, windows
     tokens/     tokenizer, encoder, token files, training windows
-    execution/  the same function over many tasks: here, in worker processes, on Ray; shared storage
-    preview/    a scan of a source while it runs, in a process of its own
-    prepare     all of it as a job: `python -m pipeline.data CORPUS_FOLDER`
+    execution/  runs one function over many tasks: in this process, in worker processes or on Ray; shared storage
+    preview/    scans a source in a separate process and reports intermediate results
+    prepare     runs the whole preparation as a job: `python -m pipeline.data CORPUS_FOLDER`
     stages      which stages of a preparation are complete
-    progress    how far a preparation is
+    progress    the progress of a preparation
 
-Knows nothing of models, torch or the page. Importing it costs nothing: polars, datasets and tokenizers are imported when
+Does not depend on models, torch or the page. Importing it is cheap: polars, datasets and tokenizers are imported when
 they are used.
 """

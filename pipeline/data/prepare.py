@@ -1,7 +1,7 @@
 """Prepares a corpus: filter, tokenizer, tokens, and the manifest last. A job: `python -m pipeline.data CORPUS_FOLDER`.
 
-Each stage writes complete files and is not repeated once it is complete, unless what decides it has changed. Inside the
-first and the last, what was done of a shard is not repeated either.
+Each stage writes complete files. A complete stage is not repeated unless the settings that determine it have changed.
+Within the first and the last stage, complete shards are not repeated either.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import chain
 from typing import Any
 
 from pipeline.artifacts.corpus import FORMAT
-from pipeline.config.schema import DataConfig, ExecutionConfig
+from pipeline.config.schema import MAX_TOKENIZER_BYTES, DataConfig, ExecutionConfig
 from pipeline.core.atomic_io import read_json, sha256, write_json
-from pipeline.core.job_process import Job
+from pipeline.core.job_process import JobProcess
 from pipeline.core.paths import CorpusFolder
 from pipeline.data.filter import parquet_shards
 from pipeline.data.filter.split import SPLITS
@@ -29,19 +30,21 @@ from pipeline.data.stages import Stages
 from pipeline.data.tokens import tokenizer
 from pipeline.data.tokens.stage import TokenStage
 
+ROUND_TRIP_BYTES = 2**20
+"""Text on which a tokenizer is tried."""
 VERSIONS_OF = ("polars", "tokenizers", "tiktoken", "datasets", "numpy")
 
 Found = tuple[dict[str, Any], list[str]]
-"""What a stage found, and the names of the files it wrote."""
+"""Facts that a stage reports, and the names of the files it wrote."""
 
 
 def prepare(
-    job: Job, config: DataConfig, workforce: ExecutionConfig | None = None, *, only_scan: bool = False
+    job: JobProcess, config: DataConfig, workforce: ExecutionConfig | None = None, *, only_scan: bool = False
 ) -> dict[str, Any] | None:
-    """Make the corpus in the job's folder and return its manifest; None when it was stopped, which status.json then says.
+    """Make the corpus in the job's folder and return its manifest; None when it was stopped, as status.json then says.
 
-    With `only_scan`, filter the source and return the report; a later preparation goes on from there. Raises InputError
-    when the source, its keywords or the tokenizer give no corpus.
+    With `only_scan`, filter the source and return the report; a later preparation continues from there. Raises
+    InputError when no corpus can be made from the source, its keywords or the tokenizer.
     """
     progress = Progress(job)
     preparation = _Preparation(CorpusFolder(job.folder.path), config, workforce or ExecutionConfig(), progress)
@@ -74,7 +77,7 @@ class _Preparation:
         return report
 
     def run(self) -> dict[str, Any]:
-        """Do what is not done yet; the manifest is written when all of it is there."""
+        """Run the stages that are not complete; the manifest is written when all are."""
         folder, config = self._folder, self._config
         if config.tokenizer is not None and not self._stages.is_done("tokenizer"):
             tokenizer.check_tokenizer(config.tokenizer)  # before the filter, which takes longest
@@ -115,7 +118,7 @@ class _Preparation:
         return manifest
 
     def _tokenizer(self, train_bytes: int) -> Found:
-        """The tokenizer's folder, trained on training files or copied from the one that is given."""
+        """Write the tokenizer's folder: trained on the training files, or copied from the tokenizer in the settings."""
         folder, config = self._folder, self._config
         staged = folder.path / ".tokenizer.tmp"
         shutil.rmtree(staged, ignore_errors=True)
@@ -125,20 +128,34 @@ class _Preparation:
             tokenizer.save_trained(learned, staged)
         else:
             tokenizer.save_given(config.tokenizer, staged)
+        loaded, end_id = tokenizer.load(staged)
+        found = {
+            "vocab_size": tokenizer.vocabulary_size(loaded),
+            "eos_id": end_id,
+            "tokenizer_sha256": sha256(staged / "tokenizer.json"),
+            "round_trip": tokenizer.check_round_trip(loaded, self._first_texts(ROUND_TRIP_BYTES), config.tokenizer),
+        }
         shutil.rmtree(folder.tokenizer, ignore_errors=True)
         staged.replace(folder.tokenizer)
-        loaded, end_id = tokenizer.load(folder.tokenizer)
-        digest = sha256(folder.tokenizer / "tokenizer.json")
-        found = {"vocab_size": tokenizer.vocabulary_size(loaded), "eos_id": end_id, "tokenizer_sha256": digest}
         return found, [f"{folder.tokenizer.name}/{path.name}" for path in sorted(folder.tokenizer.iterdir())]
 
     def _encoded(self, filtered: dict[str, Any], learned: dict[str, Any]) -> Found:
         stage = TokenStage(self._folder, self._config, self._workforce, self._progress)
         return stage.run(learned["vocab_size"], filtered["sha256"])
 
+    def _first_texts(self, num_bytes: int) -> Iterator[str]:
+        """The first texts of the training split, up to about `num_bytes`."""
+        size = 0
+        for path in parquet_shards.files(self._folder.path, "train"):
+            for text in chain.from_iterable(parquet_shards.texts(path)):
+                yield text
+                size += len(text)
+                if size >= num_bytes:
+                    return
+
     def _training_texts(self, train_bytes: int) -> Iterator[str]:
-        """Every text of the training split, or every n-th, so that they hold no more than a vocabulary needs."""
-        every = max(1, math.ceil(train_bytes / tokenizer.MAX_TRAINING_BYTES))
+        """Every text of the training split, or every n-th, so that they are about MAX_TOKENIZER_BYTES at most."""
+        every = max(1, math.ceil(train_bytes / MAX_TOKENIZER_BYTES))
         number = size = 0
         for path in parquet_shards.files(self._folder.path, "train"):
             for group in parquet_shards.texts(path):

@@ -1,4 +1,4 @@
-"""How far a preparation is: status.json a few times a second, a line in the log now and then, and when to stop."""
+"""Reports progress: status.json a few times a second, a log line now and then. Notices requests to stop."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline.core.job_process import Job
+from pipeline.core.job_process import JobProcess
 
 WRITE_EVERY_SECONDS = 0.5
 PRINT_EVERY_SECONDS = 5.0
 
 
 class Stopped(Exception):
-    """The job was asked to stop; what is complete stays."""
+    """The job was asked to stop; complete outputs stay."""
 
 
 class Progress:
-    """Call it with facts between any two pieces of work."""
+    """Call it with the current facts between steps of work."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: JobProcess) -> None:
         self._job = job
         self._stage = ""
         self._started = self._stage_started = time.monotonic()
@@ -31,7 +31,7 @@ class Progress:
         print(f"{datetime.now(UTC):%H:%M:%S} {stage} begins", flush=True)
 
     def end(self, **facts: Any) -> None:
-        """Show `facts`, which are final, whenever something was shown last."""
+        """Show the final `facts`, even if others were shown a moment ago."""
         self._write(facts)
         self._print(facts)
 
@@ -45,7 +45,7 @@ class Progress:
             raise Stopped
 
     def __call__(self, **facts: Any) -> None:
-        """Show `facts`, unless others were shown a moment ago. Raises Stopped when the job was asked to."""
+        """Show `facts`, unless others were shown a moment ago. Raises Stopped when the job was asked to stop."""
         self.check()
         self.show(**facts)
 

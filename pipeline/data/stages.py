@@ -1,6 +1,6 @@
-"""Which stages of a preparation are complete, so that a resumed one goes on behind them.
+"""Records which stages of a preparation are complete, so that a resumed preparation continues after them.
 
-`stages.json` holds the settings that each was made with; one that other settings decide now is not complete.
+`stages.json` has the settings that each stage was made with. A stage is not complete if its settings have changed.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ FIELDS = {
     "tokenizer": ("tokenizer", "vocab_size"),
     "tokens": ("windows", "window"),
 }
-"""The stages in their order, and what decides each beside all that decides those before it: fields of DataConfig."""
+"""The stages in order. Each is determined by these fields of DataConfig and by those of all stages before it."""
 
 
 class Stages:
-    """The stages of the corpus in `folder`, to be made with `config` (a DataConfig as JSON holds it)."""
+    """The stages of the corpus in `folder`, to be made with `config` (a DataConfig in JSON form)."""
 
     def __init__(self, folder: Path, config: dict[str, Any]) -> None:
         self._folder = folder
@@ -40,22 +40,22 @@ class Stages:
 
     @property
     def seconds(self) -> float:
-        """What the complete stages took, also in earlier processes."""
+        """Total time of the complete stages, including those of earlier processes."""
         return sum(facts["seconds"] for facts in self._done.values())
 
     def is_done(self, name: str) -> bool:
-        """Whether the stage is complete with these settings, and what it wrote is still there, in its size."""
+        """Whether the stage is complete with these settings and its files still exist, with the same sizes."""
         facts = self._done.get(name, {})
-        return facts.get("config") == self._deciding(name) and facts["files"] == _sizes(self._folder, facts["files"])
+        return facts.get("config") == self._settings_of(name) and facts["files"] == _sizes(self._folder, facts["files"])
 
     def run(self, name: str, work: Callable[[], tuple[dict[str, Any], Iterable[str]]]) -> dict[str, Any]:
-        """What the stage found. `work` returns that and the files it wrote; it is left out when it was done before."""
+        """The stage's facts. `work` returns them and the files it wrote; it is not called if the stage is complete."""
         if not self.is_done(name):
             self._forget(name)
             started = time.monotonic()
             found, files = work()
             self._done[name] = {
-                "config": self._deciding(name),
+                "config": self._settings_of(name),
                 "found": found,
                 "files": _sizes(self._folder, files),
                 "seconds": round(time.monotonic() - started, 3),
@@ -63,11 +63,11 @@ class Stages:
             write_json(self._path, {"done": self._done})
         return self._done[name]["found"]
 
-    def _deciding(self, name: str) -> dict[str, Any]:
+    def _settings_of(self, name: str) -> dict[str, Any]:
         return {field: self._config[field] for stage in _until(name) for field in FIELDS[stage]}
 
     def _forget(self, name: str) -> None:
-        """The stage and those behind it, on the disk too: what they describe is about to change."""
+        """Remove the stage and those after it, on disk too: what they describe is about to change."""
         before = _until(name)[:-1]
         self._done = {stage: facts for stage, facts in self._done.items() if stage in before}
         write_json(self._path, {"done": self._done})

@@ -1,1 +1,9 @@
-"""Shared examples: what a model wrote, kept as it was, each with an address of its own. Knows nothing of pages."""
+"""Saved generation results (examples), each immutable and with its own link. Does not depend on pages.
+
+examples    stores, lists and reports examples, one JSON file each
+example     one example: its fields, and the limits on what may be saved
+index       all examples without their texts, in memory
+cached      a value derived from a path, cached until the path changes
+quota       how much one visitor may save and report
+moderation  hidden, pinned and reported examples
+"""

@@ -1,4 +1,4 @@
-"""A value derived from a file or folder, derived again only when that has changed."""
+"""Caches a value that is derived from a file or folder until that path changes."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ Value = TypeVar("Value")
 Stamp = tuple[int, int, int]
 
 SETTLING_NS = 100_000_000
-"""Two changes this close may leave the same modification time: until then nothing is taken from memory."""
+"""Two changes closer than this may get the same modification time, so a path modified within it is not cached."""
 
 
 class Cached(Generic[Value]):
-    """Several processes may change `path`; threads of this one read one after the other."""
+    """Other processes may change `path`. Threads of this process read under a lock, one at a time."""
 
     def __init__(self, path: Path, derive: Callable[[], Value]) -> None:
         self._path = path
         self._derive = derive
         self._lock = Lock()
-        self._known: tuple[Stamp, Value] | None = None
+        self._cached: tuple[Stamp, Value] | None = None
 
     def get(self) -> Value:
         with self._lock:
             stamp = self._stamp()
-            if stamp is not None and self._known is not None and self._known[0] == stamp:
-                return self._known[1]
+            if stamp is not None and self._cached is not None and self._cached[0] == stamp:
+                return self._cached[1]
             value = self._derive()
-            self._known = None if stamp is None else (stamp, value)
+            self._cached = None if stamp is None else (stamp, value)
             return value
 
     def _stamp(self) -> Stamp | None:
-        """What changes with the path; None when it is not there or has just changed. Taken before the value is derived, so
-        that a change in between is seen the next time.
+        """Modification time (ns), size (bytes) and inode of the path; None when it does not exist or has just changed.
+        Must be read before the value is derived, so that the next call detects a change in between.
         """
         try:
             stat = self._path.stat()

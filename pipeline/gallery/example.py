@@ -1,4 +1,4 @@
-"""One kept example: what it holds, what may be kept, and how its file is read."""
+"""One saved example: its fields, the limits on what may be saved, and reading it from its file."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ from typing import Any
 from pipeline.core import atomic_io
 from pipeline.core.errors import PipelineError, require
 from pipeline.core.settings import Limits
+from pipeline.core.text import surrogate_at
 
 ID = re.compile(r"[a-z0-9]{8}")
 TITLE_CHARACTERS = 80
 TEXT_CHARACTERS = 20_000
-"""Of one completion: more than the most tokens that one may have ever need."""
+"""Max characters of one completion; more than the maximum number of tokens ever needs."""
 SETTINGS_CHARACTERS = 2_000
-"""Of the settings as JSON."""
-MOST_IN_MEMORY = 128
-"""Examples whose texts stay in memory: some pages of the gallery."""
+"""Max characters of the settings as JSON."""
+MAX_IN_MEMORY = 128
+"""Max examples cached with their texts: a few pages of the gallery."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """One result as it was."""
+    """One saved generation result. It never changes."""
 
     id: str
     prompt: str
     settings: dict[str, Any]
-    """How it was sampled: temperature and the like."""
+    """Sampling settings, such as the temperature."""
     seed: int
     revision: str
     """12 hexadecimal digits."""
@@ -52,16 +53,16 @@ class Example:
 
     @property
     def fingerprint(self) -> bytes:
-        """The same for two examples that differ in nothing but id, title and time."""
+        """SHA-256 of what identifies a result: prompt, settings, seed, revision and texts."""
         parts = [self.prompt, self.settings, self.seed, self.revision, self.texts]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).digest()
 
 
 def check(prompt: str, settings: dict[str, Any], texts: Sequence[str], title: str, limits: Limits) -> None:
-    """Raises InputError for what is too large or cannot be written as UTF-8."""
-    most = limits.prompt_characters
+    """Raises InputError when a part is empty, too large or cannot be encoded as UTF-8."""
+    limit = limits.prompt_characters
     require(bool(prompt.strip()), "prompt", prompt, "write something first")
-    require(len(prompt) <= most, "prompt", f"{len(prompt):,} characters", f"keep it to {most:,}")
+    require(len(prompt) <= limit, "prompt", f"{len(prompt):,} characters", f"keep it to {limit:,}")
     require(1 <= len(texts) <= limits.samples, "texts", len(texts), f"keep 1 to {limits.samples}")
     longest = max(len(text) for text in texts)
     require(longest <= TEXT_CHARACTERS, "text", f"{longest:,} characters", f"keep it to {TEXT_CHARACTERS:,}")
@@ -69,11 +70,11 @@ def check(prompt: str, settings: dict[str, Any], texts: Sequence[str], title: st
     size = len(json.dumps(settings))
     require(size <= SETTINGS_CHARACTERS, "settings", f"{size:,} characters", f"keep them to {SETTINGS_CHARACTERS:,}")
     for name, text in (("prompt", prompt), ("title", title), *(("text", text) for text in texts)):
-        require(_is_writable(text), name, "not valid Unicode", "leave out the half of a surrogate pair")
+        require(surrogate_at(text) is None, name, "not valid Unicode", "leave out the half of a surrogate pair")
 
 
 def title_of(title: str, prompt: str) -> str:
-    """`title` on one line; without one, the last line of the prompt that says something."""
+    """`title` on one line. A blank title is replaced by the last non-blank line of the prompt, cut to the limit."""
     if title.strip():
         return " ".join(title.split())
     line = prompt.strip().splitlines()[-1].strip()
@@ -81,19 +82,19 @@ def title_of(title: str, prompt: str) -> str:
 
 
 def read_example(path: Path) -> Example | None:
-    """The example in `path`; None when it cannot be read or is none."""
+    """The example in `path`; None when the file cannot be read or is not a valid example."""
     try:
         value = atomic_io.read_json(path) or {}
     except (PipelineError, OSError):
         return None
     names = {field.name for field in fields(Example)}
-    if names - value.keys() or value["id"] != path.stem or not _is_sound(value):
+    if names - value.keys() or value["id"] != path.stem or not _has_valid_types(value):
         return None
     return Example(**{name: value[name] for name in names})
 
 
 def recent_example(path: Path) -> Example | None:
-    """`read_example`, from memory when it was read lately: a file never changes."""
+    """`read_example` with an LRU cache keyed by path, modification time and size. None when there is no such file."""
     try:
         stat = path.stat()
     except FileNotFoundError:
@@ -101,21 +102,13 @@ def recent_example(path: Path) -> Example | None:
     return _read_once(path, stat.st_mtime_ns, stat.st_size)
 
 
-@lru_cache(maxsize=MOST_IN_MEMORY)
+@lru_cache(maxsize=MAX_IN_MEMORY)
 def _read_once(path: Path, mtime_ns: int, size: int) -> Example | None:
     return read_example(path)
 
 
-def _is_writable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _is_sound(value: dict[str, Any]) -> bool:
-    """Whether everything has the type that whoever shows it relies on."""
+def _has_valid_types(value: dict[str, Any]) -> bool:
+    """Whether every value has the type that the code which displays it relies on."""
     texts = ("prompt", "revision", "repo", "run", "title", "created_at")
     loss = value["eval_loss"]
     return (

@@ -1,8 +1,8 @@
-"""Examples that people kept: one JSON file each in the gallery folder, named by a short id that goes into a link.
+"""Stores the saved examples: one JSON file each in the gallery folder, named by a short id that is used in its link.
 
-An example never changes and needs nothing else to be shown: it holds the prompt, the settings, what was written, and
-which revision wrote it. Whoever opens the link sees that, also after the revision is gone. Beside them lie
-`moderation.json` (hidden, pinned, reported), `keeps.jsonl` and `reports.jsonl` (what each visitor did within a day).
+An example never changes and is self-contained: it has the prompt, the settings, the generated texts and the revision's
+facts, so its link works even after the revision was deleted. The folder also has `moderation.json` (hidden, pinned,
+reported) and the quota logs `keeps.jsonl` and `reports.jsonl` (the actions of each visitor within a day).
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from pipeline.gallery.moderation import UNTOUCHED, Moderation, State
 from pipeline.gallery.quota import Pseudonyms, Quota
 
 ALPHABET = string.ascii_lowercase + string.digits
-MOST_EXAMPLES = 5_000
-"""Then the oldest one makes room."""
+MAX_EXAMPLES = 5_000
+"""Above this, the oldest example is deleted for each new one."""
 PAGE_EXAMPLES = 24
 KEEPS_PER_HOUR, KEEPS_PER_DAY = 10, 30
-"""Of one visitor."""
+"""Max examples that one visitor may save."""
 REPORTS_PER_HOUR, REPORTS_PER_DAY = 20, 60
-"""Of one visitor."""
+"""Max reports that one visitor may send."""
 
 
 class HiddenError(InputError):
@@ -41,7 +41,7 @@ class HiddenError(InputError):
 
 @dataclass(frozen=True)
 class Kept:
-    """What `keep` leaves: a new example, or the one that was there already."""
+    """The result of `keep`: a new example, or the existing one with the same result."""
 
     example: Example
     is_new: bool
@@ -49,24 +49,24 @@ class Kept:
 
 @dataclass(frozen=True, kw_only=True)
 class ExamplesPage:
-    """Some of the examples, as a reader turns the pages."""
+    """One page of the gallery."""
 
     examples: list[Example]
     number: int
-    """From 1; the last page when there is none of the number that was asked for."""
+    """1-based; a requested number out of range is clamped to the nearest page."""
     num_pages: int
     num_examples: int
     """On all pages."""
     num_damaged: int
-    """Files that cannot be read, and are on no page."""
+    """Files that cannot be read; they are on no page."""
     num_reported: int
-    """Examples, on all pages, with reports that wait for the owner."""
+    """Examples on all pages with reports that the owner has not answered."""
     states: Mapping[str, State]
-    """What was decided about the examples of this page, by id."""
+    """The moderation state of the examples on this page, by id."""
 
 
 class Examples:
-    """One gallery folder. Making one creates nothing; several processes may keep and read at once."""
+    """One gallery folder. The constructor creates no files; several processes may write and read concurrently."""
 
     def __init__(self, folder: Path, limits: Limits | None = None) -> None:
         self.folder = folder
@@ -94,10 +94,11 @@ class Examples:
         title: str = "",
         kept_by: str,
     ) -> Kept:
-        """Keep a result; without a title it gets the last line of its prompt. `kept_by` is whom the quota counts; it does not
-        count the owner, who is "". A result that is there already costs nothing and is returned as it is.
+        """Save a result; an empty title is replaced by the last line of the prompt. The quota is counted per visitor
+        `kept_by`; "" is the owner, who has no quota. A result that is already saved is returned as it is, at no cost.
 
-        Raises InputError for what is too large, QuotaError, HiddenError, and InputError when nothing can make room.
+        Raises InputError when a part is too large or no example may be deleted from a full gallery, QuotaError when the
+        visitor has used up the quota, HiddenError when the owner hid this same result.
         """
         check(prompt, settings, texts, title, self.limits)
         result = Example(
@@ -115,26 +116,26 @@ class Examples:
             created_at="",
         )
         with atomic_io.locked(self._lock):
-            if (there := self._same_as(result)) is not None:
-                return Kept(self.get(there, include_hidden=not kept_by), is_new=False)
-            leaving = self._leaving()
+            if (duplicate_id := self._find_duplicate(result)) is not None:
+                return Kept(self.get(duplicate_id, include_hidden=not kept_by), is_new=False)
+            evicted_ids = self._ids_to_evict()
             if kept_by:
                 self._keeps.take(self._pseudonyms.of(kept_by))
             atomic_io.clear_leftovers(self.folder)
             now = datetime.now(UTC).isoformat(timespec="microseconds")
             example = replace(result, id=self._free_id(), created_at=now)
             atomic_io.write_json(self._path(example.id), example.to_dict())
-            for example_id in leaving:
+            for example_id in evicted_ids:
                 self._path(example_id).unlink(missing_ok=True)
         return Kept(example, is_new=True)
 
-    def _same_as(self, result: Example) -> str | None:
+    def _find_duplicate(self, result: Example) -> str | None:
         return self._index.listing().ids.get(result.fingerprint)
 
-    def _leaving(self) -> list[str]:
-        """The oldest examples that must leave before another one comes. Raises InputError when too few may."""
+    def _ids_to_evict(self) -> list[str]:
+        """Ids of the oldest examples to delete before one is added. Raises InputError when too few may be deleted."""
         listing, states = self._index.listing(), self._moderation.states()
-        surplus = listing.num_files + 1 - MOST_EXAMPLES
+        surplus = listing.num_files + 1 - MAX_EXAMPLES
         if surplus <= 0:
             return []
         oldest = [entry.id for entry in reversed(listing.entries) if states.get(entry.id, UNTOUCHED).may_leave]
@@ -144,9 +145,9 @@ class Examples:
 
     def _free_id(self) -> str:
         while True:
-            found = "".join(secrets.choice(ALPHABET) for _ in range(8))
-            if not self._path(found).exists():
-                return found
+            example_id = "".join(secrets.choice(ALPHABET) for _ in range(8))
+            if not self._path(example_id).exists():
+                return example_id
 
     # ---- reading ----
 
@@ -154,7 +155,7 @@ class Examples:
         """Raises InputError when there is no such example, HiddenError when the owner hid it, DamagedError when its file
         cannot be read.
         """
-        self._require_there(example_id)
+        self._require_exists(example_id)
         if not include_hidden and self._moderation.of(example_id).is_hidden:
             raise HiddenError(f"Example {example_id} was hidden by the owner of this page; the Gallery lists others.")
         example = read_example(self._path(example_id))
@@ -166,7 +167,7 @@ class Examples:
         return self._moderation.of(example_id)
 
     def page(self, number: int, *, include_hidden: bool = False, reported_first: bool = False) -> ExamplesPage:
-        """Newest first; with `reported_first`, those with most unanswered reports before the others."""
+        """One page, newest first. With `reported_first`, the examples with the most unanswered reports come first."""
         listing, states = self._index.listing(), self._moderation.states()
         ids = [entry.id for entry in listing.entries]
         if not include_hidden:
@@ -191,9 +192,10 @@ class Examples:
     # ---- moderation ----
 
     def report(self, example_id: str, by: str) -> bool:
-        """Count the visitor `by` as one who finds that the owner should look at it; False when that was counted already.
+        """Record that the visitor `by` asks the owner to review the example; False when this visitor already did.
 
-        Raises InputError when visitors see no such example, QuotaError.
+        Raises InputError when there is no such example, HiddenError when it is hidden, DamagedError when its file
+        cannot be read, QuotaError when the visitor has used up the quota.
         """
         self.get(example_id)
         with atomic_io.locked(self._lock):
@@ -205,50 +207,51 @@ class Examples:
         return True
 
     def hide(self, example_id: str) -> None:
-        """Leave it out for visitors, in lists and under its link; its reports are answered."""
+        """Hide the example from visitors, in lists and under its link. Marks its reports as answered."""
         self._settle(example_id, is_hidden=True)
 
     def show(self, example_id: str) -> None:
-        """Let visitors see it; its reports are answered."""
+        """Show the example to visitors again. Marks its reports as answered."""
         self._settle(example_id, is_hidden=False)
 
     def pin(self, example_id: str) -> None:
-        """Never let it make room for a newer one."""
+        """Protect the example from deletion when the gallery is full."""
         self._pin(example_id, is_pinned=True)
 
     def unpin(self, example_id: str) -> None:
         self._pin(example_id, is_pinned=False)
 
     def delete(self, example_id: str) -> None:
-        """For good: its link leads nowhere afterwards."""
-        self._require_there(example_id)
+        """Delete the example permanently; its link no longer works."""
+        self._require_exists(example_id)
         with atomic_io.locked(self._lock):
-            self._path(example_id).unlink(missing_ok=True)  # first the file: what was hidden is never seen in between
+            # The file first, so that a hidden example is never visible in between.
+            self._path(example_id).unlink(missing_ok=True)
             self._put(example_id, UNTOUCHED)
 
     def _settle(self, example_id: str, *, is_hidden: bool) -> None:
-        self._require_there(example_id)
+        self._require_exists(example_id)
         with atomic_io.locked(self._lock):
             self._put(example_id, self.state(example_id).settled(is_hidden=is_hidden))
 
     def _pin(self, example_id: str, *, is_pinned: bool) -> None:
-        self._require_there(example_id)
+        self._require_exists(example_id)
         with atomic_io.locked(self._lock):
             self._put(example_id, replace(self.state(example_id), is_pinned=is_pinned))
 
     def _put(self, example_id: str, state: State) -> None:
         listing = self._index.listing()
-        known = listing.damaged.union(entry.id for entry in listing.entries)
-        self._moderation.put(example_id, state, known=known)
+        ids = listing.damaged.union(entry.id for entry in listing.entries)
+        self._moderation.put(example_id, state, known=ids)
 
     # ---- the folder ----
 
     @property
     def _lock(self) -> Path:
-        """Held while anything is written: one id, one quota, one list of decisions at a time."""
+        """Lock file that serializes all writes: ids, quotas and moderation states."""
         return self.folder / ".lock"
 
-    def _require_there(self, example_id: str) -> None:
+    def _require_exists(self, example_id: str) -> None:
         if not ID.fullmatch(example_id) or not self._path(example_id).exists():
             raise InputError(f"There is no example {example_id[:20]!r}; the Gallery lists those there are.")
 

@@ -1,4 +1,4 @@
-"""Which examples there are, newest first, without their texts: so small that all of it stays in memory."""
+"""An index of all examples, newest first, without their texts, small enough to stay in memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline.gallery.example import ID, read_example
 
 
 class Entry(NamedTuple):
-    """One example; entries sort by age."""
+    """One example in the index; entries sort by age."""
 
     created_at: str
     id: str
@@ -23,13 +23,13 @@ class Entry(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Listing:
-    """The folder at one moment."""
+class FolderListing:
+    """A snapshot of the folder."""
 
     entries: tuple[Entry, ...]
     """Newest first."""
     damaged: frozenset[str]
-    """Ids of files that cannot be read; they are none of the entries."""
+    """Ids of files that cannot be read; they are not in `entries`."""
 
     @property
     def num_files(self) -> int:
@@ -42,41 +42,41 @@ class Listing:
 
 
 class Index:
-    """Reads each file of the folder once, and again only when it was replaced."""
+    """Reads each file of the folder once, and again only after it was replaced."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._read: dict[str, tuple[tuple[int, int], Entry]] = {}
+        self._entries: dict[str, tuple[tuple[int, int], Entry]] = {}
         self._listing = Cached(folder, self._scan)
 
-    def listing(self) -> Listing:
+    def listing(self) -> FolderListing:
         return self._listing.get()
 
-    def _scan(self) -> Listing:
-        read, damaged = {}, set()
+    def _scan(self) -> FolderListing:
+        readable, damaged = {}, set()
         for example_id, stamp in self._files():
-            known = self._read.get(example_id)
-            entry = known[1] if known and known[0] == stamp else self._entry(example_id)
+            cached = self._entries.get(example_id)
+            entry = cached[1] if cached and cached[0] == stamp else self._read_entry(example_id)
             if entry is None:
                 damaged.add(example_id)
             else:
-                read[example_id] = (stamp, entry)
-        self._read = read
-        entries = sorted((entry for _, entry in read.values()), reverse=True)
-        return Listing(tuple(entries), frozenset(damaged))
+                readable[example_id] = (stamp, entry)
+        self._entries = readable
+        entries = sorted((entry for _, entry in readable.values()), reverse=True)
+        return FolderListing(tuple(entries), frozenset(damaged))
 
     def _files(self) -> Iterator[tuple[str, tuple[int, int]]]:
-        """Id, and modification time (ns) and size (bytes), of every example's file."""
+        """Id of every example's file, with its modification time (ns) and size (bytes)."""
         if not self._folder.is_dir():
             return
         with os.scandir(self._folder) as found:
             for file in found:
                 example_id, _, ending = file.name.partition(".")
                 if ending == "json" and ID.fullmatch(example_id):
-                    with contextlib.suppress(FileNotFoundError):  # deleted just now
+                    with contextlib.suppress(FileNotFoundError):  # deleted since the scan
                         stat = file.stat()
                         yield example_id, (stat.st_mtime_ns, stat.st_size)
 
-    def _entry(self, example_id: str) -> Entry | None:
+    def _read_entry(self, example_id: str) -> Entry | None:
         example = read_example(self._folder / f"{example_id}.json")
         return None if example is None else Entry(example.created_at, example.id, example.fingerprint)

@@ -1,4 +1,4 @@
-"""What the owner and visitors decided about examples, in one file beside them: the examples themselves never change."""
+"""Moderation states of the examples (hidden, pinned, reported), in one separate file because examples never change."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from pipeline.core import atomic_io
 from pipeline.core.errors import DamagedError
 from pipeline.gallery.cached import Cached
 
-MOST_REPORTS = 20
-"""Of one example, until the owner decides: more would only fill the file."""
+MAX_REPORTS = 20
+"""Max unanswered reports of one example; more would only fill the file."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """About one example."""
+    """The moderation state of one example."""
 
     is_hidden: bool = False
     is_pinned: bool = False
     reporters: tuple[str, ...] = ()
-    """Pseudonyms of all who ever reported it, in order: each counts once."""
+    """Pseudonyms of all visitors who ever reported it, oldest first; each counts once."""
     num_settled: int = 0
-    """Reports that the owner has answered, by hiding or showing it."""
+    """Reports that the owner has answered by hiding or showing the example."""
 
     @property
     def num_reports(self) -> int:
-        """Reports that wait for the owner."""
+        """Reports that the owner has not answered."""
         return len(self.reporters) - self.num_settled
 
     @property
     def may_leave(self) -> bool:
-        """Whether it makes room when the gallery is full."""
+        """Whether it may be deleted when the gallery is full."""
         return not self.is_pinned and not self.num_reports
 
     def reported(self, by: str) -> State:
-        if by in self.reporters or self.num_reports >= MOST_REPORTS:
+        if by in self.reporters or self.num_reports >= MAX_REPORTS:
             return self
         return replace(self, reporters=(*self.reporters, by))
 
@@ -49,21 +49,21 @@ UNTOUCHED = State()
 
 
 class Moderation:
-    """The file. Whoever changes it holds the folder's lock; reading needs none."""
+    """The file of moderation states. Callers that change it must hold the folder's lock; reading needs no lock."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._states = Cached(path, self._read)
 
     def states(self) -> Mapping[str, State]:
-        """By id, of every example that anybody decided about. Raises DamagedError: what was hidden must not come back."""
+        """All states other than the default, by id. Raises DamagedError, so that hidden examples do not reappear."""
         return self._states.get()
 
     def of(self, example_id: str) -> State:
         return self.states().get(example_id, UNTOUCHED)
 
     def put(self, example_id: str, state: State, *, known: Collection[str]) -> None:
-        """Replace what is known of one example; forget those that are not among the ids `known` any more."""
+        """Replace the state of one example and drop the states of examples whose ids are not in `known`."""
         states = {**self.states(), example_id: state}
         kept = {name: asdict(state) for name, state in states.items() if state != UNTOUCHED and name in known}
         atomic_io.write_json(self._path, kept)
@@ -72,12 +72,8 @@ class Moderation:
         try:
             found = atomic_io.read_json(self._path) or {}
             return {name: _state(value) for name, value in found.items()}
-        except (
-            DamagedError,
-            KeyError,
-            TypeError,
-            ValueError,
-        ) as error:  # strangers read the message: it names no folder
+        except (DamagedError, KeyError, TypeError, ValueError) as error:
+            # The message is public, so it names no folder.
             raise DamagedError(
                 f"What is hidden in the gallery, {self._path.name}, cannot be read; restore that file or delete it."
             ) from error

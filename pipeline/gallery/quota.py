@@ -1,6 +1,6 @@
-"""How much one visitor may do in an hour and in a day, counted in a file, so that a restart forgets nothing.
+"""Rate limits per visitor, per hour and per day, counted in a file so that they survive a restart.
 
-The file holds when and a salted hash of who, never an address.
+A row of the file has a time and a salted hash of the visitor's address, never the address itself.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from pipeline.core.errors import InputError
 
 HOUR, DAY = 3_600, 86_400
 """Seconds."""
-MOST_OLD_ROWS = 256
-"""Rows older than a day that may wait in a file until it is written anew without them."""
+MAX_OLD_ROWS = 256
+"""Max rows older than a day in the file; above it, the file is rewritten without them."""
 SALT_BYTES = 32
 
 Row = tuple[str, float]
 
 
 class QuotaError(InputError):
-    """This visitor did as much as one may; the message says when the next one is possible."""
+    """The visitor has used up the quota; the message says when the next action is possible."""
 
 
 class Pseudonyms:
-    """Stable names of visitors that tell nobody who they are. The salt is made once, readable by this user only."""
+    """Stable pseudonyms of visitors, from a keyed hash. The salt is created once and is readable by this user only."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def of(self, visitor: str) -> str:
-        """16 hexadecimal digits. Whoever asks for the first one holds the folder's lock."""
+        """16 hexadecimal digits. The first call creates the salt, so its caller must hold the folder's lock."""
         return hmac.digest(self._salt(), visitor.encode(), hashlib.sha256).hex()[:16]
 
     def _salt(self) -> bytes:
@@ -60,35 +60,36 @@ class Pseudonyms:
 
 @dataclass(frozen=True, kw_only=True)
 class Quota:
-    """One file that counts one kind of deed. Whoever takes from it holds the folder's lock."""
+    """One file that counts one kind of action. Callers of `take` must hold the folder's lock."""
 
     path: Path
     per_hour: int
     per_day: int
     deed: str
-    """What is counted, for people: `examples kept`."""
+    """Display name of the counted action, which starts the message: `Examples kept`."""
     clock: Callable[[], float] = time.time
     """Seconds since 1970."""
 
     def take(self, by: str) -> None:
-        """Count one more of the visitor `by`, a pseudonym. Raises QuotaError when that would be too many."""
+        """Count one action of the visitor with pseudonym `by`. Raises QuotaError when it would exceed the quota."""
         now = self.clock()
         rows = self._rows()
-        recent = [row for row in rows if abs(now - row[1]) < DAY]  # a clock that was wrong locks nobody out for good
+        # abs: rows far in the future, from a wrong clock, must not lock a visitor out for good.
+        recent = [row for row in rows if abs(now - row[1]) < DAY]
         own = sorted(at for who, at in recent if who == by)
         windows = ((HOUR, self.per_hour, "hour"), (DAY, self.per_day, "24 hours"))
-        waits = [(own[-most] + seconds - now, most, name) for seconds, most, name in windows if len(own) >= most]
-        wait, most, name = max(waits, default=(0.0, 0, ""))
-        if wait > 0:
-            raise QuotaError(self._refusal(most, name, now, wait))
+        waits = [(own[-limit] + seconds - now, limit, name) for seconds, limit, name in windows if len(own) >= limit]
+        wait_seconds, limit, name = max(waits, default=(0.0, 0, ""))
+        if wait_seconds > 0:
+            raise QuotaError(self._refusal(limit, name, now, wait_seconds))
         self._write([*recent, (by, now)], num_old=len(rows) - len(recent))
 
-    def _refusal(self, most: int, name: str, now: float, wait: float) -> str:
-        minutes = -int(-wait // 60)
+    def _refusal(self, limit: int, name: str, now: float, wait_seconds: float) -> str:
+        minutes = -int(-wait_seconds // 60)
         span = f"{minutes} min" if minutes <= 90 else f"{-(-minutes // 60)} h"
-        after = datetime.fromtimestamp(now + wait, UTC)
+        after = datetime.fromtimestamp(now + wait_seconds, UTC)
         return (
-            f"{self.deed} from your address in the last {name}: {most}, which is the most; "
+            f"{self.deed} from your address in the last {name}: {limit}, which is the most; "
             f"try again in {span}, after {after:%H:%M} UTC."
         )
 
@@ -101,8 +102,8 @@ class Quota:
         ]
 
     def _write(self, recent: list[Row], *, num_old: int) -> None:
-        """Append the last row, or replace the file when too many old ones are in it."""
-        if num_old <= MOST_OLD_ROWS:
+        """Append the last row, or replace the file when it has too many old rows."""
+        if num_old <= MAX_OLD_ROWS:
             atomic_io.append_line(self.path, _line(recent[-1]))
             return
         with atomic_io.replacing(self.path) as file:

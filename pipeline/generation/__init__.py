@@ -1,21 +1,20 @@
-"""The room where a pushed revision goes on with a prompt.
+"""Generates text from a pushed revision, in a process of its own.
 
-    settings   what one completion is asked for, and the check of a prompt
-    text_chunk what streams back
-    choose     which revision writes
-    process    the page's and the command line's side: starts the generator, streams, stops it
+    settings   the sampling settings of one request, and the check of a prompt
+    text_chunk the unit of text that is streamed back
+    process    the client for the page and the command line: starts the generator process, streams, stops it
     subprocess_client  one generator process and the pipe to it
-    unread     the answers to one request that were not read yet
+    unread     the buffer of answers to one request that the client has not read yet
     __main__   the generator process itself (torch)
     server     its open requests, each in a thread of its own
-    seats      which of them are written first
-    turns      which of them computes: one at a time, token by token
+    seats      the order in which requests get one of the generation slots
+    turns      round-robin scheduling: one request computes at a time, one token per turn
     loaded     the models in memory, at most two
-    loading    a revision's folder as a checked model and tokenizer (torch)
-    model_config, weights, tokenizer_file   its three files, each by an allow-list (torch)
-    sampling   a prompt's completions, seed by seed (torch); the trainer uses it too
-    text_streamer  tokens as exact text, chunk by chunk (torch)
-    scoring    how well a model foresees a text (torch)
+    loading    loads and checks the model and tokenizer of a revision's folder (torch)
+    model_config, weights, tokenizer_file   read its three files, each by an allow-list (torch)
+    sampling   the completions of a prompt, one seed each (torch); the trainer uses it too
+    text_streamer  converts tokens to exact text, chunk by chunk (torch)
+    scoring    the loss and perplexity of a model on a text (torch)
 
-Only those marked so and what they start import torch: whoever asks for text pays nothing for it.
+Only the modules marked (torch) and the modules that they start import torch, so the client does not pay for the import.
 """

@@ -2,11 +2,12 @@
 
 Reads one JSON object per line on stdin, writes one per line on stdout, and ends when stdin does:
 
-    {"id": 1, "visitor": "...", "revision_path": "...",                      ->  {"id": 1, "piece": {...}} ...
+    {"id": 1, "visitor": "...", "revision_path": "...",                      ->  {"id": 1, "chunk": {...}} ...
      "prompt": "...", "sampling": {...}}                                         {"id": 1, "done": true}
     {"stop": 1}                                                              or  {"id": 1, "error": "...", "exit_status": 2}
 
-Requests are answered at the same time, token by token in turns. Of visitors it knows only which requests are of the same.
+Before the first answer comes {"device": "cuda"} or {"device": "cpu"}: where its models will be.
+Requests are answered concurrently, one token per turn. `visitor` is used only to group the requests of one visitor.
 """
 
 from __future__ import annotations
@@ -19,23 +20,25 @@ import traceback
 from queue import SimpleQueue
 from typing import Any, BinaryIO
 
+from pipeline.core.imports import collector_paused
 from pipeline.generation.server import Server
 
 THREADS = 1
-"""On the CPU. The last bits of a sum depend on their number, so with a fixed one a seed decides the text; and threads
-that wait for each other stand still while a run trains on the same cores (benchmarks/generator_threads.py)."""
+"""CPU threads. The last bits of a sum depend on the number of threads, so a fixed number makes the text depend on the
+seed alone. More threads would also stall on each other while a run trains on the same cores
+(benchmarks/generator_threads.py)."""
 
 
 class RequestReader:
     """Reads messages in a thread of its own.
 
-    The end of stdin, which is also the death of the parent, ends the process at once: it has nothing to save.
+    When stdin ends, which also happens when the parent dies, the process exits at once: it has nothing to save.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
         self.messages: SimpleQueue[dict[str, Any]] = SimpleQueue()
         self._stream = stream
-        threading.Thread(target=self._read, name="inbox", daemon=True).start()
+        threading.Thread(target=self._read, name="request-reader", daemon=True).start()
 
     def _read(self) -> None:
         try:
@@ -48,7 +51,7 @@ class RequestReader:
 
 
 class ResponseWriter:
-    """The process's stdout, kept for answers alone: whatever else is printed goes to stderr."""
+    """Writes answers to the process's stdout. All other output to stdout is redirected to stderr."""
 
     def __init__(self) -> None:
         self._stream = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
@@ -62,26 +65,28 @@ class ResponseWriter:
                 self._stream.write(line)
                 self._stream.flush()
         except BrokenPipeError:
-            os._exit(0)  # the parent is gone; nobody reads this
+            os._exit(0)  # the parent is gone, so nobody reads the answers
 
 
 def main() -> None:
-    outbox = ResponseWriter()
-    inbox = RequestReader(sys.stdin.buffer)  # before torch is imported: the parent may die while that takes its time
-    import torch
+    responses = ResponseWriter()
+    requests = RequestReader(sys.stdin.buffer)  # before the slow import of torch: the parent may die during it
+    with collector_paused():
+        import torch
 
     torch.set_num_threads(THREADS)
-    server = Server(outbox.send)
+    responses.send({"device": "cuda" if torch.cuda.is_available() else "cpu"})
+    server = Server(responses.send)
     try:
         while True:
-            message = inbox.messages.get()
+            message = requests.messages.get()
             if "stop" in message:
                 server.stop(message["stop"])
             else:
                 server.open(message)
     except Exception:
         traceback.print_exc()
-        os._exit(1)  # a plain exit would wait for the thread that reads stdin, and abort
+        os._exit(1)  # a normal exit would wait for the thread that reads stdin, and abort
 
 
 if __name__ == "__main__":

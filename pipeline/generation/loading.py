@@ -1,7 +1,7 @@
-"""Reads a revision's folder: every file against its manifest, then model and tokenizer. Knows nothing of processes.
+"""Loads a revision: checks all files against the manifest, reads model and tokenizer. Does not depend on processes.
 
-transformers itself accepts a flipped byte, a zeroed tail, missing layers and weights that are not numbers, and imports
-what a config names. So it is given a checked config, a checked tokenizer and the weights, and no folder to look into.
+transformers itself accepts a flipped byte, a zeroed tail, missing layers and NaN weights, and imports code that a
+config names. So it is given a checked config, a checked tokenizer and the weights, but never the folder.
 """
 
 from __future__ import annotations
@@ -17,31 +17,32 @@ from transformers.utils import logging
 from pipeline.artifacts import manifest
 from pipeline.core.atomic_io import read_json
 from pipeline.core.errors import DamagedError, InputError
+from pipeline.core.text import without_errno
 from pipeline.generation.model_config import read_config
 from pipeline.generation.tokenizer_file import read_tokenizer
 from pipeline.generation.weights import read_weights
 
 NEEDED = ("config.json", "model.safetensors", "tokenizer.json")
 FAULTS = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ImportError, SafetensorError)
-"""What odd files raise, here and in the libraries; RecursionError is a RuntimeError."""
+"""Errors that malformed files raise, here and in the libraries. RecursionError is a RuntimeError."""
 MAX_REASON_CHARACTERS = 300
 REMEDY = "choose another revision, or delete this one and publish it again"
 
 
 def load(path: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The model, float32 and in evaluation mode, and the tokenizer of the revision in `path`.
+    """The model, in float32 and evaluation mode, and the tokenizer of the revision in `path`.
 
-    Raises InputError when `path` is not a revision, DamagedError when it is not what its manifest says or cannot write.
+    Raises InputError when `path` is not a revision, DamagedError when it does not match its manifest or fails to load.
     """
-    logging.disable_progress_bar()  # a model of this size is read in a blink
-    reading: Any = GPT2LMHeadModel  # typed as if it could only return a model
+    logging.disable_progress_bar()  # models of this size load too fast for one
+    model_class: Any = GPT2LMHeadModel  # from_pretrained is typed as returning only a model
     model: PreTrainedModel
     try:
         check_files(path)
         config = read_config(path)
         tokenizer = read_tokenizer(path, config.vocab_size)
         weights = read_weights(path / "model.safetensors", config)
-        model, report = reading.from_pretrained(
+        model, report = model_class.from_pretrained(
             None,
             config=config,
             state_dict=weights,
@@ -53,15 +54,15 @@ def load(path: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     except torch.OutOfMemoryError:
         raise
     except FAULTS as error:
-        reason = str(error).partition("\n")[0][:MAX_REASON_CHARACTERS] or type(error).__name__
+        reason = without_errno(str(error)).partition("\n")[0][:MAX_REASON_CHARACTERS] or type(error).__name__
         raise DamagedError(f"{path} cannot be loaded ({reason}); {REMEDY}.") from error
     _check_weights(path, model, report)
-    model.generation_config = GenerationConfig()  # the revision's own would be mixed into what a visitor asks for
+    model.generation_config = GenerationConfig()  # the revision's own would be merged into the requested settings
     return model.eval(), tokenizer
 
 
 def check_files(path: Path) -> None:
-    """Compare every file of the revision with its manifest, cheapest first."""
+    """Check every file of the revision against its manifest, cheapest check first. Raises the errors of `load`."""
     found = read_json(path / manifest.NAME)
     if found is None:
         raise InputError(
@@ -78,7 +79,7 @@ def check_files(path: Path) -> None:
 
 
 def _check_weights(path: Path, model: PreTrainedModel, report: dict[str, Any]) -> None:
-    """Every weight was in the file, the file held nothing else, and all are numbers. Tied weights are not missing."""
+    """Check that the file has exactly the model's weights and that all are finite. Tied weights may be absent."""
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if report[kind]:
             names = ", ".join(sorted(str(key) for key in report[kind])[:3])

@@ -1,7 +1,7 @@
-"""Reads a revision's config.json as the shape of a GPT-2. Knows nothing of weights.
+"""Reads the shape of a GPT-2 from a revision's config.json. Does not depend on the weights.
 
-transformers would import what such a file names: another attention, a quantizer, code of its own. Here only values that
-are listed, of their type and within bounds, reach it.
+transformers would import what such a file names: another attention, a quantizer, the revision's own code. So only an
+allow-list of values, each checked for type and bounds, is passed to it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pipeline.core.atomic_io import read_json
 
 MAX_BYTES = 1_000_000
 MAX_SIZES = {"n_layer": 1_000, "n_embd": 65_536, "n_head": 4_096, "n_positions": 4_194_304, "vocab_size": 4_194_304}
-"""Beyond these nothing is looked at; that the weights have the same sizes is checked before anything is allocated."""
+"""Larger values are refused. That the weights have the same sizes is checked before anything is allocated."""
 ACTIVATIONS = frozenset({"gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "relu", "silu", "tanh"})
 SWITCHES = {
     "scale_attn_weights": True,
@@ -23,7 +23,7 @@ SWITCHES = {
     "reorder_and_upcast_attn": False,
     "tie_word_embeddings": True,
 }
-"""With the value that holds where config.json does not name it."""
+"""Switches with their defaults, used when config.json does not name them."""
 REFUSED = (
     "auto_map",
     "custom_pipelines",
@@ -35,7 +35,7 @@ REFUSED = (
     "is_encoder_decoder",
     "pruned_heads",
 )
-"""They name code, packages or layers that a GPT-2 does not have; empty ones are passed over."""
+"""Keys that name code, packages or layers that a GPT-2 does not have. Empty values are ignored."""
 DTYPES = frozenset({"float32", "float16", "bfloat16"})
 
 
@@ -57,15 +57,15 @@ def read_config(folder: Path) -> GPT2Config:
         **shape,
         layer_norm_epsilon=_epsilon(values),
         activation_function=_activation(values),
-        bos_token_id=None,  # what ends a text is the tokenizer's
+        bos_token_id=None,  # the end-of-text token is taken from the tokenizer
         eos_token_id=None,
     )
 
 
 def _sizes(values: dict[str, Any]) -> dict[str, int | None]:
     sizes: dict[str, int | None] = {key: values.get(key) for key in MAX_SIZES}
-    for key, most in MAX_SIZES.items():
-        _check(_is_size(sizes[key], most), key, sizes[key])
+    for key, limit in MAX_SIZES.items():
+        _check(_is_size(sizes[key], limit), key, sizes[key])
     width, inner = values["n_embd"], values.get("n_inner")
     _check(width % values["n_head"] == 0, "n_head", values["n_head"])
     _check(inner is None or _is_size(inner, 64 * width), "n_inner", inner)
@@ -73,7 +73,7 @@ def _sizes(values: dict[str, Any]) -> dict[str, int | None]:
 
 
 def _switches(values: dict[str, Any]) -> dict[str, bool]:
-    switches = {key: values.get(key, usual) for key, usual in SWITCHES.items()}
+    switches = {key: values.get(key, default) for key, default in SWITCHES.items()}
     for key, value in switches.items():
         _check(isinstance(value, bool), key, value)
     return switches
@@ -91,10 +91,10 @@ def _activation(values: dict[str, Any]) -> str:
     return str(value)
 
 
-def _is_size(value: Any, most: int) -> bool:
-    return type(value) is int and 1 <= value <= most
+def _is_size(value: Any, limit: int) -> bool:
+    return type(value) is int and 1 <= value <= limit
 
 
-def _check(holds: bool, key: str, value: Any) -> None:
-    if not holds:
+def _check(is_valid: bool, key: str, value: Any) -> None:
+    if not is_valid:
         raise ValueError(f"config.json has the {key} {str(value)[:80]!r}, which a plain GPT-2 does not have")

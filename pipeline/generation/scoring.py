@@ -1,4 +1,4 @@
-"""How well a model foresees a text: the loss of each of its tokens. Knows nothing of processes or revisions."""
+"""How well a model predicts a text: its mean token loss and perplexity. Does not depend on processes or revisions."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from pipeline.generation.settings import check_text
 
 
 def score(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: str) -> dict[str, Any]:
-    """Mean loss, in nats per token, and perplexity of `text`, read in stretches as long as the model's positions.
+    """Mean loss, in nats per token, and perplexity of `text`, read in windows as long as the model's positions.
 
-    The first token of a stretch has nothing before it in its stretch and is not counted. Raises InputError when the
-    text is shorter than two tokens.
+    The first token of each window has no context and is not scored. Raises InputError when the text is shorter than two
+    tokens.
     """
     token_ids = encode(tokenizer, check_text("text", text))
     require(len(token_ids) >= 2, "text", text, "give at least two tokens of it")

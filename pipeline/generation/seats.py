@@ -1,4 +1,4 @@
-"""In which order open requests may be written. Knows nothing of threads or models."""
+"""The order in which open requests get a seat, one of the generation slots. Does not depend on threads or models."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol, TypeVar
 
 SEATS = 8
-"""Requests that are written at once, in turns; each holds its own keys and values in memory."""
+"""Max requests that are generated concurrently, in turns. Each has its own key/value cache in memory."""
 
 
 class Started(Protocol):
@@ -18,14 +18,15 @@ Open = TypeVar("Open", bound=Started)
 
 
 def in_order(visitors: Iterable[Sequence[Open]]) -> list[Open]:
-    """The requests of all visitors, each visitor's own in the order they came.
+    """The requests of all visitors in order of priority; `visitors` has each visitor's requests, oldest first.
 
-    First every visitor's first, so that nobody has a second seat while others have none. Of the others those that were
-    begun come first: what was begun and paused is bounded by the seats.
+    Every visitor's first request comes first, so that nobody gets a second seat while another visitor has none. Within
+    the first requests, and within the others, started ones come first: so the number of started but paused requests is
+    bounded by the seats.
     """
     ranked = [
-        (rank > 0, not request.is_started, rank, place, request)
-        for place, requests in enumerate(visitors)
+        (rank > 0, not request.is_started, rank, visitor_index, request)
+        for visitor_index, requests in enumerate(visitors)
         for rank, request in enumerate(requests)
     ]
     return [request for *_, request in sorted(ranked, key=lambda entry: entry[:-1])]

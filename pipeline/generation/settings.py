@@ -1,4 +1,4 @@
-"""What one completion is asked for, checked at birth, and the check of a prompt. Knows nothing of torch."""
+"""The sampling settings of a request, checked on construction, and the check of a prompt. Does not depend on torch."""
 
 from __future__ import annotations
 
@@ -10,30 +10,31 @@ from typing import Any
 from pipeline.config.parsing import parse_value
 from pipeline.core.errors import InputError, require
 from pipeline.core.settings import Limits
+from pipeline.core.text import surrogate_at
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How one prompt is completed. The same values, revision and device write the same text."""
+    """How one prompt is completed. The same values, revision and device give the same text."""
 
     max_new_tokens: int = 64
-    """Most tokens one completion adds; it may end earlier by itself."""
+    """Max tokens per completion; an end-of-text token ends it earlier."""
     temperature: float = 0.6
-    """Below 1 likely tokens become likelier; 0 takes the likeliest token each time."""
+    """Values below 1 make likely tokens likelier; 0 always takes the likeliest token."""
     top_p: float = 0.95
     """Sample from the likeliest tokens whose probabilities sum to this; 1 takes all."""
     top_k: int = 0
     """Sample from this many likeliest tokens; 0 takes all."""
     seed: int = 0
-    """Of the first completion; the next one has the next seed, so each is the same however many are asked for."""
+    """Seed of the first completion. Each further one adds 1, so a completion does not depend on `samples`."""
     samples: int = 1
-    """Completions of the prompt."""
+    """Number of completions of the prompt."""
 
     def __post_init__(self) -> None:
         for name, kind in typing.get_type_hints(Sampling).items():
             object.__setattr__(self, name, parse_value(name, getattr(self, name), kind))
         require(1 <= self.max_new_tokens <= 65_536, "max_new_tokens", self.max_new_tokens, "set 1 to 65536")
-        # Below a hundredth the scores overflow; above 5 nothing but noise is left.
+        # Below 0.01 the logits overflow; above 5 only noise is left.
         require(
             self.temperature == 0 or 0.01 <= self.temperature <= 5,
             "temperature",
@@ -50,31 +51,29 @@ class Sampling:
 
 
 def check_sampling(sampling: Sampling, limits: Limits) -> Sampling:
-    """`sampling`, if one visitor may ask this instance for that much. Raises InputError otherwise."""
-    most = {"max_new_tokens": limits.new_tokens, "samples": limits.samples}
-    for name, limit in most.items():
+    """`sampling`, if it is within the limits of this instance. Raises InputError otherwise."""
+    by_name = {"max_new_tokens": limits.new_tokens, "samples": limits.samples}
+    for name, limit in by_name.items():
         value = getattr(sampling, name)
         require(value <= limit, name, value, f"set it to {limit} or less")
     return sampling
 
 
 def check_prompt(prompt: str, limits: Limits) -> str:
-    """`prompt` as it is, if there is something in it and not too much. Raises InputError otherwise."""
+    """`prompt` unchanged, if it is neither blank, too long nor invalid Unicode. Raises InputError otherwise."""
     if not (isinstance(prompt, str) and prompt.strip()):
-        raise InputError("The prompt is empty; write something to go on with.")
+        raise InputError("The prompt is empty; write something to go on with.", name="prompt")
     if len(prompt) > limits.prompt_characters:
         raise InputError(
-            f"The prompt is {len(prompt):,} characters long; shorten it to {limits.prompt_characters:,} or fewer."
+            f"The prompt is {len(prompt):,} characters long; shorten it to {limits.prompt_characters:,} or fewer.",
+            name="prompt",
         )
     return check_text("prompt", prompt)
 
 
 def check_text(name: str, text: str) -> str:
-    """`text` as it is, if it can be written as UTF-8; half a surrogate pair cannot. Raises InputError otherwise."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise InputError(
-            f"The {name} holds {text[error.start]!r} at {error.start}, which is no text; take it out."
-        ) from error
+    """`text` unchanged, if it can be encoded as UTF-8; a lone surrogate cannot. Raises InputError otherwise."""
+    at = surrogate_at(text)
+    if at is not None:
+        raise InputError(f"The {name} holds {text[at]!r} at {at}, which is no text; take it out.", name=name)
     return text

@@ -1,4 +1,4 @@
-"""What streams back from the generator: text as it is written. Knows nothing of torch."""
+"""The unit in which generated text is streamed from the generator. Does not depend on torch."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class TextChunk:
-    """A stretch of one completion. All texts of a sample, joined, are its completion; its last piece is `done`."""
+    """Part of one completion. The joined texts of a sample are its completion; its last chunk is `done`."""
 
     sample: int
-    """Which completion of the prompt, from 0."""
+    """0-based index of the completion."""
     text: str = ""
-    """What was written since the piece before."""
+    """Text generated since the previous chunk."""
     done: bool = False
     tokens: int = 0
-    """New tokens of this sample so far, the end-of-text token included."""
+    """New tokens of this sample so far, including the end-of-text token."""
     seconds: float = 0.0
-    """Since this sample was begun, loading the model not included."""
+    """Time since this sample was started, without loading the model."""
     finish: str | None = None
     """Why the sample is done: `end-of-text`, `length` or `stopped`."""
     note: str = ""
-    """Something to tell whoever asked, for example that fewer tokens fit than were asked for."""
+    """Message for the user, for example that fewer tokens fit than were requested."""
     place: int | None = None
-    """Of the whole request in the queue, from 1, while it waits; such a piece has no text."""
+    """1-based place of the whole request in the queue while it waits; such a chunk has no text."""
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
 
-def joined(pieces: Iterable[TextChunk]) -> Iterator[TextChunk]:
-    """Pieces of the same sample that follow each other, as one."""
-    for _, group in itertools.groupby(pieces, key=lambda piece: piece.sample):
+def joined(chunks: Iterable[TextChunk]) -> Iterator[TextChunk]:
+    """Merge consecutive chunks of the same sample into one."""
+    for _, group in itertools.groupby(chunks, key=lambda chunk: chunk.sample):
         together = list(group)
-        yield dataclasses.replace(together[-1], text="".join(piece.text for piece in together))
+        yield dataclasses.replace(together[-1], text="".join(chunk.text for chunk in together))

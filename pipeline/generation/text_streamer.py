@@ -1,4 +1,4 @@
-"""Turns the tokens of one completion into pieces of text as they come. Knows nothing of models or pipes."""
+"""Converts the tokens of one completion to chunks of text as they arrive. Does not depend on models or pipes."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ OnText = Callable[[TextChunk], None]
 
 
 class TextStreamer(BaseStreamer):
-    """Given to `generate` as its streamer: the prompt is put first, then token by token.
+    """The streamer for `generate` of transformers, which puts the prompt first and then each token.
 
-    A character may span several tokens, and decoding tokens one by one would tear it. So everything is decoded each
-    time, and a replacement mark at the end, which the next token may still turn into a character, is held back.
+    A character may span several tokens, so decoding tokens one by one would split it. So all tokens are decoded each
+    time. Replacement characters at the end are held back, because the next token may complete the character.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, sample: int, on_text: OnText | None) -> None:
         self._tokenizer = tokenizer
         self._sample = sample
         self._on_text = on_text
-        self._token_ids: list[int] | None = None  # None until the prompt, which comes first, has passed
+        self._token_ids: list[int] | None = None  # None until the prompt was put
         self._started = time.perf_counter()
         self.text = ""
 
@@ -38,10 +38,10 @@ class TextStreamer(BaseStreamer):
         self._send(self._decoded().rstrip("\N{REPLACEMENT CHARACTER}"))
 
     def end(self) -> None:
-        """Nothing to do: `finish` also serves a sample that was stopped before it began."""
+        """Does nothing: `finish` ends the sample, also one that was stopped before it started."""
 
     def finish(self, max_new_tokens: int, eos_id: int | None, note: str) -> None:
-        """Send what was held back and why the sample ended."""
+        """Send the text that was held back and the finish reason."""
         token_ids = self._token_ids or []
         if token_ids and token_ids[-1] == eos_id:
             reason = "end-of-text"

@@ -1,7 +1,7 @@
-"""Reads a revision's tokenizer.json as a byte-pair encoding that costs little whatever it is given. Knows nothing of models.
+"""Reads a revision's tokenizer.json as a byte-pair encoding of bounded cost for any input. Does not depend on models.
 
-Only tokenizer.json cuts text; of tokenizer_config.json the end-of-text token is read and nothing else, so that no class
-is named, no chat template rendered and no code imported.
+Only tokenizer.json defines the tokenization. Of tokenizer_config.json and special_tokens_map.json only the end-of-text
+token is read, so no class is looked up, no chat template rendered and no code imported.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MAX_TOKEN_CHARACTERS = 4_096
 MAX_ADDED_CHARACTERS = 256
 MAX_REPLACEMENT_CHARACTERS = 16
 MAX_PART_CHARACTERS = 16_384
-"""Of what is said of one part, as JSON."""
+"""Max size of one part of the tokenizer as JSON."""
 
 PARTS = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
 TYPES = frozenset(
@@ -47,11 +47,11 @@ REGEXES = frozenset(
         CASED + r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|" + SPACES,  # GPT-4o
     }
 )
-"""The only ones that are run: any other may take hours for one line."""
+"""Allow-list: any other regex may take hours for one line."""
 
 
 def read_tokenizer(folder: Path, vocab_size: int) -> PreTrainedTokenizerFast:
-    """The tokenizer of the revision, whose ids are all below `vocab_size`. Raises ValueError, naming the part, otherwise."""
+    """The tokenizer of the revision, with all ids below `vocab_size`. Raises ValueError naming the invalid part."""
     text = _read(folder / "tokenizer.json", MAX_BYTES)
     content = json.loads(text)
     _check_model(content["model"], vocab_size)
@@ -66,7 +66,7 @@ def read_tokenizer(folder: Path, vocab_size: int) -> PreTrainedTokenizerFast:
 
 def _check_model(model: Any, vocab_size: int) -> None:
     _check(isinstance(model, dict) and model.get("type") == "BPE", "model", model)
-    _check(not model.get("dropout"), "dropout", model.get("dropout"))  # a seed would not decide the tokens
+    _check(not model.get("dropout"), "dropout", model.get("dropout"))  # a seed would not determine the tokens
     vocab = model.get("vocab")
     _check(isinstance(vocab, dict), "vocab", vocab)
     longest = max(map(len, vocab), default=0)
@@ -108,10 +108,10 @@ def _check_part(name: str, part: Any) -> None:
 def _parsed(text: str) -> Tokenizer:
     try:
         tokenizer = Tokenizer.from_str(text)
-    except Exception as error:  # `tokenizers` raises nothing more exact
+    except Exception as error:  # `tokenizers` raises no more specific type
         raise ValueError(f"tokenizer.json: {error}") from error
     except BaseException as error:
-        if type(error).__name__ != "PanicException":  # of Rust; it has no importable name
+        if type(error).__name__ != "PanicException":  # a Rust panic; its class cannot be imported
             raise
         raise ValueError(f"tokenizer.json: {error}") from error
     tokenizer.no_truncation()
@@ -128,17 +128,17 @@ def _end_of_text(folder: Path, tokenizer: Tokenizer) -> str | None:
             config |= read_json(folder / name) or {}
     named = config.get("eos_token")
     token = named.get("content") if isinstance(named, dict) else named
-    known = token is None or (isinstance(token, str) and tokenizer.token_to_id(token) is not None)
-    _check(known, "eos_token", named)
+    is_valid = token is None or (isinstance(token, str) and tokenizer.token_to_id(token) is not None)
+    _check(is_valid, "eos_token", named)
     return token
 
 
-def _read(path: Path, most: int) -> str:
-    if path.stat().st_size > most:
-        raise ValueError(f"{path.name} has {path.stat().st_size:,} bytes, {most:,} are read")
+def _read(path: Path, max_bytes: int) -> str:
+    if path.stat().st_size > max_bytes:
+        raise ValueError(f"{path.name} has {path.stat().st_size:,} bytes, {max_bytes:,} are read")
     return path.read_text(encoding="utf-8")
 
 
-def _check(holds: bool, part: str, value: Any) -> None:
-    if not holds:
+def _check(is_valid: bool, part: str, value: Any) -> None:
+    if not is_valid:
         raise ValueError(f"its tokenizer has the {part} {str(value)[:80]!r}, which is not read here")

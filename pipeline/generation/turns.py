@@ -1,7 +1,7 @@
-"""Lets one request compute at a time and passes the turn on after each token. Knows nothing of torch, models or pipes.
+"""Round-robin scheduler: one request computes at a time, for one token. Does not depend on torch, models or pipes.
 
-The turn goes round the visitors, and inside a visitor's share round their requests: five requests of one visitor get as
-much as one request of another.
+Turns rotate over the visitors, and within a visitor over that visitor's requests, so five requests of one visitor
+together get as many turns as one request of another.
 """
 
 from __future__ import annotations
@@ -25,57 +25,57 @@ class Turn:
 
 
 class Turns(Generic[State]):
-    """The rotation. `save` and `restore` keep what is global and must be each request's own: torch's random state."""
+    """The rotation. `save` and `restore` give each request its own copy of a global state: torch's random state."""
 
     def __init__(self, save: Callable[[], State], restore: Callable[[State], None]) -> None:
         self._save = save
         self._restore = restore
         self._lock = threading.Lock()
         self._waiting: dict[str, deque[Turn]] = {}
-        """By visitor; the first visitor is the next."""
+        """Queued turns by visitor; the first visitor is next."""
         self._is_taken = False
 
     @contextmanager
     def taken(self, turn: Turn) -> Iterator[None]:
-        """Wait for the turn, and give it up at the end."""
+        """Wait for the turn, and release it at the end."""
         with self._lock:
-            self._line_up(turn)
-            self._give()
+            self._enqueue(turn)
+            self._grant_next()
         turn.arrived.acquire()
         try:
             yield
         finally:
             with self._lock:
                 self._is_taken = False
-                self._give()
+                self._grant_next()
 
     def pass_on(self, turn: Turn) -> None:
-        """Let the others have their turn first, if there are any; `turn` is the one that is taken."""
+        """Let the other requests have their turn first, if any are waiting. The caller must have taken `turn`."""
         with self._lock:
             if not turn.is_paused and self._next() is None:
                 return
             state = self._save()
-            self._line_up(turn)
+            self._enqueue(turn)
             self._is_taken = False
-            self._give()
+            self._grant_next()
         turn.arrived.acquire()
         self._restore(state)
 
     def pause(self, turn: Turn, is_paused: bool) -> None:
-        """A paused request keeps its place in the rotation and is passed over."""
+        """Pause or resume a request. A paused one stays in the rotation but is skipped."""
         with self._lock:
             turn.is_paused = is_paused
-            self._give()
+            self._grant_next()
 
-    def _line_up(self, turn: Turn) -> None:
+    def _enqueue(self, turn: Turn) -> None:
         self._waiting.setdefault(turn.visitor, deque()).append(turn)
 
     def _next(self) -> Turn | None:
         waiting = (turn for turns in self._waiting.values() for turn in turns)
         return next((turn for turn in waiting if not turn.is_paused), None)
 
-    def _give(self) -> None:
-        """Hand the turn to the next one, unless somebody has it; that visitor goes to the end of the line."""
+    def _grant_next(self) -> None:
+        """Give the turn to the next request, unless one has it already. Its visitor moves to the end of the queue."""
         if self._is_taken or (turn := self._next()) is None:
             return
         self._is_taken = True

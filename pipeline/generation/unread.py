@@ -1,4 +1,4 @@
-"""The answers to one request that were not read yet; a reader that does not read costs no more than the text itself."""
+"""The buffer of unread answers to one request. A slow reader costs no more memory than the text itself."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from typing import Any
 
 from pipeline.generation.text_chunk import TextChunk, joined
 
-MOST_UNREAD = 256
-"""Beyond them neighbouring pieces are joined."""
+MAX_UNREAD = 256
+"""Max buffered answers; above it, consecutive chunks are joined."""
 
 
 class Unread:
-    """A queue of answers whose pieces grow together while nobody takes them."""
+    """A queue of answers that joins consecutive chunks while nobody takes them."""
 
     def __init__(self) -> None:
         self._answers: list[dict[str, Any]] = []
-        self._has_come = threading.Condition()
+        self._arrived = threading.Condition()
 
     def put(self, answer: dict[str, Any]) -> None:
-        with self._has_come:
+        with self._arrived:
             self._answers.append(answer)
-            if len(self._answers) > MOST_UNREAD:
+            if len(self._answers) > MAX_UNREAD:
                 self._join()
-            self._has_come.notify_all()
+            self._arrived.notify_all()
 
     def take(self, seconds: float) -> list[dict[str, Any]]:
-        """All of them; waits for one for at most `seconds`, and returns none then."""
-        with self._has_come:
-            self._has_come.wait_for(lambda: self._answers, seconds)
-            found, self._answers = self._answers, []
-            return found
+        """Remove and return all answers. Waits up to `seconds` for the first one; empty after that."""
+        with self._arrived:
+            self._arrived.wait_for(lambda: self._answers, seconds)
+            answers, self._answers = self._answers, []
+            return answers
 
     def _join(self) -> None:
-        pieces = joined(TextChunk(**answer["piece"]) for answer in self._answers if "piece" in answer)
-        others = [answer for answer in self._answers if "piece" not in answer]  # the last words, which come last
-        self._answers = [*({"piece": piece.to_dict()} for piece in pieces), *others]
+        chunks = joined(TextChunk(**answer["chunk"]) for answer in self._answers if "chunk" in answer)
+        others = [answer for answer in self._answers if "chunk" not in answer]  # final answers, which follow all chunks
+        self._answers = [*({"chunk": chunk.to_dict()} for chunk in chunks), *others]

@@ -1,4 +1,4 @@
-"""Reads the weights of a GPT-2 from a safetensors file whose header names exactly those. Knows nothing of tokenizers."""
+"""Reads the weights of a GPT-2 from a safetensors file that has exactly these. Does not depend on tokenizers."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from transformers import GPT2Config
 TENSORS_PER_LAYER = 12
 DTYPES = frozenset({"F32", "F16", "BF16"})
 OLD_BUFFERS = re.compile(r"transformer\.h\.\d+\.attn\.(bias|masked_bias)")
-"""Causal masks that earlier versions of transformers saved; no weights."""
+"""Causal masks that earlier versions of transformers saved; they are not weights and are ignored."""
 HEAD = "lm_head.weight"
 SHOWN = 3
 
 
 def read_weights(path: Path, config: GPT2Config) -> dict[str, torch.Tensor]:
-    """Every weight by its name, float32. Raises ValueError before anything is allocated, naming the tensors, unless the
-    header has the shapes of `config`, SafetensorError when there is none.
+    """All weights by name, in float32. Raises ValueError naming the tensors, before anything is allocated, when the
+    header does not match the shapes of `config`, and SafetensorError when the file has no valid header.
     """
     with safe_open(path, framework="pt") as file:
-        found = {name: file.get_slice(name) for name in file.keys() if not OLD_BUFFERS.fullmatch(name)}  # noqa: SIM118 - no mapping
+        found = {name: file.get_slice(name) for name in file.keys() if not OLD_BUFFERS.fullmatch(name)}  # noqa: SIM118 - not a mapping
         if config.n_layer * TENSORS_PER_LAYER > len(found):
             raise ValueError(f"config.json has {config.n_layer:,} layers, {path.name} has missing keys for them")
         shapes = expected_shapes(config)
@@ -35,7 +35,7 @@ def read_weights(path: Path, config: GPT2Config) -> dict[str, torch.Tensor]:
 
 
 def expected_shapes(config: GPT2Config) -> dict[str, tuple[int, ...]]:
-    """Name and shape of each weight of a GPT2LMHeadModel of this shape."""
+    """Name and shape of each weight of a GPT2LMHeadModel with this config."""
     width = config.n_embd
     inner = config.n_inner or 4 * width
     layer = {

@@ -1,19 +1,21 @@
-"""The Hugging Face Hub: the publisher of checkpoints, revisions that are there, corpora as datasets.
+"""The Hugging Face Hub: publishes checkpoints, lists pushed revisions, pushes corpora as datasets.
 
-push_log     what became of each checkpoint: one run's pushes.jsonl
-publisher    one process per home and repo: registers, then uploads
-uploader     which revision goes to the Hub next, and when to try again
-model_repo   the Hub's model repo: lists its commits, adds one
-hub_registry the Hub's revisions behind the registry's calls, for a disk that was wiped
-commits      the title of a push's commit, written and read
-cards        the card of a model or a dataset
-prepared     a corpus, checked before it is pushed
-dataset_files the files that go to the Hub for it, without a word of this machine
-dataset      one push of a corpus to a dataset repo, asked for by a person
-push_job     the same as a job: `python -m pipeline.hub.push_job`
-client       huggingface_hub with time limits; its errors as sentences
+push_log     the state of each checkpoint's push: one run's pushes.jsonl
+publisher    one process per home and repo: registers checkpoints, then uploads them
+uploader     chooses which revision is pushed next; how long it waits for an answer and before a retry (Patience)
+model_repo   the model repo on the Hub: lists its commits, adds one
+hub_registry the Hub's revisions behind the same calls as the local registry, for a disk that was wiped
+revision_store the revisions on this disk and on the Hub, merged
+commits      writes and parses the title and the message of a push's commit
+cards        the card (README.md) of a model or a dataset, from assets/model_card.md.j2 and dataset_card.md.j2
+prepared     checks a prepared corpus before it is pushed
+dataset_files the files of a corpus that are pushed, without paths of this machine
+dataset      one push of a corpus to a dataset repo, requested by a person
+push_job     the same push as a job: `python -m pipeline.hub.push_job`
+background   runs one function that waits for the Hub in a daemon thread
+client       a huggingface_hub client that waits no longer than its caller says; its errors as sentences
 token        the only reader of the Hub token
 
-What stands below the publisher knows of a Hub. huggingface_hub is imported inside functions: without a repo none of it
-is loaded.
+push_log, publisher and revision_store also work without a Hub repo; the other modules are about the Hub.
+huggingface_hub is imported inside functions: without a repo it is never loaded.
 """

@@ -1,7 +1,7 @@
 """The publisher's process: `python -m pipeline.hub`, settings from the environment.
 
-SIGTERM and SIGINT end it at once, as a kill would: what is on disk and on the Hub is whole at every instant, and a push
-that is under way is found again, or made again, by the next publisher.
+SIGTERM and SIGINT end it at once, like SIGKILL. Disk and Hub are in a consistent state at every instant. The next
+publisher finds the commit of an interrupted push, or pushes again.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import signal
 import sys
 import traceback
 
-from pipeline.core.credentials import hold
+from pipeline.core.credentials import protect_secrets
 from pipeline.core.errors import PipelineError
 from pipeline.core.settings import Settings
 from pipeline.hub.publisher import Publisher
@@ -19,7 +19,7 @@ from pipeline.hub.token import redact
 
 def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    hold()
+    protect_secrets()
     try:
         Publisher(Settings.from_environment()).run()
     except PipelineError as error:

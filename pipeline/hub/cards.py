@@ -7,8 +7,9 @@ from typing import Any
 from pipeline.core.paths import ASSETS
 from pipeline.hub.token import redact
 
-MOST_LICENSES = 20
-"""Rows of a dataset card's table; provenance.json has them all."""
+CARD = "README.md"
+MAX_LICENSES = 20
+"""Rows of a dataset card's licence table; provenance.json lists all licences."""
 SIZES = (
     (1_000, "n<1K"),
     (10_000, "1K<n<10K"),
@@ -23,12 +24,12 @@ NAMES = (
 
 
 def model_card(provenance: dict[str, Any]) -> str:
-    """What the revision is, how good it is, how to use it, where it comes from. What was not recorded is said to be so."""
+    """What the revision is, how good it is, how to use it, where it comes from. Names facts that were not recorded."""
     return _rendered("model_card.md.j2", _facts(provenance))
 
 
 def dataset_card(repo: str, provenance: dict[str, Any], report: dict[str, Any]) -> str:
-    """What is in the dataset, how it was chosen and from what, how to load it, and what its numbers hide."""
+    """What is in the dataset, its source, how files were selected, how to load it, and what its numbers hide."""
     total = sum(provenance["files"].values())
     licenses = [(_cell(name) or "not recorded", files) for name, files in provenance["licenses"].items()]
     names = {name: _cell(provenance[name]) for name in ("source", "validation_source", "tokenizer") if provenance[name]}
@@ -36,11 +37,11 @@ def dataset_card(repo: str, provenance: dict[str, Any], report: dict[str, Any]) 
         **provenance,
         **names,
         "repo": repo,
-        "size": next((size for most, size in SIZES if total < most), "10M<n<100M"),
+        "size": next((size for limit, size in SIZES if total < limit), "10M<n<100M"),
         "keywords": [_cell(word) for word in provenance["keywords"]],
         "rules": {name: value for name, value in (provenance.get("quality") or {}).items() if value},
-        "licenses": licenses[:MOST_LICENSES],
-        "num_more_licenses": max(0, len(licenses) - MOST_LICENSES),
+        "licenses": licenses[:MAX_LICENSES],
+        "num_more_licenses": max(0, len(licenses) - MAX_LICENSES),
         "report": report,
         "removed": {rule: found["files"] for rule, found in (report.get("removed") or {}).items()},
         "num_bad": sum((report.get("bad_rows") or {}).values()),
@@ -58,11 +59,11 @@ def _rendered(template: str, facts: dict[str, Any]) -> str:
     return redact(environment.from_string(text).render(facts))
 
 
-def _cell(text: str, most: int = 60) -> str:
-    """A stranger's words, fit for code in a table of Markdown."""
-    return " ".join(text.replace("`", "'").replace("|", "/").split())[:most]
+def _cell(text: str, max_length: int = 60) -> str:
+    """Untrusted text, made safe for inline code in a Markdown table cell."""
+    return " ".join(text.replace("`", "'").replace("|", "/").split())[:max_length]
 
 
 def _facts(provenance: dict[str, Any]) -> dict[str, Any]:
-    """Every name that the template uses; None for what was not recorded."""
+    """Every variable of the template; None for facts that were not recorded."""
     return {**{name: provenance.get(name) for name in NAMES}, "versions": provenance.get("versions") or {}}

@@ -1,4 +1,4 @@
-"""A push's commit on the Hub: its title and message say which run, step and revision it holds; written and read here."""
+"""Formats and parses the title and message of a push's commit on the Hub: they name its run, step and revision."""
 
 from __future__ import annotations
 
@@ -8,33 +8,42 @@ from dataclasses import dataclass
 TITLE = re.compile(
     r"Training in progress step (?P<step>\d+)(?: \(run (?P<run>[a-z0-9-]+)\)|: run (?P<last>[a-z0-9-]+) ended)"
 )
-MESSAGE = re.compile(r"Revision ([0-9a-f]{12})\b")
+MESSAGE = re.compile(r"Revision ([0-9a-f]{12})\b(?: of run ([0-9a-f]{16})\b)?")
 
 
 @dataclass(frozen=True)
 class Push:
-    """What a commit of ours holds."""
+    """What one of our commits contains."""
 
     commit: str
     run: str
     step: int
     revision: str | None
     """None when somebody rewrote the message."""
+    run_uid: str | None = None
+    """As `Revision.run_uid`."""
+
+    def is_of_run(self, run: str, run_uid: str | None) -> bool:
+        """Whether it belongs to that run. Compares the uid too: a name may be reused after this disk was wiped."""
+        return (self.run, self.run_uid) == (run, run_uid)
 
 
 def title(*, run: str, step: int, final: bool) -> str:
-    """The last commit of a run also says that the run has ended."""
+    """The commit title; the last commit of a run also says that the run has ended."""
     return f"Training in progress step {step}" + (f": run {run} ended" if final else f" (run {run})")
 
 
-def message(revision: str) -> str:
-    return f"Revision {revision}"
+def message(revision: str, run_uid: str | None) -> str:
+    return f"Revision {revision}" + (f" of run {run_uid}" if run_uid else "")
 
 
-def read_push(commit: str, title: str, message: str | None) -> Push | None:
-    """The push that a commit's title and message tell of; None for a commit that is none of ours."""
-    found = TITLE.fullmatch(title.strip())
+def read_push(commit: str, title: object, message: object) -> Push | None:
+    """The push that a commit's title and message describe; None for a commit that is not ours. The Hub's values may be
+    of any type.
+    """
+    found = TITLE.fullmatch(title.strip()) if isinstance(title, str) else None
     if not found:
         return None
-    named = MESSAGE.search(message or "")
-    return Push(commit, found["run"] or found["last"], int(found["step"]), named[1] if named else None)
+    named = MESSAGE.search(message) if isinstance(message, str) else None
+    revision, run_uid = named.groups() if named else (None, None)
+    return Push(commit, found["run"] or found["last"], int(found["step"]), revision, run_uid)

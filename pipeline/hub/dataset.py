@@ -1,4 +1,4 @@
-"""Pushes a prepared corpus to the Hub as a dataset: one commit that holds all of it, or none when all is there already."""
+"""Pushes a prepared corpus to the Hub as a dataset, in one commit; makes none when the repo is already up to date."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from pipeline.core import atomic_io
 from pipeline.core.errors import DamagedError, InputError, require
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
+from pipeline.hub.cards import CARD
 from pipeline.hub.client import HubOperation, PassingFault, connect, find_token, hub_errors
-from pipeline.hub.dataset_files import CARD, FOLDERS, MADE_BY, Item, bundle
+from pipeline.hub.dataset_files import FOLDERS, MADE_BY, Item, bundle
 from pipeline.hub.model_repo import MAIN
 from pipeline.hub.prepared import Prepared
 from pipeline.hub.uploader import Patience
@@ -27,12 +28,12 @@ if TYPE_CHECKING:
 
 DATASET = "dataset"
 ATTEMPTS = 3
-MOST_OPERATIONS = 1_000
-"""Files per commit; the Hub's own uploader goes no higher. What needs more commits is mixed until the last of them."""
+MAX_OPERATIONS = 1_000
+"""Files per commit; the Hub's own uploader uses no more. Between several commits the repo mixes old and new files."""
 BORN_WITH = ".gitattributes"
-"""What the Hub itself puts into every repo."""
+"""The file that the Hub itself puts into every new repo."""
 FILES_TOGETHER = 20
-"""Uploaded between two words about it."""
+"""Files uploaded between two progress messages."""
 PUSH_DATASET = HubOperation(
     needs_token=True,
     what="push to",
@@ -48,17 +49,17 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Pushed:
-    """What came of a push."""
+    """The result of a push."""
 
     corpus: str
     repo: str
     commit: str
-    """The one on the Hub's `main` that holds the corpus, made now or before."""
+    """The commit on the Hub's `main` that contains the corpus, made by this push or an earlier one."""
     url: str
     files: int
-    """Of the dataset, its card included."""
+    """Files of the dataset, including its card."""
     uploaded: int
-    """Of them, those that were not there."""
+    """Those of them that the repo lacked or that had changed."""
     uploaded_bytes: int
     deleted: int
     """Files of an earlier push that are no longer part of it."""
@@ -77,7 +78,7 @@ class Pushed:
 
 
 def check_push(repo: str) -> None:
-    """What can be told without asking the Hub. Raises InputError when `repo` is no name, HubError without a token."""
+    """Check a push without a request to the Hub. Raises InputError for a malformed `repo`, HubError without a token."""
     is_name = re.fullmatch(r"[\w.-]+/[\w.-]+", repo, re.ASCII) is not None
     require(is_name, "dataset", repo, "write it as owner/name, of letters, digits, hyphens, dots and underscores")
     find_token(PUSH_DATASET)
@@ -92,15 +93,16 @@ def push_corpus(
     say: Say = lambda text: None,
     patience: Patience | None = None,
 ) -> Pushed:
-    """Make the dataset `repo` hold the corpus, and the repo if there is none; `private` is of a repo that is made.
+    """Make the dataset `repo` contain the corpus; a missing repo is created, privately if `private`.
 
-    Raises InputError when the corpus is not ready or the repo holds something else, DamagedError when a file of the
-    corpus is not what was written, HubError when the Hub refuses or cannot be reached, also not after some seconds.
+    Raises InputError when the corpus is not ready, the repo contains something else, or `private` is set for a public
+    repo; DamagedError when a file of the corpus is not what was written; HubError when the Hub refuses, or is still
+    unreachable after ATTEMPTS attempts.
     """
     from huggingface_hub.utils import logging
 
     patience = patience or Patience()
-    logging.set_verbosity_error()  # each of its retries is two lines on stderr, which is for one sentence
+    logging.set_verbosity_error()  # each retry would write two lines to stderr, which is for one sentence
     check_push(repo)
     folder = Home(settings.home).corpus(corpus_id)
     with hub_errors(repo, PUSH_DATASET):
@@ -117,7 +119,7 @@ def push_corpus(
 
 
 class _Push:
-    """One corpus on its way. May be run again after a fault: what the Hub has by then is not sent once more."""
+    """One push of one corpus. `run` may be repeated after a fault: what the Hub already has is not sent again."""
 
     def __init__(self, api: HfApi, prepared: Prepared, repo: str, private: bool, say: Say) -> None:
         self.api = api
@@ -130,9 +132,9 @@ class _Push:
     def run(self) -> Pushed:
         with hub_errors(self.repo, PUSH_DATASET):
             head, is_private = self._head()
-            there = self._there(head)
-        new = [name for name, item in self.items.items() if not _holds(there.get(name), item)]
-        old = [name for name in there if name.startswith(FOLDERS) and name not in self.items]
+            remote = self._remote_files(head)
+        new = [name for name, item in self.items.items() if not _is_same(remote.get(name), item)]
+        old = [name for name in remote if name.startswith(FOLDERS) and name not in self.items]
         additions = self._additions(sorted(new, key=_order))
         with hub_errors(self.repo, PUSH_DATASET):
             self._upload(additions)
@@ -150,7 +152,7 @@ class _Push:
         )
 
     def _head(self) -> tuple[str, bool]:
-        """The newest commit of `main`, and whether strangers cannot see it; makes the repo when there is none."""
+        """The newest commit of `main`, and whether the repo is private; creates the repo when there is none."""
         from huggingface_hub.errors import RepositoryNotFoundError
 
         try:
@@ -162,32 +164,32 @@ class _Push:
             raise InputError(
                 f"Dataset {self.repo} is there and public; make it private in its settings, or leave --private out."
             )
-        assert info.sha is not None, "a repo begins with a commit"
+        assert info.sha is not None, "every repo has a first commit"
         return info.sha, bool(info.private)
 
-    def _there(self, head: str) -> dict[str, RepoFile]:
-        """The files of the repo. Raises InputError when there are any that no corpus of ours brought."""
+    def _remote_files(self, head: str) -> dict[str, RepoFile]:
+        """Path -> file in the repo. Raises InputError when the repo has files and was not written by this program."""
         from huggingface_hub.hf_api import RepoFile
 
         tree = self.api.list_repo_tree(self.repo, recursive=True, revision=head, repo_type=DATASET)
-        there = {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
-        theirs = sorted(there.keys() - {BORN_WITH})
-        if theirs and not self._is_ours(there, head):
-            more = f" and {len(theirs) - 1:,} more" if len(theirs) > 1 else ""
+        remote = {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
+        names = sorted(remote.keys() - {BORN_WITH})
+        if names and not self._is_ours(remote, head):
+            more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
             raise InputError(
-                f"Dataset {self.repo} holds {theirs[0]}{more} and was not written by this program; choose another name, "
+                f"Dataset {self.repo} holds {names[0]}{more} and was not written by this program; choose another name, "
                 "or delete its files on the Hub."
             )
-        return there
+        return remote
 
-    def _is_ours(self, there: dict[str, RepoFile], head: str) -> bool:
-        if PROVENANCE not in there:
+    def _is_ours(self, remote: dict[str, RepoFile], head: str) -> bool:
+        if PROVENANCE not in remote:
             return False
         path = self.api.hf_hub_download(self.repo, PROVENANCE, revision=head, repo_type=DATASET)
         return atomic_io.readable_json(Path(path)).get("made_by") == MADE_BY
 
     def _additions(self, names: Sequence[str]) -> list[CommitOperationAdd]:
-        """Raises DamagedError when a file changed since it was read: somebody prepares or deletes the corpus."""
+        """Raises DamagedError when a file has changed since it was read: the corpus is being prepared or deleted."""
         from huggingface_hub import CommitOperationAdd
 
         try:
@@ -205,26 +207,26 @@ class _Push:
         )
 
     def _upload(self, additions: list[CommitOperationAdd]) -> None:
-        """Everything but the commit, which shows it. What the Hub has already is not sent."""
+        """Upload the contents; the commit makes them visible. What the Hub already has is not sent."""
         for start in range(0, len(additions), FILES_TOGETHER):
-            some = additions[start : start + FILES_TOGETHER]
-            self.api.preupload_lfs_files(self.repo, some, repo_type=DATASET, revision=MAIN)
-            self.say(f"{start + len(some):,} of {len(additions):,} new files are uploaded.")
+            batch = additions[start : start + FILES_TOGETHER]
+            self.api.preupload_lfs_files(self.repo, batch, repo_type=DATASET, revision=MAIN)
+            self.say(f"{start + len(batch):,} of {len(additions):,} new files are uploaded.")
 
     def _commit(self, head: str, additions: list[CommitOperationAdd], old: list[str]) -> str:
-        """The commit that holds it all: `head` when there is nothing to change."""
+        """Commit all changes and return the last commit; `head` when there is nothing to change."""
         from huggingface_hub import CommitOperationDelete
 
         operations: list[CommitOperationAdd | CommitOperationDelete] = [*additions]
         operations += [CommitOperationDelete(name) for name in old]
-        for start in range(0, len(operations), MOST_OPERATIONS):
+        for start in range(0, len(operations), MAX_OPERATIONS):
             head = self.api.create_commit(
                 self.repo,
-                operations[start : start + MOST_OPERATIONS],
+                operations[start : start + MAX_OPERATIONS],
                 commit_message=self._title(),
                 repo_type=DATASET,
                 revision=MAIN,
-                parent_commit=head,  # of two writers the second is told to look again
+                parent_commit=head,  # of two concurrent writers, the second gets a 412 and retries
             ).oid
         return head
 
@@ -234,11 +236,11 @@ class _Push:
 
 
 def _order(name: str) -> tuple[bool, bool, str]:
-    """Of several commits the first marks the repo as ours, and the last tells of what is there."""
+    """Sort key: provenance first, so that the first of several commits marks the repo as ours; the card last."""
     return name == CARD, name != PROVENANCE, name
 
 
-def _holds(there: RepoFile | None, item: Item) -> bool:
-    if there is None or there.size != item.num_bytes:
+def _is_same(remote: RepoFile | None, item: Item) -> bool:
+    if remote is None or remote.size != item.num_bytes:
         return False
-    return there.lfs.sha256 == item.sha256 if there.lfs else item.is_blob(there.blob_id)
+    return remote.lfs.sha256 == item.sha256 if remote.lfs else item.is_blob(remote.blob_id)

@@ -1,5 +1,5 @@
-"""What of a prepared corpus goes to the Hub, file by file, and under which names. Nothing in it tells of this machine:
-no path, no token.
+"""The files of a prepared corpus that are pushed to the Hub, and their paths in the repo. They contain no path of this
+machine and no token.
 """
 
 from __future__ import annotations
@@ -12,16 +12,15 @@ from typing import Any
 
 from pipeline.artifacts.checkpoint import PROVENANCE
 from pipeline.core import atomic_io
-from pipeline.hub.cards import dataset_card
+from pipeline.hub.cards import CARD, dataset_card
 from pipeline.hub.prepared import SPLITS, Prepared
 from pipeline.hub.token import redact
 
 MADE_BY = "codeparrot-studio"
-"""What marks a dataset repo as one that a corpus may replace."""
-CARD = "README.md"
+"""Marks a dataset repo as one whose files a push may replace."""
 REPORT = "report.json"
 FOLDERS = ("data/", "tokenizer/")
-"""Everything in them is ours: what a push does not bring, it deletes."""
+"""A push owns these folders: it deletes files in them that are not part of it."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +38,13 @@ class Item:
         return cls(content, hashlib.sha256(content).hexdigest(), len(content))
 
     def is_blob(self, oid: str) -> bool:
-        """Whether git calls the content so."""
+        """Whether `oid` is the content's git blob id."""
         data = self.content.read_bytes() if isinstance(self.content, Path) else self.content
         return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest() == oid
 
 
 def bundle(prepared: Prepared, repo: str) -> dict[str, Item]:
-    """Path in the repo -> file. The same corpus gives the same bytes, whenever and wherever it is pushed."""
+    """Path in the repo -> file. Deterministic: the same corpus gives the same bytes at any time and on any machine."""
     items = {name: Item.of(content) for name, content in _contents(prepared).items()}
     facts = _facts(prepared)
     report = json.loads(_report(prepared))
@@ -63,12 +62,12 @@ def _contents(prepared: Prepared) -> dict[str, Path | bytes]:
             found[f"data/{split}-{number:05}-of-{len(paths):05}.parquet"] = path
     for path in prepared.tokenizer:
         is_config = path.name == "tokenizer_config.json"
-        found[f"tokenizer/{path.name}"] = _json(_nowhere(atomic_io.read_json(path))) if is_config else path
+        found[f"tokenizer/{path.name}"] = _json(_without_paths(atomic_io.read_json(path))) if is_config else path
     return found
 
 
 def _facts(prepared: Prepared) -> dict[str, Any]:
-    """The provenance, all but the hashes."""
+    """The provenance without the hashes."""
     manifest = prepared.manifest
     config = dict(manifest["config"])
     for name in ("source", "validation_source"):
@@ -92,11 +91,11 @@ def _facts(prepared: Prepared) -> dict[str, Any]:
 
 
 def _report(prepared: Prepared) -> bytes:
-    """The report, its bad rows without the folders of this machine."""
+    """The report; the paths of its bad rows are cut to file names."""
     config = prepared.manifest["config"]
     report = _without_folders(prepared.report, config["source"])
-    if held_out := report.get("validation"):
-        report["validation"] = _without_folders(held_out, config.get("validation_source") or "")
+    if validation := report.get("validation"):
+        report["validation"] = _without_folders(validation, config.get("validation_source") or "")
     return _json(report)
 
 
@@ -112,20 +111,20 @@ def _source(source: str | None) -> str | None:
 
 
 def _tokenizer(name: str | None) -> str | None:
-    """A name on the Hub as it is; of a folder, no more than that it is one."""
-    return "a folder" if name is not None and (_is_place(name) or Path(name).is_dir()) else name
+    """A Hub name unchanged; for a local folder only "a folder"."""
+    return "a folder" if name is not None and (_is_path(name) or Path(name).is_dir()) else name
 
 
-def _nowhere(value: Any) -> Any:
-    """`value` with the paths of this machine, at any depth, cut to their last part: transformers writes some down."""
+def _without_paths(value: Any) -> Any:
+    """`value` with local paths, at any depth, cut to their last part: transformers stores some in its config."""
     if isinstance(value, dict):
-        return {key: _nowhere(item) for key, item in value.items()}
+        return {key: _without_paths(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_nowhere(item) for item in value]
-    return PurePath(value).name if isinstance(value, str) and _is_place(value) else value
+        return [_without_paths(item) for item in value]
+    return PurePath(value).name if isinstance(value, str) and _is_path(value) else value
 
 
-def _is_place(text: str) -> bool:
+def _is_path(text: str) -> bool:
     return text.startswith((".", "~", "/")) and text.count("/") >= 1 and len(text) > 2
 
 

@@ -1,7 +1,9 @@
-"""The revisions that a model repo on the Hub holds, behind the registry's calls: for a disk that was wiped by a restart."""
+"""The revisions in a model repo on the Hub, read from its commits; `revision_store` merges them with the local ones."""
 
 from __future__ import annotations
 
+import math
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -10,11 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.artifacts.checkpoint import PROVENANCE
-from pipeline.artifacts.revision import Registry, Revision, pick
+from pipeline.artifacts.revision import Revision
 from pipeline.core import atomic_io
-from pipeline.core.errors import HubError
-from pipeline.core.paths import Home
-from pipeline.core.settings import Settings
+from pipeline.core.errors import DamagedError, HubError
 from pipeline.hub.client import DOWNLOAD, connect, hub_errors
 from pipeline.hub.commits import Push, read_push
 from pipeline.hub.model_repo import MAIN
@@ -23,77 +23,93 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 NUM_REVISIONS = 20
-"""Only the newest: each costs a request to learn its loss."""
-LOOK_SECONDS = 30.0
-"""The Hub asks not to be polled faster."""
+"""Only the newest are listed: each needs one request for its provenance."""
+POLL_SECONDS = 30.0
+"""Minimum time between two polls; the Hub asks clients not to poll faster."""
 ANSWER_SECONDS = 10.0
 
 
 class HubRegistry:
-    """Read-only. Needs no token for a public repo. Raises HubError when the Hub cannot be asked."""
+    """Read-only. Needs no token for a public repo. Raises HubError when a request to the Hub fails."""
 
-    def __init__(self, repo: str, *, look_seconds: float = LOOK_SECONDS) -> None:
+    def __init__(self, repo: str, *, poll_seconds: float = POLL_SECONDS) -> None:
         self.repo = repo
-        self.look_seconds = look_seconds
-        self._looking = threading.Lock()
-        self._looked_at: float | None = None
-        self._found: list[Revision] = []
-        self._error: HubError | None = None
+        self.poll_seconds = poll_seconds
+        self._polling = threading.Lock()
+        self._polled_at: float | None = None
+        self.found: list[Revision] = []
+        """The result of the last successful poll."""
+        self.error: HubError | None = None
+        """Why the last poll failed; None when it succeeded."""
 
     def revisions(self) -> list[Revision]:
-        """The newest revisions, newest first. Asks the Hub twice a minute at most, also when it does not answer.
+        """The newest revisions, newest first. Polls the Hub at most once per `poll_seconds`, also after a failed poll.
 
-        Whoever comes while another thread looks waits for what that one finds.
+        A call made while another thread polls waits for that thread's result.
         """
-        with self._looking:
-            now = time.monotonic()
-            if self._looked_at is None or now - self._looked_at >= self.look_seconds:
-                self._looked_at, self._error = now, None
+        with self._polling:
+            if self.is_due:
+                self._polled_at, self.error = time.monotonic(), None
                 try:
-                    self._found = self._look()
+                    self.found = self._poll()
                 except HubError as error:
-                    self._error = error
-            if self._error is not None:
-                raise self._error
-            return self._found
+                    self.error = error
+            if self.error is not None:
+                raise self.error
+            return self.found
 
-    def newest(self) -> Revision | None:
-        return next(iter(self.revisions()), None)
-
-    def get(self, text: str) -> Revision:
-        """As Registry.get; the files are on this disk only after `fetch`."""
-        return pick(self.revisions(), text, self.repo)
+    @property
+    def is_due(self) -> bool:
+        """Whether the next call of `revisions` polls the Hub."""
+        return self._polled_at is None or time.monotonic() - self._polled_at >= self.poll_seconds
 
     def fetch(self, revision: Revision) -> Revision:
-        """The revision with its files on this disk, downloaded unless they are."""
+        """The revision with its files on this disk; they are downloaded if missing."""
         with hub_errors(self.repo, DOWNLOAD):
             api = connect(DOWNLOAD, answer_seconds=ANSWER_SECONDS)
             return replace(revision, path=Path(api.snapshot_download(self.repo, revision=revision.commit)))
 
-    def _look(self) -> list[Revision]:
+    def _poll(self) -> list[Revision]:
         with hub_errors(self.repo, DOWNLOAD):
             api = connect(DOWNLOAD, answer_seconds=ANSWER_SECONDS)
             if not api.repo_exists(self.repo):
-                return []  # it is made by the first push
+                return []  # the first push creates it
             commits = api.list_repo_commits(self.repo, revision=MAIN)
             pushes = [read_push(commit.commit_id, commit.title, commit.message) for commit in commits]
             newest = [push for push in pushes if push is not None][:NUM_REVISIONS]
-            return [self._revision(api, push) for push in newest]
+            found = (self._revision(api, push) for push in newest)
+            return [revision for revision in found if revision is not None]
 
-    def _revision(self, api: HfApi, push: Push) -> Revision:
-        path = Path(api.hf_hub_download(self.repo, PROVENANCE, revision=push.commit))
-        return Revision.from_facts(atomic_io.read_json(path) or {}, commit=push.commit, path=path.parent)
+    def _revision(self, api: HfApi, push: Push) -> Revision | None:
+        """None for a foreign commit with a title like ours: its provenance is missing or names another run or step."""
+        from huggingface_hub.errors import RemoteEntryNotFoundError
+
+        try:
+            path = Path(api.hf_hub_download(self.repo, PROVENANCE, revision=push.commit))
+            revision = Revision.from_facts(atomic_io.read_json(path) or {}, commit=push.commit, path=path.parent)
+            if (revision.run, revision.step) == (push.run, push.step) and _has_types(revision):
+                return revision
+            reason = f"{PROVENANCE} is that of another run or step, or has values of wrong types"
+        except (RemoteEntryNotFoundError, DamagedError, KeyError) as error:
+            reason = f"{PROVENANCE}: {type(error).__name__}"
+        print(f"Commit {push.commit[:12]} of {self.repo} is left out: {reason}.", file=sys.stderr)
+        return None
+
+
+def _has_types(revision: Revision) -> bool:
+    """Whether the values have the types of their fields: everybody who may write to the repo can put others there."""
+    texts = (revision.repo, revision.revision, revision.run, revision.corpus, revision.pushed_at)
+    uid, loss = revision.run_uid, revision.eval_loss
+    return (
+        all(isinstance(text, str) for text in texts)
+        and type(revision.step) is int
+        and (uid is None or isinstance(uid, str))
+        and isinstance(revision.diverged, bool)
+        and (loss is None or (type(loss) in (int, float) and math.isfinite(loss)))
+    )
 
 
 @cache
 def hub_registry(repo: str) -> HubRegistry:
-    """One per repo in a process, so that all who ask share its looks."""
+    """One instance per repo and process, so that all callers share its polls."""
     return HubRegistry(repo)
-
-
-def open_registry(settings: Settings) -> Registry | HubRegistry:
-    """Where to take a revision from: this disk, or, while it has none, the model repo on the Hub."""
-    local = Registry(Home(settings.home), settings.repo)
-    if settings.hub_repo is None or local.newest() is not None:
-        return local
-    return hub_registry(settings.hub_repo)

@@ -1,4 +1,4 @@
-"""A prepared corpus, read and checked before it is pushed. Knows its files, and nothing of how they were made."""
+"""Reads and checks a prepared corpus before it is pushed. Knows its files, not how they were made."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ if TYPE_CHECKING:
     import polars as pl
 
 FORMAT = 1
-"""Of the corpus's manifest.json."""
+"""Format version of the corpus's manifest.json."""
 SPLITS = ("train", "validation")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """A corpus that is whole. Open it with Prepared.open."""
+    """A complete, verified corpus. Create it with Prepared.open."""
 
     folder: CorpusFolder
     manifest: dict[str, Any]
     report: dict[str, Any]
     shards: dict[str, list[Path]]
-    """The parquet files of each split, in their order."""
+    """The parquet files of each split, in order."""
     tokenizer: list[Path]
     num_rows: dict[str, int] = field(default_factory=dict)
     num_bytes: dict[str, int] = field(default_factory=dict)
-    """Of text, in UTF-8."""
+    """Bytes of text per split, in UTF-8."""
     licenses: Counter[str] = field(default_factory=Counter)
-    """Kept files by what their source says is their licence."""
+    """Number of kept files per licence, as their source names it."""
 
     @classmethod
     def open(cls, folder: CorpusFolder) -> Prepared:
-        """Reads every file of it once. Raises InputError when it is not ready or holds this process's token, DamagedError
-        when a file is not what was written.
+        """Read every file of the corpus once. Raises BusyError while it is being prepared, InputError when it is not
+        prepared or contains this process's token, DamagedError when a file is not what was written.
         """
         if atomic_io.is_locked(folder.lock):
             raise BusyError(f"Corpus {folder.id} is being prepared; push it when it is ready.")
@@ -76,7 +76,7 @@ class Prepared:
                     raise _damaged(self.folder, f"its {split} split holds {number:,} {what}, {found[key]:,} were kept")
 
     def _count(self, path: Path) -> tuple[int, int]:
-        """Rows and bytes of text in one shard; its licences are added."""
+        """Rows and bytes of text in one shard; also adds its licences to `licenses`."""
         import polars as pl
 
         try:
@@ -89,7 +89,7 @@ class Prepared:
         return len(rows), size
 
     def _refuse_token(self, rows: pl.DataFrame) -> None:
-        """Whoever keeps their own token in their code would publish it."""
+        """Raises InputError when a kept file contains the user's own token, which the push would publish."""
         import polars as pl
 
         token = read_token()
@@ -128,7 +128,7 @@ def _check_sizes(folder: CorpusFolder, stages: dict[str, Any]) -> None:
 
 def _check_hashes(folder: CorpusFolder, manifest: dict[str, Any], stages: dict[str, Any]) -> None:
     tokenizer = {f"{folder.tokenizer.name}/tokenizer.json": manifest["tokenizer_sha256"]}
-    shards = stages["filter"]["found"].get("sha256", {})  # older corpora have none: of them sizes and counts must do
+    shards = stages["filter"]["found"].get("sha256", {})  # none in older corpora: only sizes and counts are checked
     for name, digest in {**manifest["sha256"], **tokenizer, **shards}.items():
         if atomic_io.sha256(folder.path / name) != digest:
             raise _damaged(folder, f"{name} does not have the SHA-256 that was written down")

@@ -1,8 +1,8 @@
 """Publishes every complete checkpoint of every run: into the registry on this disk, and from there to the Hub.
 
-One process per home and repo, `python -m pipeline.hub`, kept alive by the worker. It holds no truth: killed at any
-instant and started again, it goes on from the checkpoints, the registry, the ledgers and the commits on the Hub. Without
-a Hub repo it only fills the registry, and huggingface_hub is never imported.
+One process per home and repo, `python -m pipeline.hub`, kept alive by the worker. It has no state of its own: killed
+at any instant and restarted, it continues from the checkpoints, the registry, the push logs and the commits on the Hub.
+It never imports huggingface_hub: each push is a process of its own.
 """
 
 from __future__ import annotations
@@ -11,135 +11,137 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from pipeline.artifacts import manifest
 from pipeline.artifacts.checkpoint import complete_checkpoints, revision_of, saved_at, step_of
 from pipeline.artifacts.revision import Registry
 from pipeline.core.atomic_io import is_locked, locked
-from pipeline.core.errors import BusyError, DamagedError
+from pipeline.core.errors import DamagedError
 from pipeline.core.paths import Home, RunFolder
 from pipeline.core.settings import Settings
-from pipeline.hub import push_log
-from pipeline.hub.model_repo import Remote
-from pipeline.hub.push_log import Ledger
+from pipeline.hub import push_log, push_status
+from pipeline.hub.push_log import PushLog
+from pipeline.hub.takeover import Credentials
 from pipeline.hub.token import redact
-from pipeline.hub.uploader import Mirror, Patience
+from pipeline.hub.uploader import Patience, Uploader
 
 
 def pending(settings: Settings) -> bool:
-    """Whether a publisher has something to do: a checkpoint to register, or a revision to bring to the Hub.
+    """Whether a publisher has something to do: a checkpoint to register, or a revision to upload to the Hub.
 
-    What was refused does not count: it waits for a person. Cheap enough for twice a second.
+    Refused pushes count only once a person asks to try them again. Cheap enough to call twice a second.
     """
     home = Home(settings.home)
-    known = _ids(Registry(home, settings.repo))
-    runs = [(run, Ledger(run, settings.repo)) for run in home.runs()]
-    if any(True for run, book in runs for _ in _unregistered(run, book, known)):
+    known_ids = _ids(Registry(home, settings.repo))
+    runs = [(run, PushLog(run, settings.repo)) for run in home.runs()]
+    if any(True for run, log in runs for _ in _unregistered(run, log, known_ids)):
         return True
     if settings.hub_repo is None:
         return False
-    return any(row["state"] in push_log.WAITING for _, book in runs for row in book.rows().values())
+    if any(row["state"] in push_log.WAITING for _, log in runs for row in log.rows().values()):
+        return True
+    requested_at = push_status.retry_requested_at(home, settings.repo)
+    return any(True for _, log in runs for _ in _to_reopen(log, known_ids, requested_at))
 
 
 class Publisher:
-    """The one that writes the registry and the ledgers of one repo."""
+    """The only writer of the registry and the push logs of one repo."""
 
-    def __init__(self, settings: Settings, *, again: bool = False, patience: Patience | None = None) -> None:
-        """`again`: also try once more what the Hub refused before."""
+    def __init__(self, settings: Settings, *, patience: Patience | None = None) -> None:
         self.settings = settings
-        self.again = again
         self.patience = patience or Patience()
         self.home = Home(settings.home)
         self.registry = Registry(self.home, settings.repo)
-        self.mirror = self._mirror(settings.hub_repo)
+        self.credentials = Credentials(settings)
+        self.uploader = None if settings.hub_repo is None else Uploader(self.home, self.registry, self.patience)
 
-    def run(self) -> None:
-        """Publish until nothing waits and no run is running. Returns at once while another process does it.
-
-        Raises BusyError then, if it should try again what was refused: the other one does not.
+    def run(self) -> bool:
+        """Publish until nothing is pending and no run is running, or until a process with another token or repo takes
+        over. Returns False at once while another publisher runs.
         """
-        with locked(self.home.publisher_lock(self.settings.repo), wait=False) as got:
-            if not got:
-                if self.again:
-                    raise BusyError(
-                        f"A publisher of {self.settings.repo} is at work and publishes whatever is complete; it stays until "
-                        "no run trains and nothing waits, and some seconds longer. Look at `revisions`, or try again then."
-                    )
-                return
-            self.registry.repair()
-            if self.again:
-                self._reopen()
-            self._until_idle()
+        with locked(self.home.publisher_lock(self.settings.repo), wait=False) as acquired:
+            if acquired:
+                push_status.write_retrying(self.home, self.settings.repo, None)  # of a publisher that was killed
+                self.registry.repair()
+                self._until_idle()
+        return acquired
 
     def publish_once(self) -> None:
-        """Register every complete checkpoint that is not, and take the mirror one step further. Never waits for the Hub.
+        """Register every complete checkpoint not yet registered, then advance the uploader. Never waits for the Hub.
 
-        The oldest over all runs comes first: the registry's newest is then what was saved last.
+        Checkpoints of all runs are registered in the order they were saved: the registry's newest is the last saved.
         """
-        known = _ids(self.registry)
-        books = [Ledger(run, self.settings.repo) for run in self.home.runs()]
-        found = [(checkpoint, book) for book in books for checkpoint in _unregistered(book.run, book, known)]
-        for checkpoint, book in sorted(found, key=lambda item: (saved_at(item[0]), step_of(item[0]))):
-            self._register(checkpoint, book)
-        if self.mirror is not None:
-            self.mirror.advance()
+        known_ids = _ids(self.registry)
+        logs = [PushLog(run, self.settings.repo) for run in self.home.runs()]
+        found = [(checkpoint, log) for log in logs for checkpoint in _unregistered(log.run, log, known_ids)]
+        for checkpoint, log in sorted(found, key=lambda item: (saved_at(item[0]), step_of(item[0]))):
+            self._register(checkpoint, log)
+        if self.uploader is not None:
+            self._reopen(known_ids)
+            self.uploader.advance()
 
     def _until_idle(self) -> None:
-        busy_at, failures = time.monotonic(), 0
-        while time.monotonic() - busy_at < self.patience.idle_seconds:
+        failures = 0
+        idle_since: float | None = None
+        while not self.credentials.are_replaced():
             try:
                 self.publish_once()
                 failures = 0
             except OSError as error:
-                # A full disk, say. What is written is whole, so the next look can go on from it.
+                # A full disk, for example. All written files are complete, so the next pass can continue from them.
                 failures += 1
                 print(
                     redact(f"{error}; looking again in {self.patience.retry_seconds(failures):g} s."), file=sys.stderr
                 )
             if failures or pending(self.settings) or any(is_locked(run.lock) for run in self.home.runs()):
-                busy_at = time.monotonic()
+                idle_since = None
+            # Seen idle at both ends of the time: the machine may have slept in between.
+            elif idle_since is None:
+                idle_since = time.monotonic()
+            elif time.monotonic() - idle_since >= self.patience.idle_seconds:
+                return
             time.sleep(self.patience.retry_seconds(failures) if failures else self.patience.poll_seconds)
 
-    def _register(self, checkpoint: Path, book: Ledger) -> None:
+    def _register(self, checkpoint: Path, log: PushLog) -> None:
         seen = saved_at(checkpoint)
         try:
             revision = self.registry.add(checkpoint)
         except DamagedError as error:
             if not (checkpoint / manifest.NAME).exists():
-                return  # training took it away meanwhile: not damaged, gone
+                return  # training deleted it meanwhile: gone, not damaged
             identity = revision_of(checkpoint)
-            book.write(step_of(checkpoint), push_log.REFUSED, revision=identity, seen=seen, error=str(error))
+            log.write(step_of(checkpoint), push_log.REFUSED, revision=identity, seen=seen, error=str(error))
             print(error, file=sys.stderr)
         else:
-            book.write(revision.step, push_log.REGISTERED, revision=revision.revision)
+            log.write(revision.step, push_log.REGISTERED, revision=revision.revision)
 
-    def _reopen(self) -> None:
-        """Let everything that the Hub refused wait again."""
-        known = _ids(self.registry)
-        for run in self.home.runs():
-            book = Ledger(run, self.settings.repo)
-            for step, row in book.rows().items():
-                if row["state"] == push_log.REFUSED and row["revision"] in known:
-                    book.write(step, push_log.REGISTERED, revision=row["revision"])
-
-    def _mirror(self, repo: str | None) -> Mirror | None:
-        if repo is None:
-            return None
-        remote = Remote(repo, answer_seconds=self.patience.answer_seconds)
-        return Mirror(self.home, self.registry, remote, self.patience)
+    def _reopen(self, known_ids: set[str]) -> None:
+        """Set what the Hub refused before a person's request to try again back to `registered`."""
+        requested_at = push_status.retry_requested_at(self.home, self.settings.repo)
+        for log in [PushLog(run, self.settings.repo) for run in self.home.runs()]:
+            for step, row in _to_reopen(log, known_ids, requested_at):
+                log.write(step, push_log.REGISTERED, revision=row["revision"])
 
 
 def _ids(registry: Registry) -> set[str]:
     return {revision.revision for revision in registry.revisions()}
 
 
-def _unregistered(run: RunFolder, book: Ledger, known: set[str]) -> Iterator[Path]:
-    """The complete checkpoints, oldest first, that are not in the registry and its ledger, and were not found damaged."""
+def _unregistered(run: RunFolder, log: PushLog, known_ids: set[str]) -> Iterator[Path]:
+    """Complete checkpoints, oldest first, that are not in the registry and push log and were not found damaged."""
     checkpoints = complete_checkpoints(run)
-    rows = book.rows() if checkpoints else {}
+    rows = log.rows() if checkpoints else {}
     for checkpoint in checkpoints:
         row, revision = rows.get(step_of(checkpoint), {}), revision_of(checkpoint)
-        registered = revision in known and row.get("revision") == revision
+        registered = revision in known_ids and row.get("revision") == revision
         found_damaged = "seen" in row and row["seen"] == saved_at(checkpoint)
         if not registered and not found_damaged:
             yield checkpoint
+
+
+def _to_reopen(log: PushLog, known_ids: set[str], requested_at: float) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The steps that the Hub refused before that time and whose revision still exists, with their newest row."""
+    for step, row in log.rows().items() if requested_at else ():
+        if row["state"] == push_log.REFUSED and row["time"] < requested_at and row["revision"] in known_ids:
+            yield step, row

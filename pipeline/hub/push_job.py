@@ -1,23 +1,23 @@
 """The push of a corpus as a job: `python -m pipeline.hub.push_job PUSH_FOLDER`, settings from the environment.
 
-A stop and a kill end it at once: what is on the Hub is whole at every instant, and what was uploaded is not sent again by
-the next push.
+A stop or a kill ends it at once. The repo on the Hub stays consistent, and the next push does not send again what was
+already uploaded.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-import threading
-import traceback
 from pathlib import Path
 
-from pipeline.core.credentials import hold
+from pipeline.config.requests import PushRequest
+from pipeline.core.credentials import protect_secrets
 from pipeline.core.errors import InputError, PipelineError
-from pipeline.core.job_process import Job
+from pipeline.core.job_process import JobProcess
 from pipeline.core.paths import PushFolder
 from pipeline.core.settings import Settings
-from pipeline.hub.dataset import Pushed, push_corpus
+from pipeline.hub.background import Background, for_people
+from pipeline.hub.dataset import push_corpus
 from pipeline.hub.token import redact
 
 LOOK_EVERY_SECONDS = 0.2
@@ -27,7 +27,7 @@ def main(arguments: list[str]) -> int:
     try:
         if len(arguments) != 1:
             raise InputError(f"arguments are {arguments!r}; give one folder: python -m pipeline.hub.push_job FOLDER.")
-        with Job(PushFolder(Path(arguments[0]).absolute())) as job:
+        with JobProcess(PushFolder(Path(arguments[0]).absolute())) as job:
             _run(job, Settings.from_environment())
     except PipelineError as error:
         print(redact(str(error)), file=sys.stderr)
@@ -35,59 +35,33 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _run(job: Job, settings: Settings) -> None:
-    push = _PushThread(settings, job.folder.id, job.request)
+def _run(job: JobProcess, settings: Settings) -> None:
+    request = PushRequest.of(job.request)
+    messages: list[str] = []
+    push = Background(
+        f"push-{job.folder.id}",
+        lambda: push_corpus(settings, job.folder.id, request.repo, private=request.private, say=messages.append),
+    )
     push.start()
-    told = None
+    last_message = None
     while push.is_alive():
         if job.stop_requested:
             job.write(state="stopped")
             return
-        if push.message != told:
-            told = push.message
-            print(told, flush=True)
-            job.write(message=told)
+        if messages and messages[-1] != last_message:
+            last_message = messages[-1]
+            print(last_message, flush=True)
+            job.write(message=last_message)
         push.join(LOOK_EVERY_SECONDS)
     if push.error is not None:
-        raise _told(push.error)
-    assert push.pushed is not None, "it ended, and without an error"
-    print(push.pushed, flush=True)
-    job.write(state="finished", pushed=push.pushed.to_dict())
-
-
-class _PushThread(threading.Thread):
-    """The push itself, which waits for the Hub; what becomes of it is read by the main thread, the one that writes."""
-
-    def __init__(self, settings: Settings, corpus: str, asked: dict[str, object]) -> None:
-        super().__init__(name=f"push-{corpus}", daemon=True)
-        self.settings = settings
-        self.corpus = corpus
-        self.asked = asked
-        self.message: str | None = None
-        self.pushed: Pushed | None = None
-        self.error: BaseException | None = None
-
-    def run(self) -> None:
-        try:
-            repo, private = str(self.asked.get("repo", "")), bool(self.asked.get("private"))
-            self.pushed = push_corpus(self.settings, self.corpus, repo, private=private, say=self._say)
-        except BaseException as error:  # a panic in a Rust extension (hf_xet) is no Exception
-            self.error = error
-
-    def _say(self, message: str) -> None:
-        self.message = message
-
-
-def _told(error: BaseException) -> PipelineError:
-    """The error for people. Any other is our mistake: its traceback, which may quote a header, goes to the log."""
-    if isinstance(error, PipelineError):
-        return error
-    print(redact("".join(traceback.format_exception(error))), file=sys.stderr)
-    return PipelineError(redact(f"{type(error).__name__}: {error} (traceback in {PushFolder.log_name})"))
+        raise for_people(push.error, job.folder.log.name)
+    assert push.result is not None, "the thread ended without an error"
+    print(push.result, flush=True)
+    job.write(state="finished", pushed=push.result.to_dict())
 
 
 if __name__ == "__main__":
-    hold()
+    protect_secrets()
     status = main(sys.argv[1:])
     sys.stdout.flush()
-    os._exit(status)  # without waiting for uploads that a stop has left behind
+    os._exit(status)  # does not wait for the upload threads that a stop leaves running

@@ -1,11 +1,13 @@
-"""What became of each checkpoint of one run: pushes.jsonl, written by the publisher alone; the newest row of a step counts.
+"""The push state of each checkpoint of one run: pushes.jsonl, written only by the publisher.
 
-registered   in the registry on this disk; with a Hub repo it still waits
-uploading    on its way to the Hub
-retrying     the Hub could not take it yet; tried again by itself
+The newest row of a step counts. States:
+
+registered   in the registry on this disk; with a Hub repo, waiting to be uploaded
+uploading    being uploaded to the Hub
+retrying     a passing fault; retried automatically
 pushed       on the Hub
-superseded   left out on the Hub: a later step of the run went instead
-refused      cannot be pushed, for the reason given; not tried again by itself
+superseded   not pushed to the Hub: a later step of the run is pushed instead
+refused      cannot be pushed, for the recorded reason; not retried automatically
 """
 
 from __future__ import annotations
@@ -20,11 +22,11 @@ from pipeline.hub.token import redact
 REGISTERED, UPLOADING, RETRYING = "registered", "uploading", "retrying"
 PUSHED, SUPERSEDED, REFUSED = "pushed", "superseded", "refused"
 WAITING = (REGISTERED, UPLOADING, RETRYING)
-"""States of what has still to go to the Hub, when there is one."""
+"""States that still need an upload when there is a Hub repo."""
 
 
-class Ledger:
-    """One run's pushes to one repo. Rows of other repos stay in the file and count for nothing here."""
+class PushLog:
+    """One run's pushes to one repo. Rows of other repos stay in the file and are ignored."""
 
     def __init__(self, run: RunFolder, repo: str) -> None:
         self.run = run
@@ -35,9 +37,9 @@ class Ledger:
         return {row["step"]: row for row in atomic_io.cached_lines(self.run.pushes) if row.get("repo") == self.repo}
 
     def write(self, step: int, state: str, *, error: str | None = None, **facts: Any) -> None:
-        """Append a row, unless it would only repeat the newest one: a Hub that is away for days fills no disk.
+        """Append a row unless it repeats the newest one, so that a Hub outage of days does not fill the disk.
 
-        `facts`: revision and commit, as far as they are known, and which damaged manifest was `seen`.
+        `facts`: revision and commit, where known; `seen`, the time a damaged checkpoint's manifest was saved.
         """
         facts = {"state": state, "error": redact(error) if error else None, "commit": None, **facts}
         newest = self.rows().get(step, {})

@@ -1,151 +1,192 @@
-"""Brings revisions to the Hub: oldest first, of several that wait the middle ones left out, one push at a time.
+"""Uploads revisions to the Hub, one at a time, oldest first.
 
-A push runs in a thread, so that registering the next checkpoints never waits for the Hub: training deletes them.
+Of several waiting revisions of one run, only the oldest and the newest are pushed; those in between are skipped.
+A push runs in a process of its own, so that registering the next checkpoints never waits for the Hub, because training
+deletes old ones, and so that a push that gets nowhere can be ended.
 """
 
 from __future__ import annotations
 
 import sys
-import threading
 import time
-import traceback
 from dataclasses import dataclass
 
 from pipeline.artifacts.revision import Registry, Revision
-from pipeline.core.errors import PipelineError
 from pipeline.core.paths import Home
-from pipeline.hub import push_log
-from pipeline.hub.client import PassingFault
-from pipeline.hub.model_repo import Remote
-from pipeline.hub.push_log import Ledger
-from pipeline.hub.token import redact
+from pipeline.hub import push_attempt, push_log, push_status
+from pipeline.hub.push_attempt import Outcome, PushAttempt
+from pipeline.hub.push_log import PushLog
+from pipeline.hub.push_status import Retrying
+
+HOUR = 3_600.0
+TOO_MANY = (
+    "The Hub takes about 128 commits an hour for a repo, and this one has had its share; the push waits for its turn."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Patience:
-    """How long the publisher waits, and for what; tests are less patient."""
+    """The publisher's intervals and timeouts; tests use shorter ones."""
 
     poll_seconds: float = 1.0
-    """Between two looks at the runs."""
+    """Between two scans of the runs."""
     idle_seconds: float = 2.0
-    """Without anything to publish and without a running run, before it leaves."""
+    """How long it stays with nothing to publish and no running run before it exits."""
     first_retry_seconds: float = 1.0
-    """After the first passing fault; doubled after each further one."""
-    longest_retry_seconds: float = 60.0
-    answer_seconds: float = 60.0
-    """For each answer of the Hub."""
+    """Delay after the first passing fault; doubled after each further one."""
+    longest_retry_seconds: float = 30.0
+    answer_seconds: float = 30.0
+    """Timeout of each response of the Hub."""
+    attempt_seconds: float = 60.0
+    """Time for a push, in addition to that for its bytes."""
+    bytes_per_second: float = 250_000.0
+    """The slowest upload that is waited for."""
+    commits_per_hour: int = 100
+    """Below the Hub's limit of about 128 per repo, which other writers share."""
 
     def retry_seconds(self, failures: int) -> float:
-        """How long to wait after so many failures in a row."""
+        """Delay after this many failures in a row."""
         return min(self.longest_retry_seconds, self.first_retry_seconds * 2 ** min(failures - 1, 30))
+
+    def push_seconds(self, num_bytes: int) -> float:
+        """How long a push of so many bytes may take."""
+        return self.attempt_seconds + num_bytes / self.bytes_per_second
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """One revision on its way, with the ledger that tells of it."""
+    """One revision to upload, with the push log that records it."""
 
-    book: Ledger
+    log: PushLog
     revision: Revision
 
     def write(self, state: str, *, commit: str | None = None, error: str | None = None) -> None:
-        self.book.write(self.revision.step, state, revision=self.revision.revision, commit=commit, error=error)
+        self.log.write(self.revision.step, state, revision=self.revision.revision, commit=commit, error=error)
 
 
-class Mirror:
-    """The Hub's side of one registry. Without state of its own: the ledgers say what waits."""
+class Uploader:
+    """Uploads the revisions of one registry. Which ones are waiting is read from the push logs."""
 
-    def __init__(self, home: Home, registry: Registry, remote: Remote, patience: Patience) -> None:
+    def __init__(self, home: Home, registry: Registry, patience: Patience) -> None:
         self.home = home
         self.registry = registry
-        self.remote = remote
         self.patience = patience
-        self._push: _PushThread | None = None
+        self._push: tuple[Waiting, PushAttempt] | None = None
         self._failures = 0
-        self._not_before = 0.0
+        self._failing_since = 0.0
+        """Unix seconds."""
+        self._failed_at = 0.0
+        """Unix seconds."""
+        self._retry_at = 0.0
         """Monotonic seconds."""
+        self._shown: str | None = None
+        """The fault printed last: an outage of days must not fill the log."""
 
     def advance(self) -> None:
-        """Take note of a push that has ended, and begin the next one when it is time. Never waits."""
+        """Record the result of a push that has ended, and start the next one when it is due. Never blocks."""
         if self._push is not None:
-            if self._push.is_alive():
+            waiting, attempt = self._push
+            outcome = attempt.outcome()
+            if outcome is None:
                 return
-            self._conclude(self._push)
             self._push = None
-        if time.monotonic() < self._not_before:
+            self._record(waiting, outcome)
+        if time.monotonic() < self._retry_at and not self._is_asked_to_retry():
             return
-        if waiting := self._choose():
-            self._push = _PushThread(self.remote, waiting)
-            if not self._failures:
-                waiting.write(push_log.UPLOADING)
-            self._push.start()
+        chosen = self._choose()
+        if chosen is None:
+            return
+        if seconds := self._budget_seconds():
+            self._wait(chosen, Outcome(kind=push_attempt.FAULT, error=TOO_MANY, retry_seconds=seconds))
+            return
+        if not self._failures:
+            chosen.write(push_log.UPLOADING)
+        self._push = chosen, self._start(chosen.revision)
+
+    def _budget_seconds(self) -> float:
+        """Seconds until another commit is within the budget; 0 when it is now."""
+        now = time.time()
+        logs = (PushLog(run, self.registry.repo) for run in self.home.runs())
+        pushed = [row["time"] for log in logs for row in log.rows().values() if row["state"] == push_log.PUSHED]
+        recent = sorted(at for at in pushed if now - at < HOUR)
+        budget = self.patience.commits_per_hour
+        return 0.0 if len(recent) < budget else recent[-budget] + HOUR - now
+
+    def _is_asked_to_retry(self) -> bool:
+        """Whether a person asked to try again since the newest failure."""
+        return push_status.retry_requested_at(self.home, self.registry.repo) > self._failed_at
+
+    def _start(self, revision: Revision) -> PushAttempt:
+        seconds = self.patience.push_seconds(revision_bytes(revision))
+        return PushAttempt(
+            self.registry.repo, revision, answer_seconds=self.patience.answer_seconds, max_seconds=seconds
+        )
 
     def _choose(self) -> Waiting | None:
-        """The oldest that waits. Of its run, all that wait between it and the newest are left out from now on."""
+        """The oldest waiting revision. Marks those of its run that wait between it and the newest as superseded."""
         waiting = self._waiting()
         if not waiting:
             return None
         of_run = sorted(
-            (item for item in waiting if item.revision.run == waiting[0].revision.run), key=lambda i: i.revision.step
+            (item for item in waiting if item.revision.is_of_same_run(waiting[0].revision)),
+            key=lambda item: item.revision.step,
         )
         for item in of_run[1:-1]:
             item.write(push_log.SUPERSEDED)
         return of_run[0]
 
     def _waiting(self) -> list[Waiting]:
-        """Everything that has still to go to the Hub, in the order it was registered."""
+        """Every revision still to be uploaded, in the order of registration."""
         revisions = {revision.revision: revision for revision in self.registry.revisions()}
-        order = {name: place for place, name in enumerate(reversed(revisions))}
+        order = {name: index for index, name in enumerate(reversed(revisions))}
         waiting = []
         for run in self.home.runs():
-            book = Ledger(run, self.registry.repo)
-            for step, row in book.rows().items():
+            log = PushLog(run, self.registry.repo)
+            for step, row in log.rows().items():
                 if row["state"] not in push_log.WAITING:
                     continue
                 if row["revision"] in revisions:
-                    waiting.append(Waiting(book, revisions[row["revision"]]))
+                    waiting.append(Waiting(log, revisions[row["revision"]]))
                 else:
                     gone = f"Revision {row['revision']} is no longer in the registry; nothing is left to push."
-                    book.write(step, push_log.REFUSED, revision=row["revision"], error=gone)
+                    log.write(step, push_log.REFUSED, revision=row["revision"], error=gone)
         return sorted(waiting, key=lambda item: order[item.revision.revision])
 
-    def _conclude(self, push: _PushThread) -> None:
-        """Write down how a push ended."""
-        if isinstance(push.error, PassingFault):
-            self._failures += 1
-            self._not_before = time.monotonic() + self.patience.retry_seconds(self._failures)
-            push.waiting.write(push_log.RETRYING, error=str(push.error))
+    def _record(self, waiting: Waiting, outcome: Outcome) -> None:
+        """Write the outcome of a push to its push log."""
+        if outcome.kind == push_attempt.FAULT:
+            self._wait(waiting, outcome)
             return
-        self._failures = 0
-        if push.error is None:
-            if push.commit is None:
-                push.waiting.write(push_log.SUPERSEDED)
-                return
-            self.registry.note_commit(push.waiting.revision, push.commit)
-            push.waiting.write(push_log.PUSHED, commit=push.commit)
-        else:
-            push.waiting.write(push_log.REFUSED, error=_told(push.error))
+        if self._failures:
+            self._failures = 0
+            push_status.write_retrying(self.home, self.registry.repo, None)
+        if outcome.commit is not None:
+            self.registry.note_commit(waiting.revision, outcome.commit)
+        state = {push_attempt.PUSHED: push_log.PUSHED, push_attempt.SUPERSEDED: push_log.SUPERSEDED}
+        waiting.write(state.get(outcome.kind, push_log.REFUSED), commit=outcome.commit, error=outcome.error)
+
+    def _wait(self, waiting: Waiting, outcome: Outcome) -> None:
+        """Delay the next attempt after a passing fault."""
+        self._failures += 1
+        self._failed_at = time.time()
+        self._failing_since = self._failing_since if self._failures > 1 else self._failed_at
+        delay = max(self.patience.retry_seconds(self._failures), outcome.retry_seconds or 0.0)
+        self._retry_at = time.monotonic() + delay
+        if self._shown != outcome.error:
+            self._shown = outcome.error
+            print(outcome.error, file=sys.stderr)
+        waiting.write(push_log.RETRYING, error=outcome.error)
+        retrying = Retrying(
+            run=waiting.revision.run,
+            step=waiting.revision.step,
+            attempts=self._failures,
+            since=self._failing_since,
+            next_at=self._failed_at + delay,
+            error=outcome.error or "",
+        )
+        push_status.write_retrying(self.home, self.registry.repo, retrying)
 
 
-class _PushThread(threading.Thread):
-    """One push. A daemon: ending the publisher does not wait for the Hub."""
-
-    def __init__(self, remote: Remote, waiting: Waiting) -> None:
-        super().__init__(name=f"push-{waiting.revision.revision}", daemon=True)
-        self.remote = remote
-        self.waiting = waiting
-        self.commit: str | None = None
-        self.error: BaseException | None = None
-
-    def run(self) -> None:
-        try:
-            self.commit = self.remote.push(self.waiting.revision)
-        except BaseException as error:  # a panic in a Rust extension (hf_xet) is no Exception
-            self.error = error  # the publisher's own thread writes it down
-
-
-def _told(error: BaseException) -> str:
-    """The sentence of an error for people. Any other is our mistake: it ends this push, its traceback goes to the log."""
-    if isinstance(error, PipelineError):
-        return str(error)
-    print(redact("".join(traceback.format_exception(error))), file=sys.stderr)
-    return f"{type(error).__name__}: {error} (traceback in publisher.log)"
+def revision_bytes(revision: Revision) -> int:
+    """Size of the revision's files."""
+    return sum(path.stat().st_size for path in revision.path.rglob("*") if path.is_file())

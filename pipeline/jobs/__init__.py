@@ -1,11 +1,10 @@
-"""Requests, the queue, and the worker that starts and watches the processes. Knows nothing of torch or Gradio.
+"""Job requests, the queue, and the worker that starts and monitors the processes. Knows nothing of torch or Gradio.
 
-requests     what every request has in common (writes request.json and stop.json)
-run_requests, corpus_requests
-             what a person may ask for: start, stop, resume, push, delete
-dry_run      a dry run: the whole way of a run in small
-state        what a job is doing, derived from its files: queued ... interrupted
-views        everything a page or a command shows of runs and corpora
-worker       one per home: takes requests in order, starts jobs, sees how they end
-processes    starting detached processes, recognising and ending them
+job          finds, stops and resumes a job of any kind; writes its request
+runs, corpora, dry_runs
+             the requests of each kind of job, and their checks
+state        the state of a job, derived from its files: queued ... interrupted
+views        what the page and the commands show of jobs, as dataclasses; `to_dict` is what `--json` prints
+follow       waits for a job that runs in other processes
+worker       one per home: takes requests in order, starts jobs, records how they end
 """

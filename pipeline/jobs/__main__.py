@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from pipeline.core.credentials import hold
+from pipeline.core.credentials import protect_secrets
 from pipeline.core.errors import PipelineError
 from pipeline.core.settings import Settings
 from pipeline.jobs.worker import Worker
 
 
 def main() -> int:
-    hold()
+    protect_secrets()
     try:
         Worker(Settings.from_environment()).run()
     except PipelineError as error:

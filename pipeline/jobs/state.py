@@ -1,8 +1,8 @@
-"""What a job is doing, derived from its files and its lock; nothing here is stored.
+"""The state of a job, derived from its files and its lock; nothing here is stored.
 
-status.json knows running, stopped, finished and failed. The rest follows: *queued*: asked for, not started. *starting*:
-its process lives but has not written yet. *stopping*: runs, and a stop was asked for. *interrupted*: says it runs, but
-nobody holds its lock.
+status.json records running, stopped, finished and failed. The other states are derived. *queued*: requested, not
+started. *starting*: its process is alive but has not written a status yet. *stopping*: it runs, and a stop was
+requested. *interrupted*: its status is running, but no process holds its lock.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.core.atomic_io import is_locked, read_json
+from pipeline.core.atomic_io import is_locked, read_json, readable_json
 from pipeline.core.errors import DamagedError, InputError
 from pipeline.core.paths import Home, JobFolder
-from pipeline.jobs.processes import ProcessId
+from pipeline.core.processes import ProcessId
 
 RUNNING = ("starting", "running", "stopping")
 ACTIVE = ("queued", *RUNNING)
@@ -23,19 +23,26 @@ RESUMABLE = ("stopped", "failed", "interrupted")
 
 @dataclass(frozen=True)
 class JobState:
-    """One job at one moment."""
+    """The state of one job at one moment."""
 
-    id: str
-    kind: str
-    """`train`, `prepare` or `push`."""
+    folder: JobFolder
     state: str
     """queued, starting, running, stopping, stopped, finished, failed or interrupted."""
     request: dict[str, Any] = field(default_factory=dict)
     status: dict[str, Any] = field(default_factory=dict)
     """status.json, if it belongs to the newest request or to an earlier one of the same job."""
     process: dict[str, Any] = field(default_factory=dict)
-    """process.json: what the worker knows of the process."""
+    """process.json: what the worker recorded of the process."""
     error: str | None = None
+
+    @property
+    def id(self) -> str:
+        return self.folder.id
+
+    @property
+    def kind(self) -> str:
+        """`train`, `dry-run`, `prepare` or `push`."""
+        return self.folder.kind
 
     @property
     def request_id(self) -> str:
@@ -48,7 +55,7 @@ class JobState:
 
     @property
     def is_callers_mistake(self) -> bool:
-        """Whether it failed for something that whoever asked can mend."""
+        """Whether it failed because of something that the caller can fix."""
         return self.state == "failed" and self.status.get("exit_status") == InputError.exit_status
 
     @property
@@ -57,39 +64,45 @@ class JobState:
 
 
 def job_state(folder: JobFolder) -> JobState:
-    """Reads four small files and, if the job says it runs, asks for its lock."""
+    """Read four small files and, if the status is running, test the lock."""
     try:
         return _job_state(folder)
-    except DamagedError as error:  # somebody edited a file by hand: this job is lost, the others are not
-        return JobState(folder.id, folder.kind, "failed", error=str(error))
+    except DamagedError as error:  # a file was edited by hand: only this job is affected
+        return JobState(folder, "failed", error=str(error))
 
 
 def _job_state(folder: JobFolder) -> JobState:
     request = read_json(folder.request) or {}
-    status = read_json(folder.status) or {}
-    process = _of_request(read_json(folder.process), request)
+    process = _of_request(readable_json(folder.process), request)
+    try:
+        status = read_json(folder.status) or {}
+    except DamagedError:  # torn by a kill on a full disk; what to do stands in the request, which is whole
+        if is_locked(folder.lock):
+            return JobState(folder, "running", request, process=process)
+        torn = f"{folder.id} left a damaged {folder.status.name}; {folder.again} to go on from its last complete step."
+        return JobState(folder, "failed", request, process=process, error=torn)
     state = _derive(folder, request, status, process)
-    if state == "interrupted":  # it may have ended between the reading of its status and the look at its lock
+    if state == "interrupted":  # it may have ended between reading its status and testing its lock
         status = read_json(folder.status) or {}
         state = _derive(folder, request, status, process)
-    return JobState(folder.id, folder.kind, state, request, status, process, _error(folder, state, status, process))
+    return JobState(folder, state, request, status, process, _error(folder, state, status, process))
 
 
 def process_of(state: JobState) -> ProcessId | None:
-    """The process the worker started for the newest request, if it wrote one down."""
+    """The process that the worker started for the newest request; None if none is recorded."""
     if "pid" not in state.process:
         return None
     return ProcessId(state.process["pid"], state.process["created"])
 
 
 def in_order(home: Home) -> list[JobState]:
-    """Every preparation and run that is queued or runs, in the order it was asked for: the queue."""
-    return _active([*home.runs(), *home.corpora()])
+    """The queue: every queued or running preparation, run and dry run, in the order of the requests."""
+    return _active([folder for folder in home.jobs() if folder.kind != "push"])
 
 
 def pushes_in_order(home: Home) -> list[JobState]:
-    """The same for pushes of corpora, which wait for nothing but each other: they need the network, not the machine."""
-    return _active([corpus.push for corpus in home.corpora()])
+    """The queue of corpus pushes. They wait only for each other, as they need the network and not the CPU or GPU."""
+    return _active([folder for folder in home.jobs() if folder.kind == "push"])
 
 
 def _active(folders: Sequence[JobFolder]) -> list[JobState]:
@@ -98,22 +111,22 @@ def _active(folders: Sequence[JobFolder]) -> list[JobState]:
 
 
 def _derive(folder: JobFolder, request: dict[str, Any], status: dict[str, Any], process: dict[str, Any]) -> str:
-    stop_asked = bool(_of_request(read_json(folder.stop), request))
+    stop_requested = bool(_of_request(readable_json(folder.stop), request))
     if status and status.get("request_id", "") == request.get("request_id", ""):
         if status["state"] != "running":
             return status["state"]
         if not is_locked(folder.lock):
             return "interrupted"
-        return "stopping" if stop_asked else "running"
+        return "stopping" if stop_requested else "running"
     if process:
         if "ended_at" not in process and ProcessId(process["pid"], process["created"]).is_alive():
-            return "stopping" if stop_asked else "starting"
-        return "stopped" if stop_asked else "failed"
-    return "stopped" if stop_asked or request.get("held") else "queued"
+            return "stopping" if stop_requested else "starting"
+        return "stopped" if stop_requested else "failed"
+    return "stopped" if stop_requested or request.get("held") else "queued"
 
 
 def _of_request(value: dict[str, Any] | None, request: dict[str, Any]) -> dict[str, Any]:
-    """`value` if it speaks of `request`, else nothing: a stop or a process of an earlier attempt says nothing now."""
+    """`value` if it belongs to `request`, else {}: a stop or a process of an earlier attempt does not count."""
     if value and value.get("request_id", "") == request.get("request_id", ""):
         return value
     return {}
@@ -122,17 +135,20 @@ def _of_request(value: dict[str, Any] | None, request: dict[str, Any]) -> dict[s
 def _error(folder: JobFolder, state: str, status: dict[str, Any], process: dict[str, Any]) -> str | None:
     if state == "interrupted":
         return (
-            f"{folder.id} was ended from outside{_how(process)}; {folder.again} to go on from its last complete step."
+            f"{folder.id} was ended from outside{_exit_reason(process)}; {folder.again} to go on "
+            "from its last complete step."
         )
     if state != "failed":
         return None
     if status.get("state") == "failed" and status.get("error"):
         return status["error"]
-    return f"{folder.id} ended before it could say why{_how(process)}; see {folder.log.name}, then {folder.again}."
+    return (
+        f"{folder.id} ended before it could say why{_exit_reason(process)}; see {folder.log.name}, then {folder.again}."
+    )
 
 
-def _how(process: dict[str, Any]) -> str:
-    """How the worker saw the process end, in brackets; nothing when it did not see it."""
+def _exit_reason(process: dict[str, Any]) -> str:
+    """The exit status or signal that the worker recorded, in parentheses; "" when it recorded none."""
     code = process.get("exit_code")
     if code is None:
         return ""

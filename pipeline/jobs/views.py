@@ -1,30 +1,72 @@
-"""Everything a page or a command shows of runs and corpora, read from their folders. Writes nothing.
+"""Everything a page or a command shows of jobs, read from their folders. Writes nothing.
 
-Reading is cheap enough for once a second: line files are read again only when they have changed.
+Cheap enough to call once a second: JSON-lines files are read again only when they have changed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
+from pipeline.artifacts.corpus import corpus_warnings
 from pipeline.config.schema import DataConfig
 from pipeline.core import atomic_io
-from pipeline.core.paths import CorpusFolder, Home, JobFolder, RunFolder
+from pipeline.core.paths import CorpusFolder, Home, PushFolder, RunFolder
+from pipeline.hub import push_log
+from pipeline.hub.push_status import read_retrying
 from pipeline.jobs.state import JobState, in_order, job_state
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunView:
-    """One run at one moment. What is not known yet is None."""
+class JobView:
+    """What is shown of every job, at one moment. Values not known yet are None."""
+
+    state: str
+    """As JobState.state; `scanned` for the finished scan of a corpus's source."""
+    error: str | None = None
+    is_callers_mistake: bool = False
+    """Whether the caller can fix the cause of `error`."""
+    message: str | None = None
+    """The job's own progress message."""
+    place: int | None = None
+    """Position in the queue, from 1; None when the job is not queued."""
+    requested_at: float = 0.0
+    """Unix seconds."""
+    updated_at: float | None = None
+    """Unix seconds of the job's last status."""
+
+    not_printed: ClassVar[frozenset[str]] = frozenset()
+    """Fields that `to_dict` leaves out."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """What commands print under `--json`."""
+        return {name: value for name, value in asdict(self).items() if name not in self.not_printed}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PushFault:
+    """Why the newest checkpoint of a run is not in its repo. A refused push waits for a person, a delayed one does not."""
+
+    step: int
+    repo: str
+    is_refused: bool
+    error: str
+    attempts: int | None = None
+    """Attempts in a row that failed; None unless the publisher is at it."""
+    since: float | None = None
+    """When the first of them failed, in Unix seconds."""
+    next_at: float | None = None
+    """When the next one starts, in Unix seconds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunView(JobView):
+    """One run."""
 
     run: str
-    name: str
-    """What people call it: its label, else its id."""
-    hidden: bool
-    state: str
     corpus: str
     preset: str
     recipe: str
@@ -37,38 +79,32 @@ class RunView:
     """exp(eval_loss)."""
     tokens_per_second: float | None
     eta_seconds: float | None
-    error: str | None
-    is_callers_mistake: bool
-    """Whether whoever asked can mend `error`."""
-    message: str | None
-    """What the trainer says it is doing."""
-    place: int | None
-    """Jobs before this one in the queue, itself included; None when it does not wait."""
-    requested_at: float
-    """Unix seconds."""
-    updated_at: float | None
-    """Unix seconds of the trainer's last word."""
     config: dict[str, Any] | None
-    """config.json: everything to run it again."""
+    """config.json: everything needed to run it again."""
+    pushed_step: int | None = None
+    """The newest step whose commit is on the Hub."""
+    push_fault: PushFault | None = None
+    """Why a newer checkpoint does not arrive; None when nothing is known to be wrong."""
+    gpu_problem: str | None = None
+    """Why the trainer did not use a GPU that is there."""
+
+    not_printed = frozenset({"config", "message", "is_callers_mistake"})
 
     def to_dict(self) -> dict[str, Any]:
-        """What `status --json` prints."""
-        hidden_from_commands = ("config", "hidden", "message", "is_callers_mistake")
-        return {name: value for name, value in asdict(self).items() if name not in hidden_from_commands}
+        return {"run": self.run, "name": self.run, **super().to_dict()}  # scripts rely on both names
 
 
 @dataclass(frozen=True, kw_only=True)
-class CorpusView:
-    """One corpus at one moment, ready or in preparation. What is not known yet is None."""
+class CorpusView(JobView):
+    """One corpus, ready or in preparation."""
 
     corpus: str
-    state: str
     stage: str | None
     progress: float | None
-    """Share of the present stage that is done, 0 to 1."""
+    """Fraction of the current stage that is done, 0 to 1."""
     source: str | None
     match: str
-    """How its keywords were looked for."""
+    """How keywords are matched (`DataConfig.match`)."""
     files: int | None
     """Kept files, training and validation."""
     tokens_train: int | None
@@ -76,47 +112,46 @@ class CorpusView:
     tokens_dropped: int | None
     vocab_size: int | None
     bytes_on_disk: int
-    error: str | None
-    is_callers_mistake: bool
-    """Whether whoever asked can mend `error`."""
-    place: int | None
-    requested_at: float
     seconds: float | None
     seconds_left: float | None
-    """Of the present stage, if it goes on as it went."""
+    """Remaining seconds of the current stage at its average speed so far."""
+    warnings: list[str]
+    """What makes its losses say less than they seem to (`artifacts.corpus.corpus_warnings`)."""
     status: dict[str, Any]
 
-    def to_dict(self) -> dict[str, Any]:
-        """What `prepare --json` prints."""
-        return {name: value for name, value in asdict(self).items() if name not in ("status", "is_callers_mistake")}
+    not_printed = frozenset({"status", "message", "updated_at", "is_callers_mistake"})
 
 
 @dataclass(frozen=True, kw_only=True)
-class PushView:
-    """The newest push of one corpus to the Hub at one moment. What is not known yet is None."""
+class PushView(JobView):
+    """The newest push of one corpus to the Hub."""
 
     corpus: str
-    state: str
     repo: str
     private: bool
-    message: str | None
-    """How far it is."""
     url: str | None
-    """Of the dataset, when it is there."""
-    error: str | None
-    updated_at: float | None
-    """Unix seconds of its last word."""
+    """URL of the dataset; None until the push has finished."""
+    pushed: dict[str, Any] | None = None
+    """The result, as a dict of `hub.dataset.Pushed`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DryRunView(JobView):
+    """The newest dry run."""
+
+    measured: dict[str, Any] | None
+    """Seconds of a step, an evaluation and a checkpoint; checkpoint bytes; memory; precision, device, micro-batch."""
 
 
 def run_view(home: Home, run_id: str) -> RunView:
-    """The run as its files say; a run nobody asked for is one that is queued with nothing known."""
-    return _run_view(home.run(run_id), in_order(home))
+    """The run, from its files; a run that nobody requested is shown as queued, without values."""
+    return _run_view(home, home.run(run_id), in_order(home))
 
 
 def run_views(home: Home) -> list[RunView]:
     """Every run, newest first."""
     queue = in_order(home)
-    views = [_run_view(folder, queue) for folder in home.runs() if folder.request.exists()]
+    views = [_run_view(home, folder, queue) for folder in home.runs() if folder.request.exists()]
     return sorted(views, key=lambda view: view.requested_at, reverse=True)
 
 
@@ -131,56 +166,64 @@ def corpus_views(home: Home) -> list[CorpusView]:
     return sorted(views, key=lambda view: view.requested_at, reverse=True)
 
 
-def push_view(folder: CorpusFolder) -> PushView | None:
-    """None when nobody asked for a push of this corpus."""
-    if not folder.push.request.exists():
-        return None
-    state = job_state(folder.push)
-    # One that waits has still the status of the push before it.
-    status = state.status if state.status.get("request_id") == state.request_id else {}
+def push_view(folder: PushFolder) -> PushView:
+    state = job_state(folder)
+    pushed = _own_status(state).get("pushed") if state.state == "finished" else None
     return PushView(
+        **_job_fields(state, ()),
         corpus=folder.id,
-        state=state.state,
         repo=state.request.get("repo", ""),
         private=bool(state.request.get("private")),
-        message=status.get("message"),
-        url=(status.get("pushed") or {}).get("url") if state.state == "finished" else None,
-        error=state.error,
-        updated_at=status.get("updated_at"),
+        url=(pushed or {}).get("url"),
+        pushed=pushed,
     )
 
 
-def metrics(folder: RunFolder) -> list[dict[str, Any]]:
-    """Every complete row of metrics.jsonl, oldest first."""
-    return list(atomic_io.cached_lines(folder.metrics))
+def push_views(home: Home) -> dict[str, PushView]:
+    """Corpus id -> newest push, for every corpus with a requested push."""
+    return {corpus.id: push_view(corpus.push) for corpus in home.corpora() if corpus.push.request.exists()}
 
 
-def samples(folder: RunFolder) -> list[dict[str, Any]]:
-    """What the model wrote at each evaluation, oldest first."""
-    return list(atomic_io.cached_lines(folder.samples))
+def dry_run_view(home: Home) -> DryRunView:
+    state = job_state(home.dry_run)
+    measured = _own_status(state).get("measured") if state.state == "finished" else None
+    return DryRunView(**_job_fields(state, in_order(home)), measured=measured)
 
 
 def latest_pushes(folder: RunFolder) -> list[dict[str, Any]]:
-    """The newest row of the ledger for each step, newest step first."""
+    """The newest row of the push log for each step, newest step first."""
     by_step = {row["step"]: row for row in atomic_io.cached_lines(folder.pushes)}
     return [by_step[step] for step in sorted(by_step, reverse=True)]
 
 
-def log(folder: JobFolder, max_lines: int = 200) -> list[str]:
-    """The last lines of the job's log, oldest first."""
-    return atomic_io.tail(folder.log, max_lines)
+def push_fault(home: Home, folder: RunFolder) -> PushFault | None:
+    """Why the newest checkpoint of the run does not arrive; None when it has, or is on its way."""
+    row = next((row for row in latest_pushes(folder) if row["state"] != push_log.SUPERSEDED), None)
+    if row is None or row["state"] not in (push_log.REFUSED, push_log.RETRYING, push_log.REGISTERED):
+        return None
+    retrying = read_retrying(home, row["repo"])
+    if row["state"] == push_log.REFUSED:
+        return PushFault(step=row["step"], repo=row["repo"], is_refused=True, error=row.get("error") or "")
+    if retrying is None:
+        return None
+    return PushFault(
+        step=row["step"],
+        repo=row["repo"],
+        is_refused=False,
+        error=retrying.error,
+        attempts=retrying.attempts,
+        since=retrying.since,
+        next_at=retrying.next_at,
+    )
 
 
-def _run_view(folder: RunFolder, queue: list[JobState]) -> RunView:
+def _run_view(home: Home, folder: RunFolder, queue: Sequence[JobState]) -> RunView:
     state = job_state(folder)
     request, status = state.request, state.status
-    label = atomic_io.readable_json(folder.label)
     config = atomic_io.readable_json(folder.config) or None
     return RunView(
+        **_job_fields(state, queue),
         run=folder.id,
-        name=label.get("name") or folder.id,
-        hidden=bool(label.get("hidden")),
-        state=state.state,
         corpus=request.get("corpus", ""),
         preset=request.get("preset", ""),
         recipe=request.get("recipe", ""),
@@ -191,67 +234,75 @@ def _run_view(folder: RunFolder, queue: list[JobState]) -> RunView:
         perplexity=status.get("perplexity"),
         tokens_per_second=status.get("tokens_per_second"),
         eta_seconds=status.get("eta_seconds") if state.is_active else None,
-        error=state.error,
-        is_callers_mistake=state.is_callers_mistake,
-        message=status.get("message"),
-        place=_place(state, queue),
-        requested_at=state.requested_at,
-        updated_at=status.get("updated_at"),
         config=config,
+        pushed_step=next((row["step"] for row in latest_pushes(folder) if row["state"] == push_log.PUSHED), None),
+        push_fault=push_fault(home, folder),
+        gpu_problem=status.get("gpu_problem"),
     )
 
 
-def _corpus_view(folder: CorpusFolder, queue: list[JobState]) -> CorpusView:
+def _corpus_view(folder: CorpusFolder, queue: Sequence[JobState]) -> CorpusView:
     manifest = atomic_io.readable_json(folder.manifest)
     state = job_state(folder)
-    status = state.status
+    status, job_fields = state.status, _job_fields(state, queue)
+    if manifest:  # a corpus that was copied here has a manifest but no job; it is complete, which is what counts
+        job_fields |= {"state": "finished", "error": None}
+    elif state.state == "finished":
+        job_fields |= {"state": "scanned"}
     config = manifest.get("config") or state.request.get("config") or {}
-    num_files = manifest["files_train"] + manifest["files_validation"] if manifest else status.get("files")
+    splits: list[Any] = [
+        manifest.get(f"files_{split}") for split in ("train", "validation")
+    ]  # None in a manifest edited by hand
     return CorpusView(
+        **job_fields,
         corpus=folder.id,
-        # A corpus that was copied here has a manifest and no job: what counts is that it is whole.
-        state="finished" if manifest else "scanned" if state.state == "finished" else state.state,
         stage=status.get("stage"),
         progress=status.get("progress"),
         source=config.get("source"),
         match=config.get("match", DataConfig.match),
-        files=num_files,
+        files=status.get("files") if None in splits else sum(splits),
         tokens_train=manifest.get("tokens_train"),
         tokens_validation=manifest.get("tokens_validation"),
         tokens_dropped=manifest.get("tokens_dropped"),
         vocab_size=manifest.get("vocab_size"),
         bytes_on_disk=corpus_bytes(folder),
-        error=None if manifest else state.error,
-        is_callers_mistake=state.is_callers_mistake,
-        place=_place(state, queue),
-        requested_at=state.requested_at,
         seconds=manifest.get("seconds") or status.get("seconds"),
         seconds_left=_seconds_left(status) if state.is_active else None,
+        warnings=corpus_warnings(manifest),
         status=status,
     )
 
 
-def report(folder: CorpusFolder) -> dict[str, Any] | None:
-    """What the scan of the corpus's source has found, so far if it goes on; None when there is none."""
-    return atomic_io.readable_json(folder.report) or None
+def _job_fields(state: JobState, queue: Sequence[JobState]) -> dict[str, Any]:
+    """The fields of JobView."""
+    status = state.status if state.kind in ("train", "prepare") else _own_status(state)
+    positions = (position for position, other in enumerate(queue, 1) if other.request_id == state.request_id)
+    return {
+        "state": state.state,
+        "error": state.error,
+        "is_callers_mistake": state.is_callers_mistake,
+        "message": status.get("message"),
+        "place": next(positions, None) if state.state == "queued" else None,
+        "requested_at": state.requested_at,
+        "updated_at": status.get("updated_at"),
+    }
+
+
+def _own_status(state: JobState) -> dict[str, Any]:
+    """The status of the newest request, else {}: a queued job still has the status.json of the previous request."""
+    return state.status if state.status.get("request_id") == state.request_id else {}
 
 
 def corpus_bytes(folder: CorpusFolder) -> int:
-    """Disk that a corpus takes."""
+    """Disk space that a corpus uses, in bytes."""
     total = 0
     for parent, _, names in os.walk(folder.path):
         for name in names:
-            with contextlib.suppress(FileNotFoundError):  # a job replaces files meanwhile
+            with contextlib.suppress(FileNotFoundError):  # a job may replace files meanwhile
                 total += os.stat(os.path.join(parent, name)).st_size  # noqa: PTH116, PTH118 - once a second, for every file
     return total
 
 
 def _seconds_left(status: dict[str, Any]) -> float | None:
-    share, seconds = status.get("progress"), status.get("stage_seconds")
-    return seconds * (1 - share) / share if share and seconds else None
-
-
-def _place(state: JobState, queue: list[JobState]) -> int | None:
-    if state.state != "queued":
-        return None
-    return next((place for place, other in enumerate(queue, 1) if other.request_id == state.request_id), None)
+    done, seconds = status.get("progress"), status.get("stage_seconds")
+    return seconds * (1 - done) / done if done and seconds else None

@@ -1,53 +1,83 @@
-"""One per home: takes requests in order, starts each job detached, sees how it ends, keeps the publisher alive. One job
-at a time that works on this machine, and beside it one push of a corpus.
+"""The worker, one per home: takes requests in order, starts each job detached, records how it ends, keeps the publisher
+alive. It runs one training, dry-run or preparation job at a time, and beside it one push of a corpus.
 
-Holds no truth: killed, it is started again by the next request or page, and finds every job as it is. Leaves when there
-is nothing to do. `python -m pipeline.jobs`.
+`python -m pipeline.jobs`. It has no state of its own: after a kill, the next request or page starts it again, and it
+reads the state of every job from its files. It exits when there is nothing to do, or when a worker that was given
+another token or repo takes over.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import subprocess
 import time
 from collections.abc import Mapping
 
+from pipeline.config.source_spec import reads_index
 from pipeline.core.atomic_io import is_locked, locked, readable_json, write_json
 from pipeline.core.credentials import TOKEN, full_environment
 from pipeline.core.environment import child_environment, is_credential, is_harmless, num_cores
-from pipeline.core.paths import Home, JobFolder
+from pipeline.core.paths import Home
+from pipeline.core.processes import identify, spawn
 from pipeline.core.settings import Settings
 from pipeline.hub import publisher
-from pipeline.jobs.processes import identify, spawn
+from pipeline.hub.push_status import request_retry
+from pipeline.hub.takeover import Credentials
 from pipeline.jobs.state import RUNNING, JobState, in_order, process_of, pushes_in_order
 
 POLL_SECONDS = 0.5
+TAKEOVER_SECONDS = 30.0
+WATCH_SECONDS = 3.0
 LAUNCHER = "torch.distributed.run"
-"""Starts a run of several processes: its ranks, which find one another, and ends all when one fails."""
-MODULES = {"train": "pipeline.training", "prepare": "pipeline.data", "push": "pipeline.hub.push_job"}
-"""What runs each kind of job; named here, never imported."""
+"""Starts a run of several processes: launches the ranks, connects them, and ends all when one fails."""
+MODULES = {
+    "train": "pipeline.training",
+    "dry-run": "pipeline.training.dry_run",
+    "prepare": "pipeline.data",
+    "push": "pipeline.hub.push_job",
+}
+"""The module that runs each kind of job; never imported here."""
 
 
 def wake(settings: Settings) -> None:
-    """Make sure a worker sees the newest request. Starting one too many is harmless: it leaves at once."""
+    """Make sure a worker sees the newest request. A surplus worker is harmless: it exits at once."""
     home = Home(settings.home)
     spawn("pipeline.jobs", [], log=home.worker_log, environment=own_environment(settings))
 
 
+def has_work(settings: Settings) -> bool:
+    """Whether a job is queued or running, or a checkpoint waits to be published."""
+    home = Home(settings.home)
+    return bool(in_order(home) or pushes_in_order(home)) or publisher.pending(settings)
+
+
+def keep_awake(settings: Settings) -> None:
+    """Wake the worker now, and again whenever it was killed and has work left. Does not return; for a page's thread."""
+    wake(settings)
+    while True:
+        time.sleep(WATCH_SECONDS)
+        # A full disk, for example, must not end the thread.
+        with contextlib.suppress(OSError):
+            if not is_locked(Home(settings.home).worker_lock) and has_work(settings):
+                wake(settings)
+
+
 def own_environment(settings: Settings) -> dict[str, str]:
-    """The worker's environment: what holds no secret, the Hub token, credentials for buckets, and the home and the repo of
+    """The worker's environment: the harmless variables, the Hub token, bucket credentials, and the home and repo of
     `settings`.
     """
     named = {"PIPELINE_HOME": str(settings.home)}
     if settings.hub_repo:
         named["PIPELINE_HUB_REPO"] = settings.hub_repo
-    known = full_environment().items()
-    kept = {name: value for name, value in known if name == TOKEN or is_harmless(name) or is_credential(name)}
+    variables = full_environment().items()
+    kept = {name: value for name, value in variables if name == TOKEN or is_harmless(name) or is_credential(name)}
     return {**kept, **named}
 
 
 def hub_environment(settings: Settings) -> dict[str, str]:
-    """The publisher's and a push's: the worker's, without the credentials for buckets."""
+    """The environment of the publisher and of pushes: the worker's without bucket credentials."""
     return {name: value for name, value in own_environment(settings).items() if not is_credential(name)}
 
 
@@ -59,33 +89,62 @@ class Worker:
         self.modules = modules
         self.home = Home(settings.home)
         self._children: dict[str, subprocess.Popen[bytes]] = {}
-        """Jobs started by this very process, by request id: only their exit status can be known."""
+        """Jobs started by this process, by request id; the exit status of no other job is available."""
         self._publisher: subprocess.Popen[bytes] | None = None
+        self._credentials = Credentials(settings)
 
     def run(self) -> None:
+        give_up_at = time.monotonic() + TAKEOVER_SECONDS
         while True:
-            with locked(self.home.worker_lock, wait=False) as got:
-                if not got:
+            with locked(self.home.worker_lock, wait=False) as acquired:
+                if acquired and not self._work():
+                    break
+            if not acquired:
+                if time.monotonic() > give_up_at or not self._takes_over():
                     return
-                held = self.home.worker_lock.stat().st_ino
-                while self.step():
-                    time.sleep(POLL_SECONDS)
-                    if not self._still_holds(held):
-                        return  # the home was deleted, and perhaps made again: another worker's now
-            # A request may have come after the last look and before the lock was free: its own worker found the lock
-            # taken and left. So look once more.
-            if not self.has_work():
+                time.sleep(POLL_SECONDS)
+            # A request may have arrived after the last step and before the lock was released: the worker that it woke
+            # found the lock taken and exited. So check once more.
+            elif not self.has_work():
                 return
+        while self._children:  # only their parent can record how they end
+            self._collect()
+            time.sleep(POLL_SECONDS)
+
+    def _work(self) -> bool:
+        """Work until nothing is left. Returns False when the home was deleted or another worker takes over."""
+        inode = self.home.worker_lock.stat().st_ino
+        earlier, own = readable_json(self.home.worker_status), self._credentials.digest
+        if earlier and own not in (None, earlier.get("credentials")):
+            self._credentials.request_takeover()  # from a publisher that still has the earlier ones
+            request_retry(self.home, self.settings.repo)  # what was refused, perhaps because of the token
+        write_json(self.home.worker_status, {"pid": os.getpid(), "credentials": own})
+        while self.step():
+            time.sleep(POLL_SECONDS)
+            if not self._still_holds(inode):
+                self._children.clear()
+                return False  # the home was deleted, and perhaps recreated: then it belongs to another worker
+            if self._credentials.are_replaced():
+                return False
+        return True
+
+    def _takes_over(self) -> bool:
+        """Whether the worker at work has another token or repo than this one; asks it to end."""
+        own, other = self._credentials.digest, readable_json(self.home.worker_status).get("credentials")
+        if own is None or own == other:
+            return False
+        self._credentials.request_takeover()
+        return True
 
     def _still_holds(self, inode: int) -> bool:
-        """Whether the lock file is the one that this worker locked."""
+        """Whether the lock file is still the file that this worker locked."""
         try:
             return self.home.worker_lock.stat().st_ino == inode
         except FileNotFoundError:
             return False
 
     def step(self) -> bool:
-        """Look once at everything; returns whether there is something left to do."""
+        """Do one pass over all jobs; returns whether there is work left."""
         self._collect()
         for queue in (in_order(self.home), pushes_in_order(self.home)):
             self._advance(queue)
@@ -93,37 +152,36 @@ class Worker:
         return self.has_work()
 
     def has_work(self) -> bool:
-        return bool(in_order(self.home) or pushes_in_order(self.home)) or publisher.pending(self.settings)
+        return has_work(self.settings)
 
     def _advance(self, queue: list[JobState]) -> None:
-        """Start the first job of the queue when none of it runs; press the one that was asked to stop."""
+        """Start the first job of the queue when none runs; enforce the stop of one that was requested to stop."""
         current = next((state for state in queue if state.state in RUNNING), None)
         if current is None and queue:
             self._start(queue[0])
         elif current is not None and current.state == "stopping":
-            self._press(current)
-
-    def _folder(self, state: JobState) -> JobFolder:
-        if state.kind == "train":
-            return self.home.run(state.id)
-        corpus = self.home.corpus(state.id)
-        return corpus.push if state.kind == "push" else corpus
+            self._enforce_stop(current)
 
     def _environment(self, state: JobState) -> dict[str, str]:
-        """What a job may see: a push the token, a preparation what its parts need, a run no secret."""
+        """A job's environment: a push gets the Hub token; a preparation the credentials for its `parts`, and those of
+        the package index if it reads that; a run none.
+        """
         if state.kind == "push":
             return hub_environment(self.settings)
-        parts = (state.request.get("workforce") or {}).get("parts") if state.kind == "prepare" else None
-        return {**child_environment(full_environment(), address=parts), "PIPELINE_HOME": str(self.settings.home)}
+        request = state.request if state.kind == "prepare" else {}
+        parts, config = (request.get("workforce") or {}).get("parts"), request.get("config") or {}
+        with_index = any(reads_index(config.get(name)) for name in ("source", "validation_source"))
+        environment = child_environment(full_environment(), address=parts, with_index=with_index)
+        return {**environment, "PIPELINE_HOME": str(self.settings.home)}
 
     def _start(self, state: JobState) -> None:
-        """Start a queued job and write down which process it is."""
-        folder = self._folder(state)
+        """Start a queued job and record its process."""
+        folder = state.folder
         module, arguments, environment = self.modules[state.kind], [str(folder.path)], self._environment(state)
         if (num_processes := state.request.get("processes", 1)) > 1:
             launch = ["--standalone", "--nproc_per_node", str(num_processes), "-m"]
             module, arguments = LAUNCHER, [*launch, module, *arguments]
-            # Left to itself, the launcher gives each process one thread.
+            # By default the launcher gives each process one thread.
             environment.setdefault("OMP_NUM_THREADS", str(max(1, num_cores() // num_processes)))
         child = spawn(module, arguments, log=folder.log, environment=environment)
         created = identify(child.pid).created
@@ -134,22 +192,21 @@ class Worker:
         )
 
     def _collect(self) -> None:
-        """Write down how jobs ended that this worker started."""
+        """Record the exit status of ended jobs that this worker started."""
         for request_id, child in list(self._children.items()):
             code = child.poll()
             if code is None:
                 continue
             del self._children[request_id]
-            corpora = self.home.corpora()
-            for folder in [*self.home.runs(), *corpora, *(corpus.push for corpus in corpora)]:
-                known = readable_json(folder.process)
-                if known.get("request_id") == request_id and known.get("pid") == child.pid:
-                    write_json(folder.process, {**known, "ended_at": time.time(), "exit_code": code})
+            for folder in self.home.jobs():
+                process = readable_json(folder.process)
+                if process.get("request_id") == request_id and process.get("pid") == child.pid:
+                    write_json(folder.process, {**process, "ended_at": time.time(), "exit_code": code})
 
-    def _press(self, state: JobState) -> None:
-        """A job that was asked to stop and does not: SIGTERM after the grace, SIGKILL after as much again."""
-        asked = readable_json(self._folder(state).stop).get("requested_at", time.time())
-        waited = time.time() - asked
+    def _enforce_stop(self, state: JobState) -> None:
+        """End a job that ignores a stop request: SIGTERM after the grace period, SIGKILL after twice that."""
+        requested_at = readable_json(state.folder.stop).get("requested_at", time.time())
+        waited = time.time() - requested_at
         grace = self.settings.limits.stop_grace_seconds
         process = process_of(state)
         if process is None or waited < grace:

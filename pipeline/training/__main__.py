@@ -1,6 +1,6 @@
-"""Trains one run: `python -m pipeline.training RUN_FOLDER`. What to do stands in the folder's request.json.
+"""Trains one run: `python -m pipeline.training RUN_FOLDER`. The folder's request.json says what to train.
 
-Exit status 0 when it finished or was stopped, 2 for what the caller can fix, 1 otherwise.
+Exit status: 0 when the run finished or was stopped, 2 for an error that the caller can fix, 1 for any other error.
 """
 
 from __future__ import annotations
@@ -8,25 +8,31 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from pipeline.core.atomic_io import is_no_space, read_json
+from pipeline.core.atomic_io import is_no_space, read_json, readable_json
 from pipeline.core.errors import InputError, PipelineError
-from pipeline.core.job_process import Job
-from pipeline.core.paths import RunFolder
+from pipeline.core.imports import collector_paused
+from pipeline.core.job_process import JobProcess
+from pipeline.core.paths import Home, RunFolder
+from pipeline.core.processes import spawn
 from pipeline.training.checkpoints import disk_full
 from pipeline.training.run import refuse_what_is_over
 
 ENVIRONMENT = {
-    # The trainer knows no Hub; without this, reading a tokenizer from a folder may still ask it for news.
+    # The trainer does not use the Hub. Without this, loading a tokenizer from a folder may still query it for updates.
     "HF_HUB_OFFLINE": "1",
-    # How often a thread looks whether the others are done before it sleeps; read once, when torch is loaded. Alone on
-    # its cores a step takes as long as with the default of 300,000; beside one busy process, half as long.
+    # How often a thread polls for the others before it sleeps; read once, when torch is imported. With the cores to
+    # itself a step takes as long as with the default of 300,000; beside one busy process, half as long.
     "GOMP_SPINCOUNT": "2000",
 }
+WORKER = "pipeline.jobs"
+"""The worker's module; never imported here."""
+OF_THE_LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_", "OMP_NUM_THREADS")
+"""Prefixes of the variables that torchrun sets for a rank, and that no other process may get."""
 CARRIED_OVER = ("step", "max_steps", "tokens", "train_loss", "eval_loss", "perplexity")
-"""Facts of the earlier part of a resumed run, shown until the run speaks for itself."""
+"""Status fields of the earlier part of a resumed run, shown until the run writes its own."""
 
 
 def main(arguments: list[str]) -> int:
@@ -35,44 +41,63 @@ def main(arguments: list[str]) -> int:
             raise InputError(f"It takes one run folder, not {len(arguments)} arguments.")
         run(RunFolder(Path(arguments[0]).absolute()))
     except PipelineError as error:
-        _say(error)
+        _print_error(error)
         return error.exit_status
     return 0
 
 
 def run(folder: RunFolder) -> None:
+    shell = dict(os.environ)
     os.environ.update(ENVIRONMENT)
     request = read_json(folder.request)
     if request is None:
         raise InputError(f"There is no {folder.request}; start a run with `python -m pipeline train`.")
     if os.environ.get("RANK", "0") == "0":
-        _lead(folder, request)
+        _run_rank_0(folder, request, shell)
     else:
-        _follow(folder, request)
+        _run_other_rank(folder, request)
 
 
-def _lead(folder: RunFolder, request: dict) -> None:
+def _run_rank_0(folder: RunFolder, request: dict, shell: Mapping[str, str]) -> None:
     refuse_what_is_over(folder, request)
-    earlier = read_json(folder.status) or {}
-    with _disk_full_in_words(folder), Job(folder) as job, _disk_full_in_words(folder):  # the job's own writes, and ours
+    earlier = readable_json(folder.status)
+    with (
+        _translate_disk_full(folder),
+        JobProcess(folder) as job,
+        _translate_disk_full(folder),
+    ):  # the outer one covers JobProcess's own writes, the inner one all others
         facts = {name: earlier[name] for name in CARRIED_OVER if name in earlier and request.get("resume")}
         job.write(**facts, message="loading PyTorch")
-        from pipeline.training.loop import train
+        if request.get("held"):
+            _wake_worker(folder, shell)
+        with collector_paused():
+            from pipeline.training.loop import train
 
         train(folder, request, job)
 
 
-def _follow(folder: RunFolder, request: dict) -> None:
-    from pipeline.training.distributed import leave_signals_to_rank_0
-    from pipeline.training.loop import train
+def _wake_worker(folder: RunFolder, shell: Mapping[str, str]) -> None:
+    """Start the worker, which keeps the publisher alive as long as the run trains. Without it no checkpoint of a run
+    that was started by hand would be registered, and none that is not registered is ever deleted. A surplus worker
+    exits at once.
+    """
+    home = Home(folder.path.parent.parent)
+    own = {name: value for name, value in shell.items() if not name.startswith(OF_THE_LAUNCHER)}
+    spawn(WORKER, [], log=home.worker_log, environment={**own, "PIPELINE_HOME": str(home.path)})
+
+
+def _run_other_rank(folder: RunFolder, request: dict) -> None:
+    with collector_paused():
+        from pipeline.training.distributed import leave_signals_to_rank_0
+        from pipeline.training.loop import train
 
     leave_signals_to_rank_0()
     train(folder, request, None)
 
 
 @contextlib.contextmanager
-def _disk_full_in_words(folder: RunFolder) -> Iterator[None]:
-    """Raises ResourceError when metrics, status or log could not be written; a save has a sentence of its own."""
+def _translate_disk_full(folder: RunFolder) -> Iterator[None]:
+    """Raises ResourceError when the disk is too full for metrics, status or log. A save has its own message."""
     try:
         yield
     except OSError as error:
@@ -81,13 +106,13 @@ def _disk_full_in_words(folder: RunFolder) -> Iterator[None]:
         raise
 
 
-def _say(error: PipelineError) -> None:
-    with contextlib.suppress(OSError):  # the log may be on the full disk, too
+def _print_error(error: PipelineError) -> None:
+    with contextlib.suppress(OSError):  # the log may be on the full disk as well
         print(error, file=sys.stderr, flush=True)
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except OSError:  # Python would try once more at its end, and exit with 120
+        except OSError:  # otherwise Python would flush again at exit, fail, and exit with 120
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 

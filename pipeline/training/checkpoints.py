@@ -1,6 +1,6 @@
-"""Checkpoints that are complete or absent: staged, synced, hashed, renamed; the old ones go last.
+"""Writes checkpoints that are complete or absent: staged, synced, hashed, renamed. Old ones are deleted last.
 
-Their format is `artifacts.checkpoint`'s. Knows nothing of torch: what is in a checkpoint is written by whoever saves it.
+`artifacts.checkpoint` defines the format. Does not depend on torch: the caller writes the content of a checkpoint.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from pipeline.core.atomic_io import is_no_space, iterate_lines, sync
 from pipeline.core.errors import ResourceError
 from pipeline.core.paths import RunFolder
 
-LEAST_FREE_BYTES = 2**16
-"""With less than this free, whatever went wrong while writing went wrong because of it."""
-Writer = Callable[[Path], None]
+MIN_FREE_BYTES = 2**16
+"""With less free space than this, any error while writing is attributed to a full disk."""
+WriteFiles = Callable[[Path], None]
 """Fills an empty folder with the files of a checkpoint."""
 
 
-def save(run: RunFolder, step: int, write: Writer, *, keep: int, keep_every: int | None = None) -> Path:
-    """Let `write` fill an empty folder, then make it the checkpoint of `step` in one rename.
+def save(run: RunFolder, step: int, write: WriteFiles, *, keep: int, keep_every: int | None = None) -> Path:
+    """Let `write` fill an empty folder, then rename it to the checkpoint of `step`.
 
-    A kill at any instant leaves the checkpoints that were there, and this one either complete or not at all. One that
-    is there for the same step already is replaced. Afterwards old ones go (see `rotate`). Raises ResourceError when the
-    disk is full, and then leaves nothing behind.
+    A kill at any instant keeps the checkpoints of other steps, and this one is either complete or absent. An existing
+    checkpoint of the same step is replaced. Old checkpoints are deleted afterwards (see `rotate`). Raises ResourceError
+    when the disk is full, and then leaves nothing behind.
     """
     final = run.checkpoint(step)
     run.checkpoints.mkdir(parents=True, exist_ok=True)
@@ -36,10 +36,11 @@ def save(run: RunFolder, step: int, write: Writer, *, keep: int, keep_every: int
         staging.mkdir()
         write(staging)
         manifest.seal(staging, step)
-        if final.exists():
-            _remove(final)
+        earlier = _hide(final) if final.exists() else None
         staging.rename(final)
         sync(run.checkpoints)
+        if earlier is not None:
+            _delete(earlier)
     except Exception as error:
         is_full = is_disk_full(error, run.checkpoints)
         shutil.rmtree(staging, ignore_errors=True)
@@ -51,15 +52,15 @@ def save(run: RunFolder, step: int, write: Writer, *, keep: int, keep_every: int
 
 
 def quarantine_after(run: RunFolder, step: int) -> None:
-    """Hide the damaged checkpoints of later steps: training goes on from `step` and comes to them again."""
+    """Hide the damaged checkpoints of later steps: training resumes from `step` and reaches those steps again."""
     for path in checkpoints_of(run):
         if step_of(path) > step:
             path.rename(path.with_name(f".damaged-{path.name}"))
 
 
 def rotate(run: RunFolder, *, keep: int, keep_every: int | None = None) -> None:
-    """Delete all but the newest `keep`, the one with the lowest validation loss, and those of multiples of `keep_every`
-    steps. Those the publisher has not linked into the registry yet are spared.
+    """Delete all but the newest `keep`, the one with the lowest validation loss, and those at multiples of `keep_every`
+    steps. Checkpoints that the publisher has not yet linked into the registry are kept as well.
     """
     linked = {row.get("step") for row in iterate_lines(run.pushes)}
     best = best_of(run)
@@ -70,12 +71,12 @@ def rotate(run: RunFolder, *, keep: int, keep_every: int | None = None) -> None:
 
 
 def is_disk_full(error: BaseException, folder: Path) -> bool:
-    """Whether `error` came of a full disk under `folder`: safetensors and torch say it in words of their own."""
-    return is_no_space(error) or "No space left" in str(error) or shutil.disk_usage(folder).free < LEAST_FREE_BYTES
+    """Whether a full disk under `folder` caused `error`. safetensors and torch report it with messages of their own."""
+    return is_no_space(error) or "No space left" in str(error) or shutil.disk_usage(folder).free < MIN_FREE_BYTES
 
 
 def disk_full(run: RunFolder, what: str) -> ResourceError:
-    """`what` could not be done; says how much is free now."""
+    """The error for a run that could not do `what`. Its message includes the space that is free now."""
     free = shutil.disk_usage(run.path).free
     return ResourceError(
         f"Run {run.id} could not {what}: the disk is full ({free / 1e6:.0f} MB free); free some of it, then resume the run."
@@ -83,20 +84,26 @@ def disk_full(run: RunFolder, what: str) -> ResourceError:
 
 
 def _remove(checkpoint: Path) -> None:
-    """Out of sight in one rename first, so that no reader takes half a folder for a checkpoint."""
+    """Rename it to a hidden name before deleting, so that no reader sees a partly deleted checkpoint."""
+    _delete(_hide(checkpoint))
+
+
+def _hide(checkpoint: Path) -> Path:
     hidden = checkpoint.with_name(f".removed-{checkpoint.name}")
-    checkpoint.rename(hidden)
-    _delete(hidden)
+    return checkpoint.rename(hidden)
 
 
 def _clear_leftovers(run: RunFolder) -> None:
-    """What a killed trainer was writing or removing, and what was set aside. Only the trainer writes here, and it holds the run's lock."""
+    """Delete what a killed trainer was writing or removing, and quarantined checkpoints.
+
+    Only the trainer writes here, and it holds the run's lock.
+    """
     for path in run.checkpoints.glob(".*-step-*"):
         _delete(path)
 
 
 def _delete(path: Path) -> None:
-    """A folder, or whatever a damaged disk made of it."""
+    """Delete a folder, or the file or link that a damaged disk left in its place."""
     if path.is_dir():
         shutil.rmtree(path)
     else:

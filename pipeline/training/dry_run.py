@@ -1,41 +1,82 @@
-"""The whole way of a run in small: two updates, evaluate, save, load, generate. `python -m pipeline.training.dry_run
-RUN_FOLDER`; what it measured is written into the folder's rehearsal.json.
+"""A dry run: two steps of a training run, evaluate, save, load, generate. `python -m pipeline.training.dry_run FOLDER`
 
-What would only fail at a run's last step fails here, in its first minute.
+The folder's request.json says what to train; the measurements go into its status.json. An error that would only occur
+at a run's last step occurs here, in the first minute.
 """
 
 from __future__ import annotations
 
 import os
 import resource
+import shutil
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pipeline.config.requests import RunRequest
 from pipeline.core.atomic_io import read_json, read_lines, write_json
 from pipeline.core.errors import PipelineError
-from pipeline.core.job_process import Job
-from pipeline.core.paths import RunFolder
+from pipeline.core.job_process import JobProcess
+from pipeline.core.paths import DryRunFolder, Home, RunFolder
 from pipeline.training.__main__ import ENVIRONMENT
 
 NEW_TOKENS = 16
+RUN_ID = "dry-run"
 FIRST_WRITTEN = "config.json"
-"""Of a checkpoint's own files; those that are copied into it keep their times."""
+"""The first file that a save writes. Files that are copied into a checkpoint keep their modification times."""
 
 
 def main(arguments: list[str]) -> int:
     os.environ.update(ENVIRONMENT)
+    folder = DryRunFolder(Path(arguments[0]).absolute())
     try:
-        rehearse(RunFolder(Path(arguments[0]).absolute()))
+        with JobProcess(folder) as job:
+            with _temporary_home(folder, RunRequest.of(job.request).corpus) as home:
+                measured = measure(home.run(RUN_ID), job)
+            # Only now: a follower of the job may look at the disk at once.
+            job.write(**({"state": "finished", "measured": measured} if measured else {"state": "stopped"}))
     except PipelineError as error:
         print(error, file=sys.stderr, flush=True)
         return error.exit_status
     return 0
 
 
-def rehearse(folder: RunFolder) -> None:
-    """Train the run in `folder`, which asks for two steps, and use what it saved."""
+@contextmanager
+def _temporary_home(folder: DryRunFolder, corpus: str) -> Iterator[Home]:
+    """A temporary home with the corpus in it, on the same disk, so that a full disk is detected.
+
+    Leftovers of a killed dry run are removed first.
+    """
+    home, source = folder.home, Home(folder.path.parent).corpus(corpus)
+    shutil.rmtree(home.path, ignore_errors=True)
+    try:
+        home.corpus(corpus).path.parent.mkdir(parents=True)
+        home.corpus(corpus).path.symlink_to(source.path.absolute(), target_is_directory=True)
+        yield home
+    finally:
+        shutil.rmtree(home.path, ignore_errors=True)
+
+
+class _InnerRun(JobProcess):
+    """The run inside a dry run. It stops when the dry run is asked to stop."""
+
+    def __init__(self, folder: RunFolder, outer: JobProcess) -> None:
+        super().__init__(folder)
+        self.outer = outer
+
+    @property
+    def stop_requested(self) -> bool:
+        return super().stop_requested or self.outer.stop_requested
+
+
+def measure(folder: RunFolder, dry_run: JobProcess) -> dict[str, Any] | None:
+    """Train the run in `folder` for the two steps that `dry_run` requests, then load and use its checkpoint.
+
+    Returns None when it was stopped.
+    """
     from pipeline.artifacts.checkpoint import newest_valid
     from pipeline.config.prompts import course_prompts
     from pipeline.generation.loading import load
@@ -43,8 +84,11 @@ def rehearse(folder: RunFolder) -> None:
     from pipeline.generation.settings import Sampling
     from pipeline.training.loop import train
 
-    with Job(folder) as job:
+    write_json(folder.request, dry_run.request)
+    with _InnerRun(folder, dry_run) as job:
         train(folder, job.request, job)
+    if job.facts["state"] == "stopped":
+        return None
     trained_at = time.time()
     rows = read_lines(folder.metrics)
     chosen = (read_json(folder.config) or {})["chosen"]
@@ -62,14 +106,15 @@ def rehearse(folder: RunFolder) -> None:
         "checkpoint_bytes": sum(path.stat().st_size for path in checkpoint.rglob("*") if path.is_file()),
         "peak_memory_bytes": peak_memory_bytes(),
         "completion": text[0],
+        "gpu_problem": job.facts.get("gpu_problem"),
     }
-    write_json(folder.path / "rehearsal.json", {**measured, **chosen})
+    return {**measured, **chosen}
 
 
 def step_figures(rows: list[dict[str, Any]], *, is_compiled: bool) -> dict[str, float]:
-    """Seconds of the first step, which warms up, of the second, and of the evaluation behind it.
+    """Seconds of the first step (warm-up), of the second step, and of the evaluation after it.
 
-    A row's speed is that of both steps; of the second alone in a compiled run (see `Record.warmed_up`).
+    The throughput of the second row covers both steps; in a compiled run only the second (see `RunLogger.warmed_up`).
     """
     first, second = (row for row in rows if row["step"] > 0)
     first_seconds = first["tokens"] / first["tokens_per_second"]
@@ -86,7 +131,7 @@ def step_figures(rows: list[dict[str, Any]], *, is_compiled: bool) -> dict[str, 
 
 
 def peak_memory_bytes() -> int:
-    """The most that was taken: of the GPU's memory where there is one, else of this process'."""
+    """Peak memory: of the GPU where this process used one, else of this process."""
     import torch
 
     if torch.cuda.is_available() and torch.cuda.max_memory_allocated():

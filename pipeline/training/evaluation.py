@@ -22,20 +22,20 @@ def evaluate(
     batch_size: int,
     should_stop: Callable[[], bool],
 ) -> float | None:
-    """Mean loss per predicted token over `num_windows` windows, evenly spread; None takes them all.
+    """Mean loss per predicted token over `num_windows` evenly spaced windows; None uses all of them.
 
     `model`: a NextTokenLoss, prepared by `accelerator` or not. `batch_size`: windows per forward pass of one process.
-    Returns None when it was asked to stop before the end. Leaves the model in training mode and draws no random number.
+    Returns None when it was stopped before the end. Leaves the model in training mode and draws no random number.
     """
-    chosen = spread(len(windows), num_windows)
+    selected = spread(len(windows), num_windows)
     totals = torch.zeros(2, dtype=torch.float64, device=accelerator.device)  # sum of losses, number of tokens
     model.eval()
     try:
-        for start in range(0, len(chosen), batch_size * accelerator.num_processes):
+        for start in range(0, len(selected), batch_size * accelerator.num_processes):
             if should_stop():
                 return None
-            mine = chosen[start + accelerator.process_index * batch_size :][:batch_size]
-            totals += _loss_and_tokens(model, windows, mine, accelerator.device)
+            indices = selected[start + accelerator.process_index * batch_size :][:batch_size]
+            totals += _loss_and_tokens(model, windows, indices, accelerator.device)
     finally:
         model.train()
     loss, tokens = accelerator.reduce(totals, "sum").tolist()
@@ -43,23 +43,23 @@ def evaluate(
 
 
 def spread(length: int, count: int | None) -> np.ndarray:
-    """int64[count]: `count` of `length` places, evenly spread and always the same ones."""
+    """int64[count]: `count` evenly spaced indices below `length`, always the same ones."""
     count = min(count or length, length)
     return np.arange(count, dtype=np.int64) * length // count
 
 
 def perplexity(loss: float) -> float:
-    """exp(loss); infinite where that does not fit into a float."""
+    """exp(loss); infinity where that overflows a float."""
     return math.exp(loss) if loss < 700 else math.inf
 
 
 @torch.no_grad()
-def _loss_and_tokens(model: nn.Module, windows: Windows, mine: np.ndarray, device: torch.device) -> torch.Tensor:
-    """float64[2]: sum of losses and number of tokens of the windows `mine`."""
-    # A process whose share of the last round is empty still runs a window, uncounted: its model may be spread over
-    # all processes, and then each forward pass needs all of them.
-    taken = mine if len(mine) else np.zeros(1, dtype=np.int64)
+def _loss_and_tokens(model: nn.Module, windows: Windows, indices: np.ndarray, device: torch.device) -> torch.Tensor:
+    """float64[2]: sum of losses and number of predicted tokens of the windows at `indices`."""
+    # A process whose share of the last round is empty still runs one window without counting it: the model may be
+    # sharded over all processes, and then each forward pass needs all of them.
+    taken = indices if len(indices) else np.zeros(1, dtype=np.int64)
     input_ids = torch.from_numpy(windows.take(taken)).to(device)
     losses = model(input_ids).double()
     sums = torch.stack([losses.sum(), torch.tensor(losses.numel(), dtype=torch.float64, device=device)])
-    return sums if len(mine) else torch.zeros_like(sums)
+    return sums if len(indices) else torch.zeros_like(sums)

@@ -1,6 +1,6 @@
-"""A model spread over the processes (FSDP2): asked for, asserted to be in force, gathered for a checkpoint and given back.
+"""A model sharded over the processes (FSDP2): configured, verified, gathered for a checkpoint and restored from one.
 
-Needs CUDA; on a CPU Accelerate would silently train whole copies instead. Not run on CUDA yet.
+Needs CUDA; on a CPU Accelerate would silently train full copies instead. Not run on CUDA yet.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from pipeline.config.schema import TrainingConfig
 from pipeline.core.errors import InputError
 
 BLOCK = "GPT2Block"
-"""What is spread, and gathered for a pass, as one."""
+"""The module class that is sharded, and gathered for a pass, as one unit."""
 INSIDE = "model."
-"""Where NextTokenLoss has the model, in the names of its weights."""
+"""Prefix of the model's weight names inside NextTokenLoss."""
 WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 
 
 def sharding_plugin(config: TrainingConfig) -> FullyShardedDataParallelPlugin | None:
-    """What Accelerate needs to spread the model; None where it is not to be."""
+    """The plugin with which Accelerate shards the model; None without sharding."""
     if config.sharding == "none":
         return None
     return FullyShardedDataParallelPlugin(
@@ -42,7 +42,7 @@ def sharding_plugin(config: TrainingConfig) -> FullyShardedDataParallelPlugin | 
 
 
 def check_sharding(config: TrainingConfig, accelerator: Accelerator) -> None:
-    """Raises InputError when the model is to be spread and is not."""
+    """Raises InputError when the configuration requests sharding but the model is not sharded."""
     if config.sharding == "fsdp2" and not is_sharded(accelerator):
         kind = accelerator.distributed_type.value
         raise InputError(
@@ -56,11 +56,11 @@ def is_sharded(accelerator: Accelerator) -> bool:
 
 
 class ShardedOptimizer:
-    """A spread optimizer's state as a checkpoint holds it: whole, on the CPU of rank 0. All ranks must call it."""
+    """A sharded optimizer whose state is saved unsharded, on the CPU of rank 0. All ranks must call it."""
 
     def __init__(self, model: nn.Module, optimizer: Any) -> None:
         self._model = model
-        self._optimizer = getattr(optimizer, "optimizer", optimizer)  # Accelerate's is around it
+        self._optimizer = getattr(optimizer, "optimizer", optimizer)  # unwrap Accelerate's
 
     def state_dict(self) -> dict[str, Any]:
         return get_optimizer_state_dict(self._model, self._optimizer, options=WHOLE)
@@ -70,11 +70,11 @@ class ShardedOptimizer:
 
 
 def whole_weights(model: nn.Module) -> dict[str, Any]:
-    """The weights of a NextTokenLoss' model, on the CPU of rank 0. All ranks must call it."""
+    """The unsharded weights of the model in a NextTokenLoss, on the CPU of rank 0. All ranks must call it."""
     return {name.removeprefix(INSIDE): value for name, value in get_model_state_dict(model, options=WHOLE).items()}
 
 
 def set_weights(model: nn.Module, weights: dict[str, Any]) -> None:
-    """Inverse of `whole_weights`; every rank has all of them."""
+    """Inverse of `whole_weights`. Every rank passes all weights."""
     named = {INSIDE + name: value for name, value in weights.items()}
     set_model_state_dict(model, named, options=StateDictOptions(full_state_dict=True, strict=False))

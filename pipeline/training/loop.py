@@ -1,7 +1,7 @@
-"""A whole run, top to bottom: step after step, evaluate, log, save, train.
+"""A whole run, top to bottom: train, evaluate, log and save, step by step.
 
-Steps are optimizer steps everywhere. Which windows a step sees is a pure function of the seed and the step, so a run
-that goes on after a kill or a stop is the same to the bit as one that was never disturbed.
+Steps are always optimizer steps. Which windows a step sees is a pure function of the seed and the step, so a run that
+is resumed after a kill or a stop is bit-identical to an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -13,65 +13,74 @@ from typing import Any
 
 from pipeline.artifacts.checkpoint import newest_valid
 from pipeline.core.errors import DivergedError
-from pipeline.core.job_process import Job
+from pipeline.core.job_process import JobProcess
 from pipeline.core.paths import RunFolder
 from pipeline.training import checkpoints
-from pipeline.training.checkpoint_writer import Saver
+from pipeline.training.checkpoint_writer import CheckpointWriter
 from pipeline.training.distributed import StopSign, from_rank_0, leave_processes
-from pipeline.training.divergence import check_losses
+from pipeline.training.divergence import LossMonitor
 from pipeline.training.evaluation import evaluate, perplexity
 from pipeline.training.fsdp import is_sharded
 from pipeline.training.gradient_accumulation import accumulate, is_out_of_memory, out_of_memory, retried
+from pipeline.training.lost_rank import Ranks
 from pipeline.training.run import open_run
-from pipeline.training.run_logger import Record
+from pipeline.training.run_logger import RunLogger
 from pipeline.training.sample import write_sample
 from pipeline.training.session import Session, open_session
+from pipeline.training.state import DataOffset
 
-MOST_ROLLBACKS = 3
-"""A run that diverges more often needs another learning rate, not other windows."""
+MAX_ROLLBACKS = 3
+"""Roll-backs of a run, however often it is resumed: one that diverges more often needs a different learning rate, not
+different windows.
+"""
 
 
-def train(folder: RunFolder, request: dict[str, Any], job: Job | None) -> None:
-    """Train the run that `request` asks for until it is done or asked to stop. `job` is rank 0's; others have none.
+def train(folder: RunFolder, request: dict[str, Any], job: JobProcess | None) -> None:
+    """Train the run that `request` asks for until it is finished or asked to stop. Only rank 0 has a `job`.
 
-    Raises InputError when it cannot start as asked, DamagedError when no checkpoint can be read, DivergedError when the
-    loss or the weights are no longer numbers, ResourceError when memory or disk run out; the last checkpoint before that
-    stays the newest.
+    Raises InputError when it cannot start as requested, DamagedError when no checkpoint can be read, DivergedError when
+    a loss or weights are nan or infinite, ResourceError when memory or disk run out. The last checkpoint before the
+    error stays the newest. PipelineError names the rank that a run of several processes has lost.
     """
     run = open_run(folder, request)
     session = open_session(run)
-    record = Record(folder, job, run.config)
+    logger = RunLogger(folder, job, run.config)
     if session.accelerator.is_main_process:
         run.write_config(session.chosen)
-    record.say(f"run {folder.id}: {session}", device=session.accelerator.device.type, precision=session.precision.name)
+    logger.say(f"run {folder.id}: {session}", device=session.accelerator.device.type, precision=session.precision.name)
+    if session.gpu_problem is not None:
+        logger.say(session.gpu_problem, gpu_problem=session.gpu_problem)
     if run.config.training.loss == "weighted":
-        record.say(str(session.key_tokens), key_tokens=session.key_tokens.to_list())
-    with closing(record), Saver(session, record) as saver:
-        start, evaluated = _go_on(session, record)
+        logger.say(str(session.key_tokens), key_tokens=session.key_tokens.to_list())
+    ranks = Ranks.gather(folder)
+    with closing(logger), CheckpointWriter(session, logger) as writer, ranks.naming_the_lost():
+        start, evaluated = _resume(session, logger)
+        session.restore_offset()
         while True:
             try:
-                saver.saved_step = start
-                state, step = _train(session, record, saver, StopSign(job), start, evaluated)
+                writer.saved_step = start
+                state, step = _train(session, logger, writer, StopSign(job), start, evaluated)
                 break
             except DivergedError as error:
-                saver.wait()
-                start, evaluated = _roll_back(session, record, error)
+                writer.wait()
+                start, evaluated = _roll_back(session, logger, error)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
                 raise out_of_memory(session, error) from error
     nothing = ", before there was anything to save" if step == 0 else ""
-    record.say(f"{state} at step {step}{nothing}", state=state, step=step, eta_seconds=None, message=None)
+    logger.say(f"{state} at step {step}{nothing}", state=state, step=step, eta_seconds=None, message=None)
     leave_processes()
 
 
 def _train(
-    session: Session, record: Record, saver: Saver, stop_sign: StopSign, start: int, evaluated: set[int]
+    session: Session, logger: RunLogger, writer: CheckpointWriter, stop_sign: StopSign, start: int, evaluated: set[int]
 ) -> tuple[str, int]:
-    """Go on behind step `start` to the end; returns how and where it ended. `evaluated`: steps that are evaluated."""
+    """Train from the step after `start` to the end; returns the final state and step. `evaluated`: steps to skip."""
     run, training = session.run, session.run.config.training
     accelerator, optimizer, schedule = session.accelerator, session.optimizer, session.schedule
     training_seconds = 0.0
+    monitor = LossMonitor(run.config, run.folder.id)
     row: dict[str, float] = {}
 
     def validation_loss() -> float | None:
@@ -85,31 +94,31 @@ def _train(
         )
 
     for step in range(start, training.max_steps + 1):
-        is_trained = step > start  # the first pass trains nothing: it evaluates what there is to begin with
+        is_trained = step > start  # the first pass only evaluates the initial or resumed weights
         is_compiling = session.is_compiled and step <= start + 1
         row, row_before = {}, row
-        learning_rate = float(schedule.get_last_lr()[-1])  # AdamW's: what a plan shows
+        learning_rate = float(schedule.get_last_lr()[-1])  # AdamW's rate, which a plan shows
         step_started = time.perf_counter()
 
         # ---- one optimizer step: the global batch, in micro-batches ----
-        saver.check()
+        writer.check()
         if is_trained:
             if is_compiling:
-                record.say("compiling the training step", message="compiling")
+                logger.say("compiling the training step", message="compiling")
             totals = accumulate(
                 session,
                 step,
                 should_stop=stop_sign.within_a_step,
-                say=record.say,
+                say=logger.say,
                 interruptible=stop_sign.interruptible,
             )
-            if totals is None:  # asked to stop in its middle: the step is dropped
-                saver.save(step - 1, row_before)
+            if totals is None:  # a stop request in the middle of the step: it is dropped
+                writer.save(step - 1, row_before)
                 return "stopped", step - 1
             grad_norm = accelerator.clip_grad_norm_(session.model.parameters(), training.max_grad_norm or math.inf)
             optimizer.step()
             optimizer.zero_grad()
-            if not accelerator.optimizer_step_was_skipped:  # an overflow of fp16 leaves weights and rate as they were
+            if not accelerator.optimizer_step_was_skipped:  # after an fp16 overflow, weights and rate stay the same
                 schedule.step()
 
         stopping = stop_sign()
@@ -118,7 +127,7 @@ def _train(
         is_checkpoint = is_last or step % training.checkpoint_every_steps == 0
         is_row = is_evaluation or is_checkpoint or stopping or step == 1 or step % training.log_every_steps == 0
 
-        # ---- read the losses: that waits for the device, so only when there is a row to write ----
+        # ---- read the losses; this waits for the device, so only when there is a row to write ----
         if is_trained and is_row:
             plain_loss, weighted_loss = accelerator.reduce(totals, "mean").tolist()
             row = {"train_loss": plain_loss, "grad_norm": float(grad_norm), "learning_rate": learning_rate}
@@ -129,72 +138,77 @@ def _train(
         # ---- evaluate ----
         if is_evaluation and not stopping and step not in evaluated:
             doing = "compiling and evaluating" if is_compiling else "evaluating"
-            record.say(f"{doing} at step {step}", message=doing)
+            logger.say(f"{doing} at step {step}", message=doing)
             evaluation_started = time.perf_counter()
-            eval_loss = retried(session, step, validation_loss, record.say, stop_sign.interruptible)
+            eval_loss = retried(session, step, validation_loss, logger.say, stop_sign.interruptible)
             if eval_loss is None:
                 stopping = True
-                record.say(f"asked to stop: step {step} is not evaluated")
+                logger.say(f"asked to stop: step {step} is not evaluated")
             else:
                 if not is_compiling:
-                    record.evaluated(time.perf_counter() - evaluation_started)
+                    logger.evaluated(time.perf_counter() - evaluation_started)
                 evaluated.add(step)
                 row |= {"eval_loss": eval_loss, "perplexity": perplexity(eval_loss)}
 
         # ---- log ----
         if row:
-            record.row(step, training_seconds=training_seconds, **row)
-            check_losses(run, step, row)
+            logger.row(step, training_seconds=training_seconds, **row)
+            monitor.check(step, row)
         else:
-            record.progress(step)
+            logger.progress(step)
         if is_trained and is_compiling:
-            record.warmed_up(step, training_seconds)
-        # Not where "eval_loss" is in the row: a kill between the two leaves a step evaluated and without its sample.
-        can_sample = accelerator.is_main_process and not is_sharded(accelerator)  # a part of a model completes nothing
-        if can_sample and step in evaluated and not record.has_sample(step):
-            write_sample(session, record, step)
+            logger.warmed_up(step, training_seconds)
+        # Does not test for "eval_loss" in the row: a kill between the two leaves a step evaluated but without a sample.
+        can_sample = accelerator.is_main_process and not is_sharded(accelerator)  # a shard of a model cannot generate
+        if can_sample and step in evaluated and not logger.has_sample(step):
+            write_sample(session, logger, step)
 
         # ---- save ----
         if is_trained and (is_checkpoint or stopping):
-            saver.save(step, row)
+            writer.save(step, row)
+        elif "eval_loss" in row and not is_trained:
+            writer.add_evaluation(step, row)
 
         if stopping:
             break
     return "finished" if is_last and step in evaluated else "stopped", step
 
 
-def _go_on(session: Session, record: Record) -> tuple[int, set[int]]:
-    """Set everything to the newest checkpoint that verifies, or to the beginning. Returns its step, and the steps up to
-    it that are evaluated.
+def _resume(session: Session, logger: RunLogger) -> tuple[int, set[int]]:
+    """Restore the newest checkpoint that verifies, or the initial state. Returns its step, and the steps up to it that
+    are already evaluated.
     """
     folder, is_main = session.run.folder, session.accelerator.is_main_process
     newest = from_rank_0(newest_valid(folder) if is_main else None)
-    evaluated = from_rank_0(record.start_at(newest.step))
+    evaluated = from_rank_0(logger.start_at(newest.step))
     if is_main:
         checkpoints.quarantine_after(folder, newest.step)
     for error in newest.damaged:
-        record.say(str(error))
+        logger.say(str(error))
     if newest.path is not None:
-        record.say(f"going on from step {newest.step}")
+        logger.say(f"going on from step {newest.step}")
     session.resume(newest.path)
     return newest.step, evaluated
 
 
-def _roll_back(session: Session, record: Record, error: DivergedError) -> tuple[int, set[int]]:
-    """Go on from the newest checkpoint with windows that the run has not seen. Raises `error` where it may not or cannot."""
+def _roll_back(session: Session, logger: RunLogger, error: DivergedError) -> tuple[int, set[int]]:
+    """Resume from the newest checkpoint with windows that the run has not seen.
+
+    Raises `error` when roll-back is disabled, when there is no checkpoint, or after MAX_ROLLBACKS.
+    """
     is_main = session.accelerator.is_main_process
     newest = from_rank_0(newest_valid(session.run.folder) if is_main else None)
-    may = session.run.config.training.on_divergence == "roll_back"
-    if not may or newest.path is None or session.position.rollbacks >= MOST_ROLLBACKS:
+    is_enabled = session.run.config.training.on_divergence == "roll_back"
+    if not is_enabled or newest.path is None or session.position.rollbacks >= MAX_ROLLBACKS:
         raise error
     before = session.position.state_dict()
-    start, evaluated = _go_on(session, record)
-    session.position.load_state_dict(
-        {
-            "skipped_steps": before["skipped_steps"] + error.step - start,
-            "rollbacks": before["rollbacks"] + 1,
-        }
+    start, evaluated = _resume(session, logger)
+    session.set_offset(
+        DataOffset(
+            skipped_steps=before["skipped_steps"] + error.step - start,
+            rollbacks=before["rollbacks"] + 1,
+        )
     )
-    record.say(f"{error.reason} at step {error.step}: rolled back to step {start} and past the windows in between")
-    record.rolled_back(start, error.step)
+    logger.say(f"{error.reason} at step {error.step}: rolled back to step {start} and past the windows in between")
+    logger.rolled_back(start, error.step)
     return start, evaluated

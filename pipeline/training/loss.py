@@ -1,7 +1,7 @@
-"""Cross-entropy per token, and the weighting of windows that hold key tokens (course, chapter 7, section 6).
+"""Cross-entropy per token, and the weighting of windows that contain key tokens (course, chapter 7, section 6).
 
-The shift by one is in here: position t is asked for token t + 1. Every token counts, end-of-text too, so the model
-learns where a file ends.
+The shift by one happens here: position t predicts token t + 1. Every token counts, end-of-text too, so the model learns
+where a file ends.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from pipeline.training.cross_entropy import CrossEntropy
 
 
 class NextTokenLoss(nn.Module):
-    """A model that answers with its losses: what is trained, compiled and divided among processes.
+    """A model that returns its losses. This module is what is trained, compiled and distributed over processes.
 
-    The losses are taken inside, not from its logits, as those are the largest thing a step makes: what prepares a model
-    for half precision would turn all that leaves it into float32, and cutting off the last position would copy them again.
+    The losses are computed inside the module because its logits are the largest tensor of a step. Accelerate's
+    preparation for half precision would convert all outputs to float32, and slicing off the last position would copy
+    them again.
     """
 
     def __init__(self, model: GPT2LMHeadModel) -> None:
@@ -36,19 +37,19 @@ class NextTokenLoss(nn.Module):
         return token_losses(self.model.lm_head(hidden[:, :-1]), input_ids[:, 1:])
 
 
-def token_losses(logits: Tensor, wanted: Tensor) -> Tensor:
-    """`logits`: float[batch, time, vocab], `wanted`: int64[batch, time]. Returns float32[batch, time]."""
-    logits, targets = logits.flatten(0, 1), wanted.flatten()
-    if torch.compiler.is_compiling():  # the compiler turns logits into float32 on their way into the loss, one by one
-        losses = F.cross_entropy(logits.float(), targets, reduction="none")
+def token_losses(logits: Tensor, targets: Tensor) -> Tensor:
+    """`logits`: float[batch, time, vocab], `targets`: int64[batch, time]. Returns float32[batch, time]."""
+    flat_logits, flat_targets = logits.flatten(0, 1), targets.flatten()
+    if torch.compiler.is_compiling():  # the compiler fuses the conversion to float32 into the loss
+        losses = F.cross_entropy(flat_logits.float(), flat_targets, reduction="none")
     else:
-        losses = CrossEntropy.apply(logits, targets)
-    return losses.view(wanted.shape)
+        losses = CrossEntropy.apply(flat_logits, flat_targets)
+    return losses.view(targets.shape)
 
 
 @dataclass(frozen=True)
 class KeyToken:
-    """One spelling of a key word, and whether the tokenizer has a token of its own for it."""
+    """One spelling of a key word and its token ids. It counts only if it is a single token, and not the control."""
 
     text: str
     ids: tuple[int, ...]
@@ -65,12 +66,12 @@ class KeyToken:
         return f"{self.text!r} is {tokens}: not counted{' (control)' if self.is_control else ''}"
 
     def to_dict(self) -> dict[str, Any]:
-        """As it stands in status.json."""
+        """As stored in status.json."""
         return {"text": self.text, "ids": list(self.ids), "counted": self.counts, "control": self.is_control}
 
 
 class KeyTokens:
-    """The key tokens of one vocabulary. Those that are cut into several tokens are reported, not counted."""
+    """The key tokens of one vocabulary. Spellings that are split into several tokens are reported, not counted."""
 
     def __init__(self, tokens: Sequence[KeyToken]) -> None:
         self.tokens = tuple(tokens)
@@ -78,7 +79,7 @@ class KeyTokens:
 
     @classmethod
     def find(cls, tokenizer: Any, words: Sequence[str]) -> KeyTokens:
-        """Look up each word as it is and with a leading space, then the control, which should not be one token."""
+        """Look up each word with and without a leading space, then the control word, which should not be one token."""
 
         def look_up(text: str, is_control: bool = False) -> KeyToken:
             return KeyToken(text, tuple(tokenizer.encode(text, add_special_tokens=False)), is_control)

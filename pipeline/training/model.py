@@ -1,4 +1,4 @@
-"""GPT-2 with fresh weights. Knows nothing of data or training."""
+"""GPT-2 with fresh weights. Does not depend on data or training."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pipeline.config.schema import ModelConfig
 
 
 def build_model(config: ModelConfig, *, eos_id: int, seed: int) -> GPT2LMHeadModel:
-    """A plain GPT2LMHeadModel on the CPU; `seed` alone decides its weights, and no global generator is touched.
+    """A plain GPT2LMHeadModel on the CPU. Only `seed` determines its weights, and no global random generator changes.
 
-    `eos_id` is end-of-text: it begins and ends every document, and a model that does not know it never stops.
+    `eos_id` is end-of-text: it begins and ends every document, and a model without it never stops generating.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -26,14 +26,14 @@ def build_model(config: ModelConfig, *, eos_id: int, seed: int) -> GPT2LMHeadMod
 
 
 def _gpt2_config(config: ModelConfig, eos_id: int) -> GPT2Config:
-    # No pad token: windows are full, and with one set GPT-2 looks for it in every batch, which waits for the GPU.
+    # No pad token: windows are full, and with one set GPT-2 searches every batch for it, which waits for the GPU.
     return GPT2Config(
         vocab_size=config.vocab_size,
         n_positions=config.n_positions,
         n_embd=config.n_embd,
         n_layer=config.n_layer,
         n_head=config.n_head,
-        # The same function as GPT-2's `gelu_new` in one kernel instead of eight: a fifth of a step on a CPU.
+        # The same function as GPT-2's `gelu_new` in one kernel instead of eight: saves a fifth of a step on a CPU.
         activation_function="gelu_pytorch_tanh",
         resid_pdrop=config.dropout,
         embd_pdrop=config.dropout,

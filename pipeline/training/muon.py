@@ -1,9 +1,9 @@
-"""Muon: momentum whose matrices are made orthogonal before they are added, and AdamW for what is no matrix of a block.
+"""Muon: orthogonalized momentum for the matrices of the blocks, and AdamW for all other parameters.
 
-Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks"; the size of a step as in Liu et al. 2025,
-"Muon is Scalable for LLM Training", so that rates and decay mean what they mean to AdamW. Of our own because torch's
-always multiplies in bfloat16, which a processor without it does 7 to 40 times more slowly than float32, and takes query,
-key and value, which GPT-2 keeps side by side, for one matrix.
+Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks"; the update size as in Liu et al. 2025,
+"Muon is Scalable for LLM Training", so that learning rate and weight decay mean the same as for AdamW. torch's own Muon
+is not used for two reasons. It always multiplies in bfloat16, which a processor without bfloat16 does 7 to 40 times
+more slowly than float32. It also treats query, key and value, which GPT-2 stores side by side, as one matrix.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 """Coefficients of the odd polynomial that brings singular values near 1 (Jordan et al.)."""
 NEWTON_SCHULZ_STEPS = 5
 ADAM_LIKE = 0.2
-"""Root of the mean square of AdamW's updates, which Muon's are scaled to (Liu et al.)."""
+"""Root mean square of AdamW's updates, to which Muon's are scaled (Liu et al.)."""
 SIDE_BY_SIDE = 3
-"""A matrix as many times as wide as high is query, key and value: three matrices."""
+"""A matrix this many times as wide as high is query, key and value: three matrices."""
 
 
 class Muon(Optimizer):
-    """One optimizer, two groups of parameters: its schedule, its state and its checkpoint are one thing."""
+    """One optimizer with two parameter groups, so there is one schedule, one state and one file in a checkpoint."""
 
     def __init__(
         self,
@@ -41,11 +41,11 @@ class Muon(Optimizer):
         adam_betas: tuple[float, float],
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        """`matrices`: float[rows, columns] each. `others` do not decay. `dtype`: what the run multiplies matrices in."""
+        """`matrices`: float[rows, columns] each. `others` do not decay. `dtype`: of matrix multiplications."""
         super().__init__(
             [
                 {"params": list(matrices), "lr": lr, "weight_decay": weight_decay, "momentum": momentum},
-                # `fused` has load_state_dict leave each one's step on its device, as the kernel wants it.
+                # With `fused`, load_state_dict puts each step count on its parameter's device, as the kernel requires.
                 {"params": list(others), "lr": adam_lr, "weight_decay": 0.0, "betas": adam_betas, "fused": True},
             ],
             defaults={},
@@ -54,7 +54,7 @@ class Muon(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Change every parameter that has a gradient."""
+        """Update every parameter that has a gradient."""
         assert closure is None
         matrices, others = self.param_groups
         self._step_matrices(matrices)
@@ -64,7 +64,8 @@ class Muon(Optimizer):
         by_shape: dict[torch.Size, list[tuple[Tensor, Tensor]]] = defaultdict(list)
         for matrix in group["params"]:
             if matrix.grad is not None:
-                for part, update in zip(_parts(matrix), _parts(self._nesterov(matrix, group["momentum"])), strict=True):
+                updates = _split_qkv(self._nesterov(matrix, group["momentum"]))
+                for part, update in zip(_split_qkv(matrix), updates, strict=True):
                     by_shape[part.shape].append((part, update))
         for shape, pairs in by_shape.items():
             directions = orthogonal(torch.stack([update for _, update in pairs]), self._dtype)
@@ -108,13 +109,13 @@ class Muon(Optimizer):
 
 
 def orthogonal(matrices: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """float[batch, rows, columns]: each matrix with all its singular values brought to between about 0.7 and 1.2.
+    """float[batch, rows, columns]: each matrix with all its singular values moved to between about 0.7 and 1.2.
 
-    Multiplied in `dtype`: half precision is enough.
+    Multiplies in `dtype`: half precision is enough.
     """
     is_tall = matrices.size(-2) > matrices.size(-1)
     values = matrices.mT if is_tall else matrices
-    # First of size 1: a gradient may be too small for half precision.
+    # Normalize to size 1 first: a gradient may be too small for half precision.
     values = (values / (values.norm(dim=(-2, -1), keepdim=True) + 1e-7)).to(dtype)
     a, b, c = NEWTON_SCHULZ
     for _ in range(NEWTON_SCHULZ_STEPS):
@@ -123,7 +124,7 @@ def orthogonal(matrices: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     return (values.mT if is_tall else values).to(matrices.dtype)
 
 
-def _parts(matrix: Tensor) -> tuple[Tensor, ...]:
-    """Itself, or query, key and value: views, so that what is done to them is done to it."""
+def _split_qkv(matrix: Tensor) -> tuple[Tensor, ...]:
+    """The matrix itself, or its query, key and value. They are views, so in-place updates change the matrix."""
     rows, columns = matrix.shape
     return matrix.chunk(SIDE_BY_SIDE, dim=1) if columns == SIDE_BY_SIDE * rows else (matrix,)

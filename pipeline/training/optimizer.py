@@ -1,4 +1,4 @@
-"""AdamW with weight decay by the names GPT-2 really has; or Muon for the matrices of the blocks beside it."""
+"""AdamW with weight decay selected by GPT-2's actual parameter names; or Muon for the matrices of the blocks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 from torch.optim import AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 
+from pipeline.config.lr_schedule import rate_factor
 from pipeline.config.schema import TrainingConfig
 from pipeline.training.muon import Muon
 
@@ -16,8 +18,8 @@ LAYER_NORMS = ("ln_1.weight", "ln_2.weight", "ln_f.weight")
 
 
 def build_optimizer(model: nn.Module, config: TrainingConfig, *, dtype: torch.dtype = torch.float32) -> Optimizer:
-    """What `config.optimizer` names, over `model`'s parameters. `dtype`: what the run multiplies matrices in; with
-    float16 a scaler drives it.
+    """The optimizer that `config.optimizer` names, for `model`'s parameters. `dtype`: of the run's matrix
+    multiplications; with float16 a gradient scaler drives the optimizer.
     """
     if config.optimizer == "muon":
         matrices, others = matrices_of_blocks(model)
@@ -32,18 +34,18 @@ def build_optimizer(model: nn.Module, config: TrainingConfig, *, dtype: torch.dt
             dtype=dtype,
         )
     groups = parameter_groups(model, config.weight_decay)
-    # Fused: one kernel per step; torch has one for the CPU and for CUDA. Not with a scaler: that one looks for overflows
-    # inside its kernel, and nobody hears that a step was skipped.
+    # Fused: one kernel per step; torch has one for the CPU and for CUDA. Not with a scaler: the fused kernel itself
+    # checks for overflows, and does not report that a step was skipped.
     return AdamW(groups, lr=config.learning_rate, betas=(0.9, config.adam_beta2), fused=dtype != torch.float16)
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Two groups: what decays, and biases and layer norms, which do not. Shared weights appear once."""
+    """Two groups: parameters with weight decay, and biases and layer norms without. Shared weights appear once."""
     decayed: list[nn.Parameter] = []
-    spared: list[nn.Parameter] = []
+    undecayed: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
-        (spared if name.endswith((".bias", *LAYER_NORMS)) else decayed).append(parameter)
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": spared, "weight_decay": 0.0}]
+        (undecayed if name.endswith((".bias", *LAYER_NORMS)) else decayed).append(parameter)
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": undecayed, "weight_decay": 0.0}]
 
 
 def matrices_of_blocks(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
@@ -54,3 +56,8 @@ def matrices_of_blocks(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Pa
         is_matrix = parameter.ndim == 2 and ".h." in name
         (matrices if is_matrix else others).append(parameter)
     return matrices, others
+
+
+def build_schedule(optimizer: Optimizer, config: TrainingConfig) -> LambdaLR:
+    """A schedule to be stepped once per optimizer step. Not prepared by Accelerate, which would step it once per process."""
+    return LambdaLR(optimizer, lambda step: rate_factor(config, step))

@@ -1,11 +1,12 @@
-"""One run as it was asked for: its request, its configuration, its corpus; new, or resumed from its own config.json.
+"""One run as requested: its request, its configuration, its corpus; new, or resumed from its own config.json.
 
-Knows nothing of torch.
+Does not depend on torch.
 """
 
 from __future__ import annotations
 
 import platform
+import secrets
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,11 +16,13 @@ from typing import Any
 
 from pipeline.artifacts.corpus import Corpus
 from pipeline.config.recipes import run_config
+from pipeline.config.requests import RunRequest
 from pipeline.config.schema import RunConfig
-from pipeline.core.atomic_io import is_locked, read_json, write_json
+from pipeline.core.atomic_io import is_locked, read_json, readable_json, write_json
 from pipeline.core.errors import InputError, require
 from pipeline.core.paths import ROOT, Home, RunFolder
 from pipeline.data.tokens.windows import open_windows
+from pipeline.training.divergence import is_diverged
 
 FORMAT = 1
 PACKAGES = ("torch", "transformers", "accelerate", "tokenizers", "safetensors", "numpy")
@@ -34,11 +37,13 @@ class Run:
     corpus: Corpus
     earlier: dict[str, Any] | None
     """config.json as an earlier part of the run wrote it; None for a new run."""
+    uid: str | None
+    """16 hexadecimal digits, unique to this run whatever its name; None for a run older than this field."""
 
     def write_config(self, chosen: dict[str, Any]) -> None:
-        """Write config.json: everything to run this again. `chosen`: what was found good on this machine.
+        """Write config.json: everything needed to repeat the run. `chosen`: the settings chosen for this machine.
 
-        A resumed run keeps the one it has.
+        A resumed run keeps its existing file.
         """
         if self.earlier is not None:
             return
@@ -48,6 +53,7 @@ class Run:
             {
                 "format": FORMAT,
                 "run": self.folder.id,
+                "run_uid": self.uid,
                 **self.config.to_dict(),
                 "seed": self.config.training.seed,
                 "parameters": self.config.model.num_parameters,
@@ -60,21 +66,29 @@ class Run:
             },
         )
 
-    def write_chosen(self, chosen: dict[str, Any]) -> None:
-        """Put other choices into config.json, which is there."""
-        write_json(self.folder.config, {**(read_json(self.folder.config) or {}), "chosen": chosen})
+    def update_config(self, **fields: Any) -> None:
+        """Replace `fields` of the existing config.json: `chosen`, or `data_offset`."""
+        write_json(self.folder.config, {**(read_json(self.folder.config) or {}), **fields})
+
+    @property
+    def data_offset(self) -> dict[str, int] | None:
+        """The fields of DataOffset after the run's last roll-back. None if an earlier part had none."""
+        return (self.earlier or {}).get("data_offset")
 
     def chosen_before(self, device: str) -> dict[str, Any]:
-        """What the run was begun with on this kind of device, so that it goes on the same; empty where nothing was."""
+        """The settings the run started with on this kind of device, so that it continues unchanged; empty if none."""
         chosen = (self.earlier or {}).get("chosen", {})
         return chosen if chosen.get("device") == device else {}
 
-    def provenance(self, step: int, row: Mapping[str, float]) -> dict[str, Any]:
-        """What a checkpoint says of where it comes from. `row`: what was measured at this very step."""
+    def provenance(self, step: int, row: Mapping[str, float], *, evaluated_later: bool = False) -> dict[str, Any]:
+        """Content of a checkpoint's provenance.json. `row`: the metrics measured at exactly this step;
+        `evaluated_later`: whether the step was saved before without them.
+        """
         model, training = self.config.model, self.config.training
         return {
             "repo": None,
             "run": self.folder.id,
+            "run_uid": self.uid,
             "step": step,
             "max_steps": training.max_steps,
             "final": step == training.max_steps,
@@ -83,6 +97,8 @@ class Run:
             "recipe": self.config.recipe,
             "eval_loss": row.get("eval_loss"),
             "perplexity": row.get("perplexity"),
+            "diverged": is_diverged(self.config, row),
+            "evaluated_later": evaluated_later,
             "tokens": step * training.batch_size * model.window,
             "window": model.window,
             "parameters": model.num_parameters,
@@ -92,37 +108,37 @@ class Run:
 
 
 def refuse_what_is_over(folder: RunFolder, request: dict[str, Any]) -> None:
-    """Raise InputError for a run that cannot be started or resumed as asked, before its status is touched.
+    """Raise InputError for a run that cannot be started or resumed as requested, before its status is changed.
 
-    Says nothing while another process runs it: that one's lock does.
+    Does nothing while another process runs it: that process's lock prevents a second start.
     """
     if is_locked(folder.lock):
         return
-    if (read_json(folder.status) or {}).get("state") == "finished":
+    if readable_json(folder.status).get("state") == "finished":
         raise InputError(f"Run {folder.id} is finished; start a new run to train further.")
     if folder.config.exists() and not request.get("resume"):
         raise InputError(f"Run {folder.id} was started before; resume it, or choose another id.")
 
 
 def open_run(folder: RunFolder, request: dict[str, Any]) -> Run:
-    """The run that `request` asks for. Raises InputError when its corpus is missing, too small, or no longer the same."""
-    missing = [name for name in ("corpus", "preset", "recipe") if name not in request]
-    require(not missing, "request.json", sorted(request), f"it also needs {', '.join(missing)}")
+    """The run that `request` asks for. Raises InputError when its corpus is missing, too small, or has changed."""
+    run_request = RunRequest.of(request)
     home = Home(folder.path.parent.parent)
-    earlier = read_json(folder.config) if request.get("resume") else None
-    corpus = Corpus.open(home.corpus((earlier or request)["corpus"]))
-    config = RunConfig.from_dict(earlier) if earlier else _new_config(request, corpus)
+    earlier = read_json(folder.config) if run_request.resume else None
+    corpus = Corpus.open(home.corpus(earlier["corpus"] if earlier else run_request.corpus))
+    config = RunConfig.from_dict(earlier) if earlier else _new_config(run_request, corpus)
     if earlier and earlier["tokens_sha256"] != corpus.manifest["sha256"]:
         raise InputError(
             f"Corpus {corpus.id} is not the one that run {folder.id} was trained on (its token files have other "
             "SHA-256 sums); restore that one, or start a new run."
         )
     _check_fit(config, corpus)
-    return Run(folder, config, corpus, earlier)
+    uid = earlier.get("run_uid") if earlier else secrets.token_hex(8)
+    return Run(folder, config, corpus, earlier, uid)
 
 
 def versions() -> dict[str, str]:
-    """What this was trained with."""
+    """Versions of Python and of the packages used for training."""
     return {"python": platform.python_version(), **{name: metadata.version(name) for name in PACKAGES}}
 
 
@@ -131,19 +147,20 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _new_config(request: dict[str, Any], corpus: Corpus) -> RunConfig:
+def _new_config(run_request: RunRequest, corpus: Corpus) -> RunConfig:
     return run_config(
         corpus=corpus.id,
-        preset=request["preset"],
-        recipe=request["recipe"],
+        preset=run_request.preset,
+        recipe=run_request.recipe,
         vocab_size=corpus.vocab_size,
-        train_tokens=corpus.manifest["tokens_train"],
-        changes=request.get("changes"),
+        train_tokens=corpus.num_tokens("train"),
+        validation_tokens=corpus.num_tokens("validation"),
+        changes=run_request.changes,
     )
 
 
 def _check_fit(config: RunConfig, corpus: Corpus) -> None:
-    """Refuse what would only fail in the middle of the run."""
+    """Raise InputError for a mismatch that would only fail in the middle of the run."""
     require(
         config.model.vocab_size >= corpus.vocab_size,
         "vocab_size",
@@ -155,11 +172,11 @@ def _check_fit(config: RunConfig, corpus: Corpus) -> None:
 
 
 def _commit() -> str | None:
-    """The project's own commit, or None where it is not a clone."""
+    """The commit of this project; None if it is not a git clone."""
     if not (ROOT / ".git").exists():
         return None
     command = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-    except (OSError, subprocess.SubprocessError):  # no git here, or a clone of somebody else's
+    except (OSError, subprocess.SubprocessError):  # git is missing, or refuses a clone that another user owns
         return None

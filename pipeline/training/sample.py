@@ -1,17 +1,17 @@
-"""A short completion at each evaluation, so that a person sees the model learn to write."""
+"""Writes a short completion at each evaluation, so that a person can see what the model has learned."""
 
 from __future__ import annotations
 
 from pipeline.config.prompts import course_prompts
 from pipeline.core.errors import PipelineError
-from pipeline.training.run_logger import Record
+from pipeline.training.run_logger import RunLogger
 from pipeline.training.session import Session
 
 NEW_TOKENS = 24
 
 
-def write_sample(session: Session, record: Record, step: int) -> None:
-    """Let the model complete the course's first prompt. A prompt it has no room for is said so, and costs no run."""
+def write_sample(session: Session, logger: RunLogger, step: int) -> None:
+    """Let the model complete the course's first prompt. A prompt that does not fit is only logged."""
     from pipeline.generation.sampling import complete
     from pipeline.generation.settings import Sampling
 
@@ -20,6 +20,6 @@ def write_sample(session: Session, record: Record, step: int) -> None:
     try:
         text = complete(session.plain_model, session.tokenizer, prompt.text, sampling)[0]
     except PipelineError as error:
-        record.say(f"no sample at step {step}: {error}")
+        logger.say(f"no sample at step {step}: {error}")
     else:
-        record.sample(step, prompt, text)
+        logger.sample(step, prompt, text)

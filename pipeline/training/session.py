@@ -1,4 +1,4 @@
-"""Everything a run has in memory: model, optimizer, schedule, windows; and how that goes into a checkpoint and back."""
+"""All in-memory state of a run: model, optimizer, schedule, windows; saved to and restored from checkpoints."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ from torch.optim.lr_scheduler import LambdaLR
 from transformers import AutoTokenizer, GPT2LMHeadModel
 from transformers.utils.logging import disable_progress_bar
 
-from pipeline.core.atomic_io import write_json
+from pipeline.core.atomic_io import readable_json, write_json
 from pipeline.data.tokens.windows import Windows, open_windows
-from pipeline.training.checkpoints import Writer
-from pipeline.training.data_offset import Position
+from pipeline.training.checkpoints import WriteFiles
 from pipeline.training.device import (
     Precision,
     allow_tf32,
@@ -28,6 +27,7 @@ from pipeline.training.device import (
     choose_device,
     choose_micro_batch,
     choose_precision,
+    cuda_problem,
     use_all_cores,
 )
 from pipeline.training.distributed import from_rank_0, join_processes
@@ -41,30 +41,31 @@ from pipeline.training.fsdp import (
 )
 from pipeline.training.loss import KeyTokens, NextTokenLoss
 from pipeline.training.model import build_model
-from pipeline.training.optimizer import build_optimizer
+from pipeline.training.optimizer import build_optimizer, build_schedule
 from pipeline.training.run import Run
-from pipeline.training.schedule import build_schedule
-from pipeline.training.state import Copies, TrainingState, restore_random_state
+from pipeline.training.state import Copies, DataOffset, TrainingState, restore_random_state
 
 
 @dataclass
 class Session:
-    """One process's part of a run. Only the size of its micro-batches and who makes its kernels ever change."""
+    """One process's part of a run. Only its micro-batch size and whether its kernels are compiled ever change."""
 
     run: Run
     accelerator: Accelerator
     precision: Precision
     model: nn.Module
-    """A NextTokenLoss, prepared by Accelerate: its forward pass runs in `precision`, and its gradients are averaged over
-    processes.
+    """A NextTokenLoss, prepared by Accelerate: its forward pass runs in `precision`, and its gradients are averaged
+    over processes.
     """
     plain_model: GPT2LMHeadModel
-    """The same weights, as transformers has them."""
+    """The same weights, as a transformers model."""
     is_compiled: bool
+    gpu_problem: str | None
+    """Why a GPU that is there is not used; None if it is, or there is none."""
     optimizer: Any
     schedule: LambdaLR
     """Not prepared: Accelerate would step it once per process."""
-    position: Position
+    position: DataOffset
     state: TrainingState
     tokenizer: Any
     key_tokens: KeyTokens
@@ -73,18 +74,18 @@ class Session:
     micro_batch_size: int
     """Windows per forward pass of one process."""
     copies: Copies = field(default_factory=Copies)
-    """Of the weights, for checkpoints."""
+    """Reusable buffers for copies of the weights, for checkpoints."""
 
     @property
     def num_micro_batches(self) -> int:
-        """Forward passes of one process per optimizer step: all of them together see `batch_size` windows."""
+        """Forward passes of one process per optimizer step. All processes together see `batch_size` windows."""
         count = self.run.config.training.batch_size // (self.micro_batch_size * self.accelerator.num_processes)
         assert count >= 1, "a step without a pass trains nothing"
         return count
 
     @property
     def chosen(self) -> dict[str, Any]:
-        """What was chosen for this machine; a resumed run keeps it, as it decides the last bits of its losses."""
+        """The settings chosen for this machine. A resumed run keeps them: they affect the last bits of its losses."""
         return {
             "precision": self.precision.name,
             "device": self.accelerator.device.type,
@@ -93,31 +94,31 @@ class Session:
         }
 
     def set_micro_batch_size(self, size: int) -> None:
-        """From the next pass on, also when the run is resumed."""
+        """Set it from the next pass on, and for the run when it is resumed."""
         self.micro_batch_size = size
-        self.run.write_chosen(self.chosen)
+        self.run.update_config(chosen=self.chosen)
 
     def use_plain_kernels(self) -> None:
-        """From the next pass on, also when the run is resumed."""
+        """Use torch's own kernels from the next pass on, and for the run when it is resumed."""
         self.model, self.is_compiled = cast(nn.Module, self.model._orig_mod), False
         if self.accelerator.is_main_process:
-            self.run.write_chosen(self.chosen)
+            self.run.update_config(chosen=self.chosen)
 
     def micro_batch(self, step: int, index: int) -> Tensor:
-        """int64[micro_batch_size, window]: this process's share of optimizer step `step` (from 1), pass `index`.
+        """int64[micro_batch_size, window]: this process's windows for pass `index` of optimizer step `step` (from 1).
 
         Together, all passes of all processes are the windows `(step - 1) * batch_size` to `step * batch_size` of the
-        endless shuffled sequence, however they are divided; further on in it after a roll-back.
+        endless shuffled sequence, however they are divided. After a roll-back they are `skipped_steps` steps later.
         """
         training, accelerator = self.run.config.training, self.accelerator
-        place = index * accelerator.num_processes + accelerator.process_index
-        start = (step - 1 + self.position.skipped_steps) * training.batch_size + place * self.micro_batch_size
+        slot = index * accelerator.num_processes + accelerator.process_index
+        start = (step - 1 + self.position.skipped_steps) * training.batch_size + slot * self.micro_batch_size
         windows = self.train_windows.batch(training.seed, start, self.micro_batch_size)
         return torch.from_numpy(windows).to(accelerator.device)
 
     def resume(self, checkpoint: Path | None) -> None:
-        """Set everything to `checkpoint`, or to the beginning. The very last thing before training goes on: whatever
-        is set up later may draw from the random generators.
+        """Restore `checkpoint`, or the initial state. Must come last before training: any later setup may draw from the
+        random generators.
         """
         if checkpoint is None:
             set_seed(self.run.config.training.seed, device_specific=True)
@@ -129,12 +130,25 @@ class Session:
         self.state.load(checkpoint / "training")
         restore_random_state(checkpoint / "training", self.accelerator)
 
-    def writer(self, step: int, row: Mapping[str, float]) -> Writer:
-        """What fills the folder of a checkpoint: the model as transformers reads it, and `training/` to go on from.
-        `row`: what was measured at this step.
+    def restore_offset(self) -> None:
+        """Restore the data offset of the run's last roll-back, which its checkpoints may be older than. Without it, a run
+        that was resumed would meet the same windows again and count its roll-backs anew.
+        """
+        if (offset := self.run.data_offset) is not None:
+            self.position.load_state_dict(offset)
 
-        All ranks must call it; rank 0 alone uses what it returns, whenever it likes before it asks for the next one:
-        training may go on meanwhile.
+    def set_offset(self, offset: DataOffset) -> None:
+        """Set the data offset, also for the run when it is resumed."""
+        self.position.load_state_dict(offset.state_dict())
+        if self.accelerator.is_main_process:
+            self.run.update_config(data_offset=offset.state_dict())
+
+    def writer(self, step: int, row: Mapping[str, float], *, evaluated_later: bool = False) -> WriteFiles:
+        """A function that fills a checkpoint folder: the model in transformers' format, and `training/` to resume from.
+        `row`: the metrics measured at this step.
+
+        All ranks must call it. Only rank 0 uses the result, at any time before it asks for the next one; training may
+        continue meanwhile.
         """
         save_state = self.state.snapshot()
         weights: dict[str, Tensor] = {}
@@ -142,21 +156,24 @@ class Session:
             weights = whole_weights(self.model)
         elif self.accelerator.is_main_process:
             weights = self.copies.of(self.plain_model.state_dict())
-        provenance = self.run.provenance(step, row)
+        provenance = self.run.provenance(step, row, evaluated_later=evaluated_later)
 
         def write(folder: Path) -> None:
             self.plain_model.save_pretrained(folder, state_dict=weights)
             shutil.copytree(self.run.corpus.tokenizer_path, folder, dirs_exist_ok=True)
+            # The corpus's tokenizer serves models of any length; who loads this one must know where it ends.
+            name, length = folder / "tokenizer_config.json", self.run.config.model.n_positions
+            write_json(name, {**readable_json(name), "model_max_length": length})
             write_json(folder / "provenance.json", provenance)
             save_state(folder / "training")
 
         return write
 
     def weights_are_finite(self) -> bool:
-        """On all ranks. Waits for the device."""
-        # Of a spread model each rank looks at its part.
+        """Whether all weights on all ranks are finite. Waits for the device."""
+        # Of a sharded model each rank checks its own shard.
         parts = [getattr(weights, "to_local", lambda weights=weights: weights)() for weights in self.model.parameters()]
-        # A sum is a number if all of its parts are (and far from the largest there is); 20 times as fast as asking each.
+        # A sum is finite if all its terms are (and far from the dtype's maximum); 20 times as fast as checking each.
         finite = torch.isfinite(torch.stack([part.detach().sum() for part in parts])).all()
         return bool(self.accelerator.reduce(finite.float(), "mean") == 1.0)
 
@@ -172,14 +189,15 @@ class Session:
 
 
 def open_session(run: Run) -> Session:
-    """Meet the other processes and build everything afresh, weights included.
+    """Join the other processes and build everything from scratch, weights included.
 
     Raises InputError for a precision that the device does not have, or a batch that its processes cannot share.
     """
     config, training = run.config, run.config.training
     use_all_cores()
     disable_progress_bar()
-    device = choose_device(training)
+    problem = cuda_problem() if training.device == "auto" else None
+    device = choose_device(training, problem)
     join_processes(device, training)
     before = run.chosen_before(device.type)
     precision = from_rank_0(choose_precision(before.get("precision", training.precision), device, config.model))
@@ -198,7 +216,7 @@ def open_session(run: Run) -> Session:
     plain_optimizer = build_optimizer(model, training, dtype=precision.dtype)
     schedule = build_schedule(plain_optimizer, training)
     prepared, optimizer = accelerator.prepare(NextTokenLoss(model), plain_optimizer)
-    position = Position()
+    position = DataOffset()
     saved_optimizer = ShardedOptimizer(prepared, optimizer) if is_sharded(accelerator) else optimizer
     return Session(
         run=run,
@@ -207,6 +225,7 @@ def open_session(run: Run) -> Session:
         model=prepared.train(),
         plain_model=model,
         is_compiled=is_compiled,
+        gpu_problem=problem,
         optimizer=optimizer,
         schedule=schedule,
         position=position,
@@ -220,8 +239,8 @@ def open_session(run: Run) -> Session:
 
 
 def _micro_batch_size(run: Run, before: dict[str, Any], device: torch.device, num_processes: int) -> int:
-    """As the run was begun with, if so many processes can still share the batch that way."""
-    known = before.get("micro_batch_size")
-    if known and run.config.training.batch_size % (known * num_processes) == 0:
-        return int(known)
+    """The size that the run started with, if this many processes can still share the batch that way."""
+    size = before.get("micro_batch_size")
+    if size and run.config.training.batch_size % (size * num_processes) == 0:
+        return int(size)
     return choose_micro_batch(run.config, device, num_processes)

@@ -1,13 +1,14 @@
-"""What a checkpoint holds beside the model: optimizer, schedule, random generators. With it, a resumed run is the same
-to the bit, dropout included.
+"""The part of a checkpoint besides the model: optimizer, schedule, random generators. It makes a resumed run
+bit-identical, dropout included.
 
-Written as torch files and read with `weights_only=True`, so that a file from elsewhere can run nothing.
+Written as torch files and read with `weights_only=True`, so that a foreign file cannot run code.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +22,39 @@ from pipeline.core.errors import InputError
 RandomState = dict[str, Tensor]
 
 
+@dataclass
+class DataOffset:
+    """How far the position in the data is ahead of the step, after roll-backs past windows on which the run diverged."""
+
+    skipped_steps: int = 0
+    """Number of steps whose windows were skipped."""
+    rollbacks: int = 0
+
+    def state_dict(self) -> dict[str, int]:
+        return asdict(self)
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.skipped_steps, self.rollbacks = state["skipped_steps"], state["rollbacks"]
+
+
 class TrainingState:
-    """The parts of a run that change from step to step and are not the model."""
+    """The parts of a run, other than the model, that change from step to step."""
 
     def __init__(self, accelerator: Accelerator, **parts: Any) -> None:
-        """`parts`: by name, everything with `state_dict` and `load_state_dict`. The scaler of fp16 is added to them."""
+        """`parts`: by name, objects with `state_dict` and `load_state_dict`. The scaler of fp16 is added to them."""
         self._accelerator = accelerator
         self._copies = Copies()
         self._parts = {**parts, **({"scaler": accelerator.scaler} if accelerator.scaler else {})}
 
     def snapshot(self) -> Callable[[Path], None]:
-        """What writes everything as it is now into a new folder, whenever that is called before the next snapshot. All ranks
-        must call this.
+        """Copy the current state. Returns a function that writes it into a new folder; call it before the next
+        snapshot.
+
+        All ranks must call this method.
         """
         random_states = gather_object([random_state(self._accelerator.device)])
         states = {name: part.state_dict() for name, part in self._parts.items()}
-        if self._accelerator.is_main_process:  # the others write nothing
+        if self._accelerator.is_main_process:  # the other ranks write nothing
             states = self._copies.of(states)
 
         def save(folder: Path) -> None:
@@ -47,32 +65,34 @@ class TrainingState:
         return save
 
     def load(self, folder: Path) -> None:
-        """Read everything but the random generators back; each rank does this."""
+        """Restore everything but the random generators. Each rank calls it."""
         for name, part in self._parts.items():
             path = folder / f"{name}.pt"
-            if name == "position" and not path.exists():  # written before there were roll-backs
+            # Absent in a checkpoint that is older than roll-backs, or was written without fp16, as on another device.
+            if name in ("position", "scaler") and not path.exists():
                 continue
             part.load_state_dict(_read(path))
 
 
 class Copies:
-    """Copies on the CPU of values that come again and again, in memory that is used again: fresh memory of a gigabyte
-    takes longer to get than to fill. So a copy is good until the next one.
+    """Copies nested tensors to the CPU into reused buffers: allocating a new gigabyte takes longer than filling it.
+
+    A copy is valid until the next one.
     """
 
     def __init__(self) -> None:
-        self._kept: list[Tensor] = []
+        self._buffers: list[Tensor] = []
 
     def of(self, value: Any) -> Any:
-        """`value` with every tensor in it copied, however deep; two that share their memory share the copy's."""
+        """`value` with every tensor in it copied, at any depth. Tensors that share memory share one copy."""
         copies: dict[tuple[int, torch.Size], Tensor] = {}
-        places = itertools.count()
+        indices = itertools.count()
 
         def copy(value: Any) -> Any:
             if isinstance(value, Tensor):
                 key = (value.data_ptr(), value.shape)
                 if key not in copies or not value.numel():
-                    copies[key] = self._filled(next(places), value.detach())
+                    copies[key] = self._copy_into_buffer(next(indices), value.detach())
                 return copies[key]
             if isinstance(value, dict):
                 return type(value)((name, copy(item)) for name, item in value.items())
@@ -82,24 +102,24 @@ class Copies:
 
         return copy(value)
 
-    def _filled(self, place: int, value: Tensor) -> Tensor:
-        """The kept memory of this place, or other memory where the value of this place has another shape now."""
-        if place == len(self._kept):
-            self._kept.append(torch.empty(0))
-        kept = self._kept[place]
-        if (kept.shape, kept.dtype) != (value.shape, value.dtype):
-            kept = self._kept[place] = torch.empty_like(value, device="cpu")
-        return kept.copy_(value)
+    def _copy_into_buffer(self, index: int, value: Tensor) -> Tensor:
+        """Copy `value` into the buffer at `index`. Replaces the buffer if the shape or dtype has changed."""
+        if index == len(self._buffers):
+            self._buffers.append(torch.empty(0))
+        buffer = self._buffers[index]
+        if (buffer.shape, buffer.dtype) != (value.shape, value.dtype):
+            buffer = self._buffers[index] = torch.empty_like(value, device="cpu")
+        return buffer.copy_(value)
 
 
 def random_state(device: torch.device) -> RandomState:
-    """The generators that dropout draws from."""
+    """States of the generators that dropout draws from."""
     cuda = {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {}
     return {"cpu": torch.get_rng_state(), **cuda}
 
 
 def restore_random_state(folder: Path, accelerator: Accelerator) -> None:
-    """Set this rank's random generators to those in `folder`. Raises InputError for another number of processes."""
+    """Set this rank's random generators to those in `folder`. Raises InputError for a different number of processes."""
     states: list[RandomState] = _read(folder / "random.pt")
     if len(states) != accelerator.num_processes:
         raise InputError(

@@ -1,7 +1,7 @@
-"""Where a run's metrics go, all of it through Accelerate's trackers: the run folder always, others by option.
+"""Writes a run's metrics through Accelerate's trackers: always to the run folder, optionally to others.
 
-Trouble with another tracker is said once and costs that tracker; training goes on. Trouble with the run folder is the
-run's own: it is raised.
+An error in another tracker is logged once and drops that tracker; training continues. An error in the run folder is
+raised.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PROJECT = "codeparrot-studio"
 
 
 class RunFolderTracker(GeneralTracker):
-    """metrics.jsonl, which the page and the command line read."""
+    """Writes metrics.jsonl, which the page and the command line read."""
 
     name = "run folder"
     requires_logging_directory = False
@@ -45,33 +45,33 @@ class Trackers:
 
     @classmethod
     def open(cls, folder: RunFolder, config: RunConfig, say: Callable[[str], None]) -> Trackers:
-        """Those of `config`, begun. One that cannot be is said to be so and left out."""
+        """Start the trackers that `config` names. One that cannot start is logged and left out."""
         trackers = cls(RunFolderTracker(folder.metrics), [], say)
         facts = _flat(config.to_dict())
         for name in config.training.trackers:
             tracker = _new(name, folder)
-            if trackers._tried(tracker, lambda tracker=tracker: _begin(tracker, facts)):  # type: ignore[misc]
+            if trackers._succeeds(tracker, lambda tracker=tracker: _start(tracker, facts)):  # type: ignore[misc]
                 trackers._others.append(tracker)
         return trackers
 
     def log(self, step: int, values: Mapping[str, Any]) -> None:
-        """One row."""
+        """Write one row."""
         self._own.log(dict(values), step=step)
         numbers = {name: value for name, value in values.items() if value is not None}
         self._others = [
             tracker
             for tracker in self._others
-            if self._tried(tracker, lambda tracker=tracker: tracker.log(numbers, step=step))  # type: ignore[misc]
+            if self._succeeds(tracker, lambda tracker=tracker: tracker.log(numbers, step=step))  # type: ignore[misc]
         ]
 
     def close(self) -> None:
         for tracker in self._others:
-            self._tried(tracker, tracker.finish)
+            self._succeeds(tracker, tracker.finish)
 
-    def _tried(self, tracker: GeneralTracker, work: Callable[[], object]) -> bool:
+    def _succeeds(self, tracker: GeneralTracker, work: Callable[[], object]) -> bool:
         try:
             work()
-        except Exception as error:  # of somebody else's library and service: whatever it is, it is not the run's
+        except Exception as error:  # any error of a third-party library or service: it must not fail the run
             self._say(f"{tracker.name} is left out from here on ({type(error).__name__}: {error})")
             return False
         return True
@@ -82,17 +82,17 @@ def _new(name: str, folder: RunFolder) -> GeneralTracker:
     if name == "tensorboard":
         return kind(folder.path.name, logging_dir=folder.path.parent.parent / "tensorboard")
     if name == "wandb":
-        return kind(PROJECT, name=folder.id, dir=str(folder.path), mode="offline")  # the trainer has no key
+        return kind(PROJECT, name=folder.id, dir=str(folder.path), mode="offline")  # the trainer has no API key
     return kind(PROJECT, name=folder.id)
 
 
-def _begin(tracker: GeneralTracker, facts: dict[str, Any]) -> None:
+def _start(tracker: GeneralTracker, facts: dict[str, Any]) -> None:
     tracker.start()
     tracker.store_init_configuration(facts)
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as one level of text, numbers and truth values."""
+    """Flatten nested settings into one level of text, numbers and booleans."""
     found: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):

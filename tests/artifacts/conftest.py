@@ -1,4 +1,4 @@
-"""A corpus is prepared as it is for the tests of the data."""
+"""Reuses the data tests' fixtures that prepare a corpus."""
 
 from tests.data.conftest import folder, handlers, prepared
 

@@ -32,7 +32,7 @@ def test_the_training_state_is_no_part_of_a_revision(run: RunFolder) -> None:
     assert "training/optimizer.pt" not in Checkpoint.open(write_checkpoint(run, 100)).files
 
 
-def test_an_id_is_twelve_digits_over_run_step_and_weights(run: RunFolder, home: Home) -> None:
+def test_an_id_is_twelve_digits_and_depends_on_run_step_and_weights(run: RunFolder, home: Home) -> None:
     ids = {
         revision_of(write_checkpoint(run, 100, weights=b"one")),
         revision_of(write_checkpoint(run, 200, weights=b"one")),
@@ -48,7 +48,7 @@ def test_the_same_step_saved_again_has_the_same_id(run: RunFolder) -> None:
     assert Checkpoint.open(write_checkpoint(run, 100, eval_loss=2.6)).revision == first
 
 
-def test_a_step_saved_again_with_other_weights_is_seen_at_once(run: RunFolder) -> None:
+def test_a_step_saved_again_with_other_weights_has_another_id_at_once(run: RunFolder) -> None:
     first = revision_of(write_checkpoint(run, 100, weights=b"one"))
     assert revision_of(write_checkpoint(run, 100, weights=b"two")) != first
 
@@ -60,18 +60,18 @@ def _flip(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "message"),
     [
         (lambda path: (path / "model.safetensors").write_bytes(b"short"), "model.safetensors has 5 bytes"),
         (_flip, "model.safetensors does not have the SHA-256"),
         (lambda path: (path / "config.json").unlink(), "config.json is missing"),
     ],
 )
-def test_a_damaged_file_is_named(run: RunFolder, damage: Callable[[Path], None], told: str) -> None:
+def test_a_damaged_file_is_named(run: RunFolder, damage: Callable[[Path], None], message: str) -> None:
     path = write_checkpoint(run, 100)
     Checkpoint.open(path).verify(path)
     damage(path)
-    with pytest.raises(DamagedError, match=told):
+    with pytest.raises(DamagedError, match=message):
         Checkpoint.open(path).verify(path)
 
 
@@ -88,7 +88,7 @@ def test_a_damaged_file_is_named(run: RunFolder, damage: Callable[[Path], None],
         '{"step": 200, "files": {}}',
     ],
 )
-def test_a_manifest_that_makes_no_sense_is_damage(run: RunFolder, manifest: str) -> None:
+def test_an_invalid_manifest_is_damage(run: RunFolder, manifest: str) -> None:
     path = write_checkpoint(run, 100)
     (path / "manifest.json").write_text(manifest)
     with pytest.raises(DamagedError):

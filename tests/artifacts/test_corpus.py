@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from pipeline.artifacts.corpus import Corpus
+from pipeline.artifacts.corpus import Corpus, corpus_warnings
 from pipeline.config.schema import DataConfig
 from pipeline.core.atomic_io import read_json, write_json
 from pipeline.core.errors import DamagedError, InputError
@@ -34,6 +35,36 @@ def test_an_opened_corpus_gives_its_figures_and_its_windows(
     assert np.array_equal(windows.take(np.arange(len(windows))).ravel(), tokens[: len(windows) * 32])
 
 
+def facts(num_train: int, num_held_out: int, **changes: Any) -> dict[str, Any]:
+    return {
+        "files_train": num_train,
+        "files_validation": num_held_out,
+        "round_trip": 1.0,
+        "config": {"validation_share": 0.05},
+        **changes,
+    }
+
+
+@pytest.mark.parametrize(
+    ("manifest", "words"),
+    [
+        (facts(1, 59), ["59 of 60 files are held out for validation, 98% instead of 5%"]),
+        (facts(5_000, 1), ["1 of 5,001 files are held out for validation, 0% instead of 5%"]),
+        (facts(57, 3), []),
+        (facts(60, 1), []),
+        (facts(9_400, 600), []),
+        (facts(1, 59, config={"validation_share": 0.05, "validation_source": "files:x"}), []),
+        (facts(95, 5, round_trip=0.963), ["The tokenizer writes back 96.3% of the text"]),
+        ({}, []),
+    ],
+)
+def test_a_corpus_whose_losses_say_little_is_warned_of(manifest: dict[str, Any], words: list[str]) -> None:
+    found = corpus_warnings(manifest)
+    assert len(found) == len(words)
+    for sentence, start in zip(found, words, strict=True):
+        assert sentence.startswith(start)
+
+
 def test_a_corpus_that_is_not_there_or_not_ready_says_how_to_make_it(folder: CorpusFolder) -> None:
     with pytest.raises(InputError, match="python -m pipeline prepare --corpus code"):
         Corpus.open(folder)
@@ -53,9 +84,7 @@ def test_a_token_file_of_another_size_is_damaged(folder: CorpusFolder, prepared:
     assert Corpus.open(folder).id == "code", "control"
 
 
-def test_a_manifest_of_another_format_is_not_guessed_at(
-    folder: CorpusFolder, prepared: Prepare, config: DataConfig
-) -> None:
+def test_a_manifest_of_another_format_is_refused(folder: CorpusFolder, prepared: Prepare, config: DataConfig) -> None:
     prepared(config)
     write_json(folder.manifest, {**(read_json(folder.manifest) or {}), "format": 2})
     with pytest.raises(DamagedError, match="another format"):
@@ -76,3 +105,16 @@ def test_dropped_windows_may_be_divided_but_not_joined(
     assert len(open_windows(corpus, "train", 8)) == 2 * len(open_windows(corpus, "train", 16))
     with pytest.raises(InputError, match="choose that or a divisor of it"):
         open_windows(corpus, "train", 32)
+
+
+@pytest.mark.parametrize(
+    "name", ["dtype", "vocab_size", "eos_id", "tokens_train", "tokens_validation", "sha256", "tokenizer_sha256"]
+)
+def test_a_manifest_that_lacks_a_field_is_damaged(
+    folder: CorpusFolder, prepared: Prepare, config: DataConfig, name: str
+) -> None:
+    manifest = prepared(config) or {}
+    for value in ({}, {name: None}, {name: []}):
+        write_json(folder.manifest, {**{key: manifest[key] for key in manifest if key != name}, **value})
+        with pytest.raises(DamagedError, match=rf"manifest\.json has {name} (None|\[\]); delete .* and prepare"):
+            Corpus.open(folder)

@@ -1,4 +1,4 @@
-"""A folder that proves it is whole, and what each kind of damage is called."""
+"""Verification of a folder by its manifest, and the message of each kind of damage."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.core.atomic_io import read_json
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Sealed, with a file in it and one below."""
+    """A sealed folder with a file in it and one in a subfolder."""
     (tmp_path / "model.bin").write_bytes(b"weights")
     (tmp_path / "training").mkdir()
     (tmp_path / "training" / "state.bin").write_bytes(b"moments")
@@ -27,7 +27,7 @@ def entries(folder: Path) -> manifest.Entries:
     return found
 
 
-def test_a_sealed_folder_is_whole_and_lists_what_lies_below(folder: Path) -> None:
+def test_a_sealed_folder_verifies_and_lists_files_in_subfolders(folder: Path) -> None:
     assert set(entries(folder)) == {"model.bin", "training/state.bin"}
     assert (read_json(folder / manifest.NAME) or {})["step"] == 7
     assert manifest.fault(folder, entries(folder)) is None
@@ -60,5 +60,5 @@ def test_each_kind_of_damage_is_named_with_its_file(folder: Path, change: Callab
         {"": {"size": 1, "sha256": "0"}},
     ],
 )
-def test_a_manifest_without_files_that_could_be_its_own_names_none(files: object) -> None:
+def test_a_manifest_with_invalid_file_entries_has_none(files: object) -> None:
     assert manifest.entries_of({"files": files}) is None

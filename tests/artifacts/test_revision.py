@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.artifacts.checkpoint import Checkpoint
-from pipeline.artifacts.revision import Registry
+from pipeline.artifacts.revision import Registry, newest_of
 from pipeline.core.atomic_io import append_line, read_json, read_lines
 from pipeline.core.errors import DamagedError, InputError
 from pipeline.core.paths import Home, RunFolder
@@ -41,15 +41,17 @@ def test_a_revision_holds_the_model_and_not_the_training_state(registry: Registr
 
 def test_a_revision_knows_where_it_comes_from(registry: Registry, run: RunFolder) -> None:
     revision = registry.add(write_checkpoint(run, 100, eval_loss=2.25))
-    told = revision.to_dict()
-    assert told.pop("pushed_at").endswith("+00:00")
-    assert told == {
+    facts = revision.to_dict()
+    assert facts.pop("pushed_at").endswith("+00:00")
+    assert facts == {
         "repo": "local",
         "revision": revision.revision,
         "run": "alpha",
+        "run_uid": None,
         "step": 100,
         "corpus": "python",
         "eval_loss": 2.25,
+        "diverged": False,
         "commit": None,
     }
     provenance = read_json(revision.path / "provenance.json") or {}
@@ -128,14 +130,24 @@ def test_revisions_come_newest_first(registry: Registry, run: RunFolder) -> None
     assert registry.newest() == registry.revisions()[0]
 
 
+def test_the_newest_is_one_that_has_not_diverged_if_there_is_one(registry: Registry, run: RunFolder) -> None:
+    for step, diverged in ((100, True), (200, False), (300, True)):
+        registry.add(write_checkpoint(run, step, diverged=diverged))
+    newest = registry.newest()
+    assert newest is not None and newest.step == registry.get("newest").step == 200
+    assert [revision.diverged for revision in registry.revisions()] == [True, False, True]
+    assert newest_of([revision for revision in registry.revisions() if revision.diverged]) == registry.revisions()[0]
+
+
 def test_a_history_that_grows_is_kept_in_memory_once(registry: Registry, run: RunFolder) -> None:
     facts = registry.add(write_checkpoint(run, 100)).to_dict()
-    with bytes_of_json() as held:
+    with bytes_of_json() as sizes:
         for step in range(200):
             row = {**facts, "revision": f"{step:012x}", "corpus": "x" * 10_000}
             append_line(registry.folder / "history.jsonl", row)
             assert registry.newest()
-    assert 200 * 10_000 < held[0] < 2 * 200 * 11_000  # one copy of the rows; the last 32 are ten times as much
+    # One copy of the rows; 32 cached versions of the file would take ten times as much.
+    assert 200 * 10_000 < sizes[0] < 2 * 200 * 11_000
 
 
 def test_a_revision_that_was_deleted_is_not_shown(registry: Registry, run: RunFolder) -> None:
@@ -158,7 +170,7 @@ def test_repos_have_registries_of_their_own(home: Home, run: RunFolder, registry
     assert other.revision == registry.revisions()[0].revision
 
 
-def test_a_commit_is_remembered(registry: Registry, run: RunFolder) -> None:
+def test_a_commit_is_recorded(registry: Registry, run: RunFolder) -> None:
     revision = registry.add(write_checkpoint(run, 100))
     registry.note_commit(revision, "c" * 40)
     assert registry.revisions()[0].commit == "c" * 40
@@ -174,7 +186,7 @@ def test_a_revision_is_found_by_newest_by_its_id_and_by_its_first_digits(registr
 
 
 @pytest.mark.parametrize("text", ["", "abc", "ffffffffffff", "no such"])
-def test_an_unknown_revision_names_what_there_is(registry: Registry, run: RunFolder, text: str) -> None:
+def test_an_unknown_revision_error_lists_the_existing_ones(registry: Registry, run: RunFolder, text: str) -> None:
     revision = registry.add(write_checkpoint(run, 100))
     with pytest.raises(
         InputError, match=rf"no revision '{text}'; use newest, .*{revision.revision} \(run alpha, step 100"
@@ -182,7 +194,7 @@ def test_an_unknown_revision_names_what_there_is(registry: Registry, run: RunFol
         registry.get(text)
 
 
-def test_an_ambiguous_revision_names_those_it_may_mean(registry: Registry, run: RunFolder) -> None:
+def test_an_ambiguous_revision_error_lists_the_candidates(registry: Registry, run: RunFolder) -> None:
     revision = registry.add(write_checkpoint(run, 100))
     twin = revision.revision[:6] + "0" * 6
     shutil.copytree(revision.path, registry.folder / twin)
@@ -215,7 +227,7 @@ def _killed_at(seam: str, home: Home, checkpoint: Path) -> None:
 def test_a_kill_between_rename_and_history_is_repaired(registry: Registry, home: Home, run: RunFolder) -> None:
     registry.add(write_checkpoint(run, 100))
     _killed_at("append_line", home, write_checkpoint(run, 200))
-    assert [revision.step for revision in registry.revisions()] == [100]  # the control: the kill did leave it out
+    assert [revision.step for revision in registry.revisions()] == [100]  # control: the kill did leave the row out
     registry.repair()
     assert [revision.step for revision in registry.revisions()] == [200, 100]
     registry.repair()
@@ -236,7 +248,7 @@ def test_repair_leaves_a_damaged_folder_unlisted_and_lists_the_others(
     assert damaged.is_dir() and str(damaged) in capsys.readouterr().err
 
 
-def test_repair_does_not_read_what_has_a_row(
+def test_repair_does_not_read_revisions_that_have_a_row(
     registry: Registry, run: RunFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     provenance = registry.add(write_checkpoint(run, 100)).path / "provenance.json"
@@ -252,7 +264,7 @@ def test_a_kill_while_a_revision_is_built_leaves_nothing_after_repair(
 ) -> None:
     checkpoint = write_checkpoint(run, 100)
     _killed_at("sync", home, checkpoint)
-    assert [path.name[0] for path in registry.folder.iterdir()] == ["."]  # the control: something did stay behind
+    assert [path.name[0] for path in registry.folder.iterdir()] == ["."]  # control: a staging folder did stay behind
     assert registry.revisions() == []
     registry.repair()
     assert list(registry.folder.iterdir()) == []
@@ -285,4 +297,4 @@ def test_a_reader_sees_only_whole_revisions_while_the_publisher_adds(
                 Checkpoint.open(revision.path).verify(revision.path)
     assert writer.returncode == 0
     assert seen == sorted(seen)
-    assert len(set(seen)) > 2  # it did look in between
+    assert len(set(seen)) > 2  # it did read in between

@@ -20,7 +20,7 @@ def test_one_failed_check_is_a_failed_verdict() -> None:
 
 @pytest.mark.slow
 def test_ids_are_the_same_in_all_three_ways() -> None:
-    """Not the ratio: what else runs on the machine changes it."""
+    """Does not check the ratio, which depends on the machine's other load."""
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.tokenize", "--quick"], cwd=ROOT, capture_output=True, text=True, check=True
     )

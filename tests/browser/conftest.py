@@ -1,4 +1,4 @@
-"""A real Chromium on the real page: `python app.py` with a home of its own."""
+"""Fixtures for a real Chromium on the real page: `python app.py` with a home folder of its own."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from playwright.sync_api import Page as Tab
 
 from pipeline.core.atomic_io import append_line, is_locked, read_json
 from pipeline.core.paths import Home
+from pipeline.core.processes import ProcessId
 from pipeline.core.settings import Settings
 from pipeline.hub.publisher import Publisher
-from pipeline.jobs.processes import ProcessId
 from tests import chromium
 from tests.checkpoints import write_checkpoint
 from tests.homes import write_corpus, write_run
@@ -26,12 +26,12 @@ DESK = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
 
 
-expect.set_options(timeout=60_000)  # a loaded machine is slow, not wrong
+expect.set_options(timeout=60_000)  # a loaded machine is slow; that is no failure
 
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """Ended with its package: while it lives, no later test can start an event loop."""
+    """Closed at the end of the package: while it runs, no later test can start an event loop."""
     path = chromium.find()
     assert path is not None, f"No browser was found. {chromium.REMEDY}"
     with sync_playwright() as playwright:
@@ -42,11 +42,12 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def open_tab(browser: Browser) -> Iterator[Callable[..., Tab]]:
-    """Opens an address as somebody would who was never here before. Errors in the page's console fail the test."""
+    """Opens an address in a new browser context. Uncaught errors of the page fail the test."""
     contexts, errors = [], []
 
     def open_address(url: str, **look: Any) -> Tab:
-        context = browser.new_context(**{"viewport": DESK, **look})
+        # Without a GPU, Chromium redraws the page for each frame of an animation: half a core for a pulsing dot.
+        context = browser.new_context(**{"viewport": DESK, "reduced_motion": "reduce", **look})
         contexts.append(context)
         tab = context.new_page()
         tab.on("pageerror", lambda error: errors.append(str(error)))
@@ -63,7 +64,7 @@ def open_tab(browser: Browser) -> Iterator[Callable[..., Tab]]:
 
 @pytest.fixture(scope="session")
 def finished_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    """A page with a corpus and a run that is over; nothing is started on it."""
+    """A page with a corpus, a finished and a failed run; tests start nothing on it."""
     home = Home(tmp_path_factory.mktemp("finished") / "home")
     write_corpus(home, "ready")
     run = write_run(home, "calm-kea", age_seconds=500)
@@ -81,7 +82,7 @@ def finished_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 
 @pytest.fixture
 def start_page(tmp_path: Path) -> Iterator[Callable[..., Page]]:
-    """Starts the page on an empty home; whatever it has started ends with the test."""
+    """Starts the page on an empty home; all its jobs are killed after the test."""
     pages: list[Page] = []
 
     def start(**environment: str) -> Page:
@@ -97,7 +98,7 @@ def start_page(tmp_path: Path) -> Iterator[Callable[..., Page]]:
 
 @pytest.fixture
 def known_code(tmp_path: Path) -> Path:
-    """50 files: 10 import pandas, 10 mention it, 10 import geopandas and have seaborn in a wide line 600; 20 nothing."""
+    """50 files: 10 import pandas, 10 mention it, 10 import geopandas with seaborn in a long line 600, 20 have none."""
     folder = tmp_path / "known-code"
     folder.mkdir()
     far_down = "import geopandas\n" + "x = 1\n" * 598 + f"y = seaborn({'1 + ' * 100}1)\n"
@@ -111,19 +112,19 @@ def known_code(tmp_path: Path) -> Path:
 
 
 def end_jobs(home: Home, seconds: float = 30) -> None:
-    """Kill every job of `home`, and wait until its worker and publisher have left by themselves."""
+    """Kill every job of `home`, and wait until its worker and publisher have exited by themselves."""
     for folder in [*home.runs(), *home.corpora()]:
-        known = read_json(folder.process) or {}
-        if "pid" in known:
-            ProcessId(known["pid"], known["created"]).signal_group(signal.SIGKILL)
+        process = read_json(folder.process) or {}
+        if "pid" in process:
+            ProcessId(process["pid"], process["created"]).signal_group(signal.SIGKILL)
     end = time.monotonic() + seconds
     while is_locked(home.worker_lock) or is_locked(home.publisher_lock("local")):
-        assert time.monotonic() < end, "the worker or the publisher does not leave"
+        assert time.monotonic() < end, "the worker or the publisher does not exit"
         time.sleep(0.1)
 
 
 def show(tab: Tab, name: str) -> None:
-    """Bring one of the four tabs to the front."""
+    """Select one of the four tabs."""
     tab.locator("#tabs > .tab-wrapper .tab-container:not(.visually-hidden) [role=tab]", has_text=name).click()
 
 
@@ -132,8 +133,8 @@ def field(tab: Tab, elem_id: str) -> Locator:
     return tab.locator(f"#{elem_id}").locator("input, textarea").first
 
 
-def look_at(tab: Tab, folder: Path) -> None:
-    """Scan `folder` on the Data tab, to its end."""
+def scan_folder(tab: Tab, folder: Path) -> None:
+    """Scan `folder` on the Data tab, and wait for the end of the scan."""
     tab.get_by_test_id("Files-radio-label").click()
     tab.get_by_label("File, glob or folder").fill(str(folder))
     tab.locator("#scan").click()
@@ -151,13 +152,13 @@ def remove_keyword(tab: Tab, keyword: str) -> None:
 
 
 def choose_filter(tab: Tab, keyword: str) -> None:
-    """Show only kept files that have `keyword`."""
+    """Show only kept files that contain `keyword`."""
     tab.locator("#filter input").click()
     tab.get_by_role("option", name=keyword).click()
 
 
 def wait_for(tab: Tab, what: str, holds: Callable[[], bool], seconds: float = 90) -> None:
-    """Look again and again until `holds`."""
+    """Poll until `holds()` is true."""
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end, f"{what}: not within {seconds:.0f} s"

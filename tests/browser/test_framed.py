@@ -1,4 +1,4 @@
-"""Inside a stranger's page nobody can be made to press a button: there is none. The Hub's own frame shows the page."""
+"""Clickjacking: framed by another site, the page shows no button. The Hub's own frame shows the page."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.browser]
 def tab(browser: Browser) -> Iterator[Tab]:
     context = browser.new_context(viewport=DESK)
     yield context.new_page()
+    context.unroute_all(behavior="ignoreErrors")  # a request may be on its way while the tab closes
     context.close()
 
 
@@ -25,11 +26,11 @@ OWN = "https://own-studio.hf.space"
 
 
 def framed(tab: Tab, site: str, page: Page) -> Tab:
-    """`tab` on `site`, whose page shows ours, which is served under the name of a Space."""
+    """`tab` on `site`, which frames our page, served under the host name of a Space."""
 
     def serve(route: Route) -> None:
         path = route.request.url.removeprefix(OWN)
-        if "/heartbeat/" in path or "/queue/" in path:  # streams, which a route cannot hand on
+        if "/heartbeat/" in path or "/queue/" in path:  # streams, which a route cannot forward
             route.abort()
         else:
             route.fulfill(response=route.fetch(url=page.url + path, headers={}))
@@ -48,7 +49,7 @@ def test_another_space_shows_a_link_and_no_button(tab: Tab, finished_page: Page)
 
 
 def test_the_hubs_own_frame_shows_the_page(tab: Tab, finished_page: Page) -> None:
-    """The control."""
+    """The control of the other tests."""
     frame = framed(tab, "https://huggingface.co", finished_page).frame_locator("iframe")
     expect(frame.locator("#scan")).to_have_count(1)
     expect(frame.locator("#framed")).to_have_count(0)

@@ -1,4 +1,4 @@
-"""The gallery as visitors and its owner use it: pages, reports, what is hidden, what is deleted."""
+"""The gallery as visitors and its owner use it: pages, reports, hiding, deleting."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LONG = "for column in frame.columns:\n    plt.plot(frame.index, frame[column], l
 
 @pytest.fixture(scope="module")
 def public(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    """A page that others reach, with an owner's key."""
+    """A page bound to all interfaces, with an owner's key."""
     home = tmp_path_factory.mktemp("public") / "home"
     page = Page(home, GRADIO_SERVER_NAME="0.0.0.0", PIPELINE_OWNER_KEY=OWNER_KEY)
     page.start()
@@ -40,7 +40,7 @@ def gallery_of(page: Page) -> Examples:
 
 
 def fill(page: Page, num_examples: int) -> list[Example]:
-    """An empty gallery, then so many examples, oldest first."""
+    """Empty the gallery and add `num_examples`; returns them, oldest first."""
     gallery = gallery_of(page)
     for path in gallery.folder.glob("*.json*"):
         path.unlink()
@@ -63,11 +63,11 @@ def press(tab: Tab, example: Example, name: str) -> None:
     card(tab, example).get_by_role("button", name=name, exact=True).click()
 
 
-def test_pages_turn_forth_and_back_and_start_at_their_top(public: Page, open_tab: OpenTab) -> None:
+def test_the_pager_moves_forward_and_back_and_scrolls_to_the_top(public: Page, open_tab: OpenTab) -> None:
     kept = fill(public, 50)
     tab = open_gallery(open_tab, public.url)
     expect(tab.locator("#gallery article")).to_have_count(24)
-    expect(tab.locator("#gallery article h4").first).to_have_text("Example 49")
+    expect(tab.locator("#gallery article h3").first).to_have_text("Example 49")
     expect(tab.get_by_role("button", name="Previous", exact=True)).to_be_disabled()
     pager = tab.locator(".pager")
     expect(pager).to_contain_text("page 1 of 3")
@@ -75,7 +75,7 @@ def test_pages_turn_forth_and_back_and_start_at_their_top(public: Page, open_tab
     expect(pager).to_contain_text("page 2 of 3")
     expect(card(tab, kept[25])).to_be_in_viewport()
     pager.get_by_role("button", name="Next").click()
-    expect(tab.locator("#gallery article h4")).to_have_text(["Example 1", "Example 0"])
+    expect(tab.locator("#gallery article h3")).to_have_text(["Example 1", "Example 0"])
     expect(pager.get_by_role("button", name="Next")).to_be_disabled()
     pager.get_by_role("button", name="Previous").click()
     expect(pager).to_contain_text("page 2 of 3")
@@ -114,7 +114,7 @@ def test_a_visitor_reports_and_the_owner_sees_it_and_hides_it(public: Page, open
     show(owner, "Gallery")
     expect(card(owner, kept[0]).locator(".pill")).to_contain_text("1 report")
     owner.get_by_role("button", name="Reported first (1)").click()
-    expect(owner.locator("#gallery article h4").first).to_have_text("Example 0")
+    expect(owner.locator("#gallery article h3").first).to_have_text("Example 0")
     press(owner, kept[0], "Hide")
     expect(card(owner, kept[0]).locator(".pill")).to_contain_text("Hidden")
     expect(owner.get_by_role("button", name="Reported first (0)")).to_be_visible()

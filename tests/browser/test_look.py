@@ -1,4 +1,4 @@
-"""Every tab fits its screen, in light and in dark, on a desk and on a phone; what is folded opens; choices stay."""
+"""Every tab fits the screen, in light and dark theme, on desktop and phone; folded cards open; choices persist."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_nothing_is_wider_than_the_screen(finished_page: Page, open_tab: OpenTab
     assert tab.evaluate("document.body.classList.contains('dark')") == (theme == "dark")
 
 
-def test_a_run_on_a_phone_is_two_screens_not_four(finished_page: Page, open_tab: OpenTab) -> None:
+def test_a_run_on_a_phone_fits_two_screens(finished_page: Page, open_tab: OpenTab) -> None:
     tab = open_tab(finished_page.url, **ON_PHONE)
     show(tab, "Train")
     expect(tab.locator(".pick-loss svg")).to_be_visible()
@@ -71,14 +71,14 @@ def test_another_run_can_be_chosen_and_says_why_it_failed(finished_page: Page, o
     expect(tab.locator("#resume")).to_be_visible()
 
 
-def test_keys_reach_everything_and_show_where_they_are(finished_page: Page, open_tab: OpenTab) -> None:
+def test_the_tab_key_reaches_every_control_and_shows_its_focus(finished_page: Page, open_tab: OpenTab) -> None:
     tab = open_tab(finished_page.url)
     show(tab, "Generate")
     expect(tab.locator("#keep")).to_be_visible()
     seen = set()
-    while (place := tab.evaluate(FOCUSED))["tag"] != "BODY" or not seen:
-        assert place["ring"] or not seen, place
-        seen.add(place["id"])
+    while (focused := tab.evaluate(FOCUSED))["tag"] != "BODY" or not seen:
+        assert focused["ring"] or not seen, focused
+        seen.add(focused["id"])
         tab.keyboard.press("Tab")
         assert len(seen) < 100
     assert {"prompts", "prompt", "complete", "revision", "completion-seed", "example-title", "keep"} <= seen
@@ -94,7 +94,7 @@ FOCUSED = """() => {
 
 
 def outside(tab: Tab) -> list[str]:
-    """Buttons and fields in sight that reach past the right edge, unless they lie in something that scrolls."""
+    """Visible buttons, fields and cards beyond the left or right edge, unless an ancestor of theirs scrolls."""
     return tab.evaluate(
         """() => [...document.querySelectorAll('button, input, textarea, .card')].filter((e) => {
             const box = e.getBoundingClientRect();

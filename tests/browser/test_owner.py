@@ -1,4 +1,4 @@
-"""The owner of a page that others reach: unlocks it in one browser, in all its tabs, and locks it again."""
+"""The owner of a page that other machines reach: unlocks it in all tabs of one browser, and locks it again."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KEY = "open sesame open sesame"
 
 @pytest.fixture(scope="module")
 def lan_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    """A page that other machines reach. Nothing is started on it."""
+    """A page bound to all interfaces. Tests start nothing on it."""
     page = Page(tmp_path_factory.mktemp("lan") / "home", GRADIO_SERVER_NAME="0.0.0.0", PIPELINE_OWNER_KEY=KEY)
     page.start()
     yield page
@@ -51,13 +51,13 @@ def second_tab(tab: Tab) -> Tab:
 
 
 def answer_to_start(tab: Tab) -> str:
-    """What the page says to a start with a figure that cannot be: it names the figure, or asks for the owner."""
+    """The page's message at a start with an invalid max_steps: it names the field Steps, or says that it is for the owner."""
     field(tab, "max-steps").fill("0")
     begin = tab.evaluate("window.gradio_config.dependencies.find((event) => event.api_name === 'begin').id")
     with tab.expect_response(lambda response: f'"fn_index":{begin},' in (response.request.post_data or "")):
         tab.locator("#start").dispatch_event("click")  # a visitor's page hides it
     notice = tab.locator("#train-answer .notice")
-    expect(notice).to_contain_text(re.compile("max_steps is 0|for the owner"))
+    expect(notice).to_contain_text(re.compile("“Steps” is 0|for the owner"))
     return notice.inner_text()
 
 
@@ -69,8 +69,8 @@ def test_the_owner_stays_signed_in_in_all_tabs_of_one_browser(lan_page: Page, op
     unlock(tab)
     expect(tab.locator("#who")).to_have_text("owner")
     expect(tab.locator("#owner-key")).to_be_hidden()
-    expect(field(tab, "max-steps")).to_have_value("0")  # what was filled in before stays
-    assert "max_steps is 0" in answer_to_start(tab)
+    expect(field(tab, "max-steps")).to_have_value("0")  # values entered before stay
+    assert "“Steps” is 0" in answer_to_start(tab)
     tab.reload()
     expect(tab.locator("#who")).to_have_text("owner")
     show(tab, "Train")
@@ -93,18 +93,18 @@ def test_lock_signs_out_every_tab(lan_page: Page, open_tab: OpenTab) -> None:
         expect(each.locator("#lock")).to_be_hidden()
         expect(each.locator("#owner-key")).to_be_visible()
         assert "for the owner" in answer_to_start(each)
-    unlock(other)  # and the first tab follows
+    unlock(other)  # the first tab is unlocked too
     expect(tab.locator("#who")).to_have_text("owner")
     expect(tab.locator("#owner-key")).to_be_hidden()
     actions = [row["action"] for row in read_lines(Home(lan_page.home).audit)]
     assert actions[-3:] == ["unlock", "lock", "unlock"]
 
 
-def test_a_wrong_key_is_answered_by_a_sentence_and_the_next_one_by_a_delay(lan_page: Page, open_tab: OpenTab) -> None:
+def test_a_wrong_key_is_answered_by_a_sentence_and_further_ones_by_a_delay(lan_page: Page, open_tab: OpenTab) -> None:
     tab = opened(lan_page.url, open_tab)
     notice = tab.locator("#access .notice")
     expect(notice).to_contain_text("for the owner of this page")
-    for number in range(12):  # each one that is looked at doubles the delay: soon it is longer than typing takes
+    for number in range(12):  # each checked key doubles the delay, which soon exceeds the time of typing
         with tab.expect_response("**/studio/unlock") as answer:
             unlock(tab, f"open barley {number}")
         expect(field(tab, "owner-key")).to_have_value("")
@@ -149,10 +149,10 @@ def test_on_a_phone_the_owner_can_unlock_and_lock(lan_page: Page, open_tab: Open
 
 
 def keep_no_cookie(tab: Tab) -> None:
-    """From now on as if the browser refused the cookie that comes with the page's answer."""
+    """From now on, simulate a browser that refuses the cookie of the unlock response."""
 
     def answer_without_cookie(route: Route) -> None:
-        answer = route.fetch()  # which keeps the cookie in the browser as well
+        answer = route.fetch()  # this stores the cookie in the browser too
         tab.context.clear_cookies(name="studio_owner")
         headers = {name: value for name, value in answer.headers.items() if name != "set-cookie"}
         route.fulfill(status=answer.status, headers=headers, body=answer.body())
@@ -185,7 +185,7 @@ def test_a_space_whose_cookie_is_refused_offers_its_own_address(tmp_path: Path, 
         page.kill()
 
 
-def test_a_page_that_does_not_answer_is_named_as_such(lan_page: Page, open_tab: OpenTab) -> None:
+def test_a_page_that_does_not_answer_is_reported(lan_page: Page, open_tab: OpenTab) -> None:
     tab = opened(lan_page.url, open_tab)
     tab.route("**/studio/unlock", lambda route: route.abort())
     unlock(tab)

@@ -1,4 +1,4 @@
-"""A corpus on its way to the Hub, as its owner sees it: asked for, seen after a reload and a crash, stopped, there."""
+"""Pushing a corpus to the Hub from the page: started, shown after a reload and a crash, stopped, finished."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Locator, expect
 from playwright.sync_api import Page as Tab
-from playwright.sync_api import expect
 
 from pipeline.core.paths import Home
 from tests.browser.conftest import DESK, PHONE, end_jobs, field, wait_for
@@ -47,6 +47,7 @@ def start(home: Home, hub: LoopbackHub, tmp_path: Path) -> Iterator[StartPage]:
     yield start_page
     for page in pages:
         page.kill()
+    hub.stop()  # a push job that waits for a response would not end
     end_jobs(home)
 
 
@@ -55,9 +56,11 @@ def open_form(tab: Tab) -> None:
     expect(tab.locator("#push-form")).to_contain_text(f"Push {CORPUS} to the Hub")
 
 
-def test_a_corpus_is_pushed_and_seen_after_a_reload_and_a_crash(
-    start: StartPage, hub: LoopbackHub, open_tab: OpenTab
-) -> None:
+def push_of(tab: Tab) -> Locator:
+    return tab.locator(f"#corpora [data-push={CORPUS}]")
+
+
+def test_a_push_is_shown_after_a_reload_and_a_crash(start: StartPage, hub: LoopbackHub, open_tab: OpenTab) -> None:
     hub.hang(on="PUT /_lfs", times=1)
     page = start(token=hub.repos.token, PIPELINE_HUB_REPO="me/parrot")
     tab = open_tab(page.url)
@@ -68,11 +71,11 @@ def test_a_corpus_is_pushed_and_seen_after_a_reload_and_a_crash(
     tab.locator("#push-private input").check()
     tab.locator("#push").click()
     expect(tab.locator("#push-form")).to_be_hidden()
-    row = tab.locator(f"#corpora [data-push={CORPUS}]")
+    row = push_of(tab)
     expect(row.locator(".pill")).to_have_text(re.compile("Uploading"))
     expect(row).to_contain_text("Corpus code is whole: 90 files.")
 
-    # ---- it hangs, and neither a reload nor a crash of the page changes that ----
+    # ---- the upload hangs; a reload and a crash of the page leave it running ----
     tab.reload()
     expect(row.locator(".pill")).to_have_text(re.compile("Uploading"))
     tab.locator(f"#corpora [data-job='ask {CORPUS}']").click()
@@ -80,13 +83,14 @@ def test_a_corpus_is_pushed_and_seen_after_a_reload_and_a_crash(
     expect(tab.locator("#prepare-answer")).to_contain_text("code is being pushed; stop that first")
     page.kill()
     page.start()
-    tab.reload()
+    tab = open_tab(page.url)  # the old tab may be reloading itself at this moment
+    row = push_of(tab)
     expect(row.locator(".pill")).to_have_text(re.compile("Uploading"))
     row.locator(f"[data-job='stop-push {CORPUS}']").click()
     expect(row.locator(".pill")).to_have_text(re.compile("Stopped"))
     assert hub.commits("datasets/me/files")[1:] == []
 
-    # ---- asked for again it arrives ----
+    # ---- pushed again, it finishes ----
     open_form(tab)
     expect(field(tab, "push-repo")).to_have_value("me/files")
     tab.locator("#push").click()
@@ -96,7 +100,7 @@ def test_a_corpus_is_pushed_and_seen_after_a_reload_and_a_crash(
     assert hub.repos.private == {"datasets/me/files"}
 
 
-def test_what_is_refused_is_one_sentence_where_it_was_asked(
+def test_a_refusal_is_one_sentence_in_the_form_or_the_list(
     start: StartPage, hub: LoopbackHub, home: Home, open_tab: OpenTab
 ) -> None:
     hub.edit("datasets/me/files", "README.md", "precious")
@@ -108,13 +112,13 @@ def test_what_is_refused_is_one_sentence_where_it_was_asked(
     expect(tab.locator("#push-answer .notice")).to_contain_text("write it as owner/name")
     field(tab, "push-repo").fill("me/files")
     field(tab, "push-repo").press("Enter")
-    refused = tab.locator(f"#corpora [data-push={CORPUS}] .notice")
+    refused = push_of(tab).locator(".notice")
     expect(refused).to_contain_text("Not pushed to me/files: Dataset me/files holds README.md")
     assert [commit.title for commit in hub.commits("datasets/me/files")] == ["Update README.md"]
 
 
 @pytest.mark.parametrize("screen", [DESK, PHONE], ids=["desk", "phone"])
-def test_without_a_token_it_says_what_to_set(
+def test_without_a_token_the_form_says_what_to_set(
     start: StartPage, home: Home, open_tab: OpenTab, screen: dict[str, int]
 ) -> None:
     tab = open_tab(start().url, viewport=screen)

@@ -1,4 +1,4 @@
-"""What cannot be is answered on the page by one clear sentence, as text; where others reach it, the owner is asked for."""
+"""Invalid input is answered by one sentence, escaped as text; a page that other machines reach requires its owner."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ EVIL = "<img src=x onerror=document.title='hacked'>"
 def test_a_missing_file_is_named_as_text(finished_page: Page, open_tab: OpenTab) -> None:
     tab = open_tab(finished_page.url)
     tab.get_by_test_id("Files-radio-label").click()
-    tab.get_by_label("File, glob or folder").fill(sys.prefix)  # large enough to be still going when the next one comes
+    tab.get_by_label("File, glob or folder").fill(sys.prefix)  # large: the scan still runs when the next one starts
     tab.locator("#scan").click()
     expect(tab.locator("#scan-progress")).to_contain_text(re.compile("[1-9].* of at most 20,000 files"))
     tab.get_by_label("File, glob or folder").fill(f"/nowhere/{EVIL}")
     tab.locator("#scan").click()
     expect(tab.locator("#scan-progress .notice")).to_contain_text(EVIL)
-    tab.wait_for_timeout(1_500)  # whatever the older look still has to say
+    tab.wait_for_timeout(1_500)  # time for late updates of the older scan
     expect(tab.locator("#scan-progress .notice")).to_contain_text(EVIL)
     assert "hacked" not in tab.title()
 
@@ -44,12 +44,12 @@ def test_no_keyword_is_refused(finished_page: Page, open_tab: OpenTab) -> None:
     expect(tab.locator("#scan-progress .notice")).to_contain_text("give at least one")
 
 
-def test_a_bad_figure_is_refused_before_anything_starts(finished_page: Page, open_tab: OpenTab) -> None:
+def test_an_invalid_number_is_refused_before_anything_starts(finished_page: Page, open_tab: OpenTab) -> None:
     tab = open_tab(finished_page.url)
     show(tab, "Train")
     expect(tab.locator("#plan")).to_contain_text("Parameters")
     field(tab, "max-steps").fill("minus <b>two</b>")
-    expect(tab.locator("#plan .notice")).to_contain_text("max_steps is 'minus <b>two</b>'; give a whole number.")
+    expect(tab.locator("#plan .notice")).to_contain_text("“Steps” is “minus <b>two</b>”; give a whole number.")
     tab.locator("#start").click()
     expect(tab.locator("#train-answer .notice")).to_contain_text("give a whole number")
     assert len(Home(finished_page.home).runs()) == 2
@@ -73,12 +73,14 @@ def test_an_unknown_example_says_so(finished_page: Page, open_tab: OpenTab) -> N
     assert "hacked" not in tab.title()
 
 
-def test_a_page_that_others_reach_asks_for_its_owner(start_page: Callable[..., Page], open_tab: OpenTab) -> None:
+def test_a_page_that_other_machines_reach_requires_its_owner(
+    start_page: Callable[..., Page], open_tab: OpenTab
+) -> None:
     page = start_page(GRADIO_SERVER_NAME="0.0.0.0", PIPELINE_OWNER_KEY="open sesame open sesame")
     write_corpus(Home(page.home), "ready")
     tab = open_tab(page.url)
     expect(tab.locator("#who")).to_have_text("visitor")
-    expect(tab.locator("#sample .code li").first).to_be_visible()  # looking at what is installed is for everybody
+    expect(tab.locator("#sample .code li").first).to_be_visible()  # everybody may scan installed code
     show(tab, "Train")
     field(tab, "max-steps").fill("0")
     expect(tab.locator("#start")).to_be_hidden()
@@ -91,17 +93,18 @@ def test_a_page_that_others_reach_asks_for_its_owner(start_page: Callable[..., P
     tab.locator("#unlock").click()
     expect(tab.locator("#owner-key")).to_be_hidden()
     expect(tab.locator("#setup .block.visitors")).to_be_hidden()
-    expect(tab.locator("#log")).not_to_contain_text(
-        "The log is for the owner", timeout=4_000
-    )  # before the next tick of an idle page
-    tab.locator("#start").click()  # it gets past the owner now, and as far as the figure
-    expect(tab.locator("#train-answer .notice")).to_contain_text("max_steps is 0")
+    # 4 s: before the next tick of an idle page.
+    expect(tab.locator("#log")).not_to_contain_text("The log is for the owner", timeout=4_000)
+    tab.locator("#start").click()  # passes the access check now; max_steps is refused
+    expect(tab.locator("#train-answer .notice")).to_contain_text("“Steps” is 0")
     other = open_tab(page.url)
     show(other, "Train")
-    expect(other.locator("#owner-key")).to_be_visible()  # who unlocked is one browser, not everybody
+    expect(other.locator("#owner-key")).to_be_visible()  # only one browser was unlocked
 
 
-def test_a_page_that_others_reach_and_no_owner_is_closed(start_page: Callable[..., Page], open_tab: OpenTab) -> None:
+def test_a_page_that_other_machines_reach_without_a_key_is_closed(
+    start_page: Callable[..., Page], open_tab: OpenTab
+) -> None:
     tab = open_tab(start_page(GRADIO_SERVER_NAME="0.0.0.0").url)
     show(tab, "Train")
     expect(tab.locator("#access .notice")).to_contain_text("started without an owner's key")

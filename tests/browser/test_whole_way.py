@@ -1,4 +1,4 @@
-"""One person's way through the page, on real input: look, prepare, train, watch, stop, generate, keep, come back."""
+"""The whole workflow on the page with real data: scan, prepare, train, watch, stop, generate, keep, reopen."""
 
 from __future__ import annotations
 
@@ -19,14 +19,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.browser]
 OpenTab = Callable[..., Tab]
 
 
-def test_look_prepare_train_stop_generate_keep_and_come_back(
-    start_page: Callable[..., Page], open_tab: OpenTab
-) -> None:
+def test_scan_prepare_train_stop_generate_keep_and_reopen(start_page: Callable[..., Page], open_tab: OpenTab) -> None:
     page = start_page()
     home = Home(page.home)
     tab = open_tab(page.url)
 
-    # ---- look: real files, scanned as the page opens ----
+    # ---- scan: real files, scanned when the page opens ----
     expect(tab.locator("#sample .code li").first).to_be_visible()
     expect(tab.locator("#scan-progress")).to_contain_text("Scan finished")
     rate = tab.locator("#hits tr[data-keyword=pandas] td").nth(2).inner_text()
@@ -37,7 +35,7 @@ def test_look_prepare_train_stop_generate_keep_and_come_back(
     expect(tab.locator("#sample .file-name")).not_to_have_text(first)
     assert tab.locator("#sample mark").count() >= 1
 
-    # ---- prepare: a small corpus, in a process of its own ----
+    # ---- prepare: a small corpus, in its own process ----
     field(tab, "corpus-name").fill("small")
     tab.locator(".form-card", has=tab.locator("#prepare")).get_by_text("Advanced").click()
     field(tab, "max-files").fill("60")
@@ -47,7 +45,7 @@ def test_look_prepare_train_stop_generate_keep_and_come_back(
     tab.locator("#prepare").click()
     expect(tab.locator("#corpora tr[data-corpus=small] .pill")).to_have_text(re.compile("Finished"), timeout=90_000)
 
-    # ---- train: Start pressed twice is one run ----
+    # ---- train: Start pressed twice starts one run ----
     show(tab, "Train")
     expect(field(tab, "corpus")).to_have_value(re.compile("small"), timeout=10_000)
     field(tab, "max-steps").fill("2000")
@@ -79,10 +77,10 @@ def test_look_prepare_train_stop_generate_keep_and_come_back(
     wait_for(other, "the second browser shows the run", lambda: run_of(other) == run)
     wait_for(other, "its plot is there", lambda: num_points(other, "loss") >= 2)
 
-    # ---- the page is killed: the run goes on, and the page finds it again ----
+    # ---- the page is killed: the run continues, and the restarted page shows it ----
     page.kill()
     step = views.run_view(home, run).step
-    wait_for(tab, "the run goes on without a page", lambda: views.run_view(home, run).step > step + 2)
+    wait_for(tab, "the run continues without a page", lambda: views.run_view(home, run).step > step + 2)
     page.start()
     tab = open_tab(page.url)
     show(tab, "Train")
@@ -105,7 +103,7 @@ def test_look_prepare_train_stop_generate_keep_and_come_back(
     text = tab.locator("#completion pre.new").inner_text()
     assert text.strip()
 
-    # ---- keep it, and open its link in a fresh browser after the page was restarted ----
+    # ---- keep it, and open its link in a new browser after a restart of the page ----
     field(tab, "example-title").fill("A frame <b>of two</b> columns")
     tab.locator("#keep").click()
     link = tab.locator("#permalink input").input_value()
@@ -119,7 +117,7 @@ def test_look_prepare_train_stop_generate_keep_and_come_back(
     expect(fresh.locator("#completion .written")).to_contain_text(newest["revision"])
     expect(field(fresh, "prompt")).to_have_value(re.compile("create dataframe from x and y\n$"))
     show(fresh, "Gallery")
-    expect(fresh.locator("#gallery article h4")).to_have_text("A frame <b>of two</b> columns")
+    expect(fresh.locator("#gallery article h3")).to_have_text("A frame <b>of two</b> columns")
 
 
 def state_of(tab: Tab) -> str | None:

@@ -1,4 +1,4 @@
-"""The command line as scripts see it: one JSON document on stdout, one sentence on stderr, the right exit status."""
+"""The command line as scripts use it: one JSON document on stdout, one sentence on stderr, the right exit status."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pytest
 from pipeline.cli.app import _repeat_lists, main
 from pipeline.core.environment import num_cores
 from pipeline.core.paths import ROOT, Home
+from tests.gpus import T4, fake_smi
 
 COMMANDS = "preview prepare train runs status stop resume logs revisions generate score publish demo".split()
 
@@ -31,7 +32,7 @@ def document(capsys: pytest.CaptureFixture[str]) -> Any:
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """What a command says that must exit with 2: one line on stderr, nothing on stdout."""
+    """The error of a command that must exit with 2: one line on stderr, nothing on stdout."""
     assert main(list(arguments)) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -42,9 +43,9 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 def test_a_list_option_takes_its_values_after_one_name_or_several() -> None:
     once = ["preview", "--keyword", "a", "b", "--limit", "3"]
-    spread = ["preview", "--keyword", "a", "--keyword", "b", "--limit", "3"]
-    assert _repeat_lists(once) == spread
-    assert _repeat_lists(spread) == spread
+    repeated = ["preview", "--keyword", "a", "--keyword", "b", "--limit", "3"]
+    assert _repeat_lists(once) == repeated
+    assert _repeat_lists(repeated) == repeated
     assert _repeat_lists(["generate", "x = 1", "--seed", "1"]) == ["generate", "x = 1", "--seed", "1"]
 
 
@@ -94,7 +95,7 @@ def test_every_command_takes_json(command: str, capsys: pytest.CaptureFixture[st
         (["publish", "--corpus", "../x", "--dataset", "me/files"], ["corpus id", "'../x'"]),
     ],
 )
-def test_what_the_caller_can_mend_is_one_sentence_and_status_2(
+def test_an_error_that_the_caller_can_fix_is_one_sentence_and_status_2(
     capsys: pytest.CaptureFixture[str], arguments: list[str], words: list[str], tmp_path: Path
 ) -> None:
     message = refused(capsys, *arguments)
@@ -107,7 +108,7 @@ def test_a_bad_environment_is_named(capsys: pytest.CaptureFixture[str], monkeypa
     assert "PIPELINE_HUB_REPO" in refused(capsys, "revisions")
 
 
-def test_preview_says_what_it_saw(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_preview_reports_what_it_scanned(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "a.py").write_text("import pandas as pd\n")
     (tmp_path / "code" / "b.py").write_text("import numpy as np\n")
@@ -131,7 +132,7 @@ def test_an_empty_home_lists_nothing(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """A real process, as a script would start it."""
+    """Run the command in a real process, as a script would."""
     environment = {**os.environ, "PIPELINE_HOME": str(home)}
     return subprocess.run(
         [sys.executable, "-m", "pipeline", *arguments],
@@ -158,7 +159,7 @@ def code(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_the_whole_way_on_the_command_line(tmp_path: Path, code: Path) -> None:
+def test_all_stages_on_the_command_line(tmp_path: Path, code: Path) -> None:
     home = tmp_path / "home"
     made = run(home, "prepare", "--source", f"files:{code}", "--corpus", "mine", "--vocab-size", "300", "--json")
     assert made.returncode == 0, made.stderr
@@ -203,7 +204,7 @@ def test_the_whole_way_on_the_command_line(tmp_path: Path, code: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_mistake_that_only_the_job_can_see_exits_with_2_as_well(tmp_path: Path, code: Path) -> None:
+def test_an_input_error_found_by_the_job_also_exits_with_2(tmp_path: Path, code: Path) -> None:
     ended = run(tmp_path / "home", "prepare", "--source", f"files:{code}", "--keyword", "zzzqqq", "--json")
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.count("\n") == 1
@@ -259,7 +260,7 @@ def test_a_run_of_two_processes_is_one_run(tmp_path: Path, code: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_dry_run_says_what_the_run_will_take_and_makes_none(tmp_path: Path, code: Path) -> None:
+def test_a_dry_run_estimates_the_run_and_creates_none(tmp_path: Path, code: Path) -> None:
     home = tmp_path / "home"
     assert run(home, "prepare", "--source", f"files:{code}", "--corpus", "mine", "--vocab-size", "300").returncode == 0
     asked = ["--set", "n_layer=1", "n_embd=32", "n_head=2", "window=32", "batch_size=8", "device=cpu"]
@@ -268,6 +269,21 @@ def test_a_dry_run_says_what_the_run_will_take_and_makes_none(tmp_path: Path, co
     answer = json.loads(found.stdout)
     assert answer["plan"]["steps"] == 300 and answer["measured"]["step_seconds"] > 0
     assert run(home, "runs", "--json").stdout.strip() == "[]"
+
+
+@pytest.mark.slow
+def test_a_gpu_that_a_run_cannot_use_is_named(tmp_path: Path, code: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "home"
+    assert run(home, "prepare", "--source", f"files:{code}", "--corpus", "mine", "--vocab-size", "300").returncode == 0
+    fake_smi(tmp_path, monkeypatch, T4, driver="550.54.15")
+    small = ["--max-steps", "2", "--set", "n_layer=1", "n_embd=32", "n_head=2", "window=32", "batch_size=8"]
+    started = run(home, "train", "--corpus", "mine", "--run-id", "slow", *small)
+    assert "Note: This machine has a GPU, Tesla T4 " in started.stdout, started.stderr
+    shown = json.loads(run(home, "status", "slow", "--json").stdout)
+    assert "whl/cu126" in shown["gpu_problem"]
+    assert shown["gpu_problem"] in Home(home).run("slow").log.read_text()
+    other = json.loads(run(home, "train", "--corpus", "mine", *small, "device=cpu", "--json").stdout)
+    assert other["gpu_problem"] is None, "nobody asked for it"
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from typing import Any
 
 import pytest
@@ -43,3 +44,23 @@ def test_the_rules_come_back_from_json(config: QualityConfig) -> None:
 def test_a_value_out_of_range_is_refused_by_name(name: str, value: Any) -> None:
     with pytest.raises(InputError, match=f"^{name} is "):
         QualityConfig(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("test_drop_share", None, "a number"),
+        ("no_keyword_drop_share", "most", "a number"),
+        ("min_alphanumeric_share", [0.25], "a number"),
+        ("min_assignments", "some", "a whole number"),
+        ("drop_generated", None, "true or false"),
+    ],
+)
+def test_a_value_of_another_type_is_refused_by_name(name: str, value: Any, wanted: str) -> None:
+    """As it stands in a request or a report that somebody edited."""
+    with pytest.raises(InputError, match=rf"^{name} is {re.escape(repr(value))}; give {wanted}\."):
+        QualityConfig(**{name: value})
+
+
+def test_a_number_written_as_text_is_a_number() -> None:
+    assert QualityConfig(test_drop_share="0.5") == QualityConfig(test_drop_share=0.5)  # type: ignore[arg-type]

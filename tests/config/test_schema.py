@@ -1,4 +1,4 @@
-"""The table of presets and recipes says what the course says; bad values are refused by name."""
+"""Presets and recipes match the course; invalid values are refused by name."""
 
 from __future__ import annotations
 
@@ -41,19 +41,19 @@ def test_the_recipes_are_those_of_the_course(
     assert training.eval_windows is None
 
 
-def test_one_epoch_of_the_subset_is_the_updates_the_course_implies() -> None:
+def test_one_epoch_of_the_subset_has_as_many_steps_as_in_the_course() -> None:
     assert course("accelerate", windows=43_016 * 32).training.max_steps == 5_377
 
 
 @pytest.mark.parametrize(("preset", "parameters"), [("tiny", 4_273_664), ("small", 17_135_616)])
-def test_the_small_presets_have_the_size_their_table_says(preset: str, parameters: int) -> None:
+def test_the_small_presets_have_the_expected_number_of_parameters(preset: str, parameters: int) -> None:
     config = run_config(
         corpus="c", preset=preset, recipe="accelerate", vocab_size=PRESETS[preset].vocab_size, train_tokens=10**7
     )
     assert config.model.num_parameters == parameters
 
 
-def test_what_the_table_derives_follows_what_is_changed() -> None:
+def test_derived_values_follow_the_changed_ones() -> None:
     training = run_config(
         corpus="c", preset="tiny", recipe="accelerate", vocab_size=4096, train_tokens=10**6, changes={"max_steps": "40"}
     ).training
@@ -71,13 +71,13 @@ def test_a_short_runs_warmup_is_a_tenth_but_not_too_few_steps(max_steps: int, wa
 
 
 @pytest.mark.parametrize(("max_steps", "warmup"), [(1, 1), (10, 5), (100, 6), (300, 15)])
-def test_that_of_fast_is_shorter(max_steps: int, warmup: int) -> None:
+def test_the_warmup_of_fast_is_shorter(max_steps: int, warmup: int) -> None:
     changes = {"max_steps": max_steps}
     config = run_config(corpus="c", preset="tiny", recipe="fast", vocab_size=4096, train_tokens=10**6, changes=changes)
     assert config.training.warmup_steps == warmup
 
 
-def test_a_config_survives_the_disk() -> None:
+def test_a_config_survives_the_round_trip_through_a_dict() -> None:
     config = course("accelerate", key_tokens="plt,pd", dropout="0")
     assert RunConfig.from_dict(config.to_dict()) == config
     assert config.training.key_tokens == ("plt", "pd")
@@ -95,6 +95,9 @@ def test_fields_of_newer_versions_are_left_out_when_read() -> None:
         ({"max_steps": "0"}, ["max_steps", "0", "1 or more"]),
         ({"max_steps": "ten"}, ["max_steps", "ten", "whole number"]),
         ({"max_steps": "1.5"}, ["max_steps", "1.5", "whole number"]),
+        ({"max_steps": "1,5"}, ["max_steps", "1,5", "whole number"]),
+        ({"max_steps": "99,999,999,999"}, ["max_steps", "99999999999", "at most 1,000,000,000"]),
+        ({"learning_rate": "0,001"}, ["learning_rate", "0,001", "a number, with a point as in 0.001"]),
         ({"learning_rate": "inf"}, ["learning_rate", "inf"]),
         ({"learning_rate": "nan"}, ["learning_rate", "nan"]),
         ({"learning_rate": -1}, ["learning_rate", "-1", "above 0"]),
@@ -117,16 +120,25 @@ def test_a_value_out_of_range_is_refused_with_name_value_and_remedy(changes: dic
     assert message.endswith((".", "?")), "one sentence"
 
 
+@pytest.mark.parametrize(("train", "held_out"), [(127, 10**6), (10**6, 127), (10**6, 0)])
+def test_a_split_shorter_than_a_window_is_refused(train: int, held_out: int) -> None:
+    with pytest.raises(InputError, match=r"corpus is 'c'; choose a larger one: its \d+ (training|validation) tokens"):
+        run_config(
+            corpus="c",
+            preset="tiny",
+            recipe="trainer",
+            vocab_size=300,
+            train_tokens=train,
+            validation_tokens=held_out,
+        )
+    run_config(corpus="c", preset="tiny", recipe="trainer", vocab_size=300, train_tokens=128, validation_tokens=128)
+
+
 def test_unknown_presets_and_recipes_name_the_known_ones() -> None:
     with pytest.raises(InputError, match=r"huge.*tiny, small, course"):
         run_config(corpus="c", preset="huge", recipe="trainer", vocab_size=10, train_tokens=1000)
     with pytest.raises(InputError, match=r"nope.*accelerate, trainer, keras"):
         run_config(corpus="c", preset="tiny", recipe="nope", vocab_size=10, train_tokens=1000)
-
-
-def test_a_corpus_without_one_window_is_refused() -> None:
-    with pytest.raises(InputError, match="127 training tokens"):
-        run_config(corpus="c", preset="tiny", recipe="trainer", vocab_size=300, train_tokens=127)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What reaches the disk is whole, and what a killed writer left behind harms nobody."""
+"""Files are written completely or not at all, and leftovers of killed writers do no harm."""
 
 from __future__ import annotations
 
@@ -74,44 +74,44 @@ def test_tail_reads_the_end_of_a_long_file_and_drops_the_cut_line(tmp_path: Path
 def test_a_lock_is_held_once_and_seen_by_others(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     assert not atomic_io.is_locked(path)
-    assert not path.exists(), "looking must not create the lock"
+    assert not path.exists(), "checking must not create the lock"
     with atomic_io.locked(path, wait=False) as first, atomic_io.locked(path, wait=False) as second:
         assert (first, second) == (True, False)
         assert atomic_io.is_locked(path)
     assert not atomic_io.is_locked(path)
 
 
-def test_a_look_at_the_lock_does_not_make_its_taker_fail(tmp_path: Path) -> None:
+def test_is_locked_does_not_make_a_concurrent_locked_fail(tmp_path: Path) -> None:
     path, ended = tmp_path / "lock", threading.Event()
     path.touch()
 
-    def look() -> None:
+    def poll() -> None:
         while not ended.is_set():
             atomic_io.is_locked(path)
 
-    looker = threading.Thread(target=look)
-    looker.start()
+    poller = threading.Thread(target=poll)
+    poller.start()
     try:
         for _ in range(2_000):
-            with atomic_io.locked(path, wait=False) as got:
-                assert got
+            with atomic_io.locked(path, wait=False) as acquired:
+                assert acquired
     finally:
         ended.set()
-        looker.join()
+        poller.join()
 
 
-def test_kept_lines_are_read_again_when_they_change_and_one_version_is_kept(tmp_path: Path) -> None:
+def test_cached_lines_are_read_again_after_a_change_and_one_version_is_cached(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     assert atomic_io.cached_lines(path) == ()
     for step in range(5):
         atomic_io.append_line(path, {"step": step})
         assert [row["step"] for row in atomic_io.cached_lines(path)] == list(range(step + 1))
     assert atomic_io.cached_lines(path) is atomic_io.cached_lines(path)
-    assert sum(kept == path for kept in atomic_io._kept_lines) == 1
-    for number in range(atomic_io.MOST_KEPT_FILES + 5):
+    assert sum(cached == path for cached in atomic_io._line_cache) == 1
+    for number in range(atomic_io.MAX_KEPT_FILES + 5):
         atomic_io.append_line(tmp_path / f"{number}.jsonl", {"step": 0})
         atomic_io.cached_lines(tmp_path / f"{number}.jsonl")
-    assert len(atomic_io._kept_lines) == atomic_io.MOST_KEPT_FILES
+    assert len(atomic_io._line_cache) == atomic_io.MAX_KEPT_FILES
 
 
 HOLDER = "import sys, time; from pipeline.core.atomic_io import locked; from pathlib import Path\nwith locked(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
@@ -128,7 +128,7 @@ def test_the_kernel_frees_the_lock_of_a_killed_holder(tmp_path: Path) -> None:
     assert not atomic_io.is_locked(path)
 
 
-def test_a_last_word_is_written_over_the_file_where_its_blocks_are_enough(tmp_path: Path) -> None:
+def test_overwrite_json_writes_in_place_only_if_the_allocated_blocks_are_enough(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     atomic_io.write_json(path, {"n": 1, "filler": "x" * 1_000})
     before = path.stat()
@@ -160,7 +160,7 @@ def test_a_writer_killed_at_any_instant_leaves_a_whole_file(tmp_path: Path) -> N
 
 
 def test_a_plain_write_in_place_would_not_survive_the_same_kills(tmp_path: Path) -> None:
-    """The control: without staging and rename, a reader does see half a file."""
+    """Control: without staging and rename, a reader does see a partial file."""
     path = tmp_path / "a.json"
     text = json.dumps({"filler": "x" * 1_000_000})
     torn = 0

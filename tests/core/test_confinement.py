@@ -1,4 +1,4 @@
-"""What a confined process can still do, and each layer alone: with one of them taken away, the other still refuses."""
+"""What a confined process can still do, and that each layer works alone: with one disabled, the other still refuses."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ CONFINED = """
 import json, os, socket, sys
 from pathlib import Path
 from pipeline.core import confinement
-asked = json.loads(sys.argv[1])
-if asked.get("native"):
+options = json.loads(sys.argv[1])
+if options.get("native"):
     import polars
-nothing = {{"landlock": ("_landlock", lambda *_: False), "limits": ("_limit_resources", lambda *_: None),
+disabled = {{"landlock": ("_landlock", lambda *_: False), "limits": ("_limit_resources", lambda *_: None),
            "hooks": ("_Hook", lambda *_: lambda event, arguments: None)}}
-for name in asked.get("without", []):
-    setattr(confinement, *nothing[name])
+for name in options.get("without", []):
+    setattr(confinement, *disabled[name])
 layers = confinement.confine(confinement.Confinement(
-    memory_bytes=2**30, file_bytes=2**20, folder=Path(asked["folder"]), hub_endpoint=asked.get("endpoint"),
-    reads_all_files=asked.get("reads_all_files", False)))
-def tried():
+    memory_bytes=2**30, file_bytes=2**20, folder=Path(options["folder"]), hub_endpoint=options.get("endpoint"),
+    reads_all_files=options.get("reads_all_files", False)))
+def attempt():
     {body}
 try:
-    found = tried()
+    found = attempt()
 except BaseException as error:
     found = type(error).__name__
 print(json.dumps([layers, found]))
 """
 
 
-def confined(body: str, folder: Path, **asked: object) -> tuple[list[str], object]:
-    """What the lines `body` return or raise in a process that is confined to `folder`."""
+def confined(body: str, folder: Path, **options: object) -> tuple[list[str], object]:
+    """The layers of a process confined to `folder`, and what the lines `body` return there, or their error's type."""
     lines = body.strip().replace("\n", "\n    ")
     done = subprocess.run(
         [
             sys.executable,
             "-c",
             CONFINED.format(body=lines),
-            json.dumps({"folder": str(folder), "native": "polars" in body, **asked}),
+            json.dumps({"folder": str(folder), "native": "polars" in body, **options}),
         ],
         env={**child_environment(), "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -67,10 +67,10 @@ HAS_LANDLOCK = "landlock" in confined("return 1", Path("/tmp"))[0] if sys.platfo
 needs_landlock = pytest.mark.skipif(not HAS_LANDLOCK, reason="this kernel has no Landlock")
 OPEN = "return open('../secret.csv').read()"
 NATIVE = "return polars.read_csv('../secret.csv').columns[0]"
-"""Rust code opens it: no hook of Python sees that."""
+"""Opens the file in Rust code, which Python's audit hooks do not see."""
 
 
-def test_its_own_folder_is_free_and_a_library_too(folder: Path) -> None:
+def test_its_own_folder_can_be_written_and_libraries_imported(folder: Path) -> None:
     body = "open('x', 'w').write('ab')\nimport http.server\nreturn open('x').read()"
     assert confined(body, folder)[1] == "ab"
 
@@ -83,7 +83,7 @@ def test_other_files_are_closed(folder: Path, path: str) -> None:
     assert found in ("PermissionError", "FileNotFoundError")
 
 
-def test_a_link_out_of_its_folder_leads_nowhere(folder: Path) -> None:
+def test_a_symlink_out_of_its_folder_is_refused(folder: Path) -> None:
     (folder / "link").symlink_to(folder.parent / "secret.csv")
     assert confined("return open('link').read()", folder)[1] == "PermissionError"
 
@@ -99,17 +99,17 @@ def test_without_hooks_the_kernel_refuses(folder: Path, body: str) -> None:
 
 
 @pytest.mark.parametrize("body", [OPEN, NATIVE])
-def test_with_neither_the_file_is_read(folder: Path, body: str) -> None:
-    """The control."""
+def test_without_hooks_and_landlock_the_file_is_read(folder: Path, body: str) -> None:
+    """Control."""
     found = confined(body, folder, without=["hooks", "landlock"])[1]
     assert str(found).strip() == "canary"
 
 
 def test_the_owners_files_are_read_and_not_written(folder: Path) -> None:
-    asked = {"reads_all_files": True}
-    assert confined(OPEN, folder, **asked)[1] == "canary\n"
-    assert confined(NATIVE, folder, **asked)[1] == "canary"
-    assert confined("return open('../secret.csv', 'a').write('x')", folder, **asked)[1] == "PermissionError"
+    options = {"reads_all_files": True}
+    assert confined(OPEN, folder, **options)[1] == "canary\n"
+    assert confined(NATIVE, folder, **options)[1] == "canary"
+    assert confined("return open('../secret.csv', 'a').write('x')", folder, **options)[1] == "PermissionError"
 
 
 CONNECT = "with socket.create_connection(('127.0.0.1', {port}), timeout=5) as one:\n    return 'connected'"
@@ -142,7 +142,7 @@ def test_another_port_is_refused_by_the_kernel(folder: Path, port: int) -> None:
 @pytest.mark.parametrize(
     "host", ["example.org", "127.0.0.2", "localhost.evil.example", "xhuggingface.co", "169.254.169.254"]
 )
-def test_other_names_are_not_even_resolved(folder: Path, host: str) -> None:
+def test_other_host_names_are_not_even_resolved(folder: Path, host: str) -> None:
     body = f"return socket.getaddrinfo({host!r}, 443)"
     assert confined(body, folder, endpoint="https://huggingface.co")[1] == "PermissionError"
 
@@ -165,11 +165,11 @@ def test_processes_and_other_sockets_are_closed(folder: Path, body: str) -> None
     assert confined(body, folder)[1] == "PermissionError"
 
 
-def test_memory_has_an_end(folder: Path) -> None:
+def test_memory_is_limited(folder: Path) -> None:
     body = "x = bytearray(3 * 2**29)\nreturn len(x)"
     assert confined(body, folder)[1] == "MemoryError"
     assert confined(body, folder, without=["limits"])[1] == 3 * 2**29, "control"
 
 
-def test_a_file_has_an_end(folder: Path) -> None:
+def test_the_size_of_a_file_is_limited(folder: Path) -> None:
     assert confined("return open('x', 'wb').write(bytes(2**22))", folder)[1] == "OSError"

@@ -1,4 +1,4 @@
-"""What a process that holds its secrets shows of them: to itself, to others of its user, and to what it starts."""
+"""After `protect_secrets`, a process's secrets are hidden from itself, other processes of its user, and child processes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from pipeline.core.settings import Settings
 if {user}:
     os.setgid({user})
     os.setuid({user})
-    ctypes.CDLL(None).prctl(credentials.PR_SET_DUMPABLE, 1, 0, 0, 0)  # as it is after an exec
+    ctypes.CDLL(None).prctl(credentials.PR_SET_DUMPABLE, 1, 0, 0, 0)  # the state after an exec
 settings = Settings.from_environment()
 {hold}
 shown = "-" if {user} else open("/proc/self/environ").read().count("canary")
@@ -74,16 +74,16 @@ def end(process: subprocess.Popen[str]) -> None:
 
 
 def test_no_secret_is_left_in_the_environment_or_its_copy_in_proc() -> None:
-    process = holder("credentials.hold()")
-    shown, passed_on, known = lines_of(process)
+    process = holder("credentials.protect_secrets()")
+    shown, passed_on, kept = lines_of(process)
     end(process)
     assert shown == "0 0"
-    assert passed_on == "AWS_SECRET_ACCESS_KEY,HF_TOKEN", "the worker needs these, and no other"
-    assert known == "canary-of-the-hub canary-of-the-owner"
+    assert passed_on == "AWS_SECRET_ACCESS_KEY,HF_TOKEN", "the worker needs only these"
+    assert kept == "canary-of-the-hub canary-of-the-owner"
 
 
-def test_without_holding_all_of_them_are_there() -> None:
-    """The control."""
+def test_without_hold_every_secret_is_visible() -> None:
+    """Control."""
     process = holder("")
     shown, passed_on, _ = lines_of(process)
     end(process)
@@ -95,7 +95,7 @@ def test_without_holding_all_of_them_are_there() -> None:
 @pytest.mark.parametrize(
     ("hold", "seen"),
     [
-        ("credentials.hold()", ["environ PermissionError", "auxv PermissionError"]),
+        ("credentials.protect_secrets()", ["environ PermissionError", "auxv PermissionError"]),
         ("", ["environ is read", "auxv is read"]),
     ],
     ids=["held", "control"],
@@ -104,16 +104,16 @@ def test_another_process_of_the_user_reads_neither_memory_nor_environment(hold: 
     process = holder(hold, user=4321)
     lines_of(process)
     command = [sys.executable, "-c", STRANGER, str(process.pid)]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     end(process)
-    assert told == seen
+    assert output == seen
 
 
 @pytest.mark.parametrize("name", ["OPENAI_API_KEY", "HF_TOKEN", "PIPELINE_OWNER_KEY", "AWS_REGION", "SECRET", "NETRC"])
-def test_what_nobody_listed_is_no_harmless_variable(name: str) -> None:
+def test_a_variable_that_is_not_listed_is_not_harmless(name: str) -> None:
     assert not is_harmless(name)
 
 
 @pytest.mark.parametrize("name", ["PATH", "PIPELINE_HOME", "GRADIO_SERVER_NAME", "SPACE_ID", "CUDA_VISIBLE_DEVICES"])
-def test_what_the_page_needs_stays(name: str) -> None:
+def test_variables_that_the_page_needs_are_harmless(name: str) -> None:
     assert is_harmless(name)

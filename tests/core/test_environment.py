@@ -1,4 +1,4 @@
-"""What a process of ours sees of the environment: no token, and credentials of a bucket only where it is used."""
+"""The environment of child processes has no token, and a bucket's credentials only where the bucket is used."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ SECRETS = {
     "GOOGLE_APPLICATION_CREDENTIALS": "/of/google.json",
     "AZURE_STORAGE_KEY": "of-microsoft",
     "FSSPEC_FTP_PASSWORD": "of-a-server",
+    "PIP_INDEX_URL": "https://user:of-an-index@index.example/simple",
+    "UV_INDEX_URL": "https://user:of-an-index@index.example/simple",
 }
 
 
@@ -37,10 +39,18 @@ def test_no_secret_is_seen_where_no_address_needs_one(address: str | None) -> No
         ("hf://buckets/me/parts", set()),
     ],
 )
-def test_an_address_brings_the_credentials_of_its_own_kind_alone(address: str, names: set[str]) -> None:
+def test_an_address_adds_only_the_credentials_of_its_own_scheme(address: str, names: set[str]) -> None:
     assert seen(address) == names
 
 
+def test_the_index_is_seen_where_it_is_read() -> None:
+    seen_there = child_environment({**SECRETS, "PIP_NO_INDEX": "1"}, with_index=True)
+    assert set(seen_there) & set(SECRETS) == {"PIP_INDEX_URL", "UV_INDEX_URL"}
+    assert seen_there["PIP_NO_INDEX"] == child_environment({"PIP_NO_INDEX": "1"})["PIP_NO_INDEX"] == "1"
+    error = f"no answer from {SECRETS['PIP_INDEX_URL']}"
+    assert "of-an-index" not in without_credentials(error, SECRETS)
+
+
 def test_a_credential_is_taken_out_of_a_text_and_named() -> None:
-    told = without_credentials("the key of-amazon is not known at us", {**SECRETS, "AWS_REGION": "us"})
-    assert told == "the key [AWS_SECRET_ACCESS_KEY] is not known at us"
+    text = without_credentials("the key of-amazon is not known at us", {**SECRETS, "AWS_REGION": "us"})
+    assert text == "the key [AWS_SECRET_ACCESS_KEY] is not known at us"

@@ -15,7 +15,7 @@ from pipeline.core.errors import ResourceError
 from pipeline.core.paths import JobFolder
 
 
-def no_room(path: Path, value: Any) -> None:
+def disk_full(path: Path, value: Any) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
@@ -25,51 +25,49 @@ def folder(tmp_path: Path) -> JobFolder:
     return JobFolder(tmp_path / "run")
 
 
-def test_a_job_that_fails_on_a_full_disk_says_so_over_its_old_status(
-    folder: JobFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pytest.raises(ResourceError, match="the disk is full"), job_process.Job(folder):
-        monkeypatch.setattr(job_process, "write_json", no_room)
+def test_a_failure_on_a_full_disk_overwrites_the_old_status(folder: JobFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ResourceError, match="the disk is full"), job_process.JobProcess(folder):
+        monkeypatch.setattr(job_process, "write_json", disk_full)
         raise ResourceError("the disk is full; free some of it.")
     status = read_json(folder.status) or {}
     assert (status["state"], status["error"]) == ("failed", "the disk is full; free some of it.")
 
 
-def test_what_a_job_raised_goes_on_where_there_is_no_status_to_write_over(
+def test_the_error_propagates_when_there_is_no_status_to_overwrite(
     folder: JobFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(ResourceError, match="the disk is full"), job_process.Job(folder):
-        monkeypatch.setattr(job_process, "write_json", no_room)
+    with pytest.raises(ResourceError, match="the disk is full"), job_process.JobProcess(folder):
+        monkeypatch.setattr(job_process, "write_json", disk_full)
         folder.status.unlink()
         raise ResourceError("the disk is full; free some of it.")
     assert not folder.status.exists()
 
 
-def test_what_killed_writers_left_is_cleared_and_what_is_being_written_is_not(folder: JobFolder) -> None:
+def test_leftovers_of_killed_writers_are_deleted_and_files_being_written_are_not(folder: JobFolder) -> None:
     old, new, other = (folder.path / name for name in (".status.json.0a.tmp", ".stop.json.1b.tmp", "notes.tmp"))
     for path in (old, new, other):
         path.write_text("{")
     for path in (old, other):
         os.utime(path, (0, 0))
-    with job_process.Job(folder):
+    with job_process.JobProcess(folder):
         assert (old.exists(), new.exists(), other.exists()) == (False, True, True)
 
 
-def test_a_stop_interrupts_what_may_be_interrupted_and_nothing_else(folder: JobFolder) -> None:
-    with job_process.Job(folder) as running:
+def test_a_stop_interrupts_only_inside_interruptible(folder: JobFolder) -> None:
+    with job_process.JobProcess(folder) as running:
         with pytest.raises(job_process.StopRequested), running.interruptible():
             signal.raise_signal(signal.SIGTERM)
             raise AssertionError("not reached")
-        signal.raise_signal(signal.SIGTERM)  # outside: heard by whoever asks
+        signal.raise_signal(signal.SIGTERM)  # outside: only `stop_requested` reports it
         assert running.stop_requested
         with pytest.raises(job_process.StopRequested), running.interruptible():
             raise AssertionError("not reached: a stop was requested before")
 
 
 def test_only_the_first_signal_interrupts(folder: JobFolder) -> None:
-    """The second would interrupt what cleans up behind it."""
+    """A second one would interrupt the cleanup."""
     is_cleaned_up = False
-    with job_process.Job(folder) as running, pytest.raises(job_process.StopRequested), running.interruptible():
+    with job_process.JobProcess(folder) as running, pytest.raises(job_process.StopRequested), running.interruptible():
         try:
             signal.raise_signal(signal.SIGTERM)
         finally:
@@ -78,11 +76,11 @@ def test_only_the_first_signal_interrupts(folder: JobFolder) -> None:
     assert is_cleaned_up
 
 
-def test_a_stop_that_stands_in_the_folder_interrupts_too(folder: JobFolder) -> None:
+def test_a_stop_file_in_the_folder_interrupts_too(folder: JobFolder) -> None:
     write_json(folder.request, {"request_id": "r"})
-    with job_process.Job(folder) as running, pytest.raises(job_process.StopRequested), running.interruptible():
+    with job_process.JobProcess(folder) as running, pytest.raises(job_process.StopRequested), running.interruptible():
         write_json(folder.stop, {"request_id": "another"})
-        time.sleep(2 * job_process.STOP_LOOKED_FOR_EVERY_SECONDS)  # control: it is none of this request
+        time.sleep(2 * job_process.STOP_LOOKED_FOR_EVERY_SECONDS)  # control: a stop of another request
         write_json(folder.stop, {"request_id": "r"})
         while True:
             time.sleep(0.01)

@@ -1,4 +1,4 @@
-"""Settings are read once from the environment, and what cannot be is refused by its variable's name."""
+"""Settings are read from the environment, and an invalid value is refused with the name of its variable."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipeline.core.paths import Home, check_id
 from pipeline.core.settings import Settings
 
 
-def test_a_bare_environment_means_this_machine_only() -> None:
+def test_an_empty_environment_gives_local_defaults() -> None:
     settings = Settings.from_environment({})
     assert settings.home == Path("home").absolute()
     assert (settings.server_name, settings.hub_repo, settings.repo) == ("127.0.0.1", None, "local")

@@ -1,4 +1,4 @@
-"""A corpus folder with a request in it, and jobs that leave the test's own signal handlers as they were."""
+"""A corpus folder, and jobs that leave the signal handlers of the tests unchanged."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.config.schema import DataConfig
 from pipeline.core.atomic_io import write_json
-from pipeline.core.job_process import Job
+from pipeline.core.job_process import JobProcess
 from pipeline.core.paths import CorpusFolder, Home
 from pipeline.data.prepare import prepare
 
@@ -36,11 +36,11 @@ def folder(tmp_path: Path) -> CorpusFolder:
 
 @pytest.fixture
 def prepared(folder: CorpusFolder, handlers: None) -> Prepare:
-    """Runs one preparation of `folder` in this process."""
+    """Returns a function that runs one preparation of `folder` in this process."""
 
     def run(config: DataConfig) -> dict[str, Any] | None:
         write_json(folder.request, {"request_id": "r1", "config": dataclasses.asdict(config)})
-        with Job(folder) as job:
+        with JobProcess(folder) as job:
             return prepare(job, config)
 
     return run

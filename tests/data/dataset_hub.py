@@ -1,4 +1,4 @@
-"""A Hub on loopback that serves datasets and tokenizers to the real client: listings and downloads, nothing to write.
+"""A Hub on loopback that serves datasets and tokenizers to the real client: listings and downloads only.
 
 `with DatasetHub(...) as hub:` serves from a thread. A client runs in a process of its own, with HF_ENDPOINT set.
 """
@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import PurePosixPath
 from typing import Any
@@ -18,11 +19,12 @@ COMMIT = "c0ffee" + 34 * "0"
 
 
 class DatasetHub(ThreadingHTTPServer):
-    """`repos` maps owner/name to {path: bytes}; `tokens` collects every Authorization header that came.
+    """`repos` maps owner/name to {path: bytes}; `tokens` collects every Authorization header received.
 
-    Requests that `silent` matches get no answer. `cuts` maps a file's path to the bytes after which the connection is
-    closed, for one request after the other; `walls` to the byte that no request gets beyond. `fetched` collects the
-    path of each file that was asked for, and from which byte on. `private` repos are there only for who sends a token.
+    Requests whose path matches `silent` get no response; files come after `delay` seconds. `cuts` maps a file's path to the numbers of bytes after which
+    the connection is closed, one number per request. `walls` maps it to the offset beyond which no request gets.
+    `fetched` collects the path of each requested file and the first byte. `private` repos exist only for requests with
+    a token.
     """
 
     daemon_threads = True
@@ -32,6 +34,7 @@ class DatasetHub(ThreadingHTTPServer):
         self.repos = repos
         self.tokens: list[str] = []
         self.silent = ""
+        self.delay = 0.0
         self.private: set[str] = set()
         self.requests: list[str] = []
         self.cuts: dict[str, list[int]] = {}
@@ -48,7 +51,7 @@ class DatasetHub(ThreadingHTTPServer):
         return self
 
     def keep_silent(self) -> None:
-        """Until it is closed."""
+        """Wait until the server is closed."""
         self._closing.wait()
 
     def __exit__(self, *_: object) -> None:
@@ -62,7 +65,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: DatasetHub
 
     def log_message(self, *_: object) -> None:
-        """Silence: the test reads `requests` instead."""
+        """Log nothing: tests read `requests` instead."""
 
     def do_GET(self) -> None:
         path = unquote(urlparse(self.path).path)
@@ -123,14 +126,15 @@ class _Handler(BaseHTTPRequestHandler):
             if first >= len(data):
                 return self._send(416, b"", {"Content-Range": f"bytes */{len(data)}"})
             headers["Content-Range"] = f"bytes {first}-{last}/{len(data)}"
-            return self._send(206, data[first : last + 1], headers, self._most(facts["path"], first))
-        return self._send(200, data, headers, self._most(facts["path"], 0))
+            return self._send(206, data[first : last + 1], headers, self._num_sent(facts["path"], first))
+        return self._send(200, data, headers, self._num_sent(facts["path"], 0))
 
-    def _most(self, path: str, first: int) -> int | None:
-        """How many bytes of this answer are sent before the connection is closed; None: all."""
+    def _num_sent(self, path: str, first: int) -> int | None:
+        """How many bytes of this response are sent before the connection is closed; None for all."""
         if self.command == "HEAD":
             return None
         self.server.fetched.append((path, first))
+        time.sleep(self.server.delay)
         cuts, wall = self.server.cuts.get(path), self.server.walls.get(path)
         return cuts.pop(0) if cuts else None if wall is None else max(0, wall - first)
 
@@ -140,14 +144,14 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, value: Any) -> None:
         self._send(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
 
-    def _send(self, status: int, body: bytes, headers: dict[str, str], most: int | None = None) -> None:
+    def _send(self, status: int, body: bytes, headers: dict[str, str], num_sent: int | None = None) -> None:
         self.send_response(status)
         for name, value in {**headers, "Content-Length": str(len(body))}.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(body[:most])
-            self.close_connection = self.close_connection or (most is not None and most < len(body))
+            self.wfile.write(body[:num_sent])
+            self.close_connection = self.close_connection or (num_sent is not None and num_sent < len(body))
 
 
 def _entry(path: str, data: bytes) -> dict[str, Any]:

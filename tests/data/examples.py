@@ -1,16 +1,17 @@
-"""Small real inputs for the tests of the data room."""
+"""Small real inputs for the tests of the data package."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from pipeline.data.sources import COLUMNS, Batch, Piece, Shard, Source
+from pipeline.data.sources import COLUMNS, Batch, Block, Shard, Source
 from pipeline.data.sources.base import content_bytes
+from pipeline.data.sources.shard import never
 
 CODE = "import pandas as pd\n\n\ndef mean(frame: pd.DataFrame) -> float:\n    return frame['x{number}'].mean()\n"
 
@@ -21,7 +22,7 @@ def code(number: int) -> str:
 
 
 def row(number: int, **changes: Any) -> dict[str, Any]:
-    """One file as the course's dataset has it."""
+    """One file in the format of the course's dataset."""
     text = code(number)
     facts = {"repo_name": f"owner/repo{number % 7}", "path": f"src/file{number}.py", "copies": "1"}
     return {**facts, "size": str(len(text)), "content": text, "license": "mit", **changes}
@@ -47,7 +48,7 @@ def batch(rows: list[dict[str, Any]], **facts: Any) -> Batch:
 
 
 class Rows(Source):
-    """A source of batches that are already there: one shard."""
+    """A source that delivers given batches as one shard."""
 
     spec = "rows"
     name = "rows"
@@ -58,9 +59,9 @@ class Rows(Source):
     def __init__(self, *batches: Batch) -> None:
         self._batches = batches
 
-    def shards(self) -> list[Shard]:
+    def shards(self, is_over: Callable[[], bool] = never) -> list[Shard]:
         return [self]
 
-    def pieces(self) -> Iterator[Piece]:
+    def blocks(self) -> Iterator[Block]:
         for number, batch in enumerate(self._batches, 1):
-            yield Piece(lambda batch=batch: batch, number / len(self._batches))  # type: ignore[misc]
+            yield Block(lambda batch=batch: batch, number / len(self._batches))  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""A preparation from the Hub whose connections are closed in mid-stream: the real client, real jobs, a Hub on loopback."""
+"""Preparations whose Hub connections are closed in mid-stream: the real client, real jobs, a Hub on loopback."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ JOB = """
 import sys
 import datasets
 from pipeline.data.__main__ import main
-datasets.config.STREAMING_READ_MAX_RETRIES = 4  # instead of 20 tries, 5 seconds apart
+datasets.config.STREAMING_READ_MAX_RETRIES = 4  # instead of 20 attempts, 5 seconds apart
 datasets.config.STREAMING_READ_RETRY_INTERVAL = 0
 import huggingface_hub.utils._http as http
 http.time.sleep = lambda seconds: None
@@ -35,7 +35,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 def text(number: int) -> str:
-    """One in five is short and mentions pandas; the others are long and hard to pack."""
+    """One in five is short and mentions pandas; the others are long and hard to compress."""
     return code(number) if number % 5 == 0 else "# " + random.Random(number).randbytes(4_000).hex()
 
 
@@ -61,7 +61,7 @@ def hub() -> Iterator[DatasetHub]:
 
 
 def prepare(hub: DatasetHub, folder: Path, repo: str) -> tuple[int, str, list[tuple[str, int]]]:
-    """Exit status, what was said on standard error, and what was fetched: (file, from which byte on)."""
+    """Exit status, standard error, and what was fetched: (file, first byte)."""
     corpus = CorpusFolder(Home(folder).corpus("code").path)
     corpus.path.mkdir(parents=True, exist_ok=True)
     config = {"source": f"hub:{repo}", "keywords": ["pandas"], "vocab_size": 300}
@@ -84,7 +84,7 @@ def prepare(hub: DatasetHub, folder: Path, repo: str) -> tuple[int, str, list[tu
 
 
 def made(folder: Path) -> dict[str, Any]:
-    """All of the corpus that does not say how long it took."""
+    """All of the corpus except times."""
     corpus = CorpusFolder(Home(folder).corpus("code").path)
     found = [
         *corpus.path.glob("files-*.parquet"),
@@ -105,32 +105,32 @@ def test_a_connection_that_is_closed_in_mid_stream_changes_nothing(
     repo: str, ending: str, hub: DatasetHub, tmp_path: Path
 ) -> None:
     cut, size = f"data/train-2.{ending}", len(hub.repos[repo][f"data/train-2.{ending}"])
-    status, said, fetched = prepare(hub, tmp_path / "undisturbed", repo)
-    assert (status, said) == (0, "")
-    undisturbed, expected = [place for path, place in fetched if path == cut], made(tmp_path / "undisturbed")
+    status, errors, fetched = prepare(hub, tmp_path / "undisturbed", repo)
+    assert (status, errors) == (0, "")
+    undisturbed, expected = [first for path, first in fetched if path == cut], made(tmp_path / "undisturbed")
     assert expected["report"]["scanned"] == NUM_SHARDS * ROWS
     assert expected["report"]["kept"] == NUM_SHARDS * ROWS // 5
 
-    # ---- closed several times: the client comes back for the rest ----
+    # ---- closed several times: the client requests the rest ----
     hub.cuts[cut] = [size // 3, 0, size // 10, 1]
-    status, said, fetched = prepare(hub, tmp_path / "cut", repo)
-    assert (status, hub.cuts[cut]) == (0, []), said
-    places = [place for path, place in fetched if path == cut]
-    assert len(places) > len(undisturbed), "control: it came back"
+    status, errors, fetched = prepare(hub, tmp_path / "cut", repo)
+    assert (status, hub.cuts[cut]) == (0, []), errors
+    offsets = [first for path, first in fetched if path == cut]
+    assert len(offsets) > len(undisturbed), "control: it tried again"
     assert made(tmp_path / "cut") == expected
 
-    # ---- closed for ever: one sentence, and what was complete is not fetched again ----
+    # ---- closed at every attempt: one sentence, and complete shards are not fetched again ----
     hub.walls[cut] = size // 2
-    status, said, fetched = prepare(hub, tmp_path / "wall", repo)
+    status, errors, fetched = prepare(hub, tmp_path / "wall", repo)
     failed = read_json(CorpusFolder(Home(tmp_path / "wall").corpus("code").path).status)
     assert failed is not None
     assert (status, failed["state"]) == (1, "failed")
     assert failed["error"].startswith(f"Dataset {repo!r} could not be read from the Hub (")
-    assert said.splitlines()[-1] == failed["error"]
-    assert "Traceback" not in said
+    assert errors.splitlines()[-1] == failed["error"]
+    assert "Traceback" not in errors
     assert {path for path, _ in fetched} >= {f"data/train-{n}.{ending}" for n in range(3)}
     del hub.walls[cut]
-    status, said, fetched = prepare(hub, tmp_path / "wall", repo)
-    assert status == 0, said
+    status, errors, fetched = prepare(hub, tmp_path / "wall", repo)
+    assert status == 0, errors
     assert {path for path, _ in fetched} == {f"data/train-{n}.{ending}" for n in (2, 3)}
     assert made(tmp_path / "wall") == expected

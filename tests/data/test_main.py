@@ -55,20 +55,18 @@ sys.exit(job.main(sys.argv[1:]))
 """
 
 
-def test_no_credential_that_an_error_quotes_is_written_down(
-    folder: CorpusFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_credential_in_an_error_is_not_written(folder: CorpusFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "sesamesesame")
     write_json(folder.request, {"request_id": "r1", "config": {"source": "installed"}})
     done = run("-c", QUOTING, str(folder.path))
     assert done.returncode == 1
-    told = done.stdout + done.stderr + folder.status.read_text()
-    assert "sesamesesame" not in told
-    assert "Traceback" in done.stderr and told.count("the key [AWS_SECRET_ACCESS_KEY] is not known") == 2
+    written = done.stdout + done.stderr + folder.status.read_text()
+    assert "sesamesesame" not in written
+    assert "Traceback" in done.stderr and written.count("the key [AWS_SECRET_ACCESS_KEY] is not known") == 2
 
 
 @pytest.mark.slow
-def test_what_cannot_be_done_is_one_sentence_and_a_failed_status(folder: CorpusFolder, tmp_path: Path) -> None:
+def test_an_input_error_is_one_sentence_and_a_failed_status(folder: CorpusFolder, tmp_path: Path) -> None:
     write_json(folder.request, {"request_id": "r1", "config": {"source": f"files:{tmp_path}/nowhere"}})
     done = run("-m", "pipeline.data", str(folder.path))
     assert done.returncode == 2
@@ -82,13 +80,13 @@ def test_what_cannot_be_done_is_one_sentence_and_a_failed_status(folder: CorpusF
 @pytest.mark.slow
 def test_a_job_without_a_request_or_a_folder_says_what_to_do(folder: CorpusFolder) -> None:
     done = run("-m", "pipeline.data", str(folder.path))
-    assert (done.returncode, "has no config" in done.stderr) == (2, True)
+    assert (done.returncode, "it also needs config" in done.stderr) == (2, True)
     done = run("-m", "pipeline.data")
     assert (done.returncode, "give one corpus folder" in done.stderr) == (2, True)
 
 
 @pytest.mark.slow
-def test_a_killed_preparation_goes_on_behind_its_last_complete_stage(folder: CorpusFolder, tmp_path: Path) -> None:
+def test_a_killed_preparation_continues_after_its_last_complete_stage(folder: CorpusFolder, tmp_path: Path) -> None:
     source = tmp_path / "project"
     for number in range(400):
         (source / f"file{number}.py").parent.mkdir(exist_ok=True)
@@ -101,7 +99,7 @@ def test_a_killed_preparation_goes_on_behind_its_last_complete_stage(folder: Cor
             assert process.poll() is None, "it ended by itself"
             time.sleep(0.005)
         process.kill()
-    assert not folder.is_ready, "control: it was killed before it was done"
+    assert not folder.is_ready, "control: it was killed before it was complete"
     shards = {path: path.stat().st_ino for path in folder.path.glob("files-*.parquet")}
     assert run(*command[1:]).returncode == 0
     assert {path: path.stat().st_ino for path in folder.path.glob("files-*.parquet")} == shards

@@ -5,6 +5,7 @@ import gzip
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,10 +16,14 @@ from pipeline.config.quality import QualityConfig
 from pipeline.config.schema import DataConfig, ExecutionConfig
 from pipeline.core.atomic_io import read_json, sha256, write_json
 from pipeline.core.errors import InputError
-from pipeline.core.job_process import Job
+from pipeline.core.job_process import JobProcess
 from pipeline.core.paths import CorpusFolder, Home
-from pipeline.data.filter import parquet_shards
+from pipeline.data.filter import parquet_shards, shard_filter
 from pipeline.data.prepare import prepare
+from pipeline.data.report.removals import Removed
+from pipeline.data.report.samples import Samples
+from pipeline.data.report.scan_report import Report
+from pipeline.data.sources import local_files
 from pipeline.data.tokens import tokenizer
 from pipeline.data.tokens.windows import open_windows
 from tests.data.conftest import Prepare
@@ -49,11 +54,11 @@ def test_a_corpus_is_whole_and_its_manifest_is_true(
     assert not [path.name for path in folder.path.iterdir() if path.name.startswith(".")]
 
 
-def test_what_was_counted_of_files_that_changed_since_is_not_used(
+def test_results_of_files_that_have_changed_are_not_used(
     folder: CorpusFolder, prepared: Prepare, config: DataConfig, tmp_path: Path, handlers: None
 ) -> None:
     write_json(folder.request, {"request_id": "r1", "config": dataclasses.asdict(config)})
-    with Job(folder) as job:
+    with JobProcess(folder) as job:
         report = prepare(job, config, only_scan=True)
     assert report is not None and report["kept"] == 60
     for path in (tmp_path / "project").rglob("file*.py"):
@@ -62,6 +67,28 @@ def test_what_was_counted_of_files_that_changed_since_is_not_used(
     manifest = prepared(config)
     assert manifest is not None
     assert manifest["files_train"] + manifest["files_validation"] == 2
+
+
+def test_the_next_preparation_deletes_what_a_killed_worker_was_writing(
+    folder: CorpusFolder, handlers: None, config: DataConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = folder.parts / "key" / "00000"
+    part.parent.mkdir(parents=True)
+    part.with_name("00001.live.tmp").write_text("{}")  # as earlier versions named it
+    with monkeypatch.context() as patch:
+        patch.setattr(shard_filter, "LIVE_SECONDS", 0.0)
+        patch.setattr(Path, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            shard_filter._Live(str(part)).show(shard_filter.Part(Report(["pandas"]), Samples(), Removed(), 0.0))
+    assert len(list(folder.parts.rglob("*.tmp"))) == 2
+    write_json(folder.request, {"request_id": "r1", "config": dataclasses.asdict(config)})
+    with JobProcess(folder) as job:
+        prepare(job, config, only_scan=True)
+    assert not list(folder.parts.rglob("*.tmp"))
+
+
+def killed(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_the_tokens_are_the_kept_files_each_in_one_split(
@@ -122,7 +149,7 @@ def inodes(folder: CorpusFolder) -> dict[str, tuple[int, int]]:
     }
 
 
-def test_a_tokenizer_that_cannot_be_one_is_refused_before_the_filter(
+def test_an_impossible_tokenizer_is_refused_before_the_filter(
     folder: CorpusFolder, prepared: Prepare, config: DataConfig
 ) -> None:
     with pytest.raises(InputError, match=r"There is no tokenizer '\./missing'"):
@@ -152,15 +179,15 @@ def test_the_same_input_makes_the_same_tokens(tmp_path: Path, handlers: None, co
     digests = []
     for name in ("a", "b"):
         folder = CorpusFolder(tmp_path / "home" / "corpora" / name)
-        with Job(folder) as job:
+        with JobProcess(folder) as job:
             manifest = prepare(job, config)
         assert manifest is not None
         digests.append((manifest["sha256"], manifest["tokenizer_sha256"]))
     assert digests[0] == digests[1]
 
 
-class StopAt(Job):
-    """A job that is asked to stop as soon as it is in `stage`."""
+class StopAt(JobProcess):
+    """A job that is asked to stop once it is in `stage`."""
 
     stage = ""
 
@@ -170,7 +197,7 @@ class StopAt(Job):
 
 
 @pytest.mark.parametrize("stage", ["filter", "tokenizer", "tokens"])
-def test_a_stopped_preparation_goes_on_behind_its_last_complete_stage(
+def test_a_stopped_preparation_continues_after_its_last_complete_stage(
     folder: CorpusFolder, prepared: Prepare, config: DataConfig, stage: str
 ) -> None:
     from pipeline.data.prepare import prepare
@@ -267,7 +294,35 @@ def write_files(folder: Path, texts: dict[str, str]) -> str:
     return f"files:{folder}"
 
 
-def test_rules_of_quality_remove_kept_files_and_say_which(
+@pytest.mark.parametrize("quality", [{}, {"drop_exact_duplicates": True}, {"max_line_length": 70}], ids=str)
+def test_the_report_counts_nothing_behind_the_last_file(
+    folder: CorpusFolder, prepared: Prepare, tmp_path: Path, quality: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In three shards; the limit ends the second one."""
+    monkeypatch.setattr(local_files, "SHARD_BYTES", 1)
+    rows = [row(number, content=code(number // 2)) for number in range(300)]
+    for number in range(3):
+        (tmp_path / f"part{number}.jsonl").write_bytes(json_lines(rows[number * 100 :][:100]))
+    manifest = prepared(
+        DataConfig(
+            source=f"files:{tmp_path}/*.jsonl",
+            keywords=("pandas",),
+            vocab_size=300,
+            max_files=60 if "drop_exact_duplicates" in quality else 120,
+            quality=QualityConfig(**quality),
+        )
+    )
+    report = read_json(folder.report)
+    assert report is not None and manifest is not None
+    # Each text stands there twice: the last of 60 different ones is in row 119.
+    seen = 119 if "drop_exact_duplicates" in quality else 120
+    assert (report["scanned"], report["kept"]) == (seen, seen)
+    assert sum(found["files"] for found in report["removed"].values()) == (
+        59 if "drop_exact_duplicates" in quality else 0
+    )
+
+
+def test_quality_rules_remove_kept_files_and_report_which(
     folder: CorpusFolder, prepared: Prepare, tmp_path: Path
 ) -> None:
     good = {f"good{number}.py": code(number) + f"total = {number}\nother = total\n" * 3 for number in range(20)}
@@ -337,10 +392,10 @@ def test_a_validation_source_is_all_held_out(folder: CorpusFolder, prepared: Pre
     assert found == [code(1_000 + number) for number in range(5)]
 
 
-def test_files_behind_the_limit_remove_none_of_the_validation_source(
+def test_files_after_the_limit_remove_none_of_the_validation_source(
     folder: CorpusFolder, prepared: Prepare, tmp_path: Path
 ) -> None:
-    """They are of no corpus, so nothing duplicates them; and what a source removed is told of that source."""
+    """They are in no corpus, so nothing duplicates them. What was removed is reported for each source separately."""
     texts = {f"f{number:02}.py": code(number) for number in range(12)}
     again = {**texts, "g.py": code(11)}
     held_out = json_lines([*(row(1_000 + n, content=text) for n, text in enumerate(again.values()))]) + b"{oh\n"
@@ -363,7 +418,7 @@ def test_files_behind_the_limit_remove_none_of_the_validation_source(
     assert report["validation"]["removed"]["exact duplicate"]["files"] == 3
 
 
-def test_corpora_with_their_parts_at_one_place_leave_one_another_alone(
+def test_corpora_that_share_an_address_for_parts_do_not_interfere(
     folder: CorpusFolder, prepared: Prepare, tmp_path: Path, handlers: None
 ) -> None:
     config = DataConfig(source=f"files:{code_folder(tmp_path / 'one', 30)}", keywords=("pandas",), vocab_size=300)
@@ -376,19 +431,19 @@ def test_corpora_with_their_parts_at_one_place_leave_one_another_alone(
         made = Home(tmp_path / "home").corpus(name)
         made.path.mkdir()
         write_json(made.request, {"request_id": "r1", "config": dataclasses.asdict(asked)})
-        with Job(made) as job:
+        with JobProcess(made) as job:
             assert prepare(job, asked, workforce) is not None
         contents.append({path: sha256(path) for path in (tmp_path / "parts").rglob("*") if path.is_file()})
     assert len(contents[1]) > len(contents[0]), "control: both were there"
     assert contents[0].items() <= contents[1].items()
 
 
-def test_a_scan_leaves_a_report_and_preparing_goes_on_from_its_parts(
+def test_a_scan_leaves_a_report_and_a_preparation_continues_from_its_parts(
     folder: CorpusFolder, config: DataConfig, handlers: None
 ) -> None:
     from pipeline.data.prepare import prepare
 
-    with Job(folder) as job:
+    with JobProcess(folder) as job:
         report = prepare(job, config, only_scan=True)
     assert report is not None
     assert (report["scanned"], report["kept"], report["done"]) == (61, 60, True)
@@ -398,7 +453,7 @@ def test_a_scan_leaves_a_report_and_preparing_goes_on_from_its_parts(
     assert parts
     seen: dict[Path, int] = {}
 
-    class Watching(Job):
+    class Watching(JobProcess):
         def write(self, **facts: object) -> None:
             if facts.get("stage") == "tokenizer":
                 seen.update({path: path.stat().st_ino for path in parts})
@@ -414,7 +469,7 @@ def test_a_scan_leaves_a_report_and_preparing_goes_on_from_its_parts(
 def test_a_tokenizer_with_another_end_of_text_makes_tokens_of_its_own(
     folder: CorpusFolder, prepared: Prepare, tmp_path: Path, handlers: None
 ) -> None:
-    """Also where the parts of both lie at one place, and the vocabularies are the same."""
+    """Even if both have the same address for parts and the same vocabulary."""
     source = f"files:{code_folder(tmp_path / 'one', 30)}"
     prepared(DataConfig(source=source, keywords=("pandas",), vocab_size=300))
     other = tmp_path / "other"
@@ -422,12 +477,12 @@ def test_a_tokenizer_with_another_end_of_text_makes_tokens_of_its_own(
     settings = json.loads((other / "tokenizer_config.json").read_text())
     (other / "tokenizer_config.json").write_text(json.dumps({**settings, "eos_token": "e"}))
     ends = []
-    for name, place in (("first", folder.tokenizer), ("second", other)):
+    for name, path in (("first", folder.tokenizer), ("second", other)):
         made = Home(tmp_path / "home").corpus(name)
         made.path.mkdir()
-        asked = DataConfig(source=source, keywords=("pandas",), tokenizer=str(place))
+        asked = DataConfig(source=source, keywords=("pandas",), tokenizer=str(path))
         write_json(made.request, {"request_id": "r1", "config": dataclasses.asdict(asked)})
-        with Job(made) as job:
+        with JobProcess(made) as job:
             manifest = prepare(job, asked, ExecutionConfig(parts=f"file://{tmp_path}/parts"))
         assert manifest is not None
         last = int(np.fromfile(made.tokens("train"), manifest["dtype"])[-1])

@@ -1,5 +1,5 @@
-"""The same corpus, byte for byte, whoever works: one process, two, two of which one is killed, a job that is killed, Ray;
-with the parts here or elsewhere. And the exact numbers of a preparation's limits.
+"""Checks that every way to prepare a corpus gives the same bytes: one process, two, two of which one is killed, a
+killed job, Ray, with the parts here or elsewhere. Also checks the exact numbers of a preparation's limits.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from tests.data.execution.toys import nothing_left_behind, wait_until
 
 NUM_SHARDS = 6
 ROWS = 1_200
-"""Rows of a shard."""
+"""Rows per shard."""
 EVERY = 5
-"""Each fifth one is kept."""
+"""One row in so many is kept."""
 KEYWORDS = ["pandas"]
 WATCH_SECONDS = 120
 
@@ -41,19 +41,19 @@ def no_process_is_left() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Shards of packed lines, one of them cut off, with a bad line here and there."""
+    """Shards of compressed lines: one is truncated, and one has a bad line."""
     folder = tmp_path_factory.mktemp("source")
     for shard in range(NUM_SHARDS):
         numbers = range(shard * ROWS, (shard + 1) * ROWS)
         lines = json_lines(row(n, content=text(n)) for n in numbers).replace(b"src/file770.py", b'"src')
         packed = gzip.compress(lines, 1)
-        # Larger than a shard of small files, so that each is a shard by itself.
+        # Larger than a shard of small files, so that each file is a shard of its own.
         (folder / f"part-{shard}.json.gz").write_bytes(packed[:-500] if shard == 4 else packed)
     return folder
 
 
 def text(number: int) -> str:
-    """One in EVERY is short and mentions pandas; the others are long and hard to pack."""
+    """One in EVERY is short and mentions pandas; the others are long and hard to compress."""
     if number % EVERY == 0:
         return code(number) * 5
     return "# " + random.Random(number).randbytes(8_000).hex()
@@ -84,19 +84,19 @@ class Made:
         """Run the job to its end, and return what it printed."""
         with self.start() as process:
             during(process)
-            said, _ = process.communicate(timeout=WATCH_SECONDS)
-        assert process.returncode == 0, said
-        return said
+            output, _ = process.communicate(timeout=WATCH_SECONDS)
+        assert process.returncode == 0, output
+        return output
 
     @property
     def parts(self) -> dict[str, tuple[int, int]]:
-        """Complete parts of shards: their inode and when they were written."""
+        """Complete parts of shards by name: inode and modification time."""
         found = self.folder.parts.glob("*/*.parquet")
         return {p.name: (p.stat().st_ino, p.stat().st_mtime_ns) for p in found if p.with_suffix(".json").exists()}
 
     @property
     def digests(self) -> dict[str, str]:
-        """Everything of the corpus that may not depend on who made it."""
+        """Digests of everything in the corpus that must not depend on how it was made."""
         path = self.folder.path
         found = [*path.glob("files-*.parquet"), *path.glob("tokens-*.bin"), *self.folder.tokenizer.iterdir()]
         assert len(found) >= 6
@@ -104,7 +104,7 @@ class Made:
 
     @property
     def report(self) -> dict[str, Any]:
-        """But for how long it took."""
+        """The report, except times."""
         report = read_json(self.folder.report)
         assert report is not None
         return {key: value for key, value in report.items() if key not in ("seconds", "bytes_per_second")}
@@ -116,7 +116,7 @@ class Made:
 
 @pytest.fixture(scope="module")
 def alone(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """Made by one process, undisturbed."""
+    """A corpus made by one process, undisturbed."""
     made = Made(tmp_path_factory.mktemp("alone"), source)
     made.run()
     return made
@@ -157,7 +157,9 @@ def test_the_numbers_are_those_of_the_source(alone: Made) -> None:
 @pytest.mark.parametrize(
     "workforce", [{"workers": 2}, {"workers": 2, "parts": "file"}, {"engine": "ray", "workers": 2}], ids=str
 )
-def test_others_make_the_same(workforce: dict[str, Any], alone: Made, source: Path, tmp_path: Path) -> None:
+def test_every_engine_makes_the_same_corpus(
+    workforce: dict[str, Any], alone: Made, source: Path, tmp_path: Path
+) -> None:
     if "parts" in workforce:
         workforce = {**workforce, "parts": f"file://{tmp_path}/elsewhere"}
     made = Made(tmp_path, source, workforce=workforce)
@@ -176,8 +178,8 @@ def test_a_killed_worker_changes_nothing(alone: Made, source: Path, tmp_path: Pa
         killed.extend(workers_of(process)[:1])
         os.kill(killed[0].pid, signal.SIGKILL)
 
-    said = made.run(kill_one_in_mid_shard)
-    assert "a worker was lost (signal 9)" in said, "control: it was at work"
+    output = made.run(kill_one_in_mid_shard)
+    assert "a worker was lost (signal 9)" in output, "control: it was at work"
     check_same(made, alone)
 
 
@@ -188,7 +190,7 @@ def staged(made: Made) -> list[Path]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_killed_job_goes_on(workers: int, alone: Made, source: Path, tmp_path: Path) -> None:
+def test_a_killed_job_is_resumed(workers: int, alone: Made, source: Path, tmp_path: Path) -> None:
     made = Made(tmp_path, source, workforce={"workers": workers})
     with made.start() as process:
         wait_until(lambda: len(made.parts) >= 1, 60, "no shard is done")
@@ -199,12 +201,12 @@ def test_a_killed_job_goes_on(workers: int, alone: Made, source: Path, tmp_path:
     assert 1 <= len(before) < NUM_SHARDS, "control: it was killed before it was done"
     seen: dict[str, tuple[int, int]] = {}
 
-    def look(process: subprocess.Popen[str]) -> None:
+    def record_parts(process: subprocess.Popen[str]) -> None:
         while process.poll() is None and not made.folder.path.joinpath("tokenizer").exists():
             seen.update(made.parts)
             time.sleep(0.01)
 
-    made.run(look)
+    made.run(record_parts)
     assert {name: seen[name] for name in before} == before, "what was complete was not read again"
     check_same(made, alone)
 
@@ -212,7 +214,7 @@ def test_a_killed_job_goes_on(workers: int, alone: Made, source: Path, tmp_path:
 @pytest.mark.slow
 @pytest.mark.parametrize("change", [{"vocab_size": 301}, {"windows": "drop"}], ids=str)
 def test_another_setting_makes_other_bytes(change: dict[str, Any], alone: Made, source: Path, tmp_path: Path) -> None:
-    """The control of all of them."""
+    """The control of all these tests."""
     made = Made(tmp_path, source, config=change)
     made.run()
     assert made.digests != alone.digests
@@ -221,7 +223,7 @@ def test_another_setting_makes_other_bytes(change: dict[str, Any], alone: Made, 
 # ---- only a scan, stopped and resumed ----
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_stopped_scan_says_what_it_counted_and_goes_on(
+def test_a_stopped_scan_reports_its_counts_and_is_resumed(
     workers: int, alone: Made, source: Path, tmp_path: Path
 ) -> None:
     made = Made(tmp_path, source, workforce={"workers": workers}, only_scan=True)
@@ -250,7 +252,7 @@ def test_a_stopped_scan_says_what_it_counted_and_goes_on(
     assert made.report["done"]
     assert made.samples == alone.samples
 
-    # ---- and a preparation goes on from the scan ----
+    # ---- a preparation continues from the scan ----
     made.ask(config=asked["config"])
     made.run()
     assert made.digests == alone.digests
@@ -284,7 +286,7 @@ def test_limits_are_exact_and_the_same_for_all(workers: int, source: Path, tmp_p
 
 
 @pytest.mark.slow
-def test_a_scan_that_may_end_early_counts_the_same_whoever_works(source: Path, tmp_path: Path) -> None:
+def test_a_scan_that_may_end_early_counts_the_same_with_any_number_of_workers(source: Path, tmp_path: Path) -> None:
     reports = []
     for workers in (1, 2, 4):
         config = {"max_files": 300, "quality": {"drop_exact_duplicates": True, "max_line_length": 10_000}}
@@ -304,7 +306,7 @@ def contents(made: Made, split: str) -> list[str]:
 
 
 def lengths(made: Made, split: str) -> list[int]:
-    """Tokens of each file, by the tokenizer itself."""
+    """Number of tokens of each file, counted by the tokenizer itself."""
     from tokenizers import Tokenizer
 
     loaded = Tokenizer.from_file(str(made.folder.tokenizer / "tokenizer.json"))

@@ -14,7 +14,7 @@ NAMES = list(FIELDS)
 
 
 class Work:
-    """A stage that writes one file and counts how often it was done."""
+    """A stage that writes one file and counts how often it was run."""
 
     def __init__(self, folder: Path, name: str = "out.bin") -> None:
         self.times = 0
@@ -31,7 +31,7 @@ def config(**changes: Any) -> dict[str, Any]:
 
 
 def done_again(folder: Path, works: dict[str, Work], **changes: Any) -> list[str]:
-    """Run all stages in their order; which of them worked."""
+    """Run all stages in order. Returns those that did their work again."""
     before = {name: work.times for name, work in works.items()}
     stages = Stages(folder, config(**changes))
     for name, work in works.items():
@@ -63,18 +63,20 @@ def test_a_complete_stage_is_not_done_again(tmp_path: Path) -> None:
         ({"window": 64}, "tokens"),
     ],
 )
-def test_another_setting_does_again_only_what_it_decides(tmp_path: Path, changes: dict[str, Any], first: str) -> None:
+def test_another_setting_repeats_only_the_stages_it_determines(
+    tmp_path: Path, changes: dict[str, Any], first: str
+) -> None:
     works = all_works(tmp_path)
     assert done_again(tmp_path, works, **changes) == NAMES[NAMES.index(first) :]
     assert done_again(tmp_path, works) == NAMES[NAMES.index(first) :], "and back"
 
 
-def test_every_setting_decides_some_stage() -> None:
+def test_every_setting_determines_some_stage() -> None:
     assert sorted(sum(FIELDS.values(), ())) == sorted(field.name for field in dataclasses.fields(DataConfig))
 
 
 @pytest.mark.parametrize("data", [None, b"1234"])
-def test_a_stage_whose_output_is_gone_or_cut_is_done_again_with_those_behind_it(
+def test_a_stage_whose_output_is_gone_or_truncated_is_repeated_with_those_after_it(
     tmp_path: Path, data: bytes | None
 ) -> None:
     works = all_works(tmp_path)
@@ -84,7 +86,7 @@ def test_a_stage_whose_output_is_gone_or_cut_is_done_again_with_those_behind_it(
     assert done_again(tmp_path, works) == ["tokenizer", "tokens"]
 
 
-def test_a_stage_that_fails_is_not_complete_nor_what_was_behind_it(tmp_path: Path) -> None:
+def test_a_stage_that_fails_is_not_complete_nor_are_those_after_it(tmp_path: Path) -> None:
     def fail() -> tuple[dict[str, int], list[str]]:
         raise ValueError
 

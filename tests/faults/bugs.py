@@ -1,11 +1,11 @@
-"""Bugs of the kind that once were, put back into one child by name: what the trials must not let pass."""
+"""Bugs like earlier ones, planted in one child process by name. The trials must detect them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from pipeline.artifacts import checkpoint, manifest
-from pipeline.core.job_process import Job
+from pipeline.core.job_process import JobProcess
 from pipeline.core.paths import RunFolder
 from pipeline.training import __main__ as training_main
 from pipeline.training import checkpoints, session
@@ -17,9 +17,9 @@ def forgets_the_random_state() -> None:
 
 
 def saves_in_place() -> None:
-    """Straight into the folder that counts, and whatever has its name counts."""
+    """Write directly into the checkpoint folder, and accept any folder with its name."""
 
-    def save(run: RunFolder, step: int, write: checkpoints.Writer, **options: object) -> Path:
+    def save(run: RunFolder, step: int, write: checkpoints.WriteFiles, **options: object) -> Path:
         folder = run.checkpoint(step)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "training").exists() or write(folder)
@@ -40,7 +40,7 @@ def saves_weights_that_are_no_numbers() -> None:
 
 
 def does_not_hear_signals() -> None:
-    Job._on_signal = lambda self, number, frame: None  # type: ignore[method-assign]
+    JobProcess._on_signal = lambda self, number, frame: None  # type: ignore[method-assign]
 
 
 BY_NAME: dict[str, Plant] = {

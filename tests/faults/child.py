@@ -1,4 +1,4 @@
-"""The trainer in a process that is forked with torch loaded already, so that a trial takes a second and not ten."""
+"""The trainer in a process that is forked with torch already loaded, so that a trial takes a second and not ten."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from collections.abc import Callable
 import torch
 
 import pipeline.generation.sampling
-import pipeline.training.loop  # noqa: F401  # loaded here, once for all who are forked
+import pipeline.training.loop  # noqa: F401  # loaded once here for all forked processes
 from pipeline.core.paths import RunFolder
 from pipeline.training import checkpoint_writer
 from pipeline.training.__main__ import main
 
 Plant = Callable[[], None]
-"""Puts something into the child before it trains: a bug of old, or a kill that waits."""
+"""Changes the child before it trains: plants an earlier bug, or a kill at a later call."""
 
 
 def saves_beside_training() -> None:
-    """As models of more than half a gigabyte of training state do."""
+    """Save in the background, as models with more than half a gigabyte of training state do."""
     checkpoint_writer.AT_ONCE_BYTES = -1
 
 
 def train(folder: RunFolder, plant: Plant | None) -> None:
-    """What `python -m pipeline.training` does, its output in train.log; ends this process with its exit status."""
+    """Do what `python -m pipeline.training` does, with output in train.log, and exit with its exit status."""
     log = os.open(folder.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for number in (1, 2):
         os.dup2(log, number)
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
-    torch.seed()  # a resumed run must not live off what the parent left in the generators
+    torch.seed()  # a resumed run must not rely on the parent's random state
     if plant is not None:
         plant()
     sys.exit(main([str(folder.path)]))

@@ -1,4 +1,4 @@
-"""One small corpus, the undisturbed runs that others are compared with, and what was counted, printed at the end."""
+"""One small corpus, the undisturbed reference runs, and the tallies, which are printed at the end."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ class References:
 
     def __init__(self, home: Home) -> None:
         self._home = home
-        self._known: dict[str, Undisturbed] = {}
+        self._cached: dict[str, Undisturbed] = {}
 
     def __call__(self, **changes: Any) -> Undisturbed:
         key = json.dumps(changes, sort_keys=True)
-        if key not in self._known:
-            self._known[key] = undisturbed_run(self._home, f"undisturbed-{len(self._known)}", **changes)
-        return self._known[key]
+        if key not in self._cached:
+            self._cached[key] = undisturbed_run(self._home, f"undisturbed-{len(self._cached)}", **changes)
+        return self._cached[key]
 
 
 @pytest.fixture(scope="session")
 def undisturbed(template: Home, tmp_path_factory: pytest.TempPathFactory) -> References:
     references = References(copy_home(template, tmp_path_factory.mktemp("undisturbed") / "home"))
-    references(max_steps=1)  # whoever is forked first waits for torch to be loaded
+    references(max_steps=1)  # the first forked process waits until torch is loaded
     return references
 
 
@@ -59,6 +59,6 @@ def tally(request: pytest.FixtureRequest) -> Iterator[Tally]:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if TALLIES:
-        terminalreporter.section("what came of the faults")
+        terminalreporter.section("results of the faults")
     for counted in TALLIES:
         terminalreporter.line(str(counted))

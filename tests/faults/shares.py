@@ -1,4 +1,4 @@
-"""How many trials: a few in every `pytest`, all of them in `make faults` or `make security`."""
+"""Number of trials: a few in every `pytest`, all of them in `make faults` or `make security`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-MOST_SECONDS = 3_600
+MAX_SECONDS = 3_600
 
 
 def shares(names: str, quick: Any, full: Any, mark: pytest.MarkDecorator = pytest.mark.faults) -> pytest.MarkDecorator:
     """Parametrizes a test with `quick`, and with `full` for the make target that selects `mark`."""
-    marks = [mark, pytest.mark.timeout(MOST_SECONDS)]
+    marks = [mark, pytest.mark.timeout(MAX_SECONDS)]
     values = [(quick, "quick", []), (full, "full", marks)]
     return pytest.mark.parametrize(names, [pytest.param(value, id=name, marks=each) for value, name, each in values])

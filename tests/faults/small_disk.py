@@ -1,8 +1,8 @@
 """Runs on a disk that fills up: `unshare -Urm python -m tests.faults.small_disk TEMPLATE DISK`.
 
-Reads lines of PLANT FREE and answers each with a line of JSON. A trial mounts a tmpfs on DISK, inside a mount namespace
-of its own, copies the home TEMPLATE onto it, leaves FREE bytes and trains until there is no room; then gives it room and
-resumes. PLANT is a bug by name, or `none`.
+Reads lines of the form PLANT FREE and answers each with a line of JSON. A trial mounts a tmpfs on DISK, in its own
+mount namespace, copies the home TEMPLATE onto it, leaves FREE bytes free and trains until the disk is full. It then
+enlarges the disk and resumes. PLANT is the name of a bug, or `none`.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ ROOM = "64m"
 
 @dataclass(frozen=True)
 class Full:
-    """One run that had `free` bytes, and how it went on with enough of them."""
+    """One run with `free` bytes of disk, and the result after it was resumed with enough."""
 
     free: int
     exit_status: int
     state: str | None
     said: list[str]
-    """Lines of the log from the first one that is not a line of a healthy run."""
+    """Lines of the log from the first error line on."""
     error: str | None
-    """As status.json has it."""
+    """The error in status.json."""
     hidden: list[str]
-    """What was left lying about."""
+    """Names of the hidden leftovers in the run folder."""
     steps: list[int]
-    """Of the checkpoints that verify."""
+    """Steps of the checkpoints that verify."""
     damaged: list[str]
     reached: int
-    """Step of the last row."""
+    """Step of the last metrics row."""
     outcome: dict[str, Any]
-    """Of the resumed run."""
+    """Outcome of the resumed run."""
 
 
 def main(template: str, disk: str) -> None:
-    trials.FORKS = multiprocessing.get_context("fork")  # this process has no threads, and torch already
+    trials.FORKS = multiprocessing.get_context("fork")  # this process has no threads, and has torch loaded
     for line in sys.stdin:
         plant, free = line.split()
         print(json.dumps(dataclasses.asdict(_trial(Path(template), Path(disk), plant, int(free)))), flush=True)
@@ -95,7 +95,7 @@ def _found(folder: RunFolder) -> dict[str, Any]:
 
 
 def _unusual(lines: list[str]) -> list[str]:
-    """The end of a log from the first line on that speaks of a fault."""
+    """The lines of a log from the first error line on."""
     first = next((n for n, line in enumerate(lines) if line.startswith(("Run ", "Traceback"))), len(lines))
     return lines[first:]
 

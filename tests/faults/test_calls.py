@@ -1,6 +1,6 @@
-"""SIGKILL at every single call that makes something last: open for writing, sync, rename, delete, make a folder.
+"""SIGKILL at every single call that changes the disk: open for writing, sync, rename, delete, make a folder.
 
-What torch and safetensors write by themselves is between two of these calls; kills at random instants meet it.
+Writes by torch and safetensors themselves happen between two of these calls; test_kills covers them with random kills.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ SHORT: dict[str, Any] = {
     "checkpoint_every_steps": INTERVAL,
     "eval_windows": 4,
 }
-"""Three checkpoints of which two stay: the first goes when the third is there."""
+"""Three checkpoints of which two stay: the first is deleted when the third exists."""
 CALLS = ("fsync", "rename", "replace", "unlink", "remove", "rmdir", "mkdir")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
 @dataclass
 class KillAt:
-    """Counts the calls of its process, writes them into the file `record`, and kills the process at one of them."""
+    """Counts the calls of its process, logs them to the file `record`, and kills the process at one of them."""
 
     record: Path
     number: int = 0
-    """From 1; 0 kills never."""
+    """Number of the call to kill at, from 1; 0 never kills."""
     is_after: bool = False
-    """Whether the call is made first."""
+    """Whether to kill after the call instead of before."""
     bug: Plant | None = None
 
     def __call__(self) -> None:
@@ -68,13 +68,13 @@ class KillAt:
         def counted(*args: Any, **options: Any) -> Any:
             if not counts(*args, **options):
                 return call(*args, **options)
-            is_it = self._count_one(f"{name} {args[0]}")
-            if is_it and not self.is_after:
+            is_target = self._count_one(f"{name} {args[0]}")
+            if is_target and not self.is_after:
                 os.kill(os.getpid(), signal.SIGKILL)
             try:
                 return call(*args, **options)
             finally:
-                if is_it:
+                if is_target:
                     os.kill(os.getpid(), signal.SIGKILL)
 
         return counted
@@ -87,7 +87,7 @@ class KillAt:
 
 
 def short_run(home: Home, run_id: str = "run") -> RunFolder:
-    """One whose checkpoints are published as soon as they are there, so that old ones go."""
+    """A run whose checkpoints count as published at once, so that old ones are deleted."""
     folder = new_run(home, run_id, **SHORT)
     for step in range(0, SHORT["max_steps"] + 1, INTERVAL):
         append_line(folder.pushes, {"step": step, "state": "registered"})
@@ -95,7 +95,7 @@ def short_run(home: Home, run_id: str = "run") -> RunFolder:
 
 
 def calls_of(folder: RunFolder, bug: Plant | None = None) -> list[str]:
-    """Name and first argument of each call of a whole run."""
+    """Name and first argument of each counted call of a whole run."""
     record = folder.path / "calls"
     assert finish(folder, KillAt(record, bug=bug)) == 0, folder.log.read_text()
     return record.read_text().splitlines()
@@ -122,24 +122,24 @@ def kill_and_resume(folder: RunFolder, kill: KillAt, undisturbed: Outcome, tally
     assert_same(folder, undisturbed)
     for path in checkpoints_of(folder):
         verify(path)
-    tally.counts["runs the same to the bit"] += 1
+    tally.counts["bit-identical runs"] += 1
 
 
 @pytest.mark.parametrize("is_after", [False, True], ids=["before", "after"])
-@shares("most_kills", 2, 10_000)
-def test_a_run_killed_at_any_call_that_lasts_goes_on_the_same_to_the_bit(
-    home: Home, undisturbed: References, calls: list[str], tally: Tally, most_kills: int, is_after: bool
+@shares("max_kills", 2, 10_000)
+def test_a_run_killed_at_any_disk_call_resumes_bit_identically(
+    home: Home, undisturbed: References, calls: list[str], tally: Tally, max_kills: int, is_after: bool
 ) -> None:
     expected = undisturbed(**SHORT).outcome
     tally.counts["calls"] = len(calls)
-    for number in range(1, len(calls) + 1, max(1, len(calls) // most_kills)):
+    for number in range(1, len(calls) + 1, max(1, len(calls) // max_kills)):
         folder = short_run(home, f"run-{number}")
         kill_and_resume(folder, KillAt(folder.path / "calls", number, is_after), expected, tally)
         shutil.rmtree(folder.path)
 
 
-def test_a_save_into_the_folder_that_counts_is_found_out(home: Home, undisturbed: References) -> None:
-    """The negative control: killed between the weights and the optimizer's state."""
+def test_saving_in_place_is_detected(home: Home, undisturbed: References) -> None:
+    """Negative control: killed between writing the weights and the optimizer state."""
     calls = calls_of(short_run(home, "counted"), saves_in_place)
     number = next(n for n, call in enumerate(calls, 1) if call.endswith("step-00000004/training"))
     folder = short_run(home)

@@ -1,4 +1,4 @@
-"""Checkpoints damaged in every file and every way: each is refused with its reason, and the one before it is used."""
+"""Checkpoints damaged in every file and every way: each is refused with a reason, and the previous one is used."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.training.runs import ask_to_resume, status
 
 pytestmark = pytest.mark.slow
 Damage = Callable[[Path, random.Random], None]
-"""Does something to one file of a checkpoint."""
+"""Damages one file of a checkpoint."""
 
 
 def truncate(file: Path, numbers: random.Random) -> None:
@@ -42,7 +42,7 @@ def flip_a_bit(file: Path, numbers: random.Random) -> None:
 
 def zero_a_range(file: Path, numbers: random.Random) -> None:
     data = bytearray(file.read_bytes())
-    start = numbers.choice([place for place, byte in enumerate(data) if byte])
+    start = numbers.choice([index for index, byte in enumerate(data) if byte])
     end = min(len(data), start + numbers.randint(1, 4_096))
     data[start:end] = bytes(end - start)
     file.write_bytes(data)
@@ -93,7 +93,7 @@ WRONG_MANIFESTS: dict[str, Callable[[dict], object]] = {
 
 
 def check_refused(run: RunFolder, damaged: Path, before: Path) -> str:
-    """The newest checkpoint is refused and `before` is used. Returns the reason, in general terms."""
+    """Assert that `damaged` is refused and `before` is used. Returns the reason without file name and numbers."""
     newest = newest_valid(run)
     assert newest.path == before, f"{newest.path} was taken"
     assert [f"Checkpoint {damaged.name} of run {run.id} is damaged: " in str(error) for error in newest.damaged] == [
@@ -109,7 +109,7 @@ def files_of(checkpoint: Path) -> list[str]:
 
 @pytest.fixture
 def run(home: Home, undisturbed: References) -> RunFolder:
-    """A run with four checkpoints, which may be resumed."""
+    """A run with four checkpoints that can be resumed."""
     folder = RunFolder(Path(shutil.copytree(undisturbed().folder.path, home.run("run").path)))
     write_json(folder.status, {**status(folder), "state": "stopped"})
     ask_to_resume(folder)
@@ -130,8 +130,8 @@ def test_every_damage_to_every_file_is_refused_with_its_reason(run: RunFolder, t
             shutil.copytree(copy, newest)
 
 
-def test_a_file_of_the_checkpoint_before_is_refused(run: RunFolder, tally: Tally) -> None:
-    """Of the right name and, most of them, of the right size."""
+def test_a_file_of_the_previous_checkpoint_is_refused(run: RunFolder, tally: Tally) -> None:
+    """The files have the right names and most have the right size."""
     *_, before, newest = checkpoints_of(run)
     for name in files_of(newest):
         data = (newest / name).read_bytes()
@@ -144,14 +144,14 @@ def test_a_file_of_the_checkpoint_before_is_refused(run: RunFolder, tally: Tally
 
 
 @pytest.mark.parametrize("wrong", WRONG_MANIFESTS)
-def test_a_manifest_that_is_wrong_is_refused(run: RunFolder, wrong: str) -> None:
+def test_a_wrong_manifest_is_refused(run: RunFolder, wrong: str) -> None:
     *_, before, newest = checkpoints_of(run)
     file = newest / manifest.NAME
     file.write_text(json.dumps(WRONG_MANIFESTS[wrong](read_json(file) or {})))
     check_refused(run, newest, before)
 
 
-def test_a_file_in_place_of_a_checkpoint_is_none(run: RunFolder, undisturbed: References) -> None:
+def test_a_file_in_place_of_a_checkpoint_folder_is_ignored(run: RunFolder, undisturbed: References) -> None:
     *_, before, newest = checkpoints_of(run)
     shutil.rmtree(newest)
     newest.write_bytes(b"")
@@ -161,7 +161,7 @@ def test_a_file_in_place_of_a_checkpoint_is_none(run: RunFolder, undisturbed: Re
 
 
 @shares("num_runs", 1, 10)
-def test_what_goes_on_behind_a_damaged_checkpoint_is_the_same_to_the_bit(
+def test_a_run_resumed_before_damaged_checkpoints_is_bit_identical(
     run: RunFolder, undisturbed: References, tally: Tally, num_runs: int
 ) -> None:
     whole = shutil.copytree(run.path, run.path.with_name("whole"))
@@ -173,12 +173,12 @@ def test_what_goes_on_behind_a_damaged_checkpoint_is_the_same_to_the_bit(
         assert finish(run) == 0, run.log.read_text()
         assert run.log.read_text().count("is damaged: ") == num_damaged
         assert_same(run, undisturbed().outcome)
-        tally.counts[f"the same to the bit behind {num_damaged} damaged"] += 1
+        tally.counts[f"bit-identical after {num_damaged} damaged checkpoints"] += 1
         shutil.rmtree(run.path)
         shutil.copytree(whole, run.path)
 
 
-def test_when_all_are_damaged_the_run_says_so_and_ends(run: RunFolder, tally: Tally) -> None:
+def test_when_all_checkpoints_are_damaged_the_run_fails_with_a_message(run: RunFolder, tally: Tally) -> None:
     numbers = random.Random(2)
     for path in checkpoints_of(run):
         numbers.choice(DAMAGES)(path / numbers.choice(files_of(path)), numbers)
@@ -193,8 +193,8 @@ def test_when_all_are_damaged_the_run_says_so_and_ends(run: RunFolder, tally: Ta
 
 
 @pytest.mark.parametrize("damage", [flip_a_bit, zero_a_range, fill_with_noise], ids=lambda damage: damage.__name__)
-def test_a_look_at_sizes_alone_is_found_out(run: RunFolder, monkeypatch: pytest.MonkeyPatch, damage: Damage) -> None:
-    """The negative control."""
+def test_checking_only_sizes_is_detected(run: RunFolder, monkeypatch: pytest.MonkeyPatch, damage: Damage) -> None:
+    """Negative control."""
     *_, before, newest = checkpoints_of(run)
     monkeypatch.setattr(manifest, "fault", sizes_only)
     damage(newest / "model.safetensors", random.Random(0))

@@ -1,4 +1,4 @@
-"""The disk is full, at any write: one sentence, no litter, and with room again the run is the same to the bit."""
+"""The disk fills up at any write: one message, no leftovers, and with enough space the resumed run is bit-identical."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NAMESPACES = (["unshare", "-Urm"], ["unshare", "-m"])
 
 
 def namespace() -> list[str]:
-    """What lets a process mount a disk of its own."""
+    """The command that runs a process in its own mount namespace."""
     for command in NAMESPACES:
         if subprocess.run([*command, "true"], capture_output=True, check=False).returncode == 0:
             return command
@@ -46,41 +46,41 @@ def namespace() -> list[str]:
 
 @pytest.fixture(scope="module")
 def train_with(template: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrainWith]:
-    """Train with so many bytes of disk, then resume with enough."""
+    """Train with `free` bytes of disk, then resume with enough."""
     disk = tmp_path_factory.mktemp("disk")
     command = [*namespace(), sys.executable, "-m", "tests.faults.small_disk", str(template.path), str(disk)]
     with subprocess.Popen(command, cwd=ROOT, stdin=PIPE, stdout=PIPE, text=True, bufsize=1) as process:
         assert process.stdin and process.stdout
-        questions, answers = process.stdin, process.stdout
+        requests, answers = process.stdin, process.stdout
 
         def train_with(free: int, plant: str = "none") -> Full:
-            questions.write(f"{plant} {free}\n")
+            requests.write(f"{plant} {free}\n")
             return Full(**json.loads(answers.readline()))
 
         yield train_with
-        questions.close()
+        requests.close()
 
 
 def bytes_of_a_checkpoint(folder: RunFolder) -> int:
-    """What it takes of a disk that gives out pages."""
+    """Disk space of one checkpoint, allocated in pages."""
     files = [path for path in folder.checkpoint(INTERVAL).rglob("*") if path.is_file()]
     return sum(-(-path.stat().st_size // PAGE) * PAGE for path in files)
 
 
 def few(checkpoint: int) -> list[int]:
-    """Full at its status, its first save, a later save, a row behind a save; and large enough."""
+    """Disk full at the status, the first save, a later save, a row after a save; and large enough."""
     return [2 * PAGE, checkpoint // 2, 2 * checkpoint, checkpoint + 8 * PAGE, 8 * checkpoint]
 
 
 def many(checkpoint: int) -> list[int]:
-    """Page by page at the beginning and behind each save, and coarsely in between."""
-    behind_saves = [saves * checkpoint + page * PAGE for saves in (1, 2, 3, 4) for page in range(3, 15)]
-    return [*range(0, 16 * PAGE, PAGE), *range(16 * PAGE, 5 * checkpoint, 10 * PAGE), *behind_saves]
+    """Page by page at the start and after each save, and coarsely in between."""
+    after_saves = [saves * checkpoint + page * PAGE for saves in (1, 2, 3, 4) for page in range(3, 15)]
+    return [*range(0, 16 * PAGE, PAGE), *range(16 * PAGE, 5 * checkpoint, 10 * PAGE), *after_saves]
 
 
-def check(full: Full, undisturbed: Outcome, *, is_beside: bool = False) -> str:
-    """Whether a full disk was met as it should be. Returns where it was met, for the tally. `is_beside`: whether
-    checkpoints are written while training goes on.
+def check(full: Full, undisturbed: Outcome, *, is_background: bool = False) -> str:
+    """Assert that a full disk was handled correctly. Returns where it occurred, for the tally. `is_background`: whether
+    checkpoints are written while training continues.
     """
     assert as_json(undisturbed) == full.outcome
     assert full.damaged == [] and full.hidden == []
@@ -89,7 +89,7 @@ def check(full: Full, undisturbed: Outcome, *, is_beside: bool = False) -> str:
         assert (full.state, full.steps, full.said) == ("finished", due, [])
         return "large enough"
     assert full.exit_status == 1
-    assert full.steps in (due, due[:-1] if is_beside else [step for step in due if step < full.reached])
+    assert full.steps in (due, due[:-1] if is_background else [step for step in due if step < full.reached])
     if full.state is None:
         assert full.said == [] and full.reached == 0
         return "no byte free at the start: nothing said anywhere"
@@ -106,7 +106,7 @@ def as_json(value: Outcome) -> Any:
 
 
 @shares("sizes", few, many)
-def test_a_full_disk_costs_one_sentence_and_no_step(
+def test_a_full_disk_gives_one_message_and_does_not_change_the_result(
     train_with: TrainWith, undisturbed: References, tally: Tally, sizes: Callable[[int], list[int]]
 ) -> None:
     expected = undisturbed()
@@ -117,23 +117,23 @@ def test_a_full_disk_costs_one_sentence_and_no_step(
 
 
 @shares("pages", (10,), tuple(range(0, 120, 6)))
-def test_a_full_disk_is_met_beside_training_too(
+def test_a_full_disk_is_handled_in_a_background_save_too(
     train_with: TrainWith, undisturbed: References, tally: Tally, pages: tuple[int, ...]
 ) -> None:
-    """Whoever trains on hears of it at the next step."""
+    """Training gets the error of the background save at the next step."""
     expected = undisturbed()
     checkpoint = bytes_of_a_checkpoint(expected.folder)
     for more in pages:
         tally.counts["disks"] += 1
         full = train_with(checkpoint + more * PAGE, saves_beside_training.__name__)
-        tally.counts[check(full, expected.outcome, is_beside=True)] += 1
+        tally.counts[check(full, expected.outcome, is_background=True)] += 1
 
 
 @pytest.mark.parametrize("where", ["in the record", "in a save"])
-def test_a_run_without_words_for_a_full_disk_is_found_out(
+def test_a_run_without_a_message_for_a_full_disk_is_detected(
     train_with: TrainWith, undisturbed: References, where: str
 ) -> None:
-    """The negative control."""
+    """Negative control."""
     expected = undisturbed()
     checkpoint = bytes_of_a_checkpoint(expected.folder)
     free = {"in the record": 2 * PAGE, "in a save": checkpoint // 2}[where]
@@ -144,8 +144,8 @@ def test_a_run_without_words_for_a_full_disk_is_found_out(
 
 
 @pytest.mark.faults
-def test_a_log_that_takes_nothing_ends_the_run_with_its_sentence_in_the_status(home: Home) -> None:
-    """As a process of its own, since Python itself writes once more at its end."""
+def test_with_the_log_on_a_full_disk_the_message_is_in_the_status(home: Home) -> None:
+    """Runs in a separate process, because Python itself flushes once more at exit."""
     folder = new_run(home, **RUN)
     with Path("/dev/full").open("wb") as log:
         command = [sys.executable, "-m", "pipeline.training", str(folder.path)]

@@ -1,4 +1,4 @@
-"""SIGKILL at random instants: nothing but the steps since the last checkpoint is lost, and the rest is the same to the bit."""
+"""SIGKILL at random instants: only the steps since the last checkpoint are lost; the resumed run is bit-identical."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.faults.trials import (
 from tests.training.runs import ask_to_resume, new_run, status
 
 pytestmark = pytest.mark.slow
-MOST_KILLS_OF_A_RUN = 4
+MAX_KILLS_OF_A_RUN = 4
 BACKGROUND = "background"
 VARIANTS: dict[str, dict[str, Any]] = {
     "accelerate": {},
@@ -42,11 +42,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
 def kill_and_resume(
     folder: RunFolder, undisturbed: Undisturbed, numbers: random.Random, tally: Tally, plant: Plant | None = None
 ) -> None:
-    """Kill a run and what resumes it up to four times, each at any instant of its life; then let it finish."""
+    """Kill a run and its resumed runs up to four times, each at a random instant; then let it finish."""
     saved = 0
-    # Written beside training, a checkpoint is there some steps later, and at the latest when the next one is due.
-    most_lost = 2 * INTERVAL if plant is saves_beside_training else INTERVAL
-    for _ in range(MOST_KILLS_OF_A_RUN):
+    # A checkpoint saved in the background exists some steps later, at the latest when the next one is due.
+    max_lost = 2 * INTERVAL if plant is saves_beside_training else INTERVAL
+    for _ in range(MAX_KILLS_OF_A_RUN):
         process = start(folder, plant)
         time.sleep(numbers.uniform(0, undisturbed.seconds))
         process.kill()
@@ -58,32 +58,32 @@ def kill_and_resume(
         tally.counts["kills"] += 1
         tally.counts["of these inside a save"] += is_staging(folder)
         tally.counts["before the first row"] += not folder.metrics.exists()
-        saved = assert_nothing_lost(folder, interval=most_lost, at_least=saved)
-        tally.counts["with a checkpoint to go on from"] += saved > 0
+        saved = assert_nothing_lost(folder, interval=max_lost, at_least=saved)
+        tally.counts["with a checkpoint to resume from"] += saved > 0
         if status(folder).get("state") == "finished":
-            tally.counts["between its last word and its end"] += 1
+            tally.counts["between the last status and the exit"] += 1
             break
         ask_to_resume(folder)
     else:
         assert finish(folder, plant) == 0, folder.log.read_text()
     assert_same(folder, undisturbed.outcome)
-    tally.counts["runs the same to the bit"] += 1
+    tally.counts["bit-identical runs"] += 1
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @shares("num_kills", 2, {"accelerate": 120, "trainer": 30, "muon": 60, BACKGROUND: 60})
-def test_a_run_killed_at_any_instant_goes_on_the_same_to_the_bit(
+def test_a_run_killed_at_any_instant_resumes_bit_identically(
     home: Home, undisturbed: References, tally: Tally, num_kills: Any, variant: str
 ) -> None:
-    wanted = num_kills if isinstance(num_kills, int) else num_kills[variant]
+    target = num_kills if isinstance(num_kills, int) else num_kills[variant]
     numbers, expected = random.Random(variant), undisturbed(**VARIANTS[variant])
-    while tally.counts["kills"] < wanted:
-        folder = new_run(home, f"run-{tally.counts['runs the same to the bit']}", **{**RUN, **VARIANTS[variant]})
+    while tally.counts["kills"] < target:
+        folder = new_run(home, f"run-{tally.counts['bit-identical runs']}", **{**RUN, **VARIANTS[variant]})
         kill_and_resume(folder, expected, numbers, tally, saves_beside_training if variant == BACKGROUND else None)
 
 
-def test_a_run_that_forgets_its_random_state_is_found_out(home: Home, undisturbed: References) -> None:
-    """The negative control. Its kills come late enough for a checkpoint to go on from."""
+def test_a_run_that_forgets_its_random_state_is_detected(home: Home, undisturbed: References) -> None:
+    """Negative control. The kill comes late enough for a checkpoint to resume from."""
     expected, folder = undisturbed(), new_run(home, **RUN)
     process = start(folder, forgets_the_random_state)
     while not folder.checkpoint(12).exists():

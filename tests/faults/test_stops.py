@@ -1,4 +1,4 @@
-"""SIGTERM at random instants: within 10 seconds the run is saved and gone, and goes on the same to the bit."""
+"""SIGTERM at random instants: within 10 seconds the run is saved and has exited, and it resumes bit-identically."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.faults.trials import RUN, Tally, Undisturbed, assert_same, finish, st
 from tests.training.runs import ask_to_resume, new_run, status, write_request
 
 pytestmark = pytest.mark.slow
-MOST_SECONDS = 10
+MAX_SECONDS = 10
 
 
 def last_step(folder: RunFolder) -> int:
@@ -29,13 +29,13 @@ def last_step(folder: RunFolder) -> int:
 def stop_and_resume(
     folder: RunFolder, undisturbed: Undisturbed, after: float, tally: Tally, plant: Plant | None = None
 ) -> None:
-    """Ask it to stop `after` so many seconds of running; then let it finish."""
+    """Stop the run `after` seconds of running; then resume it and let it finish."""
     process = start(folder, plant)
     wait_for(process, folder, "running")
     time.sleep(after)
     process.terminate()
-    logged = last_step(folder)  # it may be in the step after this one, and may end that or drop it
-    assert wait(process, MOST_SECONDS) == 0, folder.log.read_text()
+    logged = last_step(folder)  # the next step may be in progress, and may be finished or dropped
+    assert wait(process, MAX_SECONDS) == 0, folder.log.read_text()
     now = status(folder)
     assert now["step"] <= logged + 1, f"asked to stop after step {logged}, it ended at step {now['step']}"
     tally.counts[f"{now['state']}"] += 1
@@ -46,11 +46,11 @@ def stop_and_resume(
         ask_to_resume(folder)
         assert finish(folder, plant) == 0, folder.log.read_text()
     assert_same(folder, undisturbed.outcome)
-    tally.counts["runs the same to the bit"] += 1
+    tally.counts["bit-identical runs"] += 1
 
 
 @shares("num_stops", 3, 40)
-def test_a_run_stopped_at_any_instant_goes_on_the_same_to_the_bit(
+def test_a_run_stopped_at_any_instant_resumes_bit_identically(
     home: Home, undisturbed: References, tally: Tally, num_stops: int
 ) -> None:
     numbers, expected = random.Random(0), undisturbed()
@@ -60,8 +60,8 @@ def test_a_run_stopped_at_any_instant_goes_on_the_same_to_the_bit(
 
 
 @shares("seconds", (3.0,), (0.0, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0))
-def test_the_preset_tiny_as_it_is_stops_in_time(home: Home, tally: Tally, seconds: tuple[float, ...]) -> None:
-    """4.3 million parameters less what a small vocabulary saves, 32 windows a step: on one thread, a step takes seconds."""
+def test_the_unchanged_preset_tiny_stops_in_time(home: Home, tally: Tally, seconds: tuple[float, ...]) -> None:
+    """4.3 million parameters minus what a small vocabulary saves, 32 windows a step: one thread takes seconds."""
     for number, after in enumerate(seconds):
         folder = home.run(f"tiny-{number}")
         often = {"checkpoint_every_steps": 2, "eval_every_steps": 1_000, "eval_windows": 8, "precision": "fp32"}
@@ -70,14 +70,14 @@ def test_the_preset_tiny_as_it_is_stops_in_time(home: Home, tally: Tally, second
         wait_for(process, folder, "running")
         time.sleep(after)
         process.terminate()
-        assert wait(process, MOST_SECONDS) == 0, folder.log.read_text()
+        assert wait(process, MAX_SECONDS) == 0, folder.log.read_text()
         now = status(folder)
         assert (now["state"], now["error"]) == ("stopped", None)
         assert newest_valid(folder).step == now["step"]
         tally.counts[f"stopped at step {now['step']}"] += 1
 
 
-def test_a_run_that_does_not_hear_signals_is_found_out(home: Home, undisturbed: References) -> None:
-    """The negative control."""
+def test_a_run_that_ignores_signals_is_detected(home: Home, undisturbed: References) -> None:
+    """Negative control."""
     with pytest.raises(AssertionError, match="asked to stop after step"):
         stop_and_resume(new_run(home, **RUN), undisturbed(), 0.1, Tally("control"), does_not_hear_signals)

@@ -1,6 +1,7 @@
-"""A trial: a run in a process of its own, what is done to it, and what is asked of it when it has ended.
+"""Building blocks of a trial: a run in its own process, a fault during it, and the assertions after it has ended.
 
-The processes are forked from one that has torch loaded; they are real ones, and so is what kills them.
+The processes are forked from one that has torch loaded. They are real processes, and the signals that kill them are
+real.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from tests.faults import child
 from tests.training.runs import new_run, status, weights
 
 FORKS: BaseContext = multiprocessing.get_context("forkserver")
-"""Where the processes come from: not from the tests' own process, which may have threads."""
+"""Forks the processes from a server, not from the tests' own process, which may have threads."""
 FORKS.set_forkserver_preload([child.__name__])
 PATIENCE_SECONDS = 120
 CLOCK = ("seconds", "tokens_per_second", "time")
-"""Columns that depend on the clock."""
+"""Columns of metrics.jsonl that depend on the clock."""
 INTERVAL = 6
 """Steps from one checkpoint to the next."""
 RUN: dict[str, Any] = {
@@ -39,7 +40,7 @@ RUN: dict[str, Any] = {
 
 @dataclass
 class Tally:
-    """What came out of the trials, for people: counted, and printed when all tests are over."""
+    """Counts of the trials' results, printed for people when all tests are over."""
 
     title: str
     counts: Counter[str] = field(default_factory=Counter)
@@ -50,19 +51,19 @@ class Tally:
 
 @dataclass(frozen=True)
 class Outcome:
-    """All that two runs must have in common to be the same to the bit."""
+    """Everything that must be equal for two runs to be bit-identical."""
 
     rows: dict[int, dict[str, Any]]
-    """By step, every figure of metrics.jsonl that does not depend on the clock."""
+    """By step, every value of metrics.jsonl that does not depend on the clock."""
     samples: dict[int, str]
-    """By step, what the model wrote."""
+    """By step, the text that the model generated."""
     weights: str
-    """SHA-256 of those at the last step."""
+    """SHA-256 of the weights at the last step."""
 
 
 @dataclass(frozen=True)
 class Undisturbed:
-    """What others are compared with."""
+    """A reference run that others are compared with."""
 
     folder: RunFolder
     """Read only."""
@@ -71,7 +72,7 @@ class Undisturbed:
 
 
 def outcome(folder: RunFolder) -> Outcome:
-    """Raises AssertionError for a run that is not finished."""
+    """The outcome of a finished run. Raises AssertionError for any other run."""
     now = status(folder)
     assert now.get("state") == "finished", f"{now.get('state')}: {now.get('error')}\n{folder.log.read_text()}"
     return Outcome(
@@ -82,16 +83,16 @@ def outcome(folder: RunFolder) -> Outcome:
 
 
 def measured(folder: RunFolder) -> dict[int, dict[str, Any]]:
-    """The rows of metrics.jsonl by step; where a stop kept a step from being evaluated at once, both of its rows."""
+    """The rows of metrics.jsonl by step. If a stop delayed a step's evaluation, its two rows are merged."""
     found: dict[int, dict[str, Any]] = {}
     for row in read_lines(folder.metrics):
-        known = found.setdefault(row["step"], {})
-        known |= {name: value for name, value in row.items() if name not in CLOCK}
+        merged = found.setdefault(row["step"], {})
+        merged |= {name: value for name, value in row.items() if name not in CLOCK}
     return found
 
 
 def assert_same(folder: RunFolder, undisturbed: Outcome) -> None:
-    """It finished, with the same losses, samples and weights."""
+    """Assert that the run finished with the same metrics, samples and weights."""
     found = outcome(folder)
     assert found.rows == undisturbed.rows
     assert found.samples == undisturbed.samples
@@ -99,9 +100,10 @@ def assert_same(folder: RunFolder, undisturbed: Outcome) -> None:
 
 
 def assert_nothing_lost(folder: RunFolder, *, interval: int = INTERVAL, at_least: int = 0) -> int:
-    """The newest checkpoint is whole and at most an interval behind what was logged; returns its step.
+    """Assert that the newest checkpoint is intact and at most `interval` steps behind the last logged step; return its
+    step.
 
-    `at_least`: the step of the checkpoint that was there before.
+    `at_least`: the step of the newest checkpoint before this trial.
     """
     newest = newest_valid(folder)
     assert not newest.damaged, newest.damaged
@@ -113,12 +115,12 @@ def assert_nothing_lost(folder: RunFolder, *, interval: int = INTERVAL, at_least
 
 
 def is_staging(folder: RunFolder) -> bool:
-    """Whether a save was cut off."""
+    """Whether a save was interrupted."""
     return any(folder.checkpoints.glob(".staging-*"))
 
 
 def hidden(folder: RunFolder) -> list[str]:
-    """Names of what was left lying about: staged, removed or set aside."""
+    """Names of hidden leftovers: staged, removed or quarantined."""
     return sorted(path.name for path in folder.path.rglob(".*"))
 
 
@@ -129,7 +131,7 @@ def start(folder: RunFolder, plant: child.Plant | None = None) -> BaseProcess:
 
 
 def wait(process: BaseProcess, seconds: float = PATIENCE_SECONDS) -> int:
-    """Its exit status, negative for a signal. Raises AssertionError when it has none in `seconds`."""
+    """The exit status, negative for a signal. Raises AssertionError if the process has not ended within `seconds`."""
     process.join(seconds)
     if process.exitcode is None:
         process.kill()
@@ -144,7 +146,7 @@ def finish(folder: RunFolder, plant: child.Plant | None = None) -> int:
 
 
 def wait_for(process: BaseProcess, folder: RunFolder, state: str) -> None:
-    """Until the run says so; it may be over by then."""
+    """Wait until the status shows `state`, or the process has ended, or PATIENCE_SECONDS have passed."""
     end = time.monotonic() + PATIENCE_SECONDS
     while status(folder).get("state") != state and process.is_alive() and time.monotonic() < end:
         time.sleep(0.002)

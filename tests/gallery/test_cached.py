@@ -12,7 +12,7 @@ from pipeline.gallery.cached import Cached
 
 @pytest.fixture
 def derived() -> list[str]:
-    """What was derived, in order."""
+    """All derived values, in order."""
     return []
 
 
@@ -43,19 +43,19 @@ def test_an_unchanged_file_is_read_once(tmp_path: Path, cached: Cached[str], der
     assert derived == ["one", "two"]
 
 
-def test_a_file_that_has_just_changed_is_read_again_however_it_looks(
+def test_a_file_that_has_just_changed_is_read_again_even_with_the_same_stamp(
     tmp_path: Path, cached: Cached[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "SETTLING_NS", 10**12)  # a slow machine is still within it
+    monkeypatch.setattr(module, "SETTLING_NS", 10**12)  # long enough even for a slow machine
     path = tmp_path / "x"
     path.write_text("one")
     stamp = path.stat().st_mtime_ns
     assert cached.get() == "one"
-    write(path, "two", stamp)  # the same size, the same time: as two changes within one tick of the clock leave it
+    write(path, "two", stamp)  # same size and time, as after two changes within one clock tick
     assert cached.get() == "two"
 
 
-def test_what_is_not_there_yet_is_looked_for_each_time(tmp_path: Path, cached: Cached[str]) -> None:
+def test_a_missing_file_is_not_cached(tmp_path: Path, cached: Cached[str]) -> None:
     assert cached.get() == "nothing"
     (tmp_path / "x").write_text("one")
     assert cached.get() == "one"

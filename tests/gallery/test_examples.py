@@ -45,7 +45,7 @@ seeds = itertools.count()
 
 
 def try_to_keep(gallery: Examples, **changes: Any) -> Kept:
-    """Another result each time, as the owner keeps it, unless `changes` say otherwise."""
+    """Save a result with a new seed as the owner; `changes` override its values."""
     result = {"prompt": PROMPT, "settings": {"temperature": 0.6}, "revision": REVISION, "texts": ["df = 1"]}
     return gallery.keep(**{**result, "seed": next(seeds), "kept_by": "", **changes})
 
@@ -57,7 +57,7 @@ def keep(gallery: Examples, **changes: Any) -> Example:
 
 
 def every(gallery: Examples) -> list[Example]:
-    """All pages, newest first, with what is hidden."""
+    """The examples of all pages, newest first, including hidden ones."""
     first = gallery.page(1, include_hidden=True)
     others = [gallery.page(number, include_hidden=True) for number in range(2, first.num_pages + 1)]
     return [example for page in [first, *others] for example in page.examples]
@@ -91,7 +91,7 @@ def test_an_id_that_is_taken_is_not_given_again(gallery: Examples, monkeypatch: 
     assert [keep(gallery).id, keep(gallery).id] == ["aaaaaaaa", "bbbbbbbb"]
 
 
-def test_without_a_title_it_is_the_last_line_that_says_something(gallery: Examples) -> None:
+def test_without_a_title_it_is_the_last_non_blank_line(gallery: Examples) -> None:
     assert keep(gallery).title == "# create dataframe from x and y"
     assert keep(gallery, prompt="x = " + "1" * 200).title == "x = " + "1" * 75 + "…"
 
@@ -116,7 +116,7 @@ def test_an_unknown_id_gets_one_sentence(gallery: Examples, example_id: str) -> 
 
 
 def _damage(gallery: Examples) -> list[str]:
-    """One whole example among damaged ones; ids of the damaged."""
+    """Save one intact example and several damaged ones. Returns the ids of the damaged ones."""
     whole = keep(gallery).to_dict()
     damaged = {
         "aaaaaaa1": b"",
@@ -148,7 +148,7 @@ def test_a_damaged_example_says_so(gallery: Examples) -> None:
             gallery.get(name)
 
 
-def test_other_files_in_the_folder_are_none_of_its_business(gallery: Examples) -> None:
+def test_other_files_in_the_folder_are_ignored(gallery: Examples) -> None:
     keep(gallery)
     (gallery.folder / ".aaaaaaaa.json.1234.tmp").write_text("{")
     (gallery.folder / "notes.json").write_text("{")
@@ -170,7 +170,7 @@ def test_other_files_in_the_folder_are_none_of_its_business(gallery: Examples) -
         ({"texts": ["half \ud83d"]}, "text is 'not valid Unicode'"),
     ],
 )
-def test_what_is_too_much_is_refused_and_nothing_is_written(
+def test_invalid_or_too_large_input_is_refused_and_nothing_is_written(
     gallery: Examples, changes: dict[str, Any], named: str
 ) -> None:
     with pytest.raises(InputError, match=named):
@@ -212,7 +212,7 @@ def test_a_refusal_says_how_many_and_when_the_next_is_possible(gallery: Examples
         keep(gallery, kept_by="203.0.113.7")
 
 
-def test_another_visitor_and_the_owner_keep_on(gallery: Examples) -> None:
+def test_another_visitor_and_the_owner_may_still_keep(gallery: Examples) -> None:
     for _ in range(10):
         keep(gallery, kept_by="203.0.113.7")
     keep(gallery, kept_by="203.0.113.8")
@@ -236,7 +236,7 @@ def test_the_folder_never_says_who_kept(gallery: Examples) -> None:
     assert stat.S_IMODE((gallery.folder / "visitors.salt").stat().st_mode) == 0o600
 
 
-def test_what_was_refused_for_its_size_costs_nothing(gallery: Examples) -> None:
+def test_refused_input_does_not_count_toward_the_quota(gallery: Examples) -> None:
     for _ in range(12):
         with pytest.raises(InputError, match="prompt"):
             keep(gallery, prompt=" ", kept_by="203.0.113.7")
@@ -281,8 +281,8 @@ def test_what_the_owner_hid_is_not_kept_again_by_a_visitor(gallery: Examples) ->
 
 @pytest.fixture
 def of_three(gallery: Examples, monkeypatch: pytest.MonkeyPatch) -> list[Example]:
-    """A gallery that is full with three examples, oldest first."""
-    monkeypatch.setattr(examples, "MOST_EXAMPLES", 3)
+    """The three examples of a full gallery, oldest first."""
+    monkeypatch.setattr(examples, "MAX_EXAMPLES", 3)
     return [keep(gallery, title=f"{number}") for number in range(3)]
 
 
@@ -323,7 +323,7 @@ def test_a_gallery_that_holds_too_many_comes_back_to_its_size(
     gallery: Examples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = [keep(gallery) for _ in range(6)]
-    monkeypatch.setattr(examples, "MOST_EXAMPLES", 3)
+    monkeypatch.setattr(examples, "MAX_EXAMPLES", 3)
     assert every(gallery) == kept[::-1]
     newest = keep(gallery)
     assert every(gallery) == [newest, kept[5], kept[4]]
@@ -349,7 +349,7 @@ def test_what_is_hidden_is_only_for_the_owner(gallery: Examples) -> None:
     assert gallery.page(1).examples == [hidden, shown]
 
 
-def test_a_deleted_example_is_gone_with_all_that_was_known_of_it(gallery: Examples) -> None:
+def test_a_deleted_example_is_gone_with_its_moderation_state(gallery: Examples) -> None:
     example, other = keep(gallery), keep(gallery)
     gallery.hide(example.id)
     gallery.delete(example.id)
@@ -373,7 +373,7 @@ def test_a_visitor_reports_at_most_twenty_within_an_hour(gallery: Examples) -> N
     kept = [keep(gallery) for _ in range(21)]
     for example in kept[:20]:
         gallery.report(example.id, "203.0.113.7")
-        gallery.report(example.id, "203.0.113.7")  # the second time costs nothing
+        gallery.report(example.id, "203.0.113.7")  # the repeated report does not count
     with pytest.raises(QuotaError, match="Reports from your address in the last hour: 20"):
         gallery.report(kept[20].id, "203.0.113.7")
 
@@ -419,9 +419,9 @@ def test_a_damaged_list_of_decisions_shows_nothing_that_was_hidden(gallery: Exam
     gallery.hide(example.id)
     for content in ("{", '{"x": 1}', json.dumps({example.id: {"is_hidden": False}})):
         (gallery.folder / "moderation.json").write_text(content)
-        for look in (lambda: Examples(gallery.folder).page(1), lambda: Examples(gallery.folder).get(example.id)):
+        for read in (lambda: Examples(gallery.folder).page(1), lambda: Examples(gallery.folder).get(example.id)):
             with pytest.raises(DamagedError, match=r"moderation\.json"):
-                look()
+                read()
 
 
 # ---- pages ----
@@ -466,7 +466,7 @@ def test_a_page_reads_no_more_files_than_it_shows(gallery: Examples, monkeypatch
     assert [path for path in read if path.name != "moderation.json"] == []
 
 
-def test_a_file_that_was_mended_is_seen(gallery: Examples) -> None:
+def test_a_repaired_file_is_read_again(gallery: Examples) -> None:
     example = keep(gallery)
     path = gallery.folder / f"{example.id}.json"
     whole = path.read_bytes()
@@ -480,7 +480,7 @@ def test_a_file_that_was_mended_is_seen(gallery: Examples) -> None:
 
 
 def _keep_and_log(folder: Path, worker: int, log: Path) -> None:
-    """Keep 100 results, one visitor each, and note each one that was acknowledged; after a kill, from the first again."""
+    """Save 100 results, one visitor each, and log each acknowledged one. A restart begins with the first result."""
     gallery = Examples(folder)
     for number in range(100):
         kept = try_to_keep(gallery, seed=1_000 * worker + number, kept_by=f"{worker}-{number}")

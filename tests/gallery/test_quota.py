@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.gallery.quota import DAY, HOUR, MOST_OLD_ROWS, Pseudonyms, Quota, QuotaError
+from pipeline.gallery.quota import DAY, HOUR, MAX_OLD_ROWS, Pseudonyms, Quota, QuotaError
 
 
 class Clock:
-    """Seconds since 1970, moved by hand."""
+    """A fake clock in seconds since 1970, advanced manually."""
 
     def __init__(self) -> None:
         self.now = 1_750_000_000.0
@@ -40,7 +40,7 @@ def test_an_hour_later_the_next_is_possible_and_not_before(quota: Quota, clock: 
     quota.take("a")
 
 
-def test_the_day_is_counted_too_and_the_longer_wait_is_told(quota: Quota, clock: Clock) -> None:
+def test_the_day_is_counted_too_and_the_longer_wait_is_reported(quota: Quota, clock: Clock) -> None:
     for _ in range(3):
         quota.take("a")
         clock.now += HOUR
@@ -69,7 +69,7 @@ def test_a_refusal_writes_nothing(quota: Quota) -> None:
 
 
 def test_rows_older_than_a_day_are_dropped_and_younger_ones_count_on(quota: Quota, clock: Clock) -> None:
-    for number in range(MOST_OLD_ROWS + 1):
+    for number in range(MAX_OLD_ROWS + 1):
         quota.take(f"old {number}")
     clock.now += DAY - 60
     quota.take("a")

@@ -1,4 +1,4 @@
-"""One small model and one revision for the tests of this room; who damages a revision copies it first."""
+"""Fixtures with one small model and one revision. A test that damages a revision must use `copy`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline.generation.process import Generator
 from tests.generation.models import insist_on, tiny_model, tiny_tokenizer, write_revision
 
 LONG = 16_384
-"""Positions of the model that is stopped in mid-stream: it writes for half a minute."""
+"""Positions of the model that is stopped mid-stream: it generates for half a minute."""
 
 
 @pytest.fixture(scope="session")
@@ -30,20 +30,20 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 @pytest.fixture(scope="session")
 def revision(tmp_path_factory: pytest.TempPathFactory) -> Revision:
-    """Writes at random. Read only."""
+    """Generates random tokens. Read-only."""
     return write_revision(tmp_path_factory.mktemp("revision"), tiny_model(n_positions=256))
 
 
 @pytest.fixture(scope="session")
 def endless(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerFast) -> Revision:
-    """Writes ` the` and never ends by itself. Read only."""
+    """Repeats ` the` and never generates the end-of-text token. Read-only."""
     (token_id,) = tokenizer.encode(" the")
     return write_revision(tmp_path_factory.mktemp("endless"), insist_on(tiny_model(n_positions=LONG), token_id))
 
 
 @pytest.fixture
 def copy(revision: Revision, tmp_path: Path) -> Path:
-    """A revision's folder of one's own, to damage."""
+    """A copy of the folder of `revision` that the test may damage."""
     return Path(shutil.copytree(revision.path, tmp_path / "copy"))
 
 

@@ -1,4 +1,4 @@
-"""Small real models, tokenizers and revisions: two layers, never trained, a byte-level BPE of our own source."""
+"""Small real models, tokenizers and revisions: two untrained layers, a byte-level BPE of this project's source."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def tiny_tokenizer(vocab_size: int = 512) -> PreTrainedTokenizerFast:
 
 
 def tiny_model(*, seed: int = 0, n_positions: int = 64, vocab_size: int = 512) -> GPT2LMHeadModel:
-    """Random weights: it writes random tokens, broken characters among them."""
+    """Random weights: it generates random tokens, including incomplete characters."""
     shape = {"n_layer": 2, "n_embd": 32, "n_head": 2, "n_positions": n_positions, "vocab_size": vocab_size}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -41,7 +41,7 @@ def tiny_model(*, seed: int = 0, n_positions: int = 64, vocab_size: int = 512) -
 
 
 def insist_on(model: GPT2LMHeadModel, token_id: int) -> GPT2LMHeadModel:
-    """Make the model write `token_id` whatever it read: its last layer norm always says that token's own direction."""
+    """Make the model always generate `token_id`: its last layer norm always outputs that token's embedding, scaled."""
     with torch.no_grad():
         norm = model.transformer.ln_f
         norm.weight.zero_()
@@ -50,7 +50,7 @@ def insist_on(model: GPT2LMHeadModel, token_id: int) -> GPT2LMHeadModel:
 
 
 def seal(folder: Path, **provenance: Any) -> Revision:
-    """Write provenance and manifest of what lies in `folder`, as a publisher does, and describe it."""
+    """Write provenance.json and manifest.json for the files in `folder`, as publishing does. Returns the Revision."""
     facts = {"repo": "local", "run": "small-otter", "step": 20, "corpus": "installed", "eval_loss": 6.5, **provenance}
     write_json(folder / "provenance.json", facts)
     files = {

@@ -31,8 +31,8 @@ def test_half_precision_weights_are_widened(tmp_path: Path) -> None:
     assert model.dtype == torch.float32
 
 
-def test_the_tokenizer_cuts_as_the_one_that_was_saved(revision: Revision, tokenizer: object) -> None:
-    """transformers picks a class by the folder's config; another one would split or clean up differently."""
+def test_the_tokenizer_splits_text_as_the_one_that_was_saved(revision: Revision, tokenizer: object) -> None:
+    """transformers selects a class by the folder's config; another class would split or clean up text differently."""
     from pipeline.generation.sampling import encode
 
     _, loaded = load(revision.path)
@@ -48,7 +48,7 @@ def test_nothing_but_transformers_is_needed(revision: Revision) -> None:
     assert answer["generated_text"].startswith("import pandas")
 
 
-def test_the_library_and_we_write_the_same(revision: Revision) -> None:
+def test_transformers_generates_the_same_text(revision: Revision) -> None:
     prompt = "import pandas"
     (answer,) = hub_pipeline("text-generation", model=str(revision.path))(
         prompt, max_new_tokens=12, do_sample=False, return_full_text=False
@@ -81,15 +81,15 @@ def test_a_damaged_file_is_refused_by_name(copy: Path, damage: object) -> None:
 
 
 @pytest.mark.parametrize("damage", [flip_a_byte, zero_the_tail])
-def test_the_library_itself_would_have_taken_it(copy: Path, damage: object) -> None:
-    """The control of the test above: without the manifest such a file writes nonsense and nobody is told."""
+def test_transformers_itself_loads_such_a_file(copy: Path, damage: object) -> None:
+    """The control of the test above: without a manifest, transformers loads such a file without any error."""
     damage(copy / WEIGHTS)  # type: ignore[operator]
     (copy / "manifest.json").unlink()
     assert hub_pipeline("text-generation", model=str(copy))
 
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "config.json", "provenance.json"])
-def test_every_file_counts(copy: Path, name: str) -> None:
+def test_a_change_to_any_file_is_refused(copy: Path, name: str) -> None:
     (copy / name).write_text((copy / name).read_text().replace("0", "1", 1))
     with pytest.raises(DamagedError, match=name):
         load(copy)
@@ -97,7 +97,7 @@ def test_every_file_counts(copy: Path, name: str) -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_weights_that_are_not_numbers_are_refused_though_the_manifest_names_them(tmp_path: Path, value: float) -> None:
-    """What a run that fell apart would push."""
+    """A diverged run would push such weights."""
     model = tiny_model()
     with torch.no_grad():
         model.transformer.h[1].mlp.c_fc.weight[3, 3] = value
@@ -132,12 +132,12 @@ def test_weights_of_another_shape_are_refused(copy: Path) -> None:
 
 
 def test_a_tokenizer_with_more_tokens_than_the_model_is_refused(tmp_path: Path) -> None:
-    """Its last tokens would be an IndexError, and on CUDA the end of the process."""
+    """Its last tokens would raise IndexError on the CPU and kill the process on CUDA."""
     with pytest.raises(DamagedError, match="512 tokens in its tokenizer but 400 in its model"):
         load(write_revision(tmp_path / "r", tiny_model(vocab_size=400)).path)
 
 
-def test_a_config_that_wants_code_of_its_own_is_refused(copy: Path) -> None:
+def test_a_config_that_names_custom_code_is_refused(copy: Path) -> None:
     config = json.loads((copy / "config.json").read_text())
     own = {"model_type": "own", "auto_map": {"AutoConfig": "own.Config", "AutoModelForCausalLM": "own.Model"}}
     (copy / "config.json").write_text(json.dumps({**config, **own}))

@@ -1,4 +1,4 @@
-"""The generator process spoken to directly, line by line."""
+"""The protocol of the generator process, tested directly, line by line."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ ENDLESS = Sampling(max_new_tokens=LONG - 64)
 class Conversation:
     def __init__(self, log: Path) -> None:
         self.log = log
+        self.open: set[int] = set()
+        """Ids of the requests that `ask` sent and whose last answer was not heard."""
         with log.open("wb") as errors:
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "pipeline.generation"],
@@ -43,12 +45,18 @@ class Conversation:
         self.process.stdin.flush()
 
     def ask(self, request_id: int, path: Path, prompt: str = "import pandas", sampling: Sampling | None = None) -> None:
+        self.open.add(request_id)
         values = (sampling or Sampling(max_new_tokens=4)).to_dict()
         self.say({"id": request_id, "revision_path": str(path), "prompt": prompt, "sampling": values})
 
     def hear(self) -> dict[str, Any]:
         assert self.process.stdout is not None
-        return json.loads(self.process.stdout.readline())
+        message = json.loads(self.process.stdout.readline())
+        if "device" in message:  # before the first answer
+            return self.hear()
+        if is_final(message):
+            self.open.discard(message["id"])
+        return message
 
     def hear_until(self, is_last: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
         heard = [self.hear()]
@@ -58,19 +66,39 @@ class Conversation:
 
 
 def is_final(message: dict[str, Any]) -> bool:
-    return "piece" not in message
+    return "chunk" not in message
+
+
+@pytest.fixture(scope="module")
+def conversations(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Conversation]]:
+    """Returns the running generator, or a new one if the last was ended by a test: its start takes ten seconds."""
+    started: list[Conversation] = []
+
+    def conversation() -> Conversation:
+        if not started or started[-1].process.poll() is not None:
+            started.append(Conversation(tmp_path_factory.mktemp("generator") / "log"))
+        return started[-1]
+
+    yield conversation
+    for each in started:
+        with each.process as process:
+            process.kill()
 
 
 @pytest.fixture
-def talk(tmp_path: Path) -> Iterator[Conversation]:
-    conversation = Conversation(tmp_path / "log")
-    yield conversation
-    with conversation.process as process:
-        process.kill()
+def talk(conversations: Callable[[], Conversation]) -> Iterator[Conversation]:
+    """A generator that writes nothing; what a test leaves open is stopped after it."""
+    talk = conversations()
+    yield talk
+    if talk.process.poll() is None:
+        for request_id in talk.open:
+            talk.say({"stop": request_id})
+        while talk.open:
+            talk.hear()
 
 
 def heard_of(talk: Conversation, count: int) -> dict[int, list[dict[str, Any]]]:
-    """All answers by request, until so many requests have ended."""
+    """All answers by request id, until `count` requests have ended."""
     answers: dict[int, list[dict[str, Any]]] = {}
     num_ended = 0
     while num_ended < count:
@@ -91,7 +119,7 @@ def test_it_answers_every_request_and_stays_after_an_error(
     assert answers[1][-1] == {"id": 1, "done": True}
     assert answers[2][-1]["exit_status"] == 2 and "nowhere is not a revision" in answers[2][-1]["error"]
     assert answers[3][-1]["exit_status"] == 2 and "prompt" in answers[3][-1]["error"]
-    texts = ["".join(answer["piece"]["text"] for answer in answers[number][:-1]) for number in (1, 4)]
+    texts = ["".join(answer["chunk"]["text"] for answer in answers[number][:-1]) for number in (1, 4)]
     assert texts[0] == texts[1] != ""
 
 
@@ -120,17 +148,17 @@ def test_it_loads_the_revision_that_is_asked_for(talk: Conversation, revision: R
     texts = []
     for request_id, path in enumerate((revision.path, other.path, revision.path), start=1):
         talk.ask(request_id, path, sampling=greedy)
-        texts.append("".join(answer["piece"]["text"] for answer in talk.hear_until(is_final)[:-1]))
+        texts.append("".join(answer["chunk"]["text"] for answer in talk.hear_until(is_final)[:-1]))
     assert texts[0] == texts[2] != texts[1]
 
 
 def test_a_stop_ends_the_request_it_names_in_mid_stream(talk: Conversation, endless: Revision) -> None:
     talk.ask(1, endless.path, sampling=ENDLESS)
-    assert talk.hear()["piece"]["tokens"] == 1
+    assert talk.hear()["chunk"]["tokens"] == 1
     talk.say({"stop": 1})
-    pieces = [answer["piece"] for answer in talk.hear_until(is_final) if "piece" in answer]
-    assert pieces[-1]["finish"] == "stopped"
-    assert pieces[-1]["tokens"] < ENDLESS.max_new_tokens
+    chunks = [answer["chunk"] for answer in talk.hear_until(is_final) if "chunk" in answer]
+    assert chunks[-1]["finish"] == "stopped"
+    assert chunks[-1]["tokens"] < ENDLESS.max_new_tokens
 
 
 def test_a_stop_of_another_request_does_not(talk: Conversation, endless: Revision) -> None:
@@ -138,19 +166,19 @@ def test_a_stop_of_another_request_does_not(talk: Conversation, endless: Revisio
     talk.ask(1, endless.path, sampling=Sampling(max_new_tokens=200))
     talk.hear()
     talk.say({"stop": 2})
-    pieces = [answer["piece"] for answer in talk.hear_until(is_final) if "piece" in answer]
-    assert (pieces[-1]["finish"], pieces[-1]["tokens"]) == ("length", 200)
+    chunks = [answer["chunk"] for answer in talk.hear_until(is_final) if "chunk" in answer]
+    assert (chunks[-1]["finish"], chunks[-1]["tokens"]) == ("length", 200)
 
 
-def test_a_request_that_was_stopped_while_it_waited_writes_nothing(talk: Conversation, endless: Revision) -> None:
+def test_a_request_that_is_stopped_in_the_queue_generates_nothing(talk: Conversation, endless: Revision) -> None:
     for number in range(SEATS + 1):
         talk.ask(number, endless.path, sampling=ENDLESS)
     waiting = [talk.hear_until(lambda answer: answer["id"] == SEATS)[-1]]
     talk.say({"stop": SEATS})
     while not is_final(waiting[-1]):
         waiting.append(talk.hear_until(lambda answer: answer["id"] == SEATS)[-1])
-    pieces = [answer["piece"] for answer in waiting[:-1]]
-    assert [(piece["place"], piece["finish"], piece["tokens"]) for piece in pieces] == [
+    chunks = [answer["chunk"] for answer in waiting[:-1]]
+    assert [(chunk["place"], chunk["finish"], chunk["tokens"]) for chunk in chunks] == [
         (1, None, 0),
         (None, "stopped", 0),
     ]
@@ -168,7 +196,7 @@ def test_it_ends_with_its_stdin_even_while_it_writes(talk: Conversation, endless
 def test_an_unexpected_error_is_one_sentence_and_ends_it_with_the_traceback_in_the_log(
     talk: Conversation, revision: Revision
 ) -> None:
-    """Such an error may have left the GPU unusable; whoever started the process starts it again."""
+    """Such an error may have left the GPU unusable, so the client restarts the process."""
     talk.say({"id": 1, "revision_path": str(revision.path), "prompt": "x", "sampling": {"warmth": 1}})
     answer = talk.hear()
     assert answer["exit_status"] == 1
@@ -177,7 +205,7 @@ def test_an_unexpected_error_is_one_sentence_and_ends_it_with_the_traceback_in_t
     assert "Traceback" in talk.log.read_text()
 
 
-def test_an_unexpected_error_is_told_to_every_open_request(talk: Conversation, endless: Revision) -> None:
+def test_an_unexpected_error_is_sent_to_every_open_request(talk: Conversation, endless: Revision) -> None:
     talk.ask(1, endless.path, sampling=ENDLESS)
     talk.hear()
     talk.say({"id": 2, "revision_path": str(endless.path), "prompt": "x", "sampling": {"warmth": 1}})
@@ -188,7 +216,7 @@ def test_an_unexpected_error_is_told_to_every_open_request(talk: Conversation, e
 
 
 def test_what_libraries_print_does_not_reach_the_answers(revision: Revision, tmp_path: Path) -> None:
-    """From Python and from below it."""
+    """Neither prints from Python nor writes to file descriptor 1."""
     code = (
         "import os, sys, runpy\n"
         "from pipeline.generation import loading\n"
@@ -213,7 +241,7 @@ def test_what_libraries_print_does_not_reach_the_answers(revision: Revision, tmp
     with process:
         process.stdin.write(json.dumps(question) + "\n")
         process.stdin.flush()
-        answers = [json.loads(process.stdout.readline()) for _ in range(3)]
+        answers = [json.loads(process.stdout.readline()) for _ in range(4)]  # the device first
         process.stdin.close()
         noise = process.stderr.read()
     assert answers[-1] == {"id": 1, "done": True}

@@ -1,4 +1,4 @@
-"""Revisions whose manifest holds and whose files are odd: one sentence each, and the process answers the next request."""
+"""Revisions with a valid manifest but malformed files: each gives a one-sentence error; the process continues."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CATASTROPHIC = r"(\w+\s?)+\."
 
 
 def set_in(name: str, **values: Any) -> Change:
-    """Values of the JSON file `name`."""
+    """Sets values in the JSON file `name`."""
 
     def change(folder: Path) -> None:
         path = folder / name
@@ -63,7 +63,7 @@ def weights(**values: torch.Tensor) -> Change:
 
 
 def header(**values: Any) -> Change:
-    """A safetensors file of this header and no data."""
+    """Replaces the weights by a safetensors file with this header and no data."""
 
     def change(folder: Path) -> None:
         text = json.dumps(values).encode()
@@ -221,7 +221,7 @@ HARMLESS: dict[str, Change] = {
 
 @pytest.mark.parametrize("change", HARMLESS.values(), ids=HARMLESS)
 def test_what_is_not_read_changes_nothing(revision: Revision, copy: Path, change: Change) -> None:
-    """The control: a changed and sealed revision loads, and writes what the original does."""
+    """The control: a changed and sealed revision loads and generates the same text as the original."""
     change(copy)
     seal(copy)
     sampling = Sampling(max_new_tokens=8, temperature=1.5, top_p=1)

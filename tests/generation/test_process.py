@@ -1,4 +1,4 @@
-"""The page's side of the generator, against the real process."""
+"""The client of the generator, against the real process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.core.settings import Limits, Settings
 from pipeline.generation.process import Generator, generate
 from pipeline.generation.seats import SEATS
 from pipeline.generation.settings import Sampling
-from pipeline.generation.subprocess_client import MOST_OF_EACH, MOST_REQUESTS, OWNER_RESERVE
+from pipeline.generation.subprocess_client import MAX_OF_EACH, MAX_REQUESTS, OWNER_RESERVE
 from pipeline.generation.text_chunk import TextChunk
 from tests.generation.conftest import LONG
 from tests.generation.models import tiny_model, write_revision
@@ -30,20 +30,20 @@ ENDLESS = Sampling(max_new_tokens=LONG - 64)
 
 @pytest.fixture(scope="module")
 def generator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Generator]:
-    """One for all of this file: a process takes seconds to start."""
+    """Shared by all tests of this file, because a process takes seconds to start."""
     settings = Settings(home=tmp_path_factory.mktemp("home"), limits=Limits(new_tokens=LONG))
     with closing(Generator(settings)) as generator:
         yield generator
 
 
-def test_the_pieces_are_what_the_model_writes(generator: Generator, revision: Revision) -> None:
+def test_the_chunks_are_what_the_model_writes(generator: Generator, revision: Revision) -> None:
     from pipeline.generation.loading import load
     from pipeline.generation.sampling import complete
 
     sampling = replace(SHORT, samples=3)
     texts = [""] * 3
-    for piece in generator.stream(revision, PROMPT, sampling):
-        texts[piece.sample] += piece.text
+    for chunk in generator.stream(revision, PROMPT, sampling):
+        texts[chunk.sample] += chunk.text
     assert texts == complete(*load(revision.path), PROMPT, sampling)
 
 
@@ -55,7 +55,7 @@ def test_generate_says_what_wrote_it_and_how_fast(generator: Generator, revision
     assert len(answer["finish"]) == 2 and answer["note"] == ""
 
 
-def test_tokens_that_did_not_fit_are_told(generator: Generator, tmp_path: Path) -> None:
+def test_tokens_that_did_not_fit_are_reported(generator: Generator, tmp_path: Path) -> None:
     small = write_revision(tmp_path / "small", tiny_model(n_positions=32))
     answer = generator.generate(small, "(\n" * 10, replace(SHORT, max_new_tokens=40))
     assert answer["note"].startswith("Only 12 of 40 new tokens fit")
@@ -69,7 +69,7 @@ def test_tokens_that_did_not_fit_are_told(generator: Generator, tmp_path: Path) 
         (PROMPT, replace(SHORT, samples=5), "samples is 5; set it to 4 or less"),
     ],
 )
-def test_what_cannot_be_is_refused_before_a_process_is_started(
+def test_an_invalid_request_is_refused_before_a_process_is_started(
     settings: Settings, revision: Revision, prompt: str, sampling: Sampling, reason: str
 ) -> None:
     with closing(Generator(settings)) as generator, pytest.raises(InputError, match=reason):
@@ -77,7 +77,7 @@ def test_what_cannot_be_is_refused_before_a_process_is_started(
     assert not settings.home.exists()
 
 
-def test_what_only_the_model_can_refuse_comes_back_as_its_sentence(
+def test_an_error_in_the_generator_process_is_raised_with_its_message(
     generator: Generator, revision: Revision, copy: Path
 ) -> None:
     with pytest.raises(InputError, match="600 tokens long; shorten it to 255 or fewer"):
@@ -93,39 +93,39 @@ def test_closing_the_stream_stops_the_writing(generator: Generator, endless: Rev
     stream = generator.stream(endless, PROMPT, ENDLESS)
     next(stream)
     stream.close()
-    assert list(generator.stream(endless, PROMPT, SHORT))[-1].finish == "length"  # comes when the first has ended
+    assert list(generator.stream(endless, PROMPT, SHORT))[-1].finish == "length"  # arrives when the first has ended
 
 
 def test_stop_ends_the_stream_with_every_sample_done(generator: Generator, endless: Revision) -> None:
     stream = generator.stream(endless, PROMPT, replace(ENDLESS, samples=2), asked_by="me")
-    pieces = [next(stream)]
+    chunks = [next(stream)]
     generator.stop("me")
-    pieces += stream
-    assert [(p.sample, p.finish) for p in pieces if p.done] == [(0, "stopped"), (1, "stopped")]
-    assert pieces[-2].tokens < ENDLESS.max_new_tokens
-    assert pieces[-1].tokens == 0
+    chunks += stream
+    assert [(p.sample, p.finish) for p in chunks if p.done] == [(0, "stopped"), (1, "stopped")]
+    assert chunks[-2].tokens < ENDLESS.max_new_tokens
+    assert chunks[-1].tokens == 0
 
 
 def test_one_visitor_does_not_stop_another(generator: Generator, endless: Revision) -> None:
     """The control of the test above."""
     stream = generator.stream(endless, PROMPT, replace(SHORT, max_new_tokens=200), asked_by="me")
-    pieces = [next(stream)]
+    chunks = [next(stream)]
     generator.stop("somebody else")
-    pieces += stream
-    assert (pieces[-1].finish, pieces[-1].tokens) == ("length", 200)
+    chunks += stream
+    assert (chunks[-1].finish, chunks[-1].tokens) == ("length", 200)
 
 
 def test_an_empty_key_stops_nothing(generator: Generator, endless: Revision) -> None:
-    """A program's request has no key of its own, and a page without a session has none either."""
+    """A request of a program has no key, and neither has a page without a session."""
     stream = generator.stream(endless, PROMPT, replace(SHORT, max_new_tokens=200))
-    pieces = [next(stream)]
+    chunks = [next(stream)]
     generator.stop("")
-    pieces += stream
-    assert (pieces[-1].finish, pieces[-1].tokens) == ("length", 200)
+    chunks += stream
+    assert (chunks[-1].finish, chunks[-1].tokens) == ("length", 200)
 
 
 def filled(generator: Generator, endless: Revision, count: int, visitor: str = "") -> list[Iterator[TextChunk]]:
-    """So many requests that are written or wait, each of a visitor of its own unless one is named."""
+    """`count` running or queued requests, each of its own visitor unless `visitor` is given."""
     streams = [
         generator.stream(endless, PROMPT, ENDLESS, visitor=visitor or f"visitor {number}", asked_by=f"key {number}")
         for number in range(count)
@@ -141,14 +141,16 @@ def close(streams: Iterable[Iterator[TextChunk]]) -> None:
 
 
 def test_the_sixth_visitor_is_written_while_five_write_for_long(generator: Generator, endless: Revision) -> None:
-    """Five long requests kept everybody else out."""
+    """Regression: five long requests blocked all other visitors."""
     streams = filled(generator, endless, 5)
     assert generator.generate(endless, PROMPT, SHORT, visitor="the sixth")["finish"] == ["length"]
     assert not any(next(stream).done for stream in streams)
     close(streams)
 
 
-def test_who_waits_is_told_the_place_and_can_be_stopped_at_once(generator: Generator, endless: Revision) -> None:
+def test_a_waiting_request_gets_its_queue_place_and_can_be_stopped_at_once(
+    generator: Generator, endless: Revision
+) -> None:
     streams = filled(generator, endless, SEATS)
     waiting = [
         generator.stream(endless, PROMPT, replace(ENDLESS, samples=2), visitor=name, asked_by=name) for name in "ab"
@@ -158,12 +160,12 @@ def test_who_waits_is_told_the_place_and_can_be_stopped_at_once(generator: Gener
     assert [(p.finish, p.tokens) for p in waiting[0]] == [("stopped", 0)] * 2
     assert next(waiting[1]).place == 1
     close([streams.pop()])
-    piece = next(waiting[1])
-    assert (piece.place, piece.tokens >= 1) == (None, True)
+    chunk = next(waiting[1])
+    assert (chunk.place, chunk.tokens >= 1) == (None, True)
     close([*streams, *waiting])
 
 
-def test_a_place_in_the_queue_is_no_part_of_the_answer(generator: Generator, endless: Revision) -> None:
+def test_a_place_in_the_queue_is_not_part_of_the_answer(generator: Generator, endless: Revision) -> None:
     streams = filled(generator, endless, SEATS)
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(generator.generate, endless, PROMPT, SHORT, visitor="another")
@@ -181,11 +183,11 @@ def test_many_threads_get_their_own_texts(generator: Generator, revision: Revisi
     assert together == [text(seed) for seed in range(12)]
 
 
-def test_a_visitor_with_too_many_requests_is_refused_and_room_comes_back(
+def test_a_visitor_with_too_many_requests_is_refused_until_one_has_ended(
     generator: Generator, endless: Revision
 ) -> None:
-    streams = filled(generator, endless, MOST_OF_EACH, visitor="8.8.8.8")
-    with pytest.raises(BusyError, match=rf"^{MOST_OF_EACH} of your requests .* stop one of them, or try again"):
+    streams = filled(generator, endless, MAX_OF_EACH, visitor="8.8.8.8")
+    with pytest.raises(BusyError, match=rf"^{MAX_OF_EACH} of your requests .* stop one of them, or try again"):
         generator.generate(endless, PROMPT, SHORT, visitor="8.8.8.8")
     assert generator.generate(endless, PROMPT, SHORT, visitor="1.1.1.1")["samples"]
     close(streams[:1])
@@ -193,29 +195,31 @@ def test_a_visitor_with_too_many_requests_is_refused_and_room_comes_back(
     close(streams)
 
 
-def test_the_owner_has_room_when_visitors_have_none(generator: Generator, endless: Revision) -> None:
-    streams = filled(generator, endless, MOST_REQUESTS)
-    with pytest.raises(BusyError, match=f"{MOST_REQUESTS} requests already; try again when one of them is done"):
+def test_the_owner_has_a_reserve_when_visitors_have_used_all_requests(generator: Generator, endless: Revision) -> None:
+    streams = filled(generator, endless, MAX_REQUESTS)
+    with pytest.raises(BusyError, match=f"{MAX_REQUESTS} requests already; try again when one of them is done"):
         generator.generate(endless, PROMPT, SHORT, visitor="late")
     owners = [generator.stream(endless, PROMPT, ENDLESS) for _ in range(OWNER_RESERVE)]
     for stream in owners:
         next(stream)
-    with pytest.raises(BusyError, match=f"{MOST_REQUESTS + OWNER_RESERVE} requests already"):
+    with pytest.raises(BusyError, match=f"{MAX_REQUESTS + OWNER_RESERVE} requests already"):
         generator.generate(endless, PROMPT, SHORT)
     close([*owners, *streams])
     assert generator.generate(endless, PROMPT, SHORT)["samples"]
 
 
-def test_a_reader_that_is_slow_gets_fewer_longer_pieces(generator: Generator, endless: Revision) -> None:
+def test_a_reader_that_is_slow_gets_fewer_longer_chunks(generator: Generator, endless: Revision) -> None:
     stream = generator.stream(endless, PROMPT, replace(SHORT, max_new_tokens=100))
-    pieces = [next(stream)]
-    generator.generate(endless, PROMPT, replace(SHORT, max_new_tokens=300))  # ends behind the first, which lies unread
-    pieces += stream
-    assert len(pieces) == 2
-    assert "".join(piece.text for piece in pieces) == " the" * 100
+    chunks = [next(stream)]
+    generator.generate(
+        endless, PROMPT, replace(SHORT, max_new_tokens=300)
+    )  # ends after the first, whose answers are unread
+    chunks += stream
+    assert len(chunks) == 2
+    assert "".join(chunk.text for chunk in chunks) == " the" * 100
 
 
-def test_the_command_lines_way_needs_a_pushed_revision(tmp_path: Path) -> None:
+def test_generate_for_the_command_line_needs_a_pushed_revision(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, limits=Limits())
     with pytest.raises(InputError, match=r"No checkpoint has been pushed yet; train a model first"):
         generate(settings, PROMPT)

@@ -15,18 +15,18 @@ from tests.generation.models import END, insist_on, tiny_model
 
 PROMPT = "import pandas as pd\n"
 NOISE = Sampling(temperature=1.5, top_p=1, max_new_tokens=24)
-"""Spread out enough that two seeds write two texts."""
+"""Random enough that two seeds generate two different texts."""
 
 
 def with_(sampling: Sampling, **changes: object) -> Sampling:
     return Sampling(**{**sampling.to_dict(), **changes})
 
 
-def pieces_of(
+def chunks_of(
     model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast, prompt: str, sampling: Sampling
 ) -> tuple[list[str], list[TextChunk]]:
-    pieces: list[TextChunk] = []
-    return complete(model, tokenizer, prompt, sampling, on_text=pieces.append), pieces
+    chunks: list[TextChunk] = []
+    return complete(model, tokenizer, prompt, sampling, on_text=chunks.append), chunks
 
 
 def test_a_seed_decides_the_text(model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast) -> None:
@@ -60,7 +60,7 @@ def test_top_k_one_is_greedy_and_top_k_zero_is_not_the_librarys_fifty(
     assert complete(model, tokenizer, PROMPT, NOISE) != complete(model, tokenizer, PROMPT, with_(NOISE, top_k=50))
 
 
-def test_what_is_returned_is_the_new_text_alone(tokenizer: PreTrainedTokenizerFast) -> None:
+def test_only_the_new_text_is_returned(tokenizer: PreTrainedTokenizerFast) -> None:
     (a,) = encode(tokenizer, " the")
     model = insist_on(tiny_model(), a)
     assert complete(model, tokenizer, PROMPT, Sampling(max_new_tokens=3)) == [" the the the"]
@@ -68,9 +68,9 @@ def test_what_is_returned_is_the_new_text_alone(tokenizer: PreTrainedTokenizerFa
 
 def test_the_end_of_text_token_ends_a_sample_and_is_not_shown(tokenizer: PreTrainedTokenizerFast) -> None:
     model = insist_on(tiny_model(), tokenizer.eos_token_id)
-    texts, pieces = pieces_of(model, tokenizer, PROMPT, Sampling(samples=2))
+    texts, chunks = chunks_of(model, tokenizer, PROMPT, Sampling(samples=2))
     assert texts == ["", ""]
-    assert [(p.finish, p.tokens) for p in pieces if p.done] == [("end-of-text", 1), ("end-of-text", 1)]
+    assert [(p.finish, p.tokens) for p in chunks if p.done] == [("end-of-text", 1), ("end-of-text", 1)]
 
 
 def test_a_literal_end_of_text_in_the_prompt_is_plain_text(
@@ -85,28 +85,28 @@ def test_a_literal_end_of_text_in_the_prompt_is_plain_text(
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_the_pieces_joined_are_the_text_though_tokens_tear_characters(
+def test_the_chunks_joined_are_the_text_though_tokens_tear_characters(
     model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast, seed: int
 ) -> None:
-    texts, pieces = pieces_of(model, tokenizer, PROMPT, with_(NOISE, seed=seed, max_new_tokens=40, samples=2))
+    texts, chunks = chunks_of(model, tokenizer, PROMPT, with_(NOISE, seed=seed, max_new_tokens=40, samples=2))
     for sample, text in enumerate(texts):
-        assert "".join(piece.text for piece in pieces if piece.sample == sample) == text
+        assert "".join(chunk.text for chunk in chunks if chunk.sample == sample) == text
     assert any("\N{REPLACEMENT CHARACTER}" in text for text in texts), "the model should have written broken characters"
 
 
 def test_a_stop_ends_within_a_token(model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast) -> None:
-    pieces: list[TextChunk] = []
+    chunks: list[TextChunk] = []
     texts = complete(
         model,
         tokenizer,
         PROMPT,
         with_(NOISE, samples=3),
-        on_text=pieces.append,
-        should_stop=lambda: len(pieces) >= 5,
+        on_text=chunks.append,
+        should_stop=lambda: len(chunks) >= 5,
     )
-    ends = [piece for piece in pieces if piece.done]
-    assert [(piece.sample, piece.finish, piece.tokens) for piece in ends] == [
-        (0, "stopped", 6),  # the sixth token was being written when the fifth was shown
+    ends = [chunk for chunk in chunks if chunk.done]
+    assert [(chunk.sample, chunk.finish, chunk.tokens) for chunk in ends] == [
+        (0, "stopped", 6),  # the sixth token was being generated when the fifth was sent
         (1, "stopped", 0),
         (2, "stopped", 0),
     ]
@@ -115,16 +115,16 @@ def test_a_stop_ends_within_a_token(model: GPT2LMHeadModel, tokenizer: PreTraine
     assert texts[1:] == ["", ""]
 
 
-def test_the_last_piece_says_how_much_was_written_and_why_it_ended(
+def test_the_last_chunk_says_how_much_was_written_and_why_it_ended(
     tokenizer: PreTrainedTokenizerFast,
 ) -> None:
     model = insist_on(tiny_model(), encode(tokenizer, "a")[0])
-    _, pieces = pieces_of(model, tokenizer, PROMPT, Sampling(max_new_tokens=6))
-    assert [piece.tokens for piece in pieces] == [1, 2, 3, 4, 5, 6, 6]
-    assert [piece.done for piece in pieces] == [False] * 6 + [True]
-    assert pieces[-1].finish == "length"
-    assert pieces[-1].note == ""
-    assert 0 < pieces[0].seconds <= pieces[-1].seconds
+    _, chunks = chunks_of(model, tokenizer, PROMPT, Sampling(max_new_tokens=6))
+    assert [chunk.tokens for chunk in chunks] == [1, 2, 3, 4, 5, 6, 6]
+    assert [chunk.done for chunk in chunks] == [False] * 6 + [True]
+    assert chunks[-1].finish == "length"
+    assert chunks[-1].note == ""
+    assert 0 < chunks[0].seconds <= chunks[-1].seconds
 
 
 def test_a_prompt_that_leaves_no_room_is_refused(model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast) -> None:
@@ -132,20 +132,20 @@ def test_a_prompt_that_leaves_no_room_is_refused(model: GPT2LMHeadModel, tokeniz
         complete(model, tokenizer, "(\n" * 35, NOISE)
 
 
-def test_new_tokens_that_do_not_fit_are_cut_and_it_is_said(
+def test_new_tokens_that_do_not_fit_are_cut_and_noted(
     model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast
 ) -> None:
-    _, pieces = pieces_of(model, tokenizer, "(\n" * 30, NOISE)
-    assert pieces[-1].tokens == 4
-    assert pieces[-1].finish == "length"
-    assert pieces[-1].note == ("Only 4 of 24 new tokens fit: this model reads 64 tokens, 60 of them are the prompt.")
+    _, chunks = chunks_of(model, tokenizer, "(\n" * 30, NOISE)
+    assert chunks[-1].tokens == 4
+    assert chunks[-1].finish == "length"
+    assert chunks[-1].note == ("Only 4 of 24 new tokens fit: this model reads 64 tokens, 60 of them are the prompt.")
 
 
 def test_a_prompt_that_fills_all_but_one_position_gets_one_token(
     model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast
 ) -> None:
-    _, pieces = pieces_of(model, tokenizer, "(\n" * 31 + "(", NOISE)
-    assert pieces[-1].tokens == 1
+    _, chunks = chunks_of(model, tokenizer, "(\n" * 31 + "(", NOISE)
+    assert chunks[-1].tokens == 1
 
 
 def test_an_empty_prompt_is_refused_here_too(model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast) -> None:
@@ -154,8 +154,8 @@ def test_an_empty_prompt_is_refused_here_too(model: GPT2LMHeadModel, tokenizer: 
 
 
 @pytest.mark.parametrize("temperature", [0, 1])
-def test_a_model_that_fell_apart_is_told_in_a_sentence(tokenizer: PreTrainedTokenizerFast, temperature: float) -> None:
-    """The trainer may ask one: it must not end over a sample."""
+def test_nan_logits_raise_a_pipeline_error(tokenizer: PreTrainedTokenizerFast, temperature: float) -> None:
+    """The trainer may sample from such a model, and a failed sample must not end the run."""
     model = tiny_model()
     with torch.no_grad():
         model.transformer.ln_f.bias[0] = float("nan")
@@ -167,7 +167,7 @@ def test_random_states_and_modes_are_as_before(tokenizer: PreTrainedTokenizerFas
     """The trainer completes prompts between two steps: training must stay bit-identical."""
     model = tiny_model()
     model.train()
-    model.transformer.h[0].eval()  # a part that is frozen stays frozen
+    model.transformer.h[0].eval()  # a frozen module stays in evaluation mode
     before = (torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy())
     complete(model, tokenizer, PROMPT, with_(NOISE, samples=2))
     assert torch.equal(torch.get_rng_state(), before[0])
@@ -177,11 +177,11 @@ def test_random_states_and_modes_are_as_before(tokenizer: PreTrainedTokenizerFas
     assert not model.transformer.h[0].training and not model.transformer.h[0].attn.training
 
 
-def test_modes_and_states_are_put_back_after_an_error_too(tokenizer: PreTrainedTokenizerFast) -> None:
+def test_modes_and_random_states_are_restored_after_an_error_too(tokenizer: PreTrainedTokenizerFast) -> None:
     model = tiny_model().train()
     before = torch.get_rng_state()
 
-    def fail(piece: TextChunk) -> None:
+    def fail(chunk: TextChunk) -> None:
         raise OSError("the pipe is gone")
 
     with pytest.raises(OSError, match="the pipe is gone"):

@@ -1,4 +1,4 @@
-"""The score of a text, against the library's own loss and a count by hand."""
+"""The score of a text, compared with the loss of transformers and a manual count of tokens."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ def test_a_short_texts_loss_is_the_librarys(model: GPT2LMHeadModel, tokenizer: P
     assert (figures["tokens"], figures["tokens_scored"]) == (ids.shape[1], ids.shape[1] - 1)
 
 
-def test_a_text_longer_than_the_positions_is_read_in_stretches(tokenizer: PreTrainedTokenizerFast) -> None:
+def test_a_text_longer_than_the_positions_is_read_in_windows(tokenizer: PreTrainedTokenizerFast) -> None:
     model = tiny_model(n_positions=16)
     figures = score(model, tokenizer, TEXT * 5)
     tokens = figures["tokens"]
     assert tokens > 32
     rest = max(0, tokens % 16 - 1)
-    assert figures["tokens_scored"] == tokens // 16 * 15 + rest, "the first token of each stretch has nothing before it"
+    assert figures["tokens_scored"] == tokens // 16 * 15 + rest, "the first token of each window has no context"
 
 
-def test_a_model_that_always_says_the_text_scores_far_better(tokenizer: PreTrainedTokenizerFast) -> None:
+def test_a_model_that_always_predicts_the_text_scores_far_better(tokenizer: PreTrainedTokenizerFast) -> None:
     (token_id,) = tokenizer.encode(" the")
     sure = score(insist_on(tiny_model(), token_id), tokenizer, " the" * 10)
     unsure = score(tiny_model(), tokenizer, " the" * 10)
@@ -43,7 +43,7 @@ def test_a_model_that_always_says_the_text_scores_far_better(tokenizer: PreTrain
 
 
 @pytest.mark.parametrize("text", ["", "a", "\ud800 pandas"])
-def test_what_cannot_be_scored_is_refused(
+def test_a_text_that_cannot_be_scored_is_refused(
     text: str, model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast
 ) -> None:
     with pytest.raises(InputError):

@@ -15,7 +15,7 @@ def names(*visitors: list[Open]) -> list[str]:
     return [request.name for request in in_order(visitors)]
 
 
-def test_every_visitors_first_comes_before_anybodys_second() -> None:
+def test_first_requests_of_all_visitors_come_before_second_requests() -> None:
     assert names([Open("a1"), Open("a2"), Open("a3")], [Open("b1"), Open("b2")], [Open("c1")]) == [
         "a1",
         "b1",
@@ -26,9 +26,9 @@ def test_every_visitors_first_comes_before_anybodys_second() -> None:
     ]
 
 
-def test_of_the_others_those_that_were_begun_come_first() -> None:
+def test_a_started_second_request_comes_before_the_other_second_requests() -> None:
     assert names([Open("a1"), Open("a2")], [Open("b1"), Open("b2", is_started=True)]) == ["a1", "b1", "b2", "a2"]
 
 
-def test_a_second_that_was_begun_still_comes_behind_a_first() -> None:
+def test_a_started_second_request_comes_after_every_first_request() -> None:
     assert names([Open("a1", True), Open("a2", True)], [Open("b1")]) == ["a1", "b1", "a2"]

@@ -1,4 +1,4 @@
-"""The server in this process, with real models: two of them, a third, and one that does not fit beside another."""
+"""The server in this process with real models: two at once, a third, and one that fits into memory only alone."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Client:
     def hear_end_of(self, number: int) -> dict[str, Any]:
         while True:
             answer = self.answers.get(timeout=WAIT_SECONDS)
-            if answer["id"] == number and "piece" not in answer:
+            if answer["id"] == number and "chunk" not in answer:
                 return answer
 
     def hear_first_of(self, number: int) -> dict[str, Any]:
@@ -51,24 +51,24 @@ def others(tmp_path: Path) -> list[Path]:
     return [write_revision(tmp_path / str(seed), tiny_model(seed=seed, n_positions=256)).path for seed in (1, 2)]
 
 
-def test_two_revisions_are_written_at_once_and_a_third_waits(endless: Revision, others: list[Path]) -> None:
+def test_two_revisions_generate_concurrently_and_a_third_waits(endless: Revision, others: list[Path]) -> None:
     client = Client()
     client.ask(1, endless.path, 10_000)
-    assert client.hear_first_of(1)["piece"]["text"]
+    assert client.hear_first_of(1)["chunk"]["text"]
     client.ask(2, others[0])
-    assert client.hear_end_of(2) == {"id": 2, "done": True}, "another revision is read and written meanwhile"
+    assert client.hear_end_of(2) == {"id": 2, "done": True}, "another revision is loaded and completed meanwhile"
     client.ask(3, others[1])
-    assert client.hear_end_of(3) == {"id": 3, "done": True}, "the one that nobody uses makes room"
+    assert client.hear_end_of(3) == {"id": 3, "done": True}, "the unused model is evicted"
     client.ask(4, others[1], 200)
     client.hear_first_of(4)
     client.ask(5, others[0])
-    assert client.hear_first_of(5)["piece"]["place"] == 1
+    assert client.hear_first_of(5)["chunk"]["place"] == 1
     assert client.hear_end_of(5) == {"id": 5, "done": True}
     client.server.stop(1)
     client.hear_end_of(1)
 
 
-def test_a_model_that_does_not_fit_beside_another_waits_and_is_read_alone(
+def test_a_model_that_does_not_fit_beside_another_waits_and_is_loaded_alone(
     revision: Revision, others: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, read = Client(), loading.load
@@ -99,7 +99,7 @@ def test_a_model_that_does_not_fit_alone_is_one_sentence(revision: Revision, mon
     assert client.hear_end_of(2) == {"id": 2, "done": True}
 
 
-def test_a_visitor_with_many_requests_gives_up_seats_to_one_who_comes(endless: Revision) -> None:
+def test_a_visitor_with_many_requests_loses_a_seat_to_a_new_visitor(endless: Revision) -> None:
     client = Client()
     for number in range(8):
         client.ask(number, endless.path, 10_000, visitor="many")

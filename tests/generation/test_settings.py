@@ -13,7 +13,7 @@ def test_numbers_may_come_as_text_or_as_floats_of_a_slider() -> None:
     )
 
 
-def test_it_survives_the_pipe() -> None:
+def test_to_dict_round_trips() -> None:
     sampling = Sampling(temperature=0.3, top_k=5, samples=2)
     assert Sampling(**sampling.to_dict()) == sampling
 
@@ -61,7 +61,7 @@ def test_an_empty_prompt_is_refused(prompt: str) -> None:
         check_prompt(prompt, Limits())
 
 
-def test_a_prompt_is_given_on_as_it_is() -> None:
+def test_a_prompt_is_returned_unchanged() -> None:
     assert check_prompt("\nimport x \n", Limits()) == "\nimport x \n"
 
 
@@ -72,7 +72,7 @@ def test_an_over_long_prompt_is_refused_without_repeating_it() -> None:
     assert len(str(refusal.value)) < 100
 
 
-def test_half_a_character_is_refused() -> None:
-    """What a command line makes of bytes that are not UTF-8; the tokenizer would fail on it with a TypeError."""
+def test_a_lone_surrogate_is_refused() -> None:
+    """Python decodes invalid UTF-8 on a command line to lone surrogates, for which the tokenizer raises TypeError."""
     with pytest.raises(InputError, match=r"'\\udcff' at 4"):
         check_prompt("abc \udcff", Limits())

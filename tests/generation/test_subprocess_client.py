@@ -1,4 +1,4 @@
-"""The generator as a process: what it sees, how it ends, what a crash costs."""
+"""The generator as a process: its environment, how it ends, and recovery after a crash."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from pipeline.artifacts.revision import Revision
 from pipeline.core.errors import PipelineError
 from pipeline.core.paths import ROOT
 from pipeline.core.settings import Settings
+from pipeline.generation import subprocess_client
 from pipeline.generation.process import Generator
 from pipeline.generation.settings import Sampling
 from pipeline.generation.subprocess_client import environment
@@ -28,16 +29,19 @@ SHORT = Sampling(max_new_tokens=8)
 ENDLESS = Sampling(max_new_tokens=LONG - 64)
 
 
-def processes_of(pid: int | None = None) -> list[psutil.Process]:
-    """The generators that `pid`, or this process, has started and that still run."""
+FAKE = "tests.generation.fake_generator"
+
+
+def processes_of(pid: int | None = None, module: str = "pipeline.generation") -> list[psutil.Process]:
+    """Generator processes started by `pid`, or by this process, that still run."""
     found = []
     for process in psutil.Process(pid).children():
-        if process.status() != psutil.STATUS_ZOMBIE and "pipeline.generation" in process.cmdline():
+        if process.status() != psutil.STATUS_ZOMBIE and module in process.cmdline():
             found.append(process)
     return found
 
 
-def test_the_generator_gets_no_token_and_no_key() -> None:
+def test_the_environment_has_no_token_and_no_key() -> None:
     seen = environment(
         {
             "PATH": "/bin",
@@ -84,7 +88,7 @@ def test_a_kill_in_mid_stream_is_one_sentence_and_the_next_request_works(
 
 @pytest.mark.slow
 def test_without_a_kill_the_stream_comes_to_its_end(generator: Generator, endless: Revision) -> None:
-    """The control: the same steps, and a signal that means nothing."""
+    """The control: the same steps with a signal that has no effect."""
     stream = generator.stream(endless, PROMPT, replace(SHORT, max_new_tokens=200))
     next(stream)
     (process,) = processes_of()
@@ -95,7 +99,7 @@ def test_without_a_kill_the_stream_comes_to_its_end(generator: Generator, endles
 
 
 @pytest.mark.slow
-def test_a_kill_between_two_requests_is_not_even_noticed(generator: Generator, revision: Revision) -> None:
+def test_a_kill_between_two_requests_does_not_fail_the_next_request(generator: Generator, revision: Revision) -> None:
     generator.generate(revision, PROMPT, SHORT)
     (process,) = processes_of()
     process.kill()
@@ -107,8 +111,8 @@ def test_a_kill_between_two_requests_is_not_even_noticed(generator: Generator, r
 
 
 @pytest.mark.slow
-def test_a_process_that_says_nothing_is_ended(settings: Settings, revision: Revision) -> None:
-    """Nobody imports torch and reads a model in a tenth of a second."""
+def test_a_silent_process_is_killed(settings: Settings, revision: Revision) -> None:
+    """Importing torch and loading a model takes longer than 0.1 seconds."""
     with closing(Generator(settings, silence_seconds=0.1)) as generator:
         with pytest.raises(PipelineError, match=r"it said nothing for 0\.1 seconds\)\. Ask again"):
             generator.generate(revision, PROMPT, SHORT)
@@ -116,14 +120,30 @@ def test_a_process_that_says_nothing_is_ended(settings: Settings, revision: Revi
 
 
 @pytest.mark.slow
-def test_put_away_frees_it_and_the_next_request_starts_it_again(generator: Generator, endless: Revision) -> None:
+def test_unload_ends_the_process_and_the_next_request_restarts_it(generator: Generator, endless: Revision) -> None:
     stream = generator.stream(endless, PROMPT, ENDLESS)
     next(stream)
     generator.unload()
     assert processes_of() == []
-    with pytest.raises(PipelineError, match="it was put away"):
+    with pytest.raises(PipelineError, match="it was unloaded"):
         list(stream)
     assert generator.generate(endless, PROMPT, SHORT)["samples"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["no JSON", "[1]", "{}", '{"id": 1}', '{"id": "1", "done": true}', '{"id": 1, "chunk": {"x": 1}}', "[" * 7_000],
+)
+def test_a_malformed_line_is_one_sentence_and_the_next_request_works(
+    settings: Settings, revision: Revision, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    """A reader that dies of it would leave its requests without an answer for SILENCE_SECONDS."""
+    monkeypatch.setattr(subprocess_client, "MODULE", FAKE)
+    with closing(Generator(settings)) as generator:
+        with pytest.raises(PipelineError, match=r"ended \(it wrote a line that is no answer\)\. Ask again"):
+            generator.generate(revision, f"raw:{line}", SHORT)
+        assert processes_of(module=FAKE) == []
+        assert generator.generate(revision, PROMPT, SHORT)["samples"] == ["cpu"]
 
 
 PAGE = """
@@ -179,7 +199,7 @@ def test_it_ends_with_a_page_that_ends_by_itself(endless: Revision, tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_a_folder_of_the_same_name_where_it_is_started_is_not_taken_for_ours(
+def test_a_pipeline_folder_in_the_current_directory_is_not_imported(
     generator: Generator, revision: Revision, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "pipeline").mkdir()

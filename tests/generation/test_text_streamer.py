@@ -10,49 +10,49 @@ from pipeline.generation.text_streamer import TextStreamer
 from tests.generation.models import tiny_tokenizer
 
 BYTES = tiny_tokenizer(257)
-"""No merges: every character beyond ASCII spans tokens."""
+"""No merges: every non-ASCII character spans several tokens."""
 MARK = "\N{REPLACEMENT CHARACTER}"
 
 
 def written(tokenizer: PreTrainedTokenizerFast, token_ids: list[int]) -> tuple[str, list[TextChunk]]:
-    """The text and the pieces of these tokens, put one by one as `generate` does."""
-    pieces: list[TextChunk] = []
-    writer = TextStreamer(tokenizer, 0, pieces.append)
+    """The text and the chunks of these tokens, put one at a time as `generate` does."""
+    chunks: list[TextChunk] = []
+    writer = TextStreamer(tokenizer, 0, chunks.append)
     writer.put(torch.tensor([[1, 2, 3]]))
     for token_id in token_ids:
         writer.put(torch.tensor([token_id]))
     writer.finish(len(token_ids), None, "")
-    return writer.text, pieces
+    return writer.text, chunks
 
 
 @settings(deadline=None, max_examples=100)
 @given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=30))
 def test_any_text_streams_exactly_and_never_half_a_character(text: str) -> None:
-    whole, pieces = written(BYTES, BYTES(text, split_special_tokens=True)["input_ids"])
+    whole, chunks = written(BYTES, BYTES(text, split_special_tokens=True)["input_ids"])
     assert whole == text
     shown = ""
-    for piece in pieces:
-        shown += piece.text
+    for chunk in chunks:
+        shown += chunk.text
         assert text.startswith(shown)
     assert shown == text
 
 
 @settings(deadline=None, max_examples=100)
 @given(st.lists(st.integers(1, 256), min_size=1, max_size=40))
-def test_what_was_shown_is_never_taken_back_though_the_bytes_are_no_text(token_ids: list[int]) -> None:
-    whole, pieces = written(BYTES, token_ids)
+def test_sent_text_never_changes_even_for_bytes_that_are_not_utf8(token_ids: list[int]) -> None:
+    whole, chunks = written(BYTES, token_ids)
     assert whole == BYTES.decode(token_ids)
-    assert "".join(piece.text for piece in pieces) == whole
+    assert "".join(chunk.text for chunk in chunks) == whole
 
 
-def test_a_torn_character_is_held_back_until_it_is_whole() -> None:
-    """The control of the tests above: decoding as it comes would show a mark that has to be taken back."""
+def test_an_incomplete_character_is_held_back_until_it_is_complete() -> None:
+    """The control of the tests above: decoding each token on arrival would send a replacement character too early."""
     token_ids = BYTES("a\u6f22b")["input_ids"]
     assert [BYTES.decode(token_ids[:length]) for length in (1, 2, 3)] == ["a", "a" + MARK, "a" + MARK]
-    _, pieces = written(BYTES, token_ids)
-    assert [piece.text for piece in pieces] == ["a", "", "", "\u6f22", "b", ""]
+    _, chunks = written(BYTES, token_ids)
+    assert [chunk.text for chunk in chunks] == ["a", "", "", "\u6f22", "b", ""]
 
 
-def test_a_mark_that_stays_one_is_shown_at_the_end() -> None:
-    _, pieces = written(BYTES, BYTES("a\u6f22")["input_ids"][:-1])
-    assert [piece.text for piece in pieces] == ["a", "", "", MARK]
+def test_a_remaining_replacement_character_is_sent_at_the_end() -> None:
+    _, chunks = written(BYTES, BYTES("a\u6f22")["input_ids"][:-1])
+    assert [chunk.text for chunk in chunks] == ["a", "", "", MARK]

@@ -1,4 +1,4 @@
-"""Whose turn it is; and that the same seed writes the same text alone and in company."""
+"""The order of turns, and that a seed gives the same text alone and with concurrent requests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PROMPTS = ("import pandas as pd\n", "def load(path):\n", "class A", "x = [")
 
 
 def counted(requests: list[str], rounds: int, paused: int | None = None) -> list[str]:
-    """Visitors in the order they had the turn, each request `rounds` times; the first waits until all have lined up."""
+    """Visitors in the order of their turns, `rounds` per request. The first request waits until the others are queued."""
     turns: Turns[None] = Turns(lambda: None, lambda state: None)
     order: list[str] = []
     all_are_here = threading.Event()
@@ -36,7 +36,7 @@ def counted(requests: list[str], rounds: int, paused: int | None = None) -> list
         threads.append(threading.Thread(target=take, args=(number,)))
         threads[-1].start()
         while sum(map(len, turns._waiting.values())) < number:
-            pass  # until it has lined up behind the first
+            pass  # until it is queued behind the first
     if paused is not None:
         turns.pause(mine[paused], True)
     all_are_here.set()
@@ -49,7 +49,7 @@ def counted(requests: list[str], rounds: int, paused: int | None = None) -> list
     return order
 
 
-def test_the_turn_goes_round() -> None:
+def test_turns_rotate_over_the_visitors() -> None:
     assert counted(["a", "b", "c"], 3) == ["a", "b", "c"] * 3
 
 
@@ -60,11 +60,11 @@ def test_five_requests_of_one_visitor_get_as_much_as_one_of_another() -> None:
     assert abs(until_b_ends.count("a") - until_b_ends.count("b")) <= 1
 
 
-def test_who_is_paused_is_passed_over_until_it_is_let_on() -> None:
+def test_a_paused_request_is_skipped_until_it_is_resumed() -> None:
     assert counted(["a", "b", "c"], 3, paused=1) == ["a", "c"] * 3 + ["b"] * 3
 
 
-def test_the_same_seed_writes_the_same_text_alone_and_in_company(
+def test_a_seed_gives_the_same_text_alone_and_with_concurrent_requests(
     model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast
 ) -> None:
     asked = [

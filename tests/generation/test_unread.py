@@ -1,24 +1,24 @@
 from __future__ import annotations
 
 from pipeline.generation.text_chunk import TextChunk
-from pipeline.generation.unread import MOST_UNREAD, Unread
+from pipeline.generation.unread import MAX_UNREAD, Unread
 
 
-def test_what_nobody_reads_grows_together_and_loses_nothing() -> None:
+def test_unread_chunks_are_joined_without_loss() -> None:
     unread = Unread()
     for number in range(10_000):
-        unread.put({"piece": TextChunk(sample=number // 5_000, text=f"{number} ").to_dict()})
-        assert len(unread._answers) <= MOST_UNREAD
+        unread.put({"chunk": TextChunk(sample=number // 5_000, text=f"{number} ").to_dict()})
+        assert len(unread._answers) <= MAX_UNREAD
     unread.put({"done": True})
-    *pieces, last = unread.take(0)
+    *chunks, last = unread.take(0)
     assert last == {"done": True}
-    assert "".join(answer["piece"]["text"] for answer in pieces) == "".join(f"{n} " for n in range(10_000))
+    assert "".join(answer["chunk"]["text"] for answer in chunks) == "".join(f"{n} " for n in range(10_000))
     assert unread.take(0) == []
 
 
-def test_a_last_word_stays_behind_the_pieces() -> None:
+def test_a_final_answer_stays_after_the_chunks() -> None:
     unread = Unread()
-    for _ in range(MOST_UNREAD):
-        unread.put({"piece": TextChunk(sample=0, text="x").to_dict()})
+    for _ in range(MAX_UNREAD):
+        unread.put({"chunk": TextChunk(sample=0, text="x").to_dict()})
     unread.put({"stopped": True})
     assert unread.take(0)[-1] == {"stopped": True}

@@ -1,19 +1,18 @@
-"""A home with one run, a Hub on loopback, and real publisher processes between them."""
+"""Fixtures: a home with one run, a Hub on loopback, and real publisher processes."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pipeline.core.paths import ROOT, Home, RunFolder
 from pipeline.core.settings import Settings
-from pipeline.hub.push_log import Ledger
+from pipeline.hub.push_log import PushLog
 from tests.loopback_hub import TOKEN, LoopbackHub
 
 REPO = "me/parrot"
@@ -22,24 +21,21 @@ import sys
 from pipeline.hub.uploader import Patience
 from pipeline.hub.publisher import Publisher
 from pipeline.core.settings import Settings
+from pipeline.hub import push_attempt
 {seam}
+if {attempt_seam!r}:
+    push_attempt.COMMAND = (sys.executable, "-c", {attempt_seam!r} + {run_attempt!r})
 patience = Patience(
-    poll_seconds=0.05, idle_seconds=0.3, first_retry_seconds=0.05, longest_retry_seconds=0.2, answer_seconds={answer}
+    poll_seconds=0.05, idle_seconds=0.3, first_retry_seconds=0.05, longest_retry_seconds=0.2, answer_seconds={answer},
+    attempt_seconds={attempt}, bytes_per_second=1e9
 )
-Publisher(Settings.from_environment(), patience=patience, again={again}).run()
+Publisher(Settings.from_environment(), patience=patience).run()
 """
-
-
-def eventually(holds: Callable[[], object], seconds: float = 60.0) -> None:
-    """Wait until `holds`; fails when it does not come true."""
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "it did not come true"
-        time.sleep(0.02)
+RUN_ATTEMPT = "\nimport sys\nfrom pipeline.hub import push_attempt\npush_attempt.main(sys.argv[1:])"
 
 
 class Publishers:
-    """Starts publishers on one home, impatient ones unless told otherwise, and kills what is left at the end."""
+    """Starts publishers on one home and kills those still running at the end. `start` uses short intervals."""
 
     def __init__(self, home: Home, hub: LoopbackHub, folder: Path) -> None:
         self.home = home
@@ -53,17 +49,28 @@ class Publishers:
         return {**os.environ, **self.hub.environment(self.folder, token), **named}
 
     def start(
-        self, *, seam: str = "", answer: float = 10.0, again: bool = False, token: str | None = TOKEN
+        self,
+        *,
+        seam: str = "",
+        attempt_seam: str = "",
+        answer: float = 10.0,
+        attempt: float = 60.0,
+        token: str | None = TOKEN,
     ) -> subprocess.Popen[bytes]:
-        """`seam`: lines that take something out of the publisher, for a control."""
-        return self._spawn(["-c", HURRIED.format(seam=seam, answer=answer, again=again)], self.environment(token))
+        """`seam` and `attempt_seam`: lines of Python that patch the publisher and the process of a push, for example to
+        disable a check in a control test.
+        """
+        program = HURRIED.format(
+            seam=seam, attempt_seam=attempt_seam, answer=answer, attempt=attempt, run_attempt=RUN_ATTEMPT
+        )
+        return self._spawn(["-c", program], self.environment(token))
 
     def start_module(self, *, token: str | None = TOKEN) -> subprocess.Popen[bytes]:
-        """As the worker does."""
+        """Starts it as the worker does, with the default intervals."""
         return self._spawn(["-m", "pipeline.hub"], self.environment(token))
 
     def finish(self, **options: object) -> None:
-        """Run one to its end."""
+        """Run a publisher until it exits."""
         assert self.start(**options).wait(60) == 0, self.log.read_text()  # type: ignore[arg-type]
 
     def close(self) -> None:
@@ -80,7 +87,7 @@ class Publishers:
 
 @pytest.fixture
 def settings(home: Home) -> Settings:
-    """Nothing leaves this machine."""
+    """Settings without a Hub repo."""
     return Settings(home=home.path)
 
 
@@ -99,4 +106,4 @@ def publishers(home: Home, hub: LoopbackHub, tmp_path: Path) -> Iterator[Publish
 
 def states(run: RunFolder, repo: str = REPO) -> dict[int, str]:
     """Newest state of each step."""
-    return {step: row["state"] for step, row in Ledger(run, repo).rows().items()}
+    return {step: row["state"] for step, row in PushLog(run, repo).rows().items()}

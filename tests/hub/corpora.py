@@ -1,4 +1,4 @@
-"""Small real corpora for pushes: a folder with Python files, rows with licences, and one row that cannot be read."""
+"""Small real corpora for push tests: a folder of Python files, rows with licences, and one unreadable row."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from unittest import mock
 from pipeline.config.quality import QualityConfig
 from pipeline.config.schema import DataConfig
 from pipeline.core.atomic_io import write_json
-from pipeline.core.job_process import Job
+from pipeline.core.job_process import JobProcess
 from pipeline.core.paths import CorpusFolder, Home
 from pipeline.data.filter import selection
 from pipeline.data.filter.parquet_shards import ShardWriter
@@ -31,7 +31,7 @@ def project(folder: Path, num_files: int = 60) -> Path:
 def prepare_corpus(
     home: Home, source: Path, *, max_rows: int = 20, quality: QualityConfig | None = None, **changes: object
 ) -> CorpusFolder:
-    """Prepared in this process, in shards of at most about `max_rows` files; again with other settings if it was before."""
+    """Prepare the corpus in this process, in shards of about `max_rows` files; may be repeated with other settings."""
     config = DataConfig(source=f"files:{source}", keywords=("pandas",), vocab_size=300, **changes)  # type: ignore[arg-type]
     config = config if quality is None else dataclasses.replace(config, quality=quality)
     folder = home.corpus(CORPUS)
@@ -39,7 +39,10 @@ def prepare_corpus(
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     write_json(folder.request, {"request_id": "r1", "config": dataclasses.asdict(config)})
     try:
-        with mock.patch.object(selection, "ShardWriter", partial(ShardWriter, max_rows=max_rows)), Job(folder) as job:
+        with (
+            mock.patch.object(selection, "ShardWriter", partial(ShardWriter, max_rows=max_rows)),
+            JobProcess(folder) as job,
+        ):
             assert prepare(job, config) is not None
     finally:
         for number, handler in before.items():

@@ -19,26 +19,26 @@ def card(home: Home, run: RunFolder, **options: Any) -> str:
 
 def test_the_front_matter_is_what_the_hub_reads(home: Home, run: RunFolder) -> None:
     _, front, _ = card(home, run).split("---\n", 2)
-    told = yaml.safe_load(front)
-    assert told["library_name"] == "transformers"
-    assert told["pipeline_tag"] == "text-generation"
-    assert told["license"] == "other"
-    assert told["license_name"]
-    assert "code" in told["tags"]
+    metadata = yaml.safe_load(front)
+    assert metadata["library_name"] == "transformers"
+    assert metadata["pipeline_tag"] == "text-generation"
+    assert metadata["license"] == "other"
+    assert metadata["license_name"]
+    assert "code" in metadata["tags"]
 
 
-def test_the_card_tells_run_step_loss_and_corpus(home: Home, run: RunFolder) -> None:
+def test_the_card_names_run_step_loss_and_corpus(home: Home, run: RunFolder) -> None:
     text = card(home, run, eval_loss=2.5)
     for fact in ("`alpha`", "500 of 600", "2.5000", "12.18", "`python`", "4,242,432", 'model="me/parrot"', "2.13.0"):
         assert fact in text
 
 
-@pytest.mark.parametrize(("final", "told"), [(False, "training in progress"), (True, "the run has ended")])
-def test_the_card_says_whether_the_run_goes_on(home: Home, run: RunFolder, final: bool, told: str) -> None:
-    assert told in card(home, run, final=final)
+@pytest.mark.parametrize(("final", "expected"), [(False, "training in progress"), (True, "the run has ended")])
+def test_the_card_says_whether_the_run_goes_on(home: Home, run: RunFolder, final: bool, expected: str) -> None:
+    assert expected in card(home, run, final=final)
 
 
-def test_what_was_not_measured_is_said_to_be_so(home: Home, run: RunFolder) -> None:
+def test_the_card_says_when_the_loss_was_not_measured(home: Home, run: RunFolder) -> None:
     text = card(home, run, eval_loss=None)
     assert text.count("not measured at this step") == 2
     assert "None" not in text
@@ -69,7 +69,7 @@ def about(**changes: Any) -> str:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "expected"),
     [
         ({}, "- 1K<n<10K"),
         ({}, "40,000 files, of which 1,000 (2.50 %) match; 3 more rows could not be read"),
@@ -92,9 +92,9 @@ def about(**changes: Any) -> str:
         ({"licenses": {"a|b\nc`": 1}}, "| `a/b c'` | 1 |"),
     ],
 )
-def test_a_dataset_card_tells_how_the_corpus_was_made(changes: dict[str, Any], told: str) -> None:
+def test_a_dataset_card_tells_how_the_corpus_was_made(changes: dict[str, Any], expected: str) -> None:
     text = about(**changes)
-    assert told in text
+    assert expected in text
     assert not [word for word in ("None", "{", "}", "\n\n\n", " ,", "..") if word in text.split("## How to load it")[1]]
 
 

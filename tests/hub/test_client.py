@@ -1,4 +1,4 @@
-"""The real client against the loopback Hub, in a process of its own: it reads its settings when it is imported."""
+"""The real client against the loopback Hub, in a separate process, as the client reads its settings on import."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import HubError
-from pipeline.hub.client import PassingFault, Refusal
+from pipeline.hub.client import PassingFault, Refusal, requested_wait
 from tests.hub.conftest import REPO, ROOT
 from tests.loopback_hub import TOKEN, LoopbackHub
 
@@ -21,8 +21,8 @@ from pipeline.hub import client
 from pipeline.hub.client import DOWNLOAD, PUSH, connect, hub_errors
 {seam}
 try:
-    with hub_errors("me/parrot", {errand}):
-        api = connect({errand}, answer_seconds=0.5)
+    with hub_errors("me/parrot", {operation}):
+        api = connect({operation}, answer_seconds=0.5)
         {call}
 except client.HubError as error:
     print(type(error).__name__, error)
@@ -43,16 +43,16 @@ def ask(
     folder: Path,
     call: str,
     *,
-    errand: str = "PUSH",
+    operation: str = "PUSH",
     seam: str = "",
     token: str | None = TOKEN,
     timeout: float = 60,
 ) -> str:
-    """What the call ended in: kind and sentence of the error."""
+    """The class name and message of the error that `call` raises."""
     environment = {**os.environ, **hub.environment(folder, token)}
     if token is None:
         environment.pop("HF_TOKEN", None)
-    command = [sys.executable, "-c", ASKS.format(call=call, errand=errand, seam=seam)]
+    command = [sys.executable, "-c", ASKS.format(call=call, operation=operation, seam=seam)]
     done = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True, timeout=timeout
     )
@@ -64,10 +64,10 @@ def test_the_two_kinds_of_errors_are_errors_for_people() -> None:
 
 
 @pytest.mark.parametrize("status", [409, 412, 500])
-def test_a_passing_fault_is_told_from_a_refusal(hub: LoopbackHub, tmp_path: Path, status: int) -> None:
+def test_a_passing_fault_is_not_a_refusal(hub: LoopbackHub, tmp_path: Path, status: int) -> None:
     hub.refuse(status, on="POST /api/repos/create" if status == 500 else "commits")
-    told = ask(hub, tmp_path, CREATE if status == 500 else LIST)
-    assert told.startswith(f"PassingFault The Hub cannot take it now ({status}")
+    message = ask(hub, tmp_path, CREATE if status == 500 else LIST)
+    assert message.startswith(f"PassingFault The Hub cannot take it now ({status}")
 
 
 @pytest.mark.parametrize(
@@ -81,30 +81,30 @@ def test_a_passing_fault_is_told_from_a_refusal(hub: LoopbackHub, tmp_path: Path
 )
 def test_a_refusal_says_what_to_do(hub: LoopbackHub, tmp_path: Path, status: int, remedy: str) -> None:
     hub.refuse(status, on="commits", body='{"error": "because"}')
-    told = ask(hub, tmp_path, LIST)
-    assert told.startswith("Refusal") and remedy in told and REPO in told and "\n" not in told
+    message = ask(hub, tmp_path, LIST)
+    assert message.startswith("Refusal") and remedy in message and REPO in message and "\n" not in message
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 503])
-def test_what_fails_in_a_download_does_not_speak_of_pushes(hub: LoopbackHub, tmp_path: Path, status: int) -> None:
+def test_a_download_error_does_not_mention_pushes(hub: LoopbackHub, tmp_path: Path, status: int) -> None:
     hub.refuse(status, on="commits", body='{"error": "because"}')
-    told = ask(hub, tmp_path, LIST, errand="DOWNLOAD")
-    assert f"({status}" in told and "try again" in told and REPO in told
-    assert not [word for word in ("push", "publish", "write") if word in told]
-    control = ask(hub, tmp_path, LIST, errand="PUSH")
+    message = ask(hub, tmp_path, LIST, operation="DOWNLOAD")
+    assert f"({status}" in message and "try again" in message and REPO in message
+    assert not [word for word in ("push", "publish", "write") if word in message]
+    control = ask(hub, tmp_path, LIST, operation="PUSH")
     assert [word for word in ("publish", "by itself") if word in control]
 
 
-def test_an_error_page_instead_of_json_passes(hub: LoopbackHub, tmp_path: Path) -> None:
-    """The client reads the answer about the card as JSON before it looks at the status."""
+def test_an_error_page_instead_of_json_is_a_passing_fault(hub: LoopbackHub, tmp_path: Path) -> None:
+    """The client parses the response about the card as JSON before it checks the status."""
     hub.refuse(503, on="validate-yaml", body="<html>Service Unavailable</html>")
     assert ask(hub, tmp_path, CARD).startswith("PassingFault")
 
 
-def test_a_hub_that_is_not_there_passes(hub: LoopbackHub, tmp_path: Path) -> None:
+def test_an_unreachable_hub_is_a_passing_fault(hub: LoopbackHub, tmp_path: Path) -> None:
     hub.stop()
-    told = ask(hub, tmp_path, CREATE)
-    assert told.startswith("PassingFault The Hub cannot be reached (ConnectError")
+    message = ask(hub, tmp_path, CREATE)
+    assert message.startswith("PassingFault The Hub cannot be reached (ConnectError")
 
 
 def test_without_a_token_nothing_is_sent(hub: LoopbackHub, tmp_path: Path) -> None:
@@ -113,20 +113,22 @@ def test_without_a_token_nothing_is_sent(hub: LoopbackHub, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("token", ["two\nlines", "two words", "ünicode", 'quo"te'])
-def test_a_token_that_fits_no_header_is_not_sent_and_not_told(hub: LoopbackHub, tmp_path: Path, token: str) -> None:
-    told = ask(hub, tmp_path, CREATE, token=token)
-    assert told.startswith("Refusal HF_TOKEN holds what no token does")
-    assert not any(part in told for part in ("lines", "words", "nicode", "quo"))
+def test_a_token_that_no_header_may_contain_is_not_sent_and_not_quoted(
+    hub: LoopbackHub, tmp_path: Path, token: str
+) -> None:
+    message = ask(hub, tmp_path, CREATE, token=token)
+    assert message.startswith("Refusal HF_TOKEN contains a character that no token has")
+    assert not any(part in message for part in ("lines", "words", "nicode", "quo"))
     assert hub.requests == []
 
 
-def test_a_mistake_of_ours_keeps_its_traceback(hub: LoopbackHub, tmp_path: Path) -> None:
+def test_a_bug_keeps_its_traceback(hub: LoopbackHub, tmp_path: Path) -> None:
     with pytest.raises(subprocess.CalledProcessError) as error:
         ask(hub, tmp_path, "len(5)")
     assert "TypeError" in error.value.stderr
 
 
-def test_a_silent_hub_is_given_up(hub: LoopbackHub, tmp_path: Path) -> None:
+def test_a_hub_that_does_not_respond_times_out(hub: LoopbackHub, tmp_path: Path) -> None:
     hub.hang(on="repos/create")
     assert ask(hub, tmp_path, CREATE).startswith("PassingFault The Hub cannot be reached (ReadTimeout")
 
@@ -135,6 +137,22 @@ def test_a_call_that_asks_for_no_time_limit_gets_one(hub: LoopbackHub, tmp_path:
     hub.hang(on="GET /api/models")
     call = f'api.model_info("{REPO}")'
     assert "ReadTimeout" in ask(hub, tmp_path, call)
-    # The control: with a limit on the client alone, model_info's own `timeout=None` wins and it waits for ever.
+    # The control: with a limit on the client alone, model_info's own `timeout=None` wins and the call never returns.
     with pytest.raises(subprocess.TimeoutExpired):
         ask(hub, tmp_path, call, seam=WITHOUT_LIMIT, timeout=6)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "7"}, 7.0),
+        ({"Retry-After": "Thu, 01 Jan 1970 00:01:40 GMT"}, 60.0),
+        ({"Retry-After": "Thu, 01 Jan 1970 00:00:01 GMT"}, 0.0),
+        ({"Retry-After": "9999999"}, 3_600.0),
+        ({"Retry-After": "soon"}, None),
+        ({"RateLimit": '"api";r=0;t=55'}, 55.0),
+        ({}, None),
+    ],
+)
+def test_the_wait_that_the_hub_asks_for(headers: dict[str, str], seconds: float | None) -> None:
+    assert requested_wait(headers, now=40.0) == seconds

@@ -5,15 +5,23 @@ import pytest
 from pipeline.hub.commits import Push, message, read_push, title
 
 
-def test_a_title_tells_the_step_and_the_last_one_that_the_run_ended() -> None:
+def test_a_title_names_the_step_and_the_last_one_says_that_the_run_ended() -> None:
     assert title(run="bold-kea", step=500, final=False) == "Training in progress step 500 (run bold-kea)"
     assert title(run="bold-kea", step=600, final=True) == "Training in progress step 600: run bold-kea ended"
 
 
 @pytest.mark.parametrize("final", [False, True])
-def test_what_was_written_is_read_again(final: bool) -> None:
+def test_title_and_message_are_parsed_back(final: bool) -> None:
     written = title(run="r-1", step=5, final=final)
-    assert read_push("c" * 40, written, message("a" * 12)) == Push("c" * 40, "r-1", 5, "a" * 12)
+    assert read_push("c" * 40, written, message("a" * 12, None)) == Push("c" * 40, "r-1", 5, "a" * 12)
+
+
+def test_runs_of_the_same_name_are_distinguished_by_uid() -> None:
+    push = read_push("c" * 40, title(run="r-1", step=5, final=False), message("a" * 12, "b" * 16))
+    assert push == Push("c" * 40, "r-1", 5, "a" * 12, "b" * 16)
+    assert push.is_of_run("r-1", "b" * 16)
+    assert not push.is_of_run("r-1", "c" * 16)
+    assert not push.is_of_run("r-1", None)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The Hub's revisions behind the registry's calls, through the real client."""
+"""The Hub's revisions behind the same calls as the local registry, through the real client."""
 
 from __future__ import annotations
 
@@ -14,35 +14,24 @@ import pytest
 from pipeline.artifacts.checkpoint import Checkpoint
 from pipeline.artifacts.revision import Registry, Revision
 from pipeline.core.paths import Home, RunFolder
-from pipeline.core.settings import Settings
-from pipeline.hub.hub_registry import HubRegistry, open_registry
+from pipeline.hub.hub_registry import HubRegistry
 from tests.checkpoints import write_checkpoint
-from tests.hub.conftest import REPO, ROOT, Publishers
+from tests.hub.conftest import REPO, ROOT, Publishers, states
 from tests.loopback_hub import LoopbackHub
 
 ASKS = """
 import json
 from pipeline.core.errors import PipelineError
-from pipeline.hub.hub_registry import open_registry
 from pipeline.core.settings import Settings
-registry = open_registry(Settings.from_environment())
+from pipeline.hub.revision_store import RevisionStore
+store = RevisionStore(Settings.from_environment())
 try:
     print(json.dumps({call}))
 except PipelineError as error:
     print(json.dumps(f"{{type(error).__name__}}: {{error}}"))
 """
-LIST = "[revision.to_dict() for revision in registry.revisions()]"
-FETCH = "[str(registry.fetch(registry.get({text!r})).path) for _ in range(2)][0]"
-
-
-def test_a_disk_with_revisions_asks_nobody(home: Home, run: RunFolder) -> None:
-    settings = Settings(home=home.path, hub_repo=REPO)
-    assert isinstance(open_registry(settings), HubRegistry)
-    revision = Registry(home, REPO).add(write_checkpoint(run, 100))
-    registry = open_registry(settings)
-    assert isinstance(registry, Registry)
-    assert registry.fetch(registry.get("newest")) == revision
-    assert isinstance(open_registry(Settings(home=home.path / "other")), Registry)
+LIST = "[revision.to_dict() for revision in store.revisions()]"
+FETCH = "[str(store.choose({text!r}).path) for _ in range(2)][0]"
 
 
 def ask(publishers: Publishers, call: str, *, token: str | None = None) -> object:
@@ -63,15 +52,15 @@ def ask(publishers: Publishers, call: str, *, token: str | None = None) -> objec
 
 @pytest.fixture
 def wiped(publishers: Publishers, hub: LoopbackHub, home: Home, run: RunFolder) -> list[dict[str, object]]:
-    """Three pushes and a person's edit, read over several pages of commits; then the disk is gone. What was there."""
+    """Three pushes and a person's edit, on several pages of commits; the disk is then wiped. Returns what was on it."""
     hub.repos.page_size = 2
     for step in (100, 200, 300):
         write_checkpoint(run, step, eval_loss=3 - step / 1000)
         publishers.finish()
     hub.edit(REPO, "NOTES.md", "mine")
-    there = [revision.to_dict() for revision in Registry(home, REPO).revisions()]
+    rows = [revision.to_dict() for revision in Registry(home, REPO).revisions()]
     shutil.rmtree(home.path)
-    return there
+    return rows
 
 
 @pytest.mark.slow
@@ -95,51 +84,112 @@ def test_any_revision_can_be_fetched_and_is_what_its_manifest_says(
 
 
 @pytest.mark.slow
+def test_a_commit_that_only_looks_like_a_push_is_left_out(
+    publishers: Publishers, hub: LoopbackHub, wiped: list[dict[str, object]]
+) -> None:
+    for files in ({}, {"provenance.json": "[]"}, {"provenance.json": '{"run": "alpha"}'}):
+        hub.commit(REPO, "Training in progress step 999 (run alpha)", files)
+    facts = {**wiped[0], "step": 999}
+    for name, value in (("pushed_at", 5), ("eval_loss", "low"), ("corpus", None), ("run_uid", ["a"])):
+        files = {"provenance.json": json.dumps({**facts, name: value})}
+        hub.commit(REPO, "Training in progress step 999 (run alpha)", files)
+    assert ask(publishers, LIST) == wiped
+
+
+@pytest.mark.slow
+def test_the_first_checkpoint_on_a_wiped_disk_hides_none_of_the_hub(
+    publishers: Publishers, home: Home, wiped: list[dict[str, object]]
+) -> None:
+    added = Registry(home, REPO).add(write_checkpoint(home.run("beta"), 50))
+    assert ask(publishers, LIST) == [added.to_dict(), *wiped]
+    assert str(ask(publishers, FETCH.format(text="newest"))) == str(added.path)
+    assert Path(str(ask(publishers, FETCH.format(text=wiped[1]["revision"])))).is_dir()
+
+
+@pytest.mark.slow
+def test_a_name_that_is_used_again_after_a_wipe_is_another_run(
+    publishers: Publishers, hub: LoopbackHub, home: Home, run: RunFolder, wiped: list[dict[str, object]]
+) -> None:
+    """Its step 50 is pushed although the old run of that name reached step 300."""
+    write_checkpoint(run, 50, run_uid="b" * 16)
+    publishers.finish()
+    assert states(run) == {50: "pushed"}
+    assert [commit.title for commit in hub.commits(REPO)][-1] == "Training in progress step 50 (run alpha)"
+    write_checkpoint(run, 40, run_uid="b" * 16)
+    publishers.finish()
+    assert states(run) == {40: "superseded", 50: "pushed"}, "control: within one run, a later step supersedes it"
+
+
+WITHOUT_A_HUB = """[[revision.step for revision in store.revisions()], store.fault]"""
+
+
+@pytest.mark.slow
+def test_while_the_hub_refuses_local_revisions_are_listed_with_the_reason(
+    publishers: Publishers, hub: LoopbackHub, home: Home, run: RunFolder
+) -> None:
+    Registry(home, REPO).add(write_checkpoint(run, 100))
+    hub.refuse(403)
+    steps, fault = ask(publishers, WITHOUT_A_HUB)  # type: ignore[misc]
+    assert steps == [100]
+    assert "may not" in fault
+
+
+KNOWN = """[store.known() == [], __import__("time").sleep(3), [revision.step for revision in store.known()]][::2]"""
+
+
+@pytest.mark.slow
+def test_a_page_knows_the_hubs_revisions_a_moment_later_without_waiting(
+    publishers: Publishers, wiped: list[dict[str, object]]
+) -> None:
+    assert ask(publishers, KNOWN) == [True, [300, 200, 100]]
+
+
+@pytest.mark.slow
 def test_before_the_first_push_there_are_none(publishers: Publishers, hub: LoopbackHub) -> None:
     assert ask(publishers, LIST) == []
-    assert str(ask(publishers, FETCH.format(text="newest"))).startswith("InputError: me/parrot has no revision yet")
+    assert str(ask(publishers, FETCH.format(text="newest"))).startswith("InputError: No checkpoint has been pushed yet")
 
 
-def test_who_asks_during_the_first_look_waits_for_what_it_finds(home: Home, run: RunFolder) -> None:
-    there = [Registry(home, REPO).add(write_checkpoint(run, 100))]
-    looking, answer = threading.Event(), threading.Event()
+def test_a_call_during_the_first_poll_waits_for_its_result(home: Home, run: RunFolder) -> None:
+    expected = [Registry(home, REPO).add(write_checkpoint(run, 100))]
+    polling, answer = threading.Event(), threading.Event()
 
     class SlowHub(HubRegistry):
-        def _look(self) -> list[Revision]:
-            looking.set()
+        def _poll(self) -> list[Revision]:
+            polling.set()
             assert answer.wait(60)
-            return there
+            return expected
 
     registry = SlowHub(REPO)
-    told: list[list[Revision]] = []
-    asking = [threading.Thread(target=lambda: told.append(registry.revisions())) for _ in range(2)]
-    asking[0].start()
-    assert looking.wait(60)
-    asking[1].start()
-    asking[1].join(0.5)  # long enough to answer, if it did not wait
+    results: list[list[Revision]] = []
+    threads = [threading.Thread(target=lambda: results.append(registry.revisions())) for _ in range(2)]
+    threads[0].start()
+    assert polling.wait(60)
+    threads[1].start()
+    threads[1].join(0.5)  # long enough to return if it did not wait
     answer.set()
-    for thread in asking:
+    for thread in threads:
         thread.join(60)
-    assert told == [there, there]
+    assert results == [expected, expected]
 
 
-LOOKS_THRICE = """
+POLLS_THRICE = """
 from pipeline.core.errors import HubError
 from pipeline.hub.hub_registry import HubRegistry
 registry = HubRegistry("me/parrot")
 for _ in range(3):
     try:
-        registry.newest()
+        registry.revisions()
     except HubError as error:
         print(error)
 """
 
 
 @pytest.mark.slow
-def test_a_hub_that_cannot_be_asked_is_asked_once_and_the_answer_kept(publishers: Publishers, hub: LoopbackHub) -> None:
+def test_a_failed_poll_is_not_repeated_at_once_and_its_error_is_kept(publishers: Publishers, hub: LoopbackHub) -> None:
     hub.refuse(403)
     done = subprocess.run(
-        [sys.executable, "-c", LOOKS_THRICE],
+        [sys.executable, "-c", POLLS_THRICE],
         cwd=ROOT,
         env=publishers.environment(),
         capture_output=True,

@@ -1,4 +1,4 @@
-"""Which commit holds a revision. Pushing itself is in test_mirror.py, through real publishers."""
+"""Which commit contains a revision. Pushes through real publishers are tested in test_uploader.py."""
 
 from __future__ import annotations
 

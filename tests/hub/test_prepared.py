@@ -23,13 +23,13 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> CorpusFolder:
 
 @pytest.fixture
 def folder(original: CorpusFolder, home: Home) -> CorpusFolder:
-    """A copy that a test may damage."""
+    """A copy of the corpus that a test may damage."""
     shutil.copytree(original.path, home.corpus(CORPUS).path)
     return home.corpus(CORPUS)
 
 
 def test_it_knows_the_format_that_is_written() -> None:
-    """The rooms do not import one another."""
+    """The packages do not import each other, so each defines these constants."""
     assert (prepared.FORMAT, prepared.SPLITS) == (corpus.FORMAT, split.SPLITS)
 
 
@@ -76,17 +76,17 @@ DAMAGES = {
 }
 
 
-@pytest.mark.parametrize("told", DAMAGES)
-def test_a_damaged_corpus_is_refused_in_one_sentence_that_names_the_file(folder: CorpusFolder, told: str) -> None:
-    DAMAGES[told](folder)
+@pytest.mark.parametrize("words", DAMAGES)
+def test_a_damaged_corpus_is_refused_in_one_sentence_that_names_the_file(folder: CorpusFolder, words: str) -> None:
+    DAMAGES[words](folder)
     with pytest.raises(
-        DamagedError, match=rf"^Corpus code is damaged: {told}[^\n]*; delete it and prepare it again\.$"
+        DamagedError, match=rf"^Corpus code is damaged: {words}[^\n]*; delete it and prepare it again\.$"
     ):
         Prepared.open(folder)
 
 
 def without_hashes(folder: CorpusFolder, **found: int) -> None:
-    """As an earlier version of the program left it."""
+    """Make the corpus like one of an earlier version, which stored no hashes of the shards."""
     stages = read_json(folder.path / "stages.json") or {}
     del stages["done"]["filter"]["found"]["sha256"]
     stages["done"]["filter"]["found"] |= found

@@ -10,13 +10,13 @@ import pytest
 
 from pipeline.artifacts.revision import Registry
 from pipeline.core.atomic_io import is_locked, locked, read_lines
-from pipeline.core.errors import BusyError
 from pipeline.core.paths import Home, RunFolder
 from pipeline.core.settings import Settings
 from pipeline.hub.publisher import Publisher, pending
 from pipeline.hub.uploader import Patience
 from tests.checkpoints import write_checkpoint
-from tests.hub.conftest import REPO, ROOT, eventually, states
+from tests.hub.conftest import REPO, ROOT, states
+from tests.waiting import eventually
 
 HURRIED = Patience(poll_seconds=0.01, idle_seconds=0.05, first_retry_seconds=0.01, longest_retry_seconds=0.05)
 
@@ -48,7 +48,7 @@ def test_every_complete_checkpoint_of_every_run_is_registered(
     assert states(other, "local") == {50: "registered"}
 
 
-def test_a_registry_that_is_filled_at_once_has_the_last_saved_as_its_newest(
+def test_a_registry_filled_in_one_pass_has_the_last_saved_checkpoint_as_its_newest(
     settings: Settings, registry: Registry, home: Home, run: RunFolder
 ) -> None:
     saved = [(home.run("beta"), 50), (run, 100), (home.run("beta"), 60), (run, 20)]
@@ -78,11 +78,13 @@ def test_a_damaged_revision_folder_does_not_stop_publishing(
     assert not pending(settings)
 
 
-def test_publishing_what_was_refused_again_is_told_of_another_publisher(settings: Settings, home: Home) -> None:
+def test_a_second_publisher_says_that_it_did_nothing(settings: Settings, home: Home, run: RunFolder) -> None:
+    write_checkpoint(run, 100)
     with locked(home.publisher_lock("local")):
-        publish(settings)  # the worker's leaves without a word
-        with pytest.raises(BusyError, match=r"publisher of local is at work .* or try again then"):
-            Publisher(settings, again=True, patience=HURRIED).run()
+        assert not Publisher(settings, patience=HURRIED).run()
+    assert pending(settings)
+    assert Publisher(settings, patience=HURRIED).run()
+    assert not pending(settings)
 
 
 def test_publishing_again_changes_nothing(settings: Settings, registry: Registry, run: RunFolder) -> None:
@@ -136,7 +138,7 @@ def test_a_refused_step_that_is_saved_again_is_registered(
     (checkpoint / "model.safetensors").write_bytes(b"short")
     publish(settings)
     assert states(run, "local") == {100: "refused"}
-    write_checkpoint(run, 100)  # to the last bit what it was, as an exact resume saves it
+    write_checkpoint(run, 100)  # bit-identical, as an exact resume saves it
     assert pending(settings)
     publish(settings)
     assert states(run, "local") == {100: "registered"}
@@ -152,7 +154,7 @@ def test_a_step_saved_again_with_other_weights_is_a_second_revision(
     assert [revision.step for revision in registry.revisions()] == [100, 100]
 
 
-def test_a_checkpoint_that_training_took_away_is_not_called_damaged(
+def test_a_checkpoint_that_training_deleted_is_not_reported_as_damaged(
     settings: Settings, run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checkpoint = write_checkpoint(run, 100)
@@ -168,7 +170,7 @@ def test_a_checkpoint_that_training_took_away_is_not_called_damaged(
     assert not run.pushes.exists()
 
 
-def test_a_publisher_waits_out_a_disk_that_takes_nothing(
+def test_a_publisher_retries_while_the_disk_is_full(
     settings: Settings, registry: Registry, run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_checkpoint(run, 100)
@@ -184,7 +186,7 @@ def test_a_publisher_waits_out_a_disk_that_takes_nothing(
     assert [revision.step for revision in registry.revisions()] == [100]
 
 
-def test_what_another_repo_has_got_is_still_to_publish_to_this_one(settings: Settings, run: RunFolder) -> None:
+def test_a_checkpoint_published_to_another_repo_is_pending_for_this_one(settings: Settings, run: RunFolder) -> None:
     write_checkpoint(run, 100)
     publish(settings)
     assert not pending(settings)
@@ -206,7 +208,7 @@ def test_a_registry_that_was_deleted_is_filled_again(settings: Settings, registr
     assert [revision.step for revision in registry.revisions()] == [100]
 
 
-def test_patience_doubles_up_to_its_end() -> None:
+def test_the_retry_delay_doubles_up_to_its_maximum() -> None:
     patience = Patience(first_retry_seconds=1, longest_retry_seconds=60)
     assert [patience.retry_seconds(failures) for failures in (1, 2, 3, 6, 7, 10_000)] == [1, 2, 4, 32, 60, 60]
 

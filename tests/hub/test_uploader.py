@@ -1,4 +1,4 @@
-"""Real publishers, the real client, a Hub on loopback that misbehaves on request."""
+"""Uploads by real publishers and the real client to a loopback Hub that fails on request."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from pipeline.core.atomic_io import read_lines
 from pipeline.core.paths import Home, RunFolder
 from pipeline.core.settings import Settings
 from pipeline.hub.publisher import pending
+from pipeline.hub.push_status import read_retrying, request_retry
 from tests.checkpoints import write_checkpoint
-from tests.hub.conftest import REPO, Publishers, eventually, states
+from tests.hub.conftest import REPO, Publishers, states
 from tests.loopback_hub import LoopbackHub
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
 
@@ -71,7 +73,7 @@ def test_checkpoints_are_pushed_as_they_come_and_the_last_says_that_the_run_ende
     assert set(states(run).values()) == {"pushed"}
 
 
-def test_of_several_that_wait_the_middle_ones_are_left_out(
+def test_of_several_waiting_revisions_only_the_oldest_and_newest_are_pushed(
     publishers: Publishers, hub: LoopbackHub, home: Home, run: RunFolder
 ) -> None:
     for step in (100, 200, 300, 400):
@@ -97,7 +99,7 @@ def test_every_run_that_waits_gets_its_oldest_and_newest_pushed(
     ]
 
 
-def test_passing_faults_are_tried_again_until_they_have_passed(
+def test_passing_faults_are_retried_until_the_push_succeeds(
     publishers: Publishers, hub: LoopbackHub, run: RunFolder, on_hub: Settings
 ) -> None:
     write_checkpoint(run, 100)
@@ -105,18 +107,18 @@ def test_passing_faults_are_tried_again_until_they_have_passed(
         hub.refuse(status, on=COMMIT, times=1)
     publishers.finish()
     assert hub.titles(REPO) == [title(100)]
-    told = [(row["state"], (row["error"] or "")[:32]) for row in read_lines(run.pushes)]
-    assert [state for state, _ in told] == ["registered", "uploading", *["retrying"] * 3, "pushed"]
-    assert told[2][1] == "The Hub cannot take it now (500:"
+    logged = [(row["state"], (row["error"] or "")[:32]) for row in read_lines(run.pushes)]
+    assert [state for state, _ in logged] == ["registered", "uploading", *["retrying"] * 3, "pushed"]
+    assert logged[2][1] == "The Hub cannot take it now (500:"
     assert not pending(on_hub)
 
 
-def test_a_commit_of_another_writer_in_between_is_looked_at_again(
+def test_after_a_concurrent_commit_the_push_is_retried(
     publishers: Publishers, hub: LoopbackHub, run: RunFolder
 ) -> None:
     write_checkpoint(run, 100)
     publishers.finish()
-    before = sum(UPLOAD in request for request in hub.requests)  # the client may have repeated one
+    before = sum(UPLOAD in request for request in hub.requests)  # the client may have retried one
     hub.hang(on=UPLOAD, times=1)
     write_checkpoint(run, 200)
     publisher = publishers.start(answer=1)
@@ -142,7 +144,7 @@ def test_checkpoints_are_registered_while_the_hub_hangs(
     assert pending(on_hub)
 
 
-def test_a_refusal_is_told_with_its_remedy_and_never_with_the_token(
+def test_a_refusal_is_logged_with_its_remedy_and_without_the_token(
     publishers: Publishers, hub: LoopbackHub, run: RunFolder, home: Home, on_hub: Settings
 ) -> None:
     fake = "not-a-real-token-but-secret"
@@ -151,9 +153,9 @@ def test_a_refusal_is_told_with_its_remedy_and_never_with_the_token(
     write_checkpoint(run, 200)
     assert publishers.start_module(token=fake).wait(60) == 0
     assert states(run) == {100: "refused", 200: "refused"}
-    told = read_lines(run.pushes)[-1]["error"]
-    assert "may not write to me/parrot; give it that right" in told
-    assert "you sent Bearer [token]" in told  # the control: the Hub did send it back
+    error = read_lines(run.pushes)[-1]["error"]
+    assert "may not write to me/parrot; give it that right" in error
+    assert "you sent Bearer [token]" in error  # the control: the Hub did send it back
     written = [path for path in publishers.folder.rglob("*") if path.is_file()]
     assert publishers.log in written and run.pushes in written
     assert not [path for path in written if fake.encode() in path.read_bytes()]
@@ -161,25 +163,76 @@ def test_a_refusal_is_told_with_its_remedy_and_never_with_the_token(
     assert {revision.step for revision in Registry(home, REPO).revisions()} == {100, 200}
 
 
+def test_no_more_commits_are_made_in_an_hour_than_the_budget_allows(
+    publishers: Publishers, hub: LoopbackHub, home: Home, run: RunFolder
+) -> None:
+    for step in (100, 200, 300):
+        write_checkpoint(run, step)
+        publishers.start(seam=FEW_COMMITS)
+        eventually(lambda step=step: states(run).get(step) in ("pushed", "retrying"))  # type: ignore[misc]
+    assert states(run) == {100: "pushed", 200: "pushed", 300: "retrying"}
+    retrying = read_retrying(home, REPO)
+    assert retrying is not None
+    assert "128 commits an hour" in retrying.error
+    assert 3_500 < retrying.next_at - time.time() <= 3_600
+    assert len(hub.titles(REPO)) == 2
+
+
+FEW_COMMITS = "import functools\nPatience = functools.partial(Patience, commits_per_hour=2)"
+
+
+def test_a_person_who_asks_to_retry_need_not_wait_for_the_next_attempt(
+    publishers: Publishers, hub: LoopbackHub, home: Home, run: RunFolder
+) -> None:
+    hub.refuse(429, on=COMMIT, headers={"Retry-After": "3000"})
+    write_checkpoint(run, 100)
+    publisher = publishers.start()
+    eventually(lambda: read_retrying(home, REPO))
+    retrying = read_retrying(home, REPO)
+    assert retrying is not None
+    assert (retrying.run, retrying.step, retrying.attempts) == ("alpha", 100, 1)
+    assert "429" in retrying.error
+    assert 2_990 < retrying.next_at - retrying.since <= 3_001
+    hub.heal()
+    request_retry(home, REPO)
+    assert publisher.wait(60) == 0
+    assert states(run) == {100: "pushed"}
+    assert read_retrying(home, REPO) is None
+
+
+def test_what_the_hub_refuses_again_after_a_request_is_not_repeated(
+    publishers: Publishers, hub: LoopbackHub, home: Home, run: RunFolder, on_hub: Settings
+) -> None:
+    write_checkpoint(run, 100)
+    publishers.finish(token="wrong")
+    request_retry(home, REPO)
+    assert pending(on_hub)
+    publishers.finish(token="wrong")
+    assert states(run) == {100: "refused"}
+    assert not pending(on_hub)
+
+
 def test_a_wrong_token_is_refused_and_a_right_one_publishes_again(
-    publishers: Publishers, hub: LoopbackHub, run: RunFolder
+    publishers: Publishers, hub: LoopbackHub, home: Home, run: RunFolder
 ) -> None:
     write_checkpoint(run, 100)
     publishers.finish(token="wrong")
     assert "does not accept the token for me/parrot; set HF_TOKEN" in read_lines(run.pushes)[-1]["error"]
     publishers.finish()
-    assert states(run) == {100: "refused"}  # not tried again by itself
-    publishers.finish(again=True)
+    assert states(run) == {100: "refused"}  # not retried automatically
+    request_retry(home, REPO)
+    publishers.finish()
     assert states(run) == {100: "pushed"}
     assert hub.titles(REPO) == [title(100)]
 
 
-def test_main_never_goes_back_a_step(publishers: Publishers, hub: LoopbackHub, run: RunFolder) -> None:
+def test_main_never_goes_back_a_step(publishers: Publishers, hub: LoopbackHub, home: Home, run: RunFolder) -> None:
     write_checkpoint(run, 100)
     publishers.finish(token="wrong")
     write_checkpoint(run, 200)
     publishers.finish()
-    publishers.finish(again=True)
+    request_retry(home, REPO)
+    publishers.finish()
     assert hub.titles(REPO) == [title(200)]
     assert states(run) == {100: "superseded", 200: "pushed"}
 
@@ -218,7 +271,7 @@ def test_a_publisher_that_is_ended_in_an_upload_is_followed_by_one_commit(
 
 
 def _kill_after_the_commit(publishers: Publishers, hub: LoopbackHub, run: RunFolder) -> None:
-    """The Hub has made the commit; its answer never came; the publisher is gone; a person has edited the card since."""
+    """The Hub makes the commit, its response is lost, the publisher is killed, and a person then edits the card."""
     hub.hang(on=COMMIT, times=1, after=True)
     write_checkpoint(run, 100)
     publisher = publishers.start_module()
@@ -240,11 +293,11 @@ def test_a_kill_between_the_commit_and_its_row_makes_no_second_commit(
     assert Registry(home, REPO).revisions()[0].commit == hub.commits(REPO)[1].oid
 
 
-def test_control_without_looking_first_there_is_a_second_commit(
+def test_control_without_listing_the_commits_first_there_is_a_second_commit(
     publishers: Publishers, hub: LoopbackHub, run: RunFolder
 ) -> None:
     _kill_after_the_commit(publishers, hub, run)
-    publishers.finish(seam="from pipeline.hub import model_repo; model_repo.find_push = lambda *_: None")
+    publishers.finish(attempt_seam="from pipeline.hub import model_repo; model_repo.find_push = lambda *_: None")
     assert hub.titles(REPO) == [title(100), "Update README.md", title(100)]
 
 
@@ -258,22 +311,29 @@ def test_a_commit_whose_answer_was_lost_is_not_made_again(
     assert [row["state"] for row in read_lines(run.pushes)] == ["registered", "uploading", "retrying", "pushed"]
 
 
-def test_a_mistake_of_ours_ends_one_push_and_not_the_publisher(publishers: Publishers, run: RunFolder) -> None:
+def test_a_pause_of_the_machine_does_not_end_the_publisher_while_it_uploads(
+    publishers: Publishers, hub: LoopbackHub, run: RunFolder
+) -> None:
+    """The machine sleeps, or is so loaded, that a wait takes longer than the publisher stays without work."""
     write_checkpoint(run, 100)
-    publishers.finish(seam="from pipeline.hub import model_repo; model_repo.model_card = lambda _: 1 / 0")
+    publishers.finish(seam="import time\nwait = time.sleep\ntime.sleep = lambda seconds: wait(max(seconds, 0.5))")
+    assert hub.titles(REPO) == [title(100)]
+
+
+def test_a_bug_ends_one_push_and_not_the_publisher(publishers: Publishers, run: RunFolder) -> None:
+    write_checkpoint(run, 100)
+    publishers.finish(attempt_seam="from pipeline.hub import model_repo; model_repo.model_card = lambda _: 1 / 0")
     assert read_lines(run.pushes)[-1]["error"] == "ZeroDivisionError: division by zero (traceback in publisher.log)"
     assert "Traceback" in publishers.log.read_text()
 
 
-def test_a_panic_in_the_client_is_a_refusal_and_nothing_that_was_left_out(
-    publishers: Publishers, run: RunFolder
-) -> None:
-    """What a Rust extension raises is no Exception."""
+def test_a_panic_in_the_client_is_recorded_as_refused_not_superseded(publishers: Publishers, run: RunFolder) -> None:
+    """A panic in a Rust extension raises a BaseException that is not an Exception."""
     write_checkpoint(run, 100)
     panic = (
         "Panic = type('Panic', (BaseException,), {})\nmodel_repo.model_card = lambda _: exec(\"raise Panic('cut')\")"
     )
-    publishers.finish(seam=f"from pipeline.hub import model_repo\n{panic}")
+    publishers.finish(attempt_seam=f"from pipeline.hub import model_repo\n{panic}")
     assert states(run) == {100: "refused"}
     assert read_lines(run.pushes)[-1]["error"] == "Panic: cut (traceback in publisher.log)"
 
@@ -286,7 +346,7 @@ def test_kills_at_random_instants_leave_one_commit_per_step_and_a_whole_registry
     for step in steps:
         write_checkpoint(run, step)
         publisher = publishers.start()
-        time.sleep(chance.uniform(0.1, 1.2))  # from before its imports to after its push
+        time.sleep(chance.uniform(0.1, 2.4))  # from before the imports to after the push
         publisher.kill()
         publisher.wait()
     publishers.finish()

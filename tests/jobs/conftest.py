@@ -1,4 +1,4 @@
-"""A home with ready corpora, and real workers on it that start counting jobs instead of trainers."""
+"""Fixtures: a home with ready corpora, and real workers that start tests.jobs.sleeper instead of the real jobs."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pipeline.core.atomic_io import write_json
 from pipeline.core.paths import ROOT, Home
 from pipeline.core.settings import Limits, Settings
 from pipeline.jobs import worker
+from pipeline.jobs.runs import start_training
 from pipeline.jobs.state import job_state
 from tests.jobs.sleeper import SECRETS
 
@@ -42,16 +43,27 @@ def home(settings: Settings) -> Home:
 
 
 @pytest.fixture
+def no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests start no worker, so that a test can check what they write."""
+    monkeypatch.setattr(worker, "wake", lambda settings: None)
+
+
+def start(settings: Settings, **asked: object) -> str:
+    return start_training(settings, **{"corpus": "ready", "preset": "tiny", "recipe": "accelerate", **asked})  # type: ignore[arg-type]
+
+
+@pytest.fixture
 def start_worker(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
-    """Starts a real worker process; requests wake no other one, so that a test decides when there is a worker."""
+) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Starts a real worker process. Requests start none, so that the test decides when a worker runs."""
     monkeypatch.setattr(worker, "wake", lambda settings: None)
     started: list[subprocess.Popen[bytes]] = []
 
-    def start() -> subprocess.Popen[bytes]:
+    def start(token: str | None = "secret of the test") -> subprocess.Popen[bytes]:
         arguments = [str(settings.home), str(settings.limits.stop_grace_seconds)]
-        started.append(subprocess.Popen([sys.executable, "-c", WORKER, *arguments], cwd=ROOT, env=_environment()))
+        environment = {**_environment(), "HF_TOKEN": token or "", "HF_TOKEN_PATH": str(settings.home / "no login")}
+        started.append(subprocess.Popen([sys.executable, "-c", WORKER, *arguments], cwd=ROOT, env=environment))
         return started[-1]
 
     yield start
@@ -64,15 +76,8 @@ def _environment() -> dict[str, str]:
     return {**os.environ, **dict.fromkeys(SECRETS, "secret of the test")}
 
 
-def eventually(holds: Callable[[], bool], seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "it did not come true"
-        time.sleep(0.02)
-
-
-def wait_for_state(home: Home, run_id: str, *states: str, seconds: float = 30) -> str:
-    """Wait until the run is in one of `states`; fails with the last one seen."""
+def wait_for_state(home: Home, run_id: str, *states: str, seconds: float = 90) -> str:
+    """Wait until the run is in one of `states`; on timeout, fails with its last state."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         state = job_state(home.run(run_id)).state

@@ -1,8 +1,7 @@
-"""A job that only counts and says which secrets it sees: `python -m tests.jobs.sleeper FOLDER`. For tests of whatever
-starts and watches jobs.
+"""A stand-in for a job: `python -m tests.jobs.sleeper FOLDER`. It counts steps of 1/20 s and prints the secrets seen.
 
-Its request's `changes` say how it behaves: `seed` is how many twentieths of a second it counts, and its corpus decides
-the end: `fails` raises an error for people, `dies` ends without a word, `deaf` ignores every stop.
+In its request, `changes["seed"]` is the number of steps, and `corpus` decides how it ends: `fails` raises an error for
+people, `dies` exits without writing a status, `deaf` ignores every stop.
 """
 
 from __future__ import annotations
@@ -14,15 +13,15 @@ import time
 from pathlib import Path
 
 from pipeline.core.errors import InputError
-from pipeline.core.job_process import Job
+from pipeline.core.job_process import JobProcess
 from pipeline.core.paths import JobFolder
 
-SECRETS = {"HF_TOKEN", "PIPELINE_OWNER_KEY", "AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_KEY"}
+SECRETS = {"HF_TOKEN", "PIPELINE_OWNER_KEY", "AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_KEY", "PIP_INDEX_URL"}
 
 
 def main(folder: JobFolder) -> int:
     try:
-        with Job(folder) as job:
+        with JobProcess(folder) as job:
             kind = job.request.get("corpus")
             if kind == "deaf":
                 signal.signal(signal.SIGTERM, signal.SIG_IGN)

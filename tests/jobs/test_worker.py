@@ -1,4 +1,4 @@
-"""The worker with real processes: order, ends of every kind, and kills of the worker itself."""
+"""The worker with real processes: order of the jobs, every way a job ends, and kills of the worker itself."""
 
 from __future__ import annotations
 
@@ -6,20 +6,24 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 
 import pytest
 
-from pipeline.core.atomic_io import is_locked, read_json, write_json
+from pipeline.core.atomic_io import is_locked, read_json, tail, write_json
 from pipeline.core.paths import Home, JobFolder
 from pipeline.core.settings import Settings
-from pipeline.jobs.corpus_requests import start_pushing
-from pipeline.jobs.run_requests import resume_run, start_training, stop_run
+from pipeline.jobs import worker as worker_module
+from pipeline.jobs.corpora import start_pushing
+from pipeline.jobs.job import resume_job, stop_job
+from pipeline.jobs.runs import find_run, start_training
 from pipeline.jobs.state import in_order, job_state, process_of
-from pipeline.jobs.views import log, run_view, run_views
+from pipeline.jobs.views import run_view, run_views
 from pipeline.jobs.worker import own_environment
-from tests.jobs.conftest import eventually, wait_for_state
+from tests.jobs.conftest import wait_for_state
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
 
@@ -43,7 +47,7 @@ def test_jobs_run_one_after_another_in_the_order_they_were_asked_for(
         wait_for_state(home, run_id, "finished")
     times = [(read_json(home.run(r).status) or {})["started_at"] for r in ("c", "a", "b")]
     assert times == sorted(times)
-    assert worker.wait(timeout=20) == 0, "with nothing left to do, the worker leaves"
+    assert worker.wait(timeout=20) == 0, "with nothing left to do, the worker exits"
     assert [view.run for view in run_views(home)] == ["b", "a", "c"]
 
 
@@ -51,7 +55,7 @@ def test_a_job_sees_no_secret(settings: Settings, home: Home, start_worker: Star
     start(settings, "a")
     start_worker()
     wait_for_state(home, "a", "finished")
-    assert log(home.run("a")) == ["counted 5 and sees no secret"]
+    assert tail(home.run("a").log) == ["counted 5 and sees no secret"]
 
 
 def test_a_push_goes_on_beside_a_run_and_sees_the_token(
@@ -66,12 +70,12 @@ def test_a_push_goes_on_beside_a_run_and_sees_the_token(
     for corpus in ("ready", "deaf"):
         eventually(lambda corpus=corpus: job_state(home.corpus(corpus).push).state == "finished")  # type: ignore[misc]
     assert job_state(home.run("a")).state == "running"
-    [told] = log(home.corpus("ready").push)
-    assert "HF_TOKEN" in told and "PIPELINE_OWNER_KEY" not in told and "AWS_SECRET_ACCESS_KEY" not in told
+    [line] = tail(home.corpus("ready").push.log)
+    assert "HF_TOKEN" in line and "PIPELINE_OWNER_KEY" not in line and "AWS_SECRET_ACCESS_KEY" not in line
     times = [(read_json(home.corpus(c).push.status) or {}) for c in ("ready", "deaf")]
     assert times[0]["updated_at"] <= times[1]["started_at"], "one at a time"
     eventually(lambda: (read_json(home.corpus("deaf").push.process) or {}).get("exit_code") == 0)
-    stop_run(settings, "a")
+    stop_job(settings, find_run(settings, "a"))
     wait_for_state(home, "a", "stopped")
 
 
@@ -100,11 +104,30 @@ def test_a_preparation_sees_the_credentials_for_its_parts_alone(
     asked = {"corpus": "ready", "workforce": {"parts": parts}}
     write_json(folder.request, {"request_id": "r1", "kind": kind, "requested_at": time.time(), **asked})
     assert start_worker().wait(timeout=30) == 0
-    assert log(folder) == [f"counted 5 and sees {seen}"]
+    assert tail(folder.log) == [f"counted 5 and sees {seen}"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "seen"),
+    [
+        ("prepare", {"source": "pypi"}, "PIP_INDEX_URL"),
+        ("prepare", {"source": "files:/x", "validation_source": "pypi:a"}, "PIP_INDEX_URL"),
+        ("prepare", {"source": "installed"}, "no secret"),
+        ("train", {"source": "pypi"}, "no secret"),
+    ],
+)
+def test_a_preparation_sees_the_package_index_where_it_reads_it(
+    home: Home, start_worker: StartWorker, kind: str, config: dict[str, str], seen: str
+) -> None:
+    folder: JobFolder = home.corpus("new") if kind == "prepare" else home.run("new")
+    asked = {"corpus": "ready", "config": config}
+    write_json(folder.request, {"request_id": "r1", "kind": kind, "requested_at": time.time(), **asked})
+    assert start_worker().wait(timeout=30) == 0
+    assert tail(folder.log) == [f"counted 5 and sees {seen}"]
 
 
 def test_a_worker_whose_home_was_deleted_leaves(settings: Settings, home: Home, start_worker: StartWorker) -> None:
-    """Its lock is gone with the home; in a home made anew there will be another worker."""
+    """Its lock was deleted with the home; a recreated home gets another worker."""
     start(settings, "a", count=100)
     worker = start_worker()
     wait_for_state(home, "a", "running")
@@ -112,7 +135,7 @@ def test_a_worker_whose_home_was_deleted_leaves(settings: Settings, home: Home, 
     assert worker.wait(timeout=20) == 0
 
 
-def test_the_owners_key_is_the_pages_alone(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_worker_does_not_get_the_owners_key(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIPELINE_OWNER_KEY", "sesame")
     assert "sesame" not in own_environment(settings).values()
 
@@ -132,9 +155,9 @@ def test_stop_saves_and_a_queued_run_that_is_stopped_never_starts(
     start(settings, "b")
     start_worker()
     wait_for_state(home, "a", "running")
-    stop_run(settings, "b")
+    stop_job(settings, find_run(settings, "b"))
     assert job_state(home.run("b")).state == "stopped"
-    stop_run(settings, "a")
+    stop_job(settings, find_run(settings, "a"))
     wait_for_state(home, "a", "stopped")
     assert not home.run("b").log.exists()
 
@@ -143,7 +166,7 @@ def test_a_job_that_ignores_every_stop_is_ended(settings: Settings, home: Home, 
     start(settings, "a", corpus="deaf", count=10_000)
     start_worker()
     wait_for_state(home, "a", "running")
-    stop_run(settings, "a")
+    stop_job(settings, find_run(settings, "a"))
     assert job_state(home.run("a")).state == "stopping"
     wait_for_state(home, "a", "interrupted")
     process = process_of(job_state(home.run("a")))
@@ -151,14 +174,16 @@ def test_a_job_that_ignores_every_stop_is_ended(settings: Settings, home: Home, 
     assert not process.is_alive()
 
 
-def test_a_failure_is_told_in_its_own_words(settings: Settings, home: Home, start_worker: StartWorker) -> None:
+def test_a_failure_is_reported_with_the_jobs_own_error(
+    settings: Settings, home: Home, start_worker: StartWorker
+) -> None:
     start(settings, "a", corpus="fails")
     start_worker()
     wait_for_state(home, "a", "failed")
     assert run_view(home, "a").error == "The bird is 3; give it 4."
 
 
-def test_a_job_that_dies_without_a_word_is_interrupted_and_can_be_resumed(
+def test_a_job_that_exits_without_a_status_is_interrupted_and_can_be_resumed(
     settings: Settings, home: Home, start_worker: StartWorker
 ) -> None:
     start(settings, "a", corpus="dies")
@@ -166,7 +191,7 @@ def test_a_job_that_dies_without_a_word_is_interrupted_and_can_be_resumed(
     wait_for_state(home, "a", "interrupted")
     assert worker.wait(timeout=20) == 0
     assert "exit status 7" in str(run_view(home, "a").error)
-    resume_run(settings, "a")
+    resume_job(settings, find_run(settings, "a"))
     assert job_state(home.run("a")).state == "queued"
     assert (read_json(home.run("a").request) or {})["resume"] is True
     start_worker()
@@ -187,7 +212,7 @@ def test_killing_the_worker_leaves_its_job_running_and_the_next_worker_finds_it(
     second = start_worker()
     wait_for_state(home, "b", "finished")
     assert job_state(home.run("a")).state == "finished"
-    assert len(log(home.run("a"))) == 1, "it was not started twice"
+    assert len(tail(home.run("a").log)) == 1, "it was not started twice"
     assert second.wait(timeout=20) == 0
 
 
@@ -207,10 +232,28 @@ def test_a_killed_job_is_interrupted_and_the_next_one_starts(
 def test_a_request_that_comes_while_the_worker_leaves_is_not_forgotten(
     settings: Settings, home: Home, start_worker: StartWorker
 ) -> None:
-    """Each request starts its own worker; whichever of the two is left must see it."""
+    """Each request starts its own worker; the one of the two that stays must see the request."""
     for number in range(6):
         start(settings, f"r{number}", count=1)
         start_worker()
         wait_for_state(home, f"r{number}", "finished")
-        time.sleep(0.1 * number)  # ever later in the first worker's last half second
+        time.sleep(0.1 * number)  # each time later in the first worker's last half second
     assert in_order(home) == []
+
+
+def test_a_page_wakes_a_worker_that_was_killed(
+    settings: Settings, home: Home, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    woken = []
+    monkeypatch.setattr(worker_module, "wake", lambda settings: woken.append(start_worker()))
+    monkeypatch.setattr(worker_module, "WATCH_SECONDS", 0.2)
+    start(settings, "a", count=30)
+    start(settings, "b")
+    threading.Thread(target=worker_module.keep_awake, args=[settings], daemon=True).start()
+    wait_for_state(home, "a", "running")
+    num_woken = len(woken)
+    for worker in list(woken):
+        worker.kill()
+    eventually(lambda: len(woken) > num_woken)
+    wait_for_state(home, "b", "finished")
+    assert job_state(home.run("a")).state == "finished"

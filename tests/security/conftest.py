@@ -1,4 +1,4 @@
-"""One public page that most attacks share, pages without a guard for their controls, and the figures, printed at the end."""
+"""Fixtures: a public page that most attacks share, pages without a guard as controls, figures printed at the end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pipeline.core.paths import Home
-from tests.browser.conftest import browser, end_jobs  # noqa: F401 - a fixture, of this package from here on
+from tests.browser.conftest import browser, end_jobs  # noqa: F401 - a fixture, made available to this package
 from tests.security.public import PublicPage, weakened
 
 Figures = Callable[..., None]
@@ -29,7 +29,7 @@ def public(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PublicPage]:
 
 @pytest.fixture
 def weaken(tmp_path: Path) -> Iterator[Weaken]:
-    """Starts the page without the guard that is named, on a home of its own."""
+    """Starts the page without the named guard, on a home of its own."""
     pages: list[PublicPage] = []
 
     def start(guard: str, **environment: str) -> PublicPage:
@@ -45,12 +45,12 @@ def weaken(tmp_path: Path) -> Iterator[Weaken]:
 
 @pytest.fixture
 def figures(request: pytest.FixtureRequest) -> Figures:
-    """Notes one line of figures, by their names."""
+    """Records one line of named figures."""
 
-    def note(**numbers: Any) -> None:
+    def record(**numbers: Any) -> None:
         LINES.append(f"{request.node.name}: " + ", ".join(f"{name} {value}" for name, value in numbers.items()))
 
-    return note
+    return record
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -1,4 +1,4 @@
-"""Something else that listens on this machine, and that nobody may be made to ask."""
+"""Another service on this machine, which the page must never be made to contact."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import socket
 import threading
 from types import TracebackType
 
-from tests.security.public import eventually
+from tests.waiting import eventually
 
 
 class Listener:
-    """Counts the connections to a port of loopback, and answers none."""
+    """Counts the connections to a loopback port, and answers none."""
 
     def __init__(self) -> None:
         self._socket = socket.create_server(("127.0.0.1", 0))
@@ -27,7 +27,7 @@ class Listener:
         self._socket.close()
 
     def is_counting(self) -> bool:
-        """Whether a connection is seen. Raises AssertionError when it is not."""
+        """Whether a connection is counted. Raises AssertionError when it is not."""
         before = self.num_connections
         socket.create_connection(("127.0.0.1", int(self.address.rpartition(":")[2]))).close()
         eventually(lambda: self.num_connections == before + 1, "the listener counts")

@@ -1,4 +1,4 @@
-"""Texts that would run a script where a page took them for HTML. What they make is marked: `id=pwned`."""
+"""Texts that would run a script if a page treated them as HTML. The elements that they create have `id=pwned`."""
 
 from __future__ import annotations
 

@@ -1,15 +1,16 @@
-"""The scan process as it would be if a repository's card were given to `datasets`: the control of our own checks."""
+"""The scan process without our checks: it passes a repository's card to `datasets`. The control of those checks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
 from pipeline.core.errors import PipelineError
 from pipeline.data.preview import __main__ as preview
-from pipeline.data.sources import Piece, Source
+from pipeline.data.sources import Block, Source
 from pipeline.data.sources.base import batch_of_rows
+from pipeline.data.sources.shard import never
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class PlainShard:
     num_files: int = 1
     local_files: tuple[str, ...] = ()
 
-    def pieces(self) -> Iterator[Piece]:
+    def blocks(self) -> Iterator[Block]:
         import datasets
 
         datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = False
@@ -29,14 +30,14 @@ class PlainShard:
         except Exception as error:
             raise PipelineError(f"{type(error).__name__}: {error}"[:400]) from error
         shown = [("plain", "plain.txt", "1", "1", f"pandas {row}", "") for row in rows]
-        yield Piece(partial(batch_of_rows, shown), 1.0)
+        yield Block(partial(batch_of_rows, shown), 1.0)
 
 
 @dataclass(frozen=True)
 class PlainSource(Source):
     spec: str
 
-    def shards(self) -> list[PlainShard]:
+    def shards(self, is_over: Callable[[], bool] = never) -> list[PlainShard]:
         return [PlainShard(self.spec.removeprefix("hub:"))]
 
 

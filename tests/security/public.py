@@ -1,12 +1,10 @@
-"""A page that others reach, whose every secret holds a canary; and what is measured of it from outside."""
+"""A page that others can reach, with a canary in every secret, and measurements of it from outside."""
 
 from __future__ import annotations
 
 import hashlib
 import itertools
 import os
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -28,11 +26,11 @@ SECRETS = {
 }
 PUBLIC = {"GRADIO_SERVER_NAME": "0.0.0.0", "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1", **SECRETS}
 NOBODY = "http://127.0.0.1:9"
-"""A Hub where nobody answers: the tests leave this machine alone."""
+"""A Hub endpoint where nobody listens: the tests contact no other machine."""
 IDLE = frozenset({"pipeline.data.preview", "pipeline.generation"})
-"""Processes of the page's own that answer visitors."""
+"""Modules of the page's own processes that serve visitors."""
 CHANGING = ("page.log", "scans/", ".lock", "worker.log", "generator.log", "hf/", "audit")
-"""What a page writes by itself, whoever asks."""
+"""Parts of the names of files that the page writes by itself, for any visitor."""
 MB = 2**20
 
 _addresses = itertools.count(1)
@@ -51,7 +49,7 @@ class PublicPage(Page):
         write_corpus(Home(self.home), "ready")
         write_run(Home(self.home), "calm-kea")
 
-    # ---- what is measured ----
+    # ---- measurements ----
 
     def tree(self) -> dict[str, str]:
         """Digest of every file of the home that no visitor may change, by name."""
@@ -65,7 +63,7 @@ class PublicPage(Page):
         return psutil.Process(self.pid).memory_info().rss / MB
 
     def modules(self) -> set[str]:
-        """What runs in the processes of this page and of its home, those that only answer visitors left out."""
+        """Modules that run in the processes of this page and of its home, without those in IDLE."""
         return {module_of(process) for process in self.processes()} - IDLE - {""}
 
     def processes(self) -> list[psutil.Process]:
@@ -83,8 +81,7 @@ class PublicPage(Page):
         return get(self, "/studio/who", x_forwarded_for=address())[0] == 200
 
     def secrets_found(self) -> list[str]:
-        """Where, of what others may read of this machine, a secret's canary is: a file that is none of ours, an environment,
-        a command line."""
+        """Where others could read a secret's canary: files but our canary files, environments, command lines."""
         own = {self.beside, self.inside, self.home.parent / "hf" / "token"}
         files = [path for path in self.home.parent.rglob("*") if path.is_file() and path not in own]
         found = [str(path) for path in files if CANARY.encode() in path.read_bytes()]
@@ -106,20 +103,13 @@ def weakened(name: str) -> type[PublicPage]:
 
 
 def address() -> str:
-    """A new one for each call, as a visitor behind a known proxy has it."""
+    """A new client address for each call, as a known proxy would report it."""
     number = next(_addresses)
     return f"11.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
 
 
-def eventually(holds: Callable[[], bool], what: str, seconds: float = 90) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, f"{what}: not within {seconds:.0f} s"
-        time.sleep(0.1)
-
-
 def module_of(process: psutil.Process) -> str:
-    """`pipeline.jobs` of `python -m pipeline.jobs`; empty when it runs none, or is gone."""
+    """`pipeline.jobs` of `python -m pipeline.jobs`; empty when it runs none, or has exited."""
     try:
         words = process.cmdline()
     except psutil.Error:
@@ -137,7 +127,7 @@ def _environ(process: psutil.Process) -> dict[str, str]:
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
-    except OSError:  # gone, or not this user's
+    except OSError:  # it has gone, or belongs to another user
         return b""
 
 

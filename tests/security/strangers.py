@@ -1,4 +1,4 @@
-"""Posts to the events of a public page as strangers make them: by every way there is, and what only the owner may do."""
+"""Posts of strangers to the events of a public page: through every route, and actions that only the owner may take."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tests.posts import events, get, post
 from tests.security.public import PublicPage, address
 
 WAYS = ("number", "run", "api", "call", "call/v2", "queue")
-MOST_ROWS = 1_000
-"""Of a scan: what `installed` has more of is read again and again."""
+MAX_ROWS = 1_000
+"""Rows of a scan: with more, all of `installed` would be read again and again."""
 
 
 @dataclass(frozen=True)
@@ -25,18 +25,18 @@ class Post:
     way: str
     data: list[Any]
     told: Any = None
-    """What an element that was clicked says."""
+    """The value of the clicked element."""
     headers: dict[str, str] = field(default_factory=dict)
 
 
 def usual_values(event: dict[str, Any]) -> list[Any]:
-    """The values of its inputs, as the page shows them."""
+    """The values of its inputs as the page shows them, with sliders at most MAX_ROWS."""
     shown = zip(event["kinds"], event["values"], strict=True)
-    return [min(value, MOST_ROWS) if kind == "slider" else value for kind, value in shown]
+    return [min(value, MAX_ROWS) if kind == "slider" else value for kind, value in shown]
 
 
 def sent(page: PublicPage, one: Post, session: str) -> tuple[int, str]:
-    """The status, and everything that was answered, streams read to their end. Each comes from an address of its own."""
+    """Send a post from a new address. Returns the status and the whole response, with streams read to their end."""
     event, headers = one.event, {"x_forwarded_for": address(), **one.headers}
     name, body = event["api_name"], {"data": one.data, "session_hash": session}
     stream = f"/gradio_api/queue/data?session_hash={session}"
@@ -59,9 +59,9 @@ def sent(page: PublicPage, one: Post, session: str) -> tuple[int, str]:
 
 
 def _parameters(name: str) -> list[str]:
-    """What an endpoint calls its values; of a private event there are no names, but somebody may invent some."""
+    """Parameter names of an endpoint. A private event has none, so they are made up, as an attacker could."""
     if not hasattr(Api, name):
-        return [f"param_{place}" for place in range(30)]
+        return [f"param_{index}" for index in range(30)]
     return [each for each in signature(getattr(Api, name)).parameters if each not in ("self", "request")]
 
 
@@ -70,8 +70,8 @@ def kept_example(page: PublicPage) -> str:
     return keep(Examples(Home(page.home).gallery), title="An example").id
 
 
-def deeds(page: PublicPage, example: str) -> list[Post]:
-    """What only the owner may do, with values that would do it."""
+def owner_posts(page: PublicPage, example: str) -> list[Post]:
+    """Posts of actions that only the owner may take, with values that would take effect."""
     named = {event["api_name"]: event for event in events(page)}
     calls = [
         *((name, usual_values(named[name])) for name in ("begin", "prepare", "scan", "push")),

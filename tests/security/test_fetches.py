@@ -1,4 +1,4 @@
-"""Paths out of what is served, and addresses that the page could be made to fetch: no file is given, nobody is asked."""
+"""Path traversal and server-side request forgery: no file is served, and no URL is fetched."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ TEXTS = (CANARY, "root:x:", "PIPELINE_OWNER_KEY", "[project]")
 
 
 def paths(page: PublicPage) -> list[str]:
-    """Each door, with each way up, to a file beside the home and to others that would tell something."""
+    """Each door with each way up, to a file beside the home or another one with sensitive content."""
     files = [page.beside, page.inside, Path("/etc/passwd"), Path("/proc/self/environ")]
     doors = itertools.product(DOORS, UPS)
     found = [
@@ -76,7 +76,7 @@ def addresses(listener: Listener) -> list[str]:
 
 
 def fetching_values(listener: Listener, page: PublicPage) -> list[Any]:
-    """What Gradio would fetch or copy, where it takes files."""
+    """Values that Gradio would fetch or copy where it accepts files."""
     url = f"http://{listener.address}/x"
     meta = {"meta": {"_type": "gradio.FileData"}}
     files = [
@@ -104,7 +104,7 @@ def fetching_values(listener: Listener, page: PublicPage) -> list[Any]:
 
 
 def given_away(page: PublicPage, asked: list[str]) -> tuple[Counter[int], list[tuple[str, int, str]]]:
-    """How each path was answered, and those whose answer is a file or a fault."""
+    """How often each status was returned, and the paths whose response is a file or a server error."""
     answers, bad = Counter[int](), []
     for path in asked:
         status, text = get(page, path, x_forwarded_for=address())
@@ -129,7 +129,7 @@ def test_control_without_the_list_of_open_paths_gradio_gives_the_file(weaken: We
     assert any(CANARY in text for _, _, text in bad)
 
 
-def test_no_address_is_asked_for(public: PublicPage, figures: Figures) -> None:
+def test_no_url_is_fetched(public: PublicPage, figures: Figures) -> None:
     faults = public.faults()
     with Listener() as listener:
         asked = addresses(listener)
@@ -144,7 +144,7 @@ def test_no_address_is_asked_for(public: PublicPage, figures: Figures) -> None:
 
 @shares("every", 23, 1, pytest.mark.security)
 def test_a_file_in_a_value_is_neither_read_nor_fetched(public: PublicPage, every: int, figures: Figures) -> None:
-    """`every`: how many posts there are for one that is made."""
+    """Of all posts, sends one in `every`."""
     faults, answers, ways = public.faults(), Counter[int](), itertools.cycle(WAYS)
     with Listener() as listener:
         posts = [

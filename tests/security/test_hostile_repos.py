@@ -1,4 +1,4 @@
-"""Dataset repositories that mean harm, through the page: as a visitor who may read them, and as the owner who may read any."""
+"""Hostile dataset repositories, scanned through the page by a permitted visitor and by the owner."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ from tests.faults.shares import shares
 from tests.posts import get, log_of, post
 from tests.security.conftest import Figures, Weaken
 from tests.security.listener import Listener
-from tests.security.public import CANARY, OWNER_KEY, PublicPage, address, eventually, is_root, weakened
+from tests.security.public import CANARY, OWNER_KEY, PublicPage, address, is_root, weakened
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
 
 OWNER, PRIVATE = "bad", "me/private"
 QUICK = ("bad/chain-simplecache-file", "bad/path-absolute-environ", "bad/other-symlink")
 QUICK_BOMB = "bomb/line-of-1500-mb-txt-zst"
-MOST_MEGABYTES = 300
+MAX_MEGABYTES = 300
 OUTAGE_SECONDS = 5
 CLIENT = "/api/agent-harnesses"
-"""What the Hub's client asks for itself, of no repository."""
+"""Path of a request that the Hub's client sends by itself, for no repository."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ StartPage = Callable[..., PublicPage]
 
 @pytest.fixture
 def attack(tmp_path_factory: pytest.TempPathFactory, weaken: Weaken) -> Iterator[Callable[..., Attack]]:
-    """Starts a page, `guard` removed where one is named, that may read every repository of a Hub on loopback."""
+    """Starts a page, without `guard` if one is named, that may read every repository of a Hub on loopback."""
     pages: list[PublicPage] = []
     with Listener() as listener, DatasetHub({PRIVATE: {"secret.txt": f"{CANARY}-private\n".encode()}}) as hub:
         hub.private.add(PRIVATE)
@@ -66,7 +67,7 @@ def attack(tmp_path_factory: pytest.TempPathFactory, weaken: Weaken) -> Iterator
 
 
 def previewed(page: PublicPage, name: str, **headers: str) -> str:
-    """All that is answered to a program that has a repository scanned."""
+    """The whole response to a program that scans a repository."""
     own = {"x_forwarded_for": address(), **headers}
     body = {"data": [f"hub:{name}", ["e", "a", "x"], 100, "substring"]}
     status, text = post(page, "/gradio_api/call/preview", body, **own)
@@ -75,7 +76,7 @@ def previewed(page: PublicPage, name: str, **headers: str) -> str:
 
 
 class Watch:
-    """Asks the page for something cheap from another address, again and again, while a repository is read."""
+    """Sends cheap requests to the page from other addresses while a repository is read, and inspects its processes."""
 
     def __init__(self, page: PublicPage) -> None:
         self._page = page
@@ -99,9 +100,9 @@ class Watch:
             assert status == 200
             self.slowest = max(self.slowest, time.monotonic() - began)
             for child in psutil.Process(self._page.pid).children(recursive=True):
-                self._look_at(child)
+                self._inspect(child)
 
-    def _look_at(self, child: psutil.Process) -> None:
+    def _inspect(self, child: psutil.Process) -> None:
         try:
             shown = f"{child.cmdline()} {child.environ()}"
         except (psutil.Error, OSError):
@@ -137,7 +138,7 @@ def test_a_hostile_repository_gives_nothing_away(
     assert_only_asked(one.hub, one.names)
     assert one.listener.num_connections == 0
     assert (page.faults(), watch.secrets) == (faults, set())
-    assert grown < MOST_MEGABYTES
+    assert grown < MAX_MEGABYTES
     assert watch.slowest < OUTAGE_SECONDS
     assert not list(page.home.parent.rglob("opened-by*"))
     assert CANARY not in log_of(page)
@@ -153,14 +154,14 @@ def _one_bomb() -> dict[str, Files]:
     return {QUICK_BOMB: {"a.txt.zst": zst_bomb(b"x")}}
 
 
-def test_a_visitor_may_not_have_others_read(public: PublicPage) -> None:
+def test_a_visitor_may_not_scan_other_repositories(public: PublicPage) -> None:
     assert "for the owner" in previewed(public, f"{OWNER}/unlisted")
 
 
 def test_control_plain_datasets_gives_a_file_away_unless_it_is_confined(attack: Callable[..., Attack]) -> None:
-    """Our own checks of a repository removed: the confinement alone holds. Without that too, the file is in the answer."""
+    """Without our checks of a repository, confinement alone protects the file. Without both, it is in the response."""
     [name, *_] = QUICK
-    held = attack("repos")
-    assert CANARY not in previewed(held.page, name)
-    open_to_all = attack("confinement")
-    assert CANARY in previewed(open_to_all.page, name)
+    confined = attack("repos")
+    assert CANARY not in previewed(confined.page, name)
+    unconfined = attack("confinement")
+    assert CANARY in previewed(unconfined.page, name)

@@ -1,4 +1,4 @@
-"""Texts that would be scripts, by every way into the page, in a real Chromium: they are shown as text, and nothing runs."""
+"""Script payloads through every input of the page, in a real Chromium: they are shown as text, and nothing runs."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.browser]
 DATASET = "me/scripts"
 TITLE_CHARACTERS = 80
 DEADLY = PAYLOADS[1]
-"""It runs wherever it is HTML."""
+"""It runs wherever it is treated as HTML."""
 
 
 @dataclass
 class Visit:
-    """One tab, and what a payload would have done in it."""
+    """One tab, and the traces that a payload would leave in it."""
 
     tab: Tab
     own: str
@@ -55,11 +55,11 @@ class Visit:
             self.elsewhere.append(url)
 
     def has_run(self) -> bool:
-        """Whether a payload has set the window's `pwned`, which names its element otherwise."""
+        """Whether a payload has set `window.pwned` to 1; before that, the name refers to its element."""
         return bool(self.tab.evaluate("window.pwned === 1")) or bool(self.dialogs)
 
     def num_elements(self) -> int:
-        """Elements that a payload has made."""
+        """Number of elements that a payload has created."""
         return self.tab.locator("[id=pwned], [onerror], [onload], [onfocus], [onmouseover]").count()
 
     def check(self, where: str) -> None:
@@ -100,7 +100,7 @@ def dataset() -> dict[str, bytes]:
 
 
 def fill(page: PublicPage) -> None:
-    """What strangers, datasets and older versions may have left on disk, each text a payload."""
+    """Write what strangers, datasets and older versions may have left on disk, with payloads as texts."""
     home, gallery = Home(page.home), Examples(Home(page.home).gallery)
     for text in PAYLOADS:
         keep(
@@ -111,7 +111,7 @@ def fill(page: PublicPage) -> None:
             settings={"temperature": text, text[:40]: 1},
         )
     run = write_run(home, "loud-kea", state="failed", error=DEADLY, message=DEADLY)
-    write_json(run.label, {"label": DEADLY, "name": DEADLY})
+    write_json(run.request, {**(read_json(run.request) or {}), "preset": DEADLY, "recipe": DEADLY})
     for step, text in enumerate(PAYLOADS):
         append_line(run.samples, {"step": step, "prompt_name": text, "prompt": text, "text": text})
     run.log.write_text("\n".join(PAYLOADS))
@@ -191,12 +191,12 @@ def test_what_is_typed_is_shown_as_text(
 
 
 @shares("payloads", PAYLOADS[:3], PAYLOADS, pytest.mark.security)
-def test_what_an_address_holds_is_shown_as_text(filled: PublicPage, visit: Open, payloads: tuple[str, ...]) -> None:
+def test_what_a_url_contains_is_shown_as_text(filled: PublicPage, visit: Open, payloads: tuple[str, ...]) -> None:
     for text in payloads:
         seen = visit(filled, f"/?example={quote(text)}&{quote(text)}={quote(text)}&__theme={quote(text)}#{quote(text)}")
         expect(seen.tab.locator("#completion .notice")).to_contain_text("There is no example")
         seen.check(text)
-        seen.tab.context.close()  # a page that is open asks every second
+        seen.tab.context.close()  # an open page refreshes every second
 
 
 def gallery_of(page: PublicPage, visit: Open) -> Visit:

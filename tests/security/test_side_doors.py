@@ -20,11 +20,11 @@ from tests.security.public import PublicPage, address
 
 pytestmark = pytest.mark.slow
 BEHIND = 5
-"""Guards around the application itself: Headers, Guards, SignIn, Events, PageCache."""
+"""Middleware layers around the application: Headers, Guards, SignIn, Events, PageCache."""
 
 
 def routes(folder: Path) -> set[tuple[str, str]]:
-    """Method and path of all that the page's server has, with something in the places of parameters."""
+    """Method and path of every route of the page's server, with `x` for each parameter."""
     engine = Engine(Settings(home=folder))
     served = application(app.build(engine), engine)
     for _ in range(BEHIND):
@@ -35,7 +35,7 @@ def routes(folder: Path) -> set[tuple[str, str]]:
 def _routes_of(found: list[BaseRoute]) -> list[tuple[str, str]]:
     every: list[tuple[str, str]] = []
     for route in found:
-        if included := getattr(route, "original_router", None):  # a router of FastAPI's that was included whole
+        if included := getattr(route, "original_router", None):  # an included FastAPI router
             every += _routes_of(included.routes)
         elif isinstance(route, Mount):
             every += [(method, route.path + path) for method, path in _routes_of(list(route.routes))]
@@ -45,8 +45,8 @@ def _routes_of(found: list[BaseRoute]) -> list[tuple[str, str]]:
     return every
 
 
-def asked(page: PublicPage, method: str, path: str) -> int:
-    """The status alone: some answers have no end."""
+def status_of(page: PublicPage, method: str, path: str) -> int:
+    """The status alone: some responses never end."""
     connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=60)
     body = b"{}" if method == "POST" else None
     try:
@@ -61,7 +61,7 @@ def test_every_route_that_the_page_does_not_use_is_closed(public: PublicPage, tm
     found, answers = routes(tmp_path), Counter[str]()
     assert len(found) > 60, found
     for method, path in sorted(found):
-        status, is_open = asked(public, method, path), bool(OPEN_PATHS.fullmatch(path))
+        status, is_open = status_of(public, method, path), bool(OPEN_PATHS.fullmatch(path))
         answers[f"{'open' if is_open else 'closed'} {status}"] += 1
         assert status < 500 if is_open else status == 403, (method, path, status)
     figures(routes=len(found), **{name.replace(" ", "_"): number for name, number in sorted(answers.items())})
@@ -71,5 +71,5 @@ def test_every_route_that_the_page_does_not_use_is_closed(public: PublicPage, tm
 def test_control_without_the_list_they_are_gradios(weaken: Weaken, tmp_path: Path) -> None:
     page = weaken("paths")
     assert any(
-        asked(page, *route) == 200 for route in routes(tmp_path / "routes") if not OPEN_PATHS.fullmatch(route[1])
+        status_of(page, *route) == 200 for route in routes(tmp_path / "routes") if not OPEN_PATHS.fullmatch(route[1])
     )

@@ -1,4 +1,4 @@
-"""What is no honest request: other sites, other names, bodies and headers that are large or slow, and bytes that are no HTTP."""
+"""Hostile requests: other sites, other host names, large or slow bodies and headers, and bytes that are not HTTP."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from pipeline.ui.server.connections import HEADER_SECONDS
-from pipeline.ui.server.guards import BODY_SECONDS, MOST_BODY_BYTES
+from pipeline.ui.server.guards import BODY_SECONDS, MAX_BODY_BYTES
 from tests.faults.shares import shares
 from tests.posts import get, post
 from tests.security.conftest import Figures, Weaken
@@ -34,7 +34,7 @@ def connected(page: PublicPage) -> socket.socket:
 
 
 def answer_to(page: PublicPage, *parts: bytes) -> bytes:
-    """The beginning of what is answered; empty when the connection is closed, or nothing comes."""
+    """The beginning of the response; empty when the connection is closed, or nothing arrives."""
     with connected(page) as sock:
         sock.settimeout(3)
         try:
@@ -53,7 +53,7 @@ ELSEWHERE = [
 
 
 def pressed(page: PublicPage) -> Counter[int]:
-    """Posts as another site's page, or under a name that was bound to this address, would make them."""
+    """Send posts as from another site's page, or under a host name that was rebound to this address."""
     answers = Counter[int]()
     for path in (JOIN, "/gradio_api/run/predict", "/studio/unlock", "/studio/lock", "/gradio_api/call/stop"):
         for headers in ELSEWHERE:
@@ -61,7 +61,7 @@ def pressed(page: PublicPage) -> Counter[int]:
     return answers
 
 
-def test_other_sites_and_names_press_nothing(public: PublicPage, figures: Figures) -> None:
+def test_other_sites_and_host_names_are_refused(public: PublicPage, figures: Figures) -> None:
     answers = pressed(public)
     figures(posts=answers.total(), statuses=dict(answers))
     assert set(answers) == {403, 421}
@@ -72,14 +72,14 @@ def test_control_without_the_checks_they_reach_the_page(weaken: Weaken) -> None:
     assert set(pressed(weaken("origins"))) - {403, 421}
 
 
-def chunks(most: int) -> Iterator[bytes]:
+def chunks(num_chunks: int) -> Iterator[bytes]:
     yield head() + b"Transfer-Encoding: chunked\r\n\r\n"
-    for _ in range(most):
+    for _ in range(num_chunks):
         yield b"10000\r\n" + b" " * 65_536 + b"\r\n"
 
 
 def junk() -> list[bytes]:
-    """Bytes that are no request, or one that no browser makes."""
+    """Bytes that are not a request, or a request that no browser sends."""
     host = b"Host: 127.0.0.1\r\n"
     upgrade = b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
     return [
@@ -120,7 +120,7 @@ def junk() -> list[bytes]:
     ]  # fmt: skip
 
 
-def test_bytes_that_are_no_request_are_turned_away(public: PublicPage, figures: Figures) -> None:
+def test_bytes_that_are_not_a_request_are_refused(public: PublicPage, figures: Figures) -> None:
     faults, answers = public.faults(), Counter[str]()
     for data in junk():
         answer = answer_to(public, data)
@@ -136,21 +136,21 @@ def test_large_bodies_are_refused_before_they_are_read(public: PublicPage, figur
     faults, before = public.faults(), public.megabytes()
     asked = [
         answer_to(public, head() + f"Content-Length: {length}\r\n\r\n".encode())
-        for length in (MOST_BODY_BYTES + 1, 10**9, 10**18)
+        for length in (MAX_BODY_BYTES + 1, 10**9, 10**18)
     ]
-    asked += [answer_to(public, *chunks(most)) for most in (9, 40, 400)]
+    asked += [answer_to(public, *chunks(num_chunks)) for num_chunks in (9, 40, 400)]
     figures(bodies=len(asked), grown_mb=round(public.megabytes() - before))
     by_length, in_chunks = asked[:3], asked[3:]
     assert all(b" 413 " in answer for answer in by_length), by_length
-    # Without a length it is refused with its headers; the answer may be lost where the rest is still being sent.
+    # Without a length it is refused after its headers; the response may be lost while the rest is still being sent.
     assert all(b" 400 " in answer or answer == b"" for answer in in_chunks), in_chunks
     assert public.megabytes() - before < 50
     assert public.faults() == faults
 
 
 def outlived(page: PublicPage, starts: list[bytes], seconds: float) -> tuple[int, float]:
-    """Sends each start on a connection of its own, then a byte of each a second. How many connections are open after
-    `seconds`, and how long the slowest answer to somebody else took meanwhile.
+    """Sends each start on a connection of its own, then one byte a second on each. Returns how many connections are
+    open after `seconds`, and the seconds of the slowest response to another client meanwhile.
     """
     socks, slowest, end = [], 0.0, time.monotonic() + seconds
     for start in starts:
@@ -171,7 +171,7 @@ def outlived(page: PublicPage, starts: list[bytes], seconds: float) -> tuple[int
 
 
 def _is_open(sock: socket.socket) -> bool:
-    """After one more byte."""
+    """Whether the connection is open after one more byte."""
     try:
         sock.send(b"x")
         while sock.recv(ANSWER_BYTES):
@@ -184,23 +184,23 @@ def _is_open(sock: socket.socket) -> bool:
     return False
 
 
-@shares("most", 30, 200, pytest.mark.security)
-def test_slow_bodies_are_closed_and_hold_nobody_up(public: PublicPage, most: int, figures: Figures) -> None:
+@shares("num_connections", 30, 200, pytest.mark.security)
+def test_slow_bodies_are_closed_and_delay_nobody(public: PublicPage, num_connections: int, figures: Figures) -> None:
     faults = public.faults()
-    starts = [head() + b"Content-Length: 100000\r\n\r\n{" for _ in range(most)]
+    starts = [head() + b"Content-Length: 100000\r\n\r\n{" for _ in range(num_connections)]
     left, slowest = outlived(public, starts, BODY_SECONDS + SPARE_SECONDS)
-    figures(connections=most, left=left, slowest_answer_s=round(slowest, 2))
+    figures(connections=num_connections, left=left, slowest_answer_s=round(slowest, 2))
     assert left == 0
     assert slowest < 10
     assert public.faults() == faults
 
 
-@shares("most", 30, 200, pytest.mark.security)
-def test_slow_headers_are_closed_and_hold_nobody_up(public: PublicPage, most: int, figures: Figures) -> None:
+@shares("num_connections", 30, 200, pytest.mark.security)
+def test_slow_headers_are_closed_and_delay_nobody(public: PublicPage, num_connections: int, figures: Figures) -> None:
     faults = public.faults()
-    starts = [[b"", b"G", head(), head() + b"X-Slow: "][number % 4] for number in range(most)]
+    starts = [[b"", b"G", head(), head() + b"X-Slow: "][number % 4] for number in range(num_connections)]
     left, slowest = outlived(public, starts, BODY_SECONDS + SPARE_SECONDS)
-    figures(connections=most, left=left, slowest_answer_s=round(slowest, 2))
+    figures(connections=num_connections, left=left, slowest_answer_s=round(slowest, 2))
     assert left == 0
     assert slowest < 10
     assert public.faults() == faults

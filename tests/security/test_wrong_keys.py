@@ -1,4 +1,4 @@
-"""A thousand wrong keys, by form, JSON and header, from one address and from many: little is kept, and the right one works."""
+"""A thousand wrong keys by form, JSON and header, from one address and many: little is stored, the right key works."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ pytestmark = pytest.mark.slow
 
 ONE = "11.200.0.1"
 WRONG = "wrong-key-{number:05d}-wrong"
-MOST_MEGABYTES = 30
+MAX_MEGABYTES = 30
 UNLOCK = "/studio/unlock"
 
 
 def tried(page: PublicPage, number: int) -> int:
-    """One wrong key, in one of three ways, from one address or from one of its own."""
+    """Send one wrong key, by form, JSON or header, from the address ONE or a new one."""
     key, peer = WRONG.format(number=number), ONE if number % 2 else address()
     if number % 3 == 0:
         form = {"content_type": "application/x-www-form-urlencoded"}
@@ -34,27 +34,27 @@ def tried(page: PublicPage, number: int) -> int:
     return get(page, "/studio/who", x_owner_key=key, x_forwarded_for=peer)[0]
 
 
-def attack(page: PublicPage, most: int) -> Counter[int]:
-    return Counter(tried(page, number) for number in range(most))
+def attack(page: PublicPage, num_keys: int) -> Counter[int]:
+    return Counter(tried(page, number) for number in range(num_keys))
 
 
 def wrong_lines(page: PublicPage) -> int:
     return sum(row["action"] == "wrong key" for row in read_lines(Home(page.home).audit))
 
 
-@shares("most", 150, 1_000, pytest.mark.security)
+@shares("num_keys", 150, 1_000, pytest.mark.security)
 def test_wrong_keys_are_counted_and_the_right_one_works_at_once(
-    public: PublicPage, most: int, figures: Figures
+    public: PublicPage, num_keys: int, figures: Figures
 ) -> None:
     faults, before = public.faults(), public.megabytes()
-    answers, lines = attack(public, most), wrong_lines(public)
+    answers, lines = attack(public, num_keys), wrong_lines(public)
     status, text = post(public, UNLOCK, {"key": OWNER_KEY}, x_forwarded_for=ONE)
     grown = public.megabytes() - before
-    figures(keys=most, statuses=dict(answers), audit_lines=lines, grown_mb=round(grown))
+    figures(keys=num_keys, statuses=dict(answers), audit_lines=lines, grown_mb=round(grown))
     assert (status, json.loads(text)) == (200, {"state": "owner"})
-    assert {200, 429} <= set(answers) <= {200, 403, 429}  # 403 until a minute has as many as are looked at
-    assert 0 < lines <= MAX_LINES_PER_HOUR + 1, "one more before the line of an owner who signs in"
-    assert grown < MOST_MEGABYTES
+    assert {200, 429} <= set(answers) <= {200, 403, 429}  # 403 until the limit of tries per minute
+    assert 0 < lines <= MAX_LINES_PER_HOUR + 1, "one more line precedes that of an owner who signs in"
+    assert grown < MAX_MEGABYTES
     assert public.faults() == faults
     files = [path for path in public.home.rglob("*") if path.is_file()]
     for path in files:

@@ -1,4 +1,4 @@
-"""As plain_preview, and nothing confines the process."""
+"""As plain_preview, but without the confinement of the process."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The page without one of its guards, for controls: `python -m tests.security.weakened NAME`.
 
-An attack that the whole page withstands must be seen to succeed here; else it proves nothing.
+An attack that the full page withstands must succeed here; otherwise it proves nothing.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ def without_owner() -> None:
 
 
 def without_paths() -> None:
-    """Every path is Gradio's to answer, and every file may be served, as `allowed_paths=["/"]` would."""
+    """Gradio answers every path, and may serve every file, as with `allowed_paths=["/"]`."""
     guards.OPEN_PATHS = EVERYTHING
     arguments = launch.mount_arguments
     launch.mount_arguments = lambda settings: {**arguments(settings), "allowed_paths": ["/"], "blocked_paths": []}
 
 
 def without_checks_of_repos() -> None:
-    """A repository is given to plain `datasets`, inside what confines the process."""
+    """A repository is read by plain `datasets`, still inside the confinement of the process."""
     process.MODULE = "tests.security.plain_preview"
 
 
@@ -52,7 +52,7 @@ def without_header_limit() -> None:
 
 def without_origins() -> None:
     guards.Guards._is_own_origin = lambda *_: True  # type: ignore[method-assign]
-    guards.Guards._is_known = lambda *_: True  # type: ignore[method-assign]
+    guards.Guards._is_known_host = lambda *_: True  # type: ignore[method-assign]
 
 
 def without_owners_of_sessions() -> None:
@@ -60,7 +60,7 @@ def without_owners_of_sessions() -> None:
 
 
 def without_escaping() -> None:
-    """Of one template."""
+    """Turn escaping off for one template."""
     markup.environment().autoescape = lambda name: name != "gallery.html.j2"
 
 

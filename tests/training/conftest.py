@@ -1,4 +1,4 @@
-"""One small corpus for all tests of this room; each test gets a home of its own with a copy of it."""
+"""One small corpus for all tests of this package. Each test gets its own home with a copy of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real corpus of a few kilobytes and runs of a model that trains in a second, for the tests of this room."""
+"""A real corpus of a few kilobytes and runs of a model that trains in a second, for the tests of this package."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import torch
 from accelerate.state import AcceleratorState
 
 from pipeline.core.atomic_io import read_json, read_lines, sha256, write_json
-from pipeline.core.job_process import Job
+from pipeline.core.job_process import JobProcess
 from pipeline.core.paths import ROOT, CorpusFolder, Home, RunFolder
 from pipeline.data.tokens import tokenizer as bpe
 from pipeline.training.__main__ import ENVIRONMENT
@@ -44,7 +44,7 @@ SMALL: dict[str, Any] = {
 
 
 def make_corpus(folder: CorpusFolder, *, num_files: int = 60) -> CorpusFolder:
-    """A ready corpus with a trained tokenizer: `num_files` small scripts, every tenth of them held out."""
+    """A prepared corpus with a trained tokenizer: `num_files` small scripts, every tenth of them for validation."""
     texts = [_script(random.Random(number)) for number in range(num_files)]
     tokenizer = bpe.train(iter(texts), vocab_size=320)
     folder.tokenizer.mkdir(parents=True)
@@ -64,7 +64,7 @@ def make_corpus(folder: CorpusFolder, *, num_files: int = 60) -> CorpusFolder:
 
 
 def new_run(home: Home, run_id: str = "run", *, recipe: str = "accelerate", **changes: Any) -> RunFolder:
-    """A run that was asked for and not started. `changes` win over SMALL."""
+    """A run that is requested but not started. `changes` override SMALL."""
     folder = home.run(run_id)
     write_request(folder, recipe=recipe, changes={**SMALL, **changes}, resume=False)
     return folder
@@ -92,19 +92,19 @@ def ask_to_resume(folder: RunFolder) -> None:
     write_json(folder.request, {**request, "request_id": f"{request['request_id']}-again", "resume": True})
 
 
-def train_here(folder: RunFolder, job_kind: type[Job] = Job) -> dict[str, Any]:
+def train_here(folder: RunFolder, job_kind: type[JobProcess] = JobProcess) -> dict[str, Any]:
     """Train in this process until the run ends; returns its status."""
-    AcceleratorState._reset_state(reset_partial_state=True)  # an earlier run of this process may have another precision
-    torch.seed()  # and left its random numbers behind, which a process of its own would not find
+    AcceleratorState._reset_state(reset_partial_state=True)  # an earlier run may have used another precision
+    torch.seed()  # discard the earlier run's random state, which a new process would not have
     with job_kind(folder) as job:
         train(folder, job.request, job)
     return status(folder)
 
 
-def stops_at(step: int) -> type[Job]:
-    """A job that is asked to stop when the run has logged `step`: it hears that in the middle of the next one."""
+def stops_at(step: int) -> type[JobProcess]:
+    """A job that is asked to stop once the run has logged `step`; it sees this in the middle of the next step."""
 
-    class Stops(Job):
+    class Stops(JobProcess):
         @property
         def stop_requested(self) -> bool:
             rows = read_lines(RunFolder(self.folder.path).metrics)
@@ -114,7 +114,7 @@ def stops_at(step: int) -> type[Job]:
 
 
 def start_process(folder: RunFolder, *launcher: str) -> subprocess.Popen[bytes]:
-    """The trainer as its worker starts it: a process of its own, its output in train.log."""
+    """Start the trainer as its worker does: in a separate process, with its output in train.log."""
     command = [sys.executable, *(launcher or ("-m",)), "pipeline.training", str(folder.path)]
     with folder.log.open("ab") as log:
         return subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT, env={**os.environ, **ENVIRONMENT})
@@ -125,7 +125,7 @@ def status(folder: RunFolder) -> dict[str, Any]:
 
 
 def losses(folder: RunFolder) -> dict[int, dict[str, float]]:
-    """By step, every figure of its row that does not depend on the clock."""
+    """By step, every value of its row that does not depend on the clock."""
     names = ("train_loss", "weighted_loss", "eval_loss", "grad_norm", "learning_rate")
     return {row["step"]: {name: row[name] for name in names if name in row} for row in read_lines(folder.metrics)}
 
@@ -140,7 +140,7 @@ def copy_home(home: Home, target: Path) -> Home:
 
 
 def _script(numbers: random.Random) -> str:
-    """A few lines of Python in which a model can find something to learn."""
+    """A few lines of Python with patterns that a model can learn."""
     names = [numbers.choice(["df", "data", "frame", "table"]) for _ in range(8)]
     lines = ["import pandas as pd", "import matplotlib.pyplot as plt", ""]
     for name in names:

@@ -1,4 +1,4 @@
-"""Checkpoints beside training: the same as those written at once, and what goes wrong with one is heard."""
+"""Background checkpoints are the same as synchronous ones, and their errors are raised."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ STEPS = (6, 12)
 
 
 @pytest.fixture
-def beside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As for a model of more than half a gigabyte of training state."""
+def in_background(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Save in the background, as for a model with more than half a gigabyte of training state."""
     monkeypatch.setattr(checkpoint_writer, "AT_ONCE_BYTES", -1)
 
 
-def test_they_hold_the_state_of_their_step_while_training_goes_on(
-    home: Home, monkeypatch: pytest.MonkeyPatch, beside: None
+def test_a_background_checkpoint_holds_the_state_of_its_own_step(
+    home: Home, monkeypatch: pytest.MonkeyPatch, in_background: None
 ) -> None:
-    save, held = checkpoints.save, threading.Event()
+    save, may_write = checkpoints.save, threading.Event()
 
     def late(*args: Any, **options: Any) -> Path:
-        """Written when training has gone on for at least a step."""
-        held.wait(timeout=1)
+        """Delay the write until training has continued for at least a step."""
+        may_write.wait(timeout=1)
         return save(*args, **options)
 
     monkeypatch.setattr(checkpoints, "save", late)
     folder, reference = new_run(home), new_run(home, "at-once")
     train_here(folder)
     monkeypatch.setattr(checkpoint_writer, "AT_ONCE_BYTES", 2**40)
-    held.set()
+    may_write.set()
     train_here(reference)
     for step in STEPS:
         assert weights(folder, step) == weights(reference, step)
@@ -48,8 +48,8 @@ def test_they_hold_the_state_of_their_step_while_training_goes_on(
     assert weights(folder, 12) == weights(reference, 12)
 
 
-def test_one_that_cannot_be_written_ends_the_run_before_the_next(
-    home: Home, monkeypatch: pytest.MonkeyPatch, beside: None
+def test_a_failed_write_ends_the_run_before_the_next_checkpoint(
+    home: Home, monkeypatch: pytest.MonkeyPatch, in_background: None
 ) -> None:
     def fails(*_: Any, **__: Any) -> None:
         raise PermissionError(13, "Permission denied")
@@ -61,22 +61,22 @@ def test_one_that_cannot_be_written_ends_the_run_before_the_next(
     assert max(losses(folder)) < 12
 
 
-def test_one_that_is_lost_with_the_run_is_said_to_be(
-    home: Home, monkeypatch: pytest.MonkeyPatch, beside: None, capsys: pytest.CaptureFixture[str]
+def test_a_checkpoint_lost_with_a_failed_run_is_logged(
+    home: Home, monkeypatch: pytest.MonkeyPatch, in_background: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    is_asked = threading.Event()
+    has_failed = threading.Event()
 
     def fails(*_: Any, **__: Any) -> None:
-        is_asked.wait(timeout=10)
+        has_failed.wait(timeout=10)
         raise PermissionError(13, "Permission denied")
 
     def breaks(*_: Any) -> None:
-        is_asked.set()
+        has_failed.set()
         raise ZeroDivisionError
 
     monkeypatch.setattr(checkpoints, "save", fails)
     monkeypatch.setattr(
-        "pipeline.training.checkpoint_writer.Saver.check", lambda self: breaks() if self._pending else None
+        "pipeline.training.checkpoint_writer.CheckpointWriter.check", lambda self: breaks() if self._pending else None
     )
     with pytest.raises(ZeroDivisionError):
         train_here(new_run(home))

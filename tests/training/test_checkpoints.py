@@ -17,7 +17,7 @@ def run(tmp_path: Path) -> RunFolder:
     return Home(tmp_path).run("run")
 
 
-def write(content: bytes = b"weights") -> checkpoints.Writer:
+def write(content: bytes = b"weights") -> checkpoints.WriteFiles:
     def fill(folder: Path) -> None:
         (folder / "training").mkdir()
         (folder / "model.safetensors").write_bytes(content)
@@ -63,8 +63,8 @@ def test_a_save_that_is_cut_off_leaves_no_checkpoint(run: RunFolder) -> None:
     assert newest_valid(run).step == 1
 
 
-def test_without_the_staging_folder_half_a_checkpoint_would_be_taken_for_one(run: RunFolder) -> None:
-    """The negative control of the test above: files written where they stay."""
+def test_without_the_staging_folder_a_partial_checkpoint_would_count(run: RunFolder) -> None:
+    """Negative control of the test above: files are written directly to their final path."""
     save(run, 1)
     run.checkpoint(2).mkdir()
     (run.checkpoint(2) / "model.safetensors").write_bytes(b"half")
@@ -144,7 +144,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_is_used(run: RunFol
     assert "step-00000002" in str(newest.damaged[0])
 
 
-def test_when_none_is_left_the_run_is_lost_and_says_so(run: RunFolder) -> None:
+def test_a_run_without_an_intact_checkpoint_raises_damaged_error(run: RunFolder) -> None:
     save(run, 1, 2)
     flip(run.checkpoint(1))
     flip(run.checkpoint(2))
@@ -156,7 +156,7 @@ def test_a_run_without_a_checkpoint_begins_at_step_0(run: RunFolder) -> None:
     assert newest_valid(run) == Newest(None, 0, ())
 
 
-def test_damaged_checkpoints_of_later_steps_go_out_of_sight(run: RunFolder) -> None:
+def test_damaged_checkpoints_of_later_steps_are_hidden(run: RunFolder) -> None:
     save(run, 1, 2, 3)
     checkpoints.quarantine_after(run, 1)
     assert steps(run) == [1]

@@ -1,4 +1,4 @@
-"""Kernels made by torch.compile: on CUDA the rule, here by wish. Where none can be compiled, torch's own are taken."""
+"""Kernels made by torch.compile: the default on CUDA, here on request. If compilation fails, torch's own are used."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def test_a_compiled_run_has_the_losses_of_a_plain_one(home: Home) -> None:
 
 
 @pytest.mark.slow
-def test_where_none_can_be_compiled_it_says_so_and_trains_with_torchs_own(
+def test_a_failed_compilation_is_logged_and_falls_back_to_torchs_own_kernels(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CXX", "/no compiler here")
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))  # or kernels of another run are taken
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))  # else kernels of another run are used
     small = {"max_steps": 2, "warmup_steps": 1, "n_layer": 1, "eval_every_steps": 2}
     folder, plain = new_run(home, **small, compile="on"), new_run(home, "plain", **small)
     assert start_process(folder).wait(timeout=TIMEOUT_SECONDS) == 0, folder.log.read_text()
@@ -55,15 +55,15 @@ def test_where_none_can_be_compiled_it_says_so_and_trains_with_torchs_own(
         "kernels could not be compiled at step 0 (InvalidCxxCompiler: No working C++ compiler" in folder.log.read_text()
     )
     assert (read_json(folder.config) or {})["chosen"]["compiled"] is False
-    assert losses(folder) == losses(plain), "to the bit, dropout included"
+    assert losses(folder) == losses(plain), "bit-identical, dropout included"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("resumed", "how"), [(False, "file"), (True, "signal")])
-def test_a_stop_is_heard_while_a_kernel_is_compiled(
+def test_a_stop_request_interrupts_the_compilation_of_a_kernel(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, resumed: bool, how: str
 ) -> None:
-    """By a compiler that is not done with it before the run has stopped."""
+    """The compiler does not finish before the run has stopped."""
     small = {"max_steps": 4, "warmup_steps": 1, "n_layer": 1, "eval_every_steps": 4, "checkpoint_every_steps": 2}
     folder = new_run(home, **small, compile="on")
     if resumed:
@@ -89,7 +89,7 @@ def test_a_stop_is_heard_while_a_kernel_is_compiled(
 
 
 def slow_compiler(path: Path, called: Path, may_end: Path) -> Path:
-    """The real one; with the source of a kernel it first makes `called`, and waits until `may_end` is there."""
+    """The real compiler; for the source of a kernel it first creates `called` and waits until `may_end` exists."""
     path.write_text(
         f"""#!/bin/sh
         for argument in "$@"; do
@@ -105,8 +105,8 @@ def slow_compiler(path: Path, called: Path, may_end: Path) -> Path:
     return path
 
 
-def wait_until(holds: Callable[[], bool], process: subprocess.Popen[bytes], folder: RunFolder) -> None:
+def wait_until(condition: Callable[[], bool], process: subprocess.Popen[bytes], folder: RunFolder) -> None:
     end = time.monotonic() + TIMEOUT_SECONDS
-    while not holds():
+    while not condition():
         assert process.poll() is None and time.monotonic() < end, folder.log.read_text()
         time.sleep(0.05)

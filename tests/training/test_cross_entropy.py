@@ -1,4 +1,4 @@
-"""Ours against torch's own, which makes a float32 copy of everything; and that ours makes none."""
+"""Compares ours with torch's own, which makes a float32 copy of all logits, and checks that ours makes none."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def seven_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(cross_entropy.VALUES_AT_A_TIME, "cpu", 7 * VOCAB)
 
 
-def plain(logits: Tensor, wanted: Tensor) -> Tensor:
-    return F.cross_entropy(logits.float(), wanted, reduction="none")
+def plain(logits: Tensor, targets: Tensor) -> Tensor:
+    return F.cross_entropy(logits.float(), targets, reduction="none")
 
 
 def losses_and_gradients(loss: Callable[[Tensor, Tensor], Tensor], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -33,12 +33,12 @@ def losses_and_gradients(loss: Callable[[Tensor, Tensor], Tensor], dtype: torch.
     losses = loss(logits, torch.randint(0, VOCAB, (ROWS,)))
     losses.backward(torch.rand(ROWS))
     assert logits.grad is not None
-    assert torch.equal(logits, before), "they are the caller's"
+    assert torch.equal(logits, before), "the caller's logits must not change"
     return losses.detach(), logits.grad
 
 
 class LargestFloats(TorchDispatchMode):
-    """Counts the values of the largest float32 tensor that anything returns meanwhile."""
+    """Records the size of the largest float32 tensor that any operation returns meanwhile."""
 
     count = 0
 
@@ -51,28 +51,28 @@ class LargestFloats(TorchDispatchMode):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_losses_and_gradients_are_those_of_torch(dtype: torch.dtype) -> None:
-    wanted_losses, wanted_gradients = losses_and_gradients(plain, dtype)
+    expected_losses, expected_gradients = losses_and_gradients(plain, dtype)
     losses, gradients = losses_and_gradients(CrossEntropy.apply, dtype)
     assert losses.dtype == torch.float32 and gradients.dtype == dtype
-    torch.testing.assert_close(losses, wanted_losses, rtol=1e-6, atol=1e-6)
-    torch.testing.assert_close(gradients, wanted_gradients, rtol=2 * torch.finfo(dtype).eps, atol=1e-6)
+    torch.testing.assert_close(losses, expected_losses, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(gradients, expected_gradients, rtol=2 * torch.finfo(dtype).eps, atol=1e-6)
 
 
 def test_no_more_rows_are_float32_at_a_time_than_allowed() -> None:
     torch.manual_seed(0)
-    logits, wanted = torch.randn(ROWS, VOCAB).bfloat16().requires_grad_(), torch.randint(0, VOCAB, (ROWS,))
-    for loss, most in ((CrossEntropy.apply, 7 * VOCAB), (plain, ROWS * VOCAB)):
+    logits, targets = torch.randn(ROWS, VOCAB).bfloat16().requires_grad_(), torch.randint(0, VOCAB, (ROWS,))
+    for loss, max_count in ((CrossEntropy.apply, 7 * VOCAB), (plain, ROWS * VOCAB)):
         with LargestFloats() as largest:
-            loss(logits, wanted).sum().backward()
-        assert largest.count == most
+            loss(logits, targets).sum().backward()
+        assert largest.count == max_count
 
 
-def test_very_large_logits_stay_numbers() -> None:
+def test_very_large_logits_give_finite_losses() -> None:
     logits = torch.tensor([[3e38, -3e38, 0.0]], requires_grad=True)
     losses = CrossEntropy.apply(logits, torch.tensor([0]))
     losses.sum().backward()
     assert losses.item() == 0.0 and torch.equal(logits.grad, torch.zeros(1, 3))
 
 
-def test_what_is_no_number_stays_none() -> None:
+def test_a_nan_logit_gives_a_nan_loss() -> None:
     assert CrossEntropy.apply(torch.tensor([[0.0, float("nan")]]), torch.tensor([0])).isnan().all()

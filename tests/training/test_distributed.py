@@ -1,4 +1,4 @@
-"""The trainer as what it is: processes of its own that are killed, stopped and started together."""
+"""The trainer in separate processes, which are killed, stopped and started together."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
+from accelerate import PartialState
 
-from pipeline.artifacts.checkpoint import checkpoints_of, newest_valid
-from pipeline.core.atomic_io import is_locked, read_lines
+from pipeline.artifacts.checkpoint import best_of, checkpoints_of, newest_valid, step_of
+from pipeline.core.atomic_io import is_locked, read_json, read_lines, write_json
 from pipeline.core.paths import Home, RunFolder
+from pipeline.core.processes import ProcessId
+from pipeline.training.lost_rank import RankProcess, Ranks
 from tests.training.runs import (
     ROOT,
     ask_to_resume,
@@ -26,6 +30,7 @@ from tests.training.runs import (
     train_here,
     weights,
 )
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
 Start = Callable[..., "subprocess.Popen[bytes]"]
@@ -34,7 +39,7 @@ LONG = {"max_steps": 240, "eval_every_steps": 80, "checkpoint_every_steps": 30}
 
 @pytest.fixture(scope="module")
 def undisturbed(template: Home, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    """What the others are compared with. Read only."""
+    """The reference run that the others are compared with. Read only."""
     folder = new_run(copy_home(template, tmp_path_factory.mktemp("undisturbed") / "home"), **LONG)
     train_here(folder)
     return folder
@@ -63,7 +68,7 @@ def wait_for_step(folder: RunFolder, process: subprocess.Popen[bytes], step: int
     raise AssertionError(f"step {step} was not reached: {folder.log.read_text()}")
 
 
-def test_a_killed_run_goes_on_the_same_to_the_bit(home: Home, undisturbed: RunFolder, start: Start) -> None:
+def test_a_killed_run_resumes_bit_identically(home: Home, undisturbed: RunFolder, start: Start) -> None:
     killed = new_run(home, "killed", **LONG)
     process = start(killed)
     wait_for_step(killed, process, 70)
@@ -82,8 +87,8 @@ def test_a_killed_run_goes_on_the_same_to_the_bit(home: Home, undisturbed: RunFo
     assert "Traceback" not in killed.log.read_text()
 
 
-def test_sigterm_saves_the_step_it_comes_in_and_stops(home: Home, undisturbed: RunFolder, start: Start) -> None:
-    folder = new_run(home, **{**LONG, "checkpoint_every_steps": 240})  # so that the only one is that of the stop
+def test_sigterm_saves_the_current_step_and_stops(home: Home, undisturbed: RunFolder, start: Start) -> None:
+    folder = new_run(home, **{**LONG, "checkpoint_every_steps": 240})  # so that the only checkpoint is that of the stop
     process = start(folder)
     wait_for_step(folder, process, 70)
     process.send_signal(signal.SIGTERM)
@@ -100,7 +105,7 @@ def test_sigterm_saves_the_step_it_comes_in_and_stops(home: Home, undisturbed: R
 
 
 def test_two_processes_train_as_one_does(home: Home, start: Start) -> None:
-    """Evaluation over an odd number of windows, so that the two have unequal shares of it."""
+    """Evaluates an odd number of windows, so that the two processes have unequal shares."""
     changes = {"dropout": 0, "micro_batch_size": 2, "eval_windows": 7}
     alone, together = new_run(home, "alone", **changes), new_run(home, "together", **changes)
     train_here(alone)
@@ -115,7 +120,60 @@ def test_two_processes_train_as_one_does(home: Home, start: Start) -> None:
         assert found[step] == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_start_that_cannot_be_answers_in_one_sentence(home: Home) -> None:
+def test_a_run_whose_rank_is_killed_names_it_and_resumes(home: Home, start: Start) -> None:
+    folder = new_run(home, micro_batch_size=2, **LONG)
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m"]
+    process = start(folder, *launcher)
+    wait_for_step(folder, process, 40)
+    ranks = [rank for rank in psutil.Process(process.pid).children() if rank.environ().get("RANK") == "1"]
+    ranks[0].kill()
+    assert process.wait() != 0
+    now = status(folder)
+    assert now["state"] == "failed"
+    assert now["error"].startswith(f"Run run has lost rank 1 (process {ranks[0].pid} on ")
+    assert now["error"].endswith("that train.log has; resume it to go on from its last checkpoint.")
+
+    ask_to_resume(folder)
+    assert start(folder, *launcher).wait() == 0, folder.log.read_text()
+    assert status(folder)["state"] == "finished"
+
+
+def test_a_rank_that_fails_itself_keeps_its_error(home: Home) -> None:
+    """Control: alone, or with an error that has nothing to do with the others."""
+    folder = new_run(home)
+    PartialState(cpu=True)
+    alone = Ranks.gather(folder)
+    with pytest.raises(RuntimeError, match="connection"), alone.naming_the_lost():
+        raise RuntimeError("connection closed by peer")
+    two = Ranks([RankProcess(rank, "h", ProcessId(rank + 1, 0.0)) for rank in (0, 1)], folder)
+    with pytest.raises(RuntimeError, match="shapes"), two.naming_the_lost():
+        raise RuntimeError("shapes do not match")
+
+
+def test_the_checkpoints_of_a_held_run_are_registered_and_rotated(
+    home: Home, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PIPELINE_HUB_REPO", raising=False)
+    folder = new_run(home, **{**LONG, "checkpoint_every_steps": 20, "max_steps": 400})
+    write_json(folder.request, {**(read_json(folder.request) or {}), "held": True})
+    process = start(folder)
+    wait_for_step(folder, process, 110)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait() == 0
+    stopped = newest_valid(folder).step
+    eventually(lambda: {row.get("step") for row in read_lines(folder.pushes)} >= {20, 40, 60, 80, 100, stopped}, 60)
+
+    ask_to_resume(folder)
+    process = start(folder)
+    wait_for_step(folder, process, stopped + 40)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait() == 0
+    steps = [step_of(path) for path in checkpoints_of(folder)]
+    assert not {20, 40, 60} & set(steps) - {step_of(best_of(folder) or folder.path)}
+    eventually(lambda: not is_locked(home.worker_lock), 60)
+
+
+def test_an_impossible_start_fails_with_a_one_line_message(home: Home) -> None:
     def main(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "pipeline.training", *arguments], capture_output=True, text=True, check=False
@@ -134,10 +192,10 @@ def test_a_start_that_cannot_be_answers_in_one_sentence(home: Home) -> None:
 @pytest.mark.parametrize(
     "launcher", [[], ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m"]]
 )
-def test_a_model_that_is_to_be_spread_never_trains_whole_in_silence(
+def test_a_run_that_requests_sharding_never_silently_trains_unsharded(
     home: Home, start: Start, launcher: list[str]
 ) -> None:
-    """On a CPU Accelerate takes the wish for FSDP2 and trains copies."""
+    """On a CPU Accelerate accepts a request for FSDP2 but trains full copies."""
     folder = new_run(home, sharding="fsdp2", micro_batch_size=2)
     process = start(folder, *launcher)
     assert process.wait(timeout=120) != 0
@@ -146,8 +204,8 @@ def test_a_model_that_is_to_be_spread_never_trains_whole_in_silence(
     assert not checkpoints_of(folder)
 
 
-def test_each_of_two_processes_leaves_the_other_before_it_ends(home: Home, tmp_path: Path) -> None:
-    """Connected still, it may abort at its end, now and then: hence not by its exit status."""
+def test_both_processes_leave_the_process_group_before_they_exit(home: Home, tmp_path: Path) -> None:
+    """A process that is still connected only sometimes aborts at exit, so the exit status alone proves nothing."""
     folder = new_run(home, max_steps=2, warmup_steps=1)
     script = tmp_path / "trains.py"
     script.write_text(

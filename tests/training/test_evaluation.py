@@ -32,7 +32,7 @@ def model() -> torch.nn.Module:
 
 @pytest.fixture
 def windows() -> Windows:
-    """Ten windows and a rest that fills none."""
+    """Ten windows and a remainder too short for another."""
     return Windows(np.random.default_rng(0).integers(0, 50, 10 * WINDOW + 3, dtype=np.uint16), WINDOW)
 
 
@@ -64,7 +64,7 @@ def all_losses(model: torch.nn.Module, windows: Windows) -> torch.Tensor:
     return losses
 
 
-def test_it_is_the_mean_over_tokens_however_the_windows_are_batched(
+def test_validation_loss_is_the_mean_over_tokens_for_any_batch_size(
     model: torch.nn.Module, windows: Windows, accelerator: Accelerator
 ) -> None:
     expected = all_losses(model, windows).mean().item()
@@ -75,7 +75,7 @@ def test_it_is_the_mean_over_tokens_however_the_windows_are_batched(
 def test_a_mean_over_batches_would_weigh_the_short_last_one_too_much(
     model: torch.nn.Module, windows: Windows, accelerator: Accelerator
 ) -> None:
-    """The negative control of the test above: what the published loop did."""
+    """Negative control of the test above: what the published loop did."""
     batches = all_losses(model, windows).split(4)
     mean_of_means = torch.stack([batch.mean() for batch in batches]).mean().item()
     assert measure(model, windows, accelerator) != pytest.approx(mean_of_means, rel=1e-6)
@@ -90,7 +90,7 @@ def test_fewer_windows_are_spread_evenly_over_the_split(
     assert spread(10, None).tolist() == spread(10, 99).tolist() == list(range(10))
 
 
-def test_evaluating_disturbs_neither_dropout_nor_mode(
+def test_evaluation_draws_no_random_number_and_restores_training_mode(
     model: torch.nn.Module, windows: Windows, accelerator: Accelerator
 ) -> None:
     torch.manual_seed(3)
@@ -102,7 +102,7 @@ def test_evaluating_disturbs_neither_dropout_nor_mode(
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def test_a_stop_is_heard_between_two_batches(
+def test_a_stop_request_is_checked_between_batches(
     model: torch.nn.Module, windows: Windows, accelerator: Accelerator
 ) -> None:
     answers = iter([False, True])

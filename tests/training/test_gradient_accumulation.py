@@ -1,4 +1,4 @@
-"""One optimizer step's gradients: all of them, or as if it had not begun; in smaller parts when memory runs out."""
+"""The gradients of one optimizer step: all or none; in smaller micro-batches when memory runs out."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.training.runs import ask_to_resume, losses, new_run, stops_at, train_
 
 MEGABYTE = 2**20
 LARGE = {"window": 128, "batch_size": 2048, "max_steps": 2, "warmup_steps": 1, "eval_windows": 4, "n_layer": 1}
-"""Steps whose activations are hundreds of megabytes: those of 2,048 windows of 128 tokens."""
+"""Steps with hundreds of megabytes of activations: those of 2,048 windows of 128 tokens."""
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def session(home: Home) -> Session:
 
 @pytest.fixture
 def little_memory() -> Iterator[None]:
-    """Some 600 MB more than this process has."""
+    """Limit memory to about 600 MB more than this process uses."""
     used = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmData"))
     before = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (int(used.split()[1]) * 1_024 + 600 * MEGABYTE, before[1]))
@@ -47,7 +47,7 @@ def gradients(session: Session) -> list[torch.Tensor]:
     return [p.grad.clone() for p in session.model.parameters() if p.grad is not None]
 
 
-def test_a_step_that_is_dropped_leaves_no_gradient_and_no_drawn_number(session: Session) -> None:
+def test_a_dropped_step_leaves_no_gradients_and_restores_the_random_state(session: Session) -> None:
     before = torch.get_rng_state()
     answers = iter([False, True])
     assert session.num_micro_batches == 2
@@ -59,7 +59,7 @@ def test_a_step_that_is_dropped_leaves_no_gradient_and_no_drawn_number(session: 
     assert not torch.equal(torch.get_rng_state(), before), "control: dropout draws"
 
 
-def test_a_stop_in_the_middle_of_a_step_leaves_the_run_at_the_one_before(home: Home) -> None:
+def test_a_stop_in_the_middle_of_a_step_leaves_the_run_at_the_previous_step(home: Home) -> None:
     folder = new_run(home)
     status = train_here(folder, stops_at(4))
     assert (status["state"], status["step"]) == ("stopped", 4)
@@ -67,7 +67,7 @@ def test_a_stop_in_the_middle_of_a_step_leaves_the_run_at_the_one_before(home: H
 
 
 @pytest.mark.slow
-def test_a_batch_that_does_not_fit_is_cut_into_smaller_parts_and_said_to_be(
+def test_out_of_memory_reduces_the_micro_batch_size_and_is_logged(
     home: Home, capsys: pytest.CaptureFixture[str], little_memory: None
 ) -> None:
     folder = new_run(home, **LARGE, micro_batch_size=2048, dropout=0)
@@ -84,7 +84,7 @@ def test_a_batch_that_does_not_fit_is_cut_into_smaller_parts_and_said_to_be(
 
 
 @pytest.mark.slow
-def test_a_resumed_run_keeps_the_parts_it_was_cut_into(home: Home, little_memory: None) -> None:
+def test_a_resumed_run_keeps_the_reduced_micro_batch_size(home: Home, little_memory: None) -> None:
     folder = new_run(home, **LARGE, micro_batch_size=2048)
     train_here(folder, stops_at(1))
     size = (read_json(folder.config) or {})["chosen"]["micro_batch_size"]
@@ -95,22 +95,22 @@ def test_a_resumed_run_keeps_the_parts_it_was_cut_into(home: Home, little_memory
 
 
 @pytest.mark.slow
-def test_one_window_that_does_not_fit_fails_with_what_to_lower(home: Home, little_memory: None) -> None:
+def test_a_single_window_that_does_not_fit_fails_with_a_remedy(home: Home, little_memory: None) -> None:
     shape = {"vocab_size": 1_000_000, "n_embd": 8, "n_layer": 1, "window": 128}
     folder = new_run(home, **shape, batch_size=1, micro_batch_size=1, eval_every_steps=100, max_steps=100)
     with pytest.raises(ResourceError, match=r"micro-batches of 1 window\(s\) .*choose a smaller preset or window"):
         train_here(folder)
 
 
-class Starved(AdamW):
-    """Has no room for its state, which its first step makes."""
+class OutOfMemoryAdamW(AdamW):
+    """Runs out of memory for its state, which the first step allocates."""
 
     def step(self, closure: Any = None) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 12.00 GiB.\nMore of it")
 
 
-def test_no_room_for_the_optimizers_state_is_one_sentence(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_module, "build_optimizer", lambda model, *_, **__: Starved(model.parameters()))
+def test_out_of_memory_in_the_optimizer_step_is_one_sentence(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "build_optimizer", lambda model, *_, **__: OutOfMemoryAdamW(model.parameters()))
     folder = new_run(home)
     sentence = (
         r"^Run run ran out of memory with micro-batches of 4 window\(s\) \(CUDA out of memory\. Tried to allocate 12\.00 "
@@ -120,7 +120,7 @@ def test_no_room_for_the_optimizers_state_is_one_sentence(home: Home, monkeypatc
         train_here(folder)
 
 
-def test_a_stop_in_the_middle_of_a_step_keeps_what_was_measured_at_the_one_before(home: Home) -> None:
+def test_a_stop_in_the_middle_of_a_step_keeps_the_metrics_of_the_previous_step(home: Home) -> None:
     folder = new_run(home, eval_every_steps=4, checkpoint_every_steps=100)
     train_here(folder, stops_at(4))
     provenance = read_json(folder.checkpoint(4) / "provenance.json") or {}

@@ -1,4 +1,4 @@
-"""Whole runs of a model that trains in a second, dropout on unless a test says otherwise."""
+"""Whole runs of a model that trains in a second, with dropout unless a test disables it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pipeline.artifacts.checkpoint import checkpoints_of, newest_valid
+from pipeline.artifacts.checkpoint import Checkpoint, best_of, checkpoints_of, newest_valid
 from pipeline.core.atomic_io import read_json, read_lines, sha256, write_json
 from pipeline.core.errors import DivergedError, InputError
-from pipeline.core.job_process import Job
+from pipeline.core.job_process import JobProcess
 from pipeline.core.paths import Home, RunFolder
 from pipeline.data.tokens.windows import open_windows
 from pipeline.training import checkpoints, session
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 
 
 def rows(folder: RunFolder, name: str) -> dict[int, float]:
-    """The figure `name` by step, where it was measured."""
+    """The values of metric `name` by step, where it was measured."""
     return {row["step"]: row[name] for row in read_lines(folder.metrics) if name in row}
 
 
@@ -40,7 +40,7 @@ def reference_losses(folder: RunFolder, step: int) -> list[tuple[float, int]]:
         logits = model(input_ids=torch.from_numpy(batch)).logits.tolist()
     result = []
     for scores, ids in zip(logits, batch.tolist(), strict=True):
-        each = [math.log(sum(map(math.exp, at))) - at[wanted] for at, wanted in zip(scores, ids[1:], strict=False)]
+        each = [math.log(sum(map(math.exp, at))) - at[target] for at, target in zip(scores, ids[1:], strict=False)]
         result.append((sum(each) / len(each), sum(token in key_ids(folder) for token in ids)))
     return result
 
@@ -59,7 +59,7 @@ def test_a_run_starts_near_the_logarithm_of_its_vocabulary_and_learns(home: Home
     assert evaluated[60] < 0.7 * evaluated[0]
     assert rows(folder, "perplexity")[60] == pytest.approx(math.exp(evaluated[60]))
     assert (status["state"], status["step"], status["error"]) == ("finished", 60, None)
-    assert rows(folder, "learning_rate")[60] == pytest.approx(1e-2 / 54), "of that step, not of one after it"
+    assert rows(folder, "learning_rate")[60] == pytest.approx(1e-2 / 54), "the rate of that step, not of the next one"
     assert [path.name for path in checkpoints_of(folder)] == ["step-00000030", "step-00000060"]
     assert [row["step"] for row in read_lines(folder.samples)] == [0, 20, 40, 60]
 
@@ -115,7 +115,7 @@ def test_accumulation_does_not_change_the_losses(home: Home, recipe: str) -> Non
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_stopped_run_goes_on_the_same_to_the_bit(home: Home, precision: str) -> None:
+def test_a_stopped_run_resumes_bit_identically(home: Home, precision: str) -> None:
     undisturbed = new_run(home, "undisturbed", precision=precision)
     train_here(undisturbed)
     stopped = new_run(home, "stopped", precision=precision)
@@ -128,8 +128,8 @@ def test_a_stopped_run_goes_on_the_same_to_the_bit(home: Home, precision: str) -
     assert weights(stopped, 12) == weights(undisturbed, 12)
 
 
-def test_without_the_random_state_a_resumed_run_is_another_one(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The negative control of the test above."""
+def test_without_the_random_state_a_resumed_run_differs(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control of the test above."""
     undisturbed, stopped = new_run(home, "undisturbed"), new_run(home, "stopped")
     train_here(undisturbed)
     train_here(stopped, stops_at(4))
@@ -151,14 +151,14 @@ def test_a_stop_before_the_first_step_costs_nothing(home: Home) -> None:
     assert weights(stopped, 12) == weights(undisturbed, 12)
 
 
-def test_a_stop_of_an_earlier_request_stops_nothing(home: Home) -> None:
+def test_a_stop_of_an_earlier_request_is_ignored(home: Home) -> None:
     folder = new_run(home, max_steps=2)
     write_json(folder.stop, {"request_id": "of long ago"})
     assert train_here(folder)["state"] == "finished"
 
 
-def test_a_stop_during_an_evaluation_is_heard_and_the_evaluation_made_up_for(home: Home) -> None:
-    class StopsInEvaluation(Job):
+def test_an_evaluation_interrupted_by_a_stop_is_repeated_on_resume(home: Home) -> None:
+    class StopsInEvaluation(JobProcess):
         @property
         def stop_requested(self) -> bool:
             return self.facts.get("message") == "evaluating" and bool(checkpoints_of(folder))
@@ -174,12 +174,48 @@ def test_a_stop_during_an_evaluation_is_heard_and_the_evaluation_made_up_for(hom
     assert weights(folder, 12) == weights(undisturbed, 12)
 
 
-def test_what_was_logged_after_the_checkpoint_is_cut_back_and_done_again(home: Home) -> None:
+@pytest.mark.parametrize("step", [6, 12])
+def test_a_step_whose_evaluation_a_stop_prevented_is_saved_again_with_its_loss(home: Home, step: int) -> None:
+    """At the last step too: it is the one that people use."""
+    straight, folder = new_run(home, "straight"), new_run(home, "stopped", micro_batch_size=8)
+    train_here(straight)
+    assert train_here(folder, stops_at(step - 1))["state"] == "stopped"
+    before = Checkpoint.open(folder.checkpoint(step))
+    assert before.provenance["eval_loss"] is None
+    ask_to_resume(folder)
+    assert train_here(folder)["state"] == "finished"
+    after = Checkpoint.open(folder.checkpoint(step))
+    assert after.provenance["eval_loss"] == losses(folder)[step]["eval_loss"]
+    assert after.revision != before.revision, "it is published again"
+    assert best_of(folder) in (folder.checkpoint(6), folder.checkpoint(12))
+    assert newest_valid(folder).step == 12
+    assert weights(folder, step) == before.files["model.safetensors"]["sha256"]
+
+
+def test_the_tokenizer_of_a_checkpoint_knows_the_length_of_the_model(home: Home) -> None:
+    folder = new_run(home)
+    train_here(folder, stops_at(6))
+    config = read_json(folder.checkpoint(6) / "config.json") or {}
+    tokenizer = read_json(folder.checkpoint(6) / "tokenizer_config.json") or {}
+    assert tokenizer["model_max_length"] == config["n_positions"]
+
+
+def test_a_resumed_step_that_has_its_loss_is_not_saved_again(home: Home) -> None:
+    folder = new_run(home)
+    train_here(folder, stops_at(6))
+    manifest = folder.checkpoint(6) / "manifest.json"
+    saved = (manifest.stat().st_ino, manifest.stat().st_mtime_ns)
+    ask_to_resume(folder)
+    train_here(folder, stops_at(8))
+    assert (manifest.stat().st_ino, manifest.stat().st_mtime_ns) == saved
+
+
+def test_rows_logged_after_the_checkpoint_are_dropped_and_written_again(home: Home) -> None:
     undisturbed = new_run(home, "undisturbed")
     train_here(undisturbed)
     folder = new_run(home, "killed")
     train_here(folder, stops_at(8))
-    checkpoints.quarantine_after(folder, 6)  # as if it had been killed at step 8, without a checkpoint there
+    checkpoints.quarantine_after(folder, 6)  # as after a kill at step 8 without a checkpoint there
     ask_to_resume(folder)
     train_here(folder)
     assert [row["step"] for row in read_lines(folder.metrics)] == list(range(13))
@@ -187,7 +223,7 @@ def test_what_was_logged_after_the_checkpoint_is_cut_back_and_done_again(home: H
     assert weights(folder, 12) == weights(undisturbed, 12)
 
 
-def test_a_sample_that_a_kill_came_before_is_made_up_for(home: Home) -> None:
+def test_a_sample_missing_after_a_kill_is_written_on_resume(home: Home) -> None:
     folder = new_run(home)
     train_here(folder, stops_at(6))
     samples = folder.samples.read_text().splitlines(keepends=True)
@@ -198,7 +234,7 @@ def test_a_sample_that_a_kill_came_before_is_made_up_for(home: Home) -> None:
     assert folder.samples.read_text().splitlines()[1].split('"time"')[0] == samples[1].split('"time"')[0]
 
 
-def test_a_damaged_checkpoint_is_passed_over_and_written_anew(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_checkpoint_is_skipped_and_written_again(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     undisturbed = new_run(home, "undisturbed")
     train_here(undisturbed)
     folder = new_run(home, "damaged")
@@ -216,7 +252,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_written_anew(home: Home, capsys
     assert weights(folder, 12) == weights(undisturbed, 12)
 
 
-def test_a_loss_that_is_no_number_fails_the_run_and_is_never_saved(home: Home) -> None:
+def test_a_non_finite_loss_fails_the_run_and_is_never_saved(home: Home) -> None:
     folder = new_run(home, alpha=1e300)  # more than a float32 holds: the weighted loss is infinite
     with pytest.raises(DivergedError):
         train_here(folder)
@@ -228,7 +264,7 @@ def test_a_loss_that_is_no_number_fails_the_run_and_is_never_saved(home: Home) -
 
 
 def poison(folder: RunFolder, step: int) -> None:
-    """Make the optimizer's memory infinite: the next loss is still a number, the weights after it are not."""
+    """Make the optimizer state infinite: the next loss is still finite, the weights after it are not."""
     file = folder.checkpoint(step) / "training" / "optimizer.pt"
     state = torch.load(file, weights_only=True)
     state["state"][0]["exp_avg"].fill_(torch.inf)
@@ -238,7 +274,7 @@ def poison(folder: RunFolder, step: int) -> None:
     write_json(folder.checkpoint(step) / "manifest.json", manifest)
 
 
-def test_weights_that_are_no_numbers_are_never_saved(home: Home) -> None:
+def test_non_finite_weights_are_never_saved(home: Home) -> None:
     folder = new_run(home, checkpoint_every_steps=1)
     train_here(folder, stops_at(4))
     poison(folder, 4)
@@ -250,20 +286,20 @@ def test_weights_that_are_no_numbers_are_never_saved(home: Home) -> None:
     assert all(bool(torch.isfinite(w).all()) for w in load_file(folder.checkpoint(4) / "model.safetensors").values())
 
 
-def test_a_stop_in_the_middle_of_a_step_saves_no_weights_that_are_no_numbers(home: Home) -> None:
-    """They became so at step 5, where there is no row, and step 6 is dropped."""
+def test_a_stop_in_the_middle_of_a_step_saves_no_non_finite_weights(home: Home) -> None:
+    """They become non-finite at step 5, which writes no row, and step 6 is dropped."""
     folder = new_run(home, checkpoint_every_steps=4, log_every_steps=100, eval_every_steps=100)
     train_here(folder, stops_at(4))
     poison(folder, 4)
     ask_to_resume(folder)
     asked = 0
 
-    class StopsInStep6(Job):
+    class StopsInStep6(JobProcess):
         @property
         def stop_requested(self) -> bool:
             nonlocal asked
             asked += 1
-            return asked >= 4  # before: once at step 4, twice at step 5
+            return asked >= 4  # the earlier three calls: one at step 4, two at step 5
 
     with pytest.raises(DivergedError, match="Run run diverged at step 5: some weights are nan or infinite"):
         train_here(folder, StopsInStep6)
@@ -278,8 +314,8 @@ def test_a_wrong_value_fails_the_run_before_anything_is_written(home: Home) -> N
     assert not folder.config.exists() and not folder.metrics.exists()
 
 
-def test_old_checkpoints_go_when_they_are_published_and_the_newest_stay(home: Home) -> None:
-    class Publishes(Job):
+def test_old_checkpoints_are_deleted_once_published_and_the_newest_stay(home: Home) -> None:
+    class Publishes(JobProcess):
         """Marks each checkpoint in the ledger as the publisher does."""
 
         @property

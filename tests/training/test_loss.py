@@ -15,7 +15,7 @@ NO_KEYS = KeyTokens([])
 
 
 def tokenizer_with(*merges: str) -> PreTrainedTokenizerFast:
-    """A byte-level tokenizer with these merges alone, each written `left right`; `Ġ` is its letter for a space."""
+    """A byte-level tokenizer with only these merges, each written `left right`; `Ġ` stands for a space."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     pairs = [(left, right) for left, right in map(str.split, merges)]
     vocabulary = {token: number for number, token in enumerate([*alphabet, *map("".join, pairs)])}
@@ -28,11 +28,11 @@ def reference(logits: torch.Tensor, input_ids: torch.Tensor) -> list[list[float]
     """Cross-entropy of each next token, in plain Python."""
     result = []
     for row, ids in zip(logits.tolist(), input_ids.tolist(), strict=True):
-        result.append([math.log(sum(map(math.exp, at))) - at[wanted] for at, wanted in zip(row, ids[1:], strict=False)])
+        result.append([math.log(sum(map(math.exp, at))) - at[target] for at, target in zip(row, ids[1:], strict=False)])
     return result
 
 
-def test_each_position_is_asked_for_the_next_token() -> None:
+def test_each_position_predicts_the_next_token() -> None:
     config = ModelConfig(n_layer=1, n_embd=16, n_head=2, n_positions=8, window=7, vocab_size=50, zero_projections=False)
     model = build_model(config, eos_id=0, seed=0).eval()
     torch.manual_seed(0)
@@ -43,7 +43,7 @@ def test_each_position_is_asked_for_the_next_token() -> None:
     assert torch.allclose(losses, torch.tensor(reference(logits, input_ids)), atol=1e-5)
 
 
-def test_a_model_that_knows_nothing_loses_the_logarithm_of_its_vocabulary() -> None:
+def test_uniform_logits_have_the_loss_log_of_the_vocabulary_size() -> None:
     losses = token_losses(torch.zeros(2, 4, 40), torch.randint(0, 40, (2, 4)))
     assert torch.allclose(losses, torch.full((2, 4), math.log(40)))
 
@@ -55,7 +55,7 @@ def test_end_of_text_is_learned_like_any_token() -> None:
     assert logits.grad is not None and logits.grad[0, 0, eos_id] < 0
 
 
-def test_half_precision_logits_are_lost_in_float32() -> None:
+def test_losses_of_half_precision_logits_are_float32() -> None:
     assert token_losses(torch.randn(1, 4, 9).bfloat16(), torch.tensor([[1, 2, 3, 4]])).dtype == torch.float32
 
 

@@ -30,7 +30,7 @@ def test_the_course_preset_has_exactly_the_parameters_of_the_course() -> None:
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_every_preset_has_the_parameters_that_its_configuration_foretells(preset: str) -> None:
+def test_every_preset_has_the_parameters_that_its_configuration_predicts(preset: str) -> None:
     config = config_of(preset)
     with torch.device("meta"):
         assert build_model(config, eos_id=0, seed=0).num_parameters() == config.num_parameters
@@ -55,7 +55,7 @@ def test_building_draws_nothing_from_the_global_generator() -> None:
     assert torch.equal(torch.rand(4), expected)
 
 
-def test_the_model_knows_its_end_of_text_and_its_dropout() -> None:
+def test_the_model_has_its_end_of_text_and_its_dropout() -> None:
     model = build_model(TINY, eos_id=3, seed=0)
     assert (model.config.bos_token_id, model.config.eos_token_id) == (3, 3)
     assert model.generation_config.eos_token_id == 3
@@ -71,7 +71,7 @@ def test_the_output_layer_is_the_token_embedding() -> None:
     assert model.lm_head.weight is model.transformer.wte.weight
 
 
-def test_blocks_that_begin_by_adding_nothing_leave_the_embeddings_as_they_are() -> None:
+def test_with_zero_projections_each_block_starts_as_the_identity() -> None:
     config = ModelConfig(
         n_layer=2, n_embd=16, n_head=2, n_positions=32, vocab_size=50, window=16, zero_projections=True
     )

@@ -18,9 +18,9 @@ RATES = {"lr": 0.1, "weight_decay": 0.0, "adam_lr": 0.01, "adam_betas": (0.9, 0.
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("shape", [(24, 48), (16, 64), (64, 16)])
-def test_singular_values_are_brought_near_1_and_directions_stay(shape: tuple[int, int], dtype: torch.dtype) -> None:
+def test_singular_values_are_moved_near_1_and_directions_stay(shape: tuple[int, int], dtype: torch.dtype) -> None:
     matrices = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0))
-    small = orthogonal(1e-8 * matrices, dtype)  # nothing in float16
+    small = orthogonal(1e-8 * matrices, dtype)  # 0 in float16
     assert torch.nn.functional.cosine_similarity(small.flatten(), matrices.flatten(), dim=0) > 0.5
     found = orthogonal(matrices, dtype)
     assert found.dtype == torch.float32
@@ -37,14 +37,14 @@ def test_the_matrices_are_those_of_the_blocks_and_nothing_is_left_out() -> None:
     matrices, others = matrices_of_blocks(model)
     assert len(matrices) == 4 * MODEL.n_layer
     assert sum(p.numel() for p in [*matrices, *others]) == MODEL.num_parameters
-    assert any(p is model.transformer.wte.weight for p in others), "an embedding is no map from a space to another"
+    assert any(p is model.transformer.wte.weight for p in others), "an embedding is not a linear map between two spaces"
 
 
 def test_query_key_and_value_are_three_matrices() -> None:
-    """Their updates have 3 x 8 singular values of one size; taken for one matrix, only 8."""
+    """Their updates have 3 x 8 singular values of equal size; treated as one matrix, only 8."""
     weights = nn.Parameter(torch.zeros(8, 24))
     weights.grad = torch.randn(8, 24, generator=torch.Generator().manual_seed(0))
-    weights.grad[:, :8] *= 100  # the queries' gradient, which would be all of the update
+    weights.grad[:, :8] *= 100  # the queries' gradient, which would otherwise dominate the update
     Muon([weights], [], **RATES).step()
     for part in weights.detach().chunk(3, dim=1):
         values = torch.linalg.svdvals(part)
@@ -52,7 +52,7 @@ def test_query_key_and_value_are_three_matrices() -> None:
         assert values.max() == pytest.approx(0.1 * 0.2 * 8**0.5, rel=0.3)
 
 
-def test_what_is_no_matrix_is_stepped_as_adamw_steps_it() -> None:
+def test_other_parameters_are_updated_as_by_adamw() -> None:
     ours, theirs = (nn.Parameter(torch.linspace(-1, 1, 12).view(3, 4)) for _ in range(2))
     muon = Muon([], [ours], **RATES)
     adamw = torch.optim.AdamW([theirs], lr=0.01, betas=(0.9, 0.95), weight_decay=0.0)
@@ -63,7 +63,7 @@ def test_what_is_no_matrix_is_stepped_as_adamw_steps_it() -> None:
     assert torch.allclose(ours, theirs, rtol=1e-6)
 
 
-def test_decay_draws_matrices_towards_0_and_leaves_the_others() -> None:
+def test_weight_decay_shrinks_only_the_matrices() -> None:
     matrix, vector = nn.Parameter(torch.ones(4, 8)), nn.Parameter(torch.ones(4))
     matrix.grad, vector.grad = torch.zeros(4, 8), torch.zeros(4)
     Muon([matrix], [vector], **{**RATES, "weight_decay": 0.5}).step()
@@ -71,7 +71,7 @@ def test_decay_draws_matrices_towards_0_and_leaves_the_others() -> None:
     assert torch.equal(vector, torch.ones(4))
 
 
-def test_its_state_is_all_it_needs_to_go_on_the_same_to_the_bit() -> None:
+def test_training_resumes_bit_identically_from_the_optimizer_state() -> None:
     config = run_config(corpus="c", preset="tiny", recipe="fast", vocab_size=50, train_tokens=10**6).training
 
     def trained(model: nn.Module, optimizer: torch.optim.Optimizer, steps: range) -> None:
@@ -87,9 +87,9 @@ def test_its_state_is_all_it_needs_to_go_on_the_same_to_the_bit() -> None:
     trained(model, optimizer, range(3))
     again.load_state_dict(model.state_dict())
     resumed = build_optimizer(again, config)
-    resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))  # else they would share their tensors
+    resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))  # else both would share tensors
     trained(model, optimizer, range(3, 6))
     trained(again, resumed, range(3, 6))
-    # So load_state_dict moves each one's step to the GPU, where the fused kernel reads it.
+    # With it, load_state_dict moves each step count to the GPU, where the fused kernel reads it.
     assert resumed.param_groups[1]["fused"] is True
     assert all(torch.equal(one, other) for one, other in zip(model.parameters(), again.parameters(), strict=True))

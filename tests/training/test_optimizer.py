@@ -23,8 +23,8 @@ def names(model: nn.Module, parameters: list[nn.Parameter]) -> set[str]:
 
 def test_biases_and_layer_norms_do_not_decay_and_everything_else_does() -> None:
     model = build_model(MODEL, eos_id=0, seed=0)
-    decayed, spared = parameter_groups(model, 0.1)
-    assert (decayed["weight_decay"], spared["weight_decay"]) == (0.1, 0.0)
+    decayed, undecayed = parameter_groups(model, 0.1)
+    assert (decayed["weight_decay"], undecayed["weight_decay"]) == (0.1, 0.0)
     assert names(model, decayed["params"]) == {
         "transformer.wte.weight",
         "transformer.wpe.weight",
@@ -33,17 +33,17 @@ def test_biases_and_layer_norms_do_not_decay_and_everything_else_does() -> None:
         "transformer.h.0.mlp.c_fc.weight",
         "transformer.h.0.mlp.c_proj.weight",
     }
-    assert {name for name in names(model, spared["params"]) if "bias" not in name} == {
+    assert {name for name in names(model, undecayed["params"]) if "bias" not in name} == {
         "transformer.h.0.ln_1.weight",
         "transformer.h.0.ln_2.weight",
         "transformer.ln_f.weight",
     }
 
 
-def test_what_is_spared_are_the_vectors_and_what_decays_the_matrices() -> None:
-    decayed, spared = parameter_groups(build_model(MODEL, eos_id=0, seed=0), 0.1)
+def test_matrices_decay_and_vectors_do_not() -> None:
+    decayed, undecayed = parameter_groups(build_model(MODEL, eos_id=0, seed=0), 0.1)
     assert {parameter.ndim for parameter in decayed["params"]} == {2}
-    assert {parameter.ndim for parameter in spared["params"]} == {1}
+    assert {parameter.ndim for parameter in undecayed["params"]} == {1}
 
 
 def test_every_parameter_is_in_one_group_once() -> None:

@@ -1,6 +1,6 @@
-"""The losses are those of `transformers.Trainer`, and do not depend on how a batch is divided.
+"""The losses equal those of `transformers.Trainer`, and do not depend on how a batch is divided.
 
-Dropout 0, float32, CPU, the same data in the same order; 50 optimizer steps, within 1e-5 of each loss.
+Dropout 0, float32, CPU, the same data in the same order; 50 optimizer steps, each loss within a relative 1e-5.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SAME: dict[str, Any] = {
 
 
 class Ordered(Dataset):
-    """The windows that our run reads, one after the other."""
+    """The windows that our run reads, in the same order."""
 
     def __init__(self, run: Run) -> None:
         training = run.config.training
@@ -48,12 +48,12 @@ class Ordered(Dataset):
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         input_ids = torch.from_numpy(self.windows[index])
         labels = input_ids.clone()
-        labels[0] = -100  # nothing predicts it, but Trainer divides by the number of all labels: its loss was 15/16
+        labels[0] = -100  # no position predicts it, but Trainer would divide by all labels: its loss would be 15/16
         return {"input_ids": input_ids, "labels": labels}
 
 
 class InOrder(Trainer):
-    """Reads its data from front to back; everything else is Trainer's own."""
+    """Reads its data sequentially; everything else is Trainer's own."""
 
     def _get_train_sampler(self, *_: Any) -> Sampler:
         return SequentialSampler(self.train_dataset)
@@ -116,8 +116,8 @@ def test_the_losses_are_those_of_trainer(home: Home, tmp_path: Path, schedule: s
     assert theirs.losses[0] - theirs.losses[-1] > 0.5, "control: something was learned"
 
 
-def test_another_weight_decay_shows(home: Home, tmp_path: Path) -> None:
-    """The control: the comparison sees a small difference."""
+def test_a_different_weight_decay_is_detected(home: Home, tmp_path: Path) -> None:
+    """Negative control: the comparison detects a small difference."""
     folder = new_run(home, recipe="trainer", **SAME, weight_decay=0.2)
     train_here(folder)
     other = new_run(home, "other", recipe="trainer", **SAME, weight_decay=0.1)
@@ -128,7 +128,7 @@ def test_another_weight_decay_shows(home: Home, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("recipe", ["accelerate", "trainer", "fast"])
 def test_the_losses_do_not_depend_on_how_a_batch_is_divided(home: Home, recipe: str) -> None:
-    """In micro-batches of one process (accumulation of 1, 4 and 8), or over two."""
+    """Micro-batches in one process (accumulation of 1, 4 and 8), and two processes."""
     losses = {}
     for parts in (1, 4, 8):
         folder = new_run(home, f"parts-{parts}", recipe=recipe, **SAME, micro_batch_size=16 // parts)

@@ -13,7 +13,7 @@ from pipeline.training.run import open_run, refuse_what_is_over
 from tests.training.runs import ask_to_resume, make_corpus, new_run, write_request
 
 
-def test_the_configuration_is_the_table_with_the_changes(home: Home) -> None:
+def test_the_configuration_is_the_preset_and_recipe_with_the_changes(home: Home) -> None:
     folder = new_run(home, recipe="trainer", seed=3)
     run = open_run(folder, read_json(folder.request) or {})
     assert (run.config.training.schedule, run.config.training.loss) == ("cosine", "plain")
@@ -21,7 +21,7 @@ def test_the_configuration_is_the_table_with_the_changes(home: Home) -> None:
     assert run.config.model.vocab_size == run.corpus.vocab_size
 
 
-def test_config_json_has_everything_to_run_it_again(home: Home) -> None:
+def test_config_json_has_everything_to_repeat_the_run(home: Home) -> None:
     folder = new_run(home, seed=3)
     run = open_run(folder, read_json(folder.request) or {})
     run.write_config({"precision": "bf16", "device": "cpu"})
@@ -37,7 +37,7 @@ def test_config_json_has_everything_to_run_it_again(home: Home) -> None:
     assert written["created_at"].endswith("+00:00")
 
 
-def test_a_resumed_run_is_what_its_config_says_and_not_what_the_table_says_now(home: Home) -> None:
+def test_a_resumed_run_uses_its_config_json_and_not_the_current_recipe(home: Home) -> None:
     folder = new_run(home)
     run = open_run(folder, read_json(folder.request) or {})
     run.write_config({"precision": "bf16", "device": "cpu"})
@@ -84,7 +84,7 @@ def test_a_window_that_the_validation_split_cannot_fill_is_refused_before_traini
     manifest = read_json(home.corpus("python").manifest) or {}
     window = manifest["tokens_validation"] + 1
     folder = new_run(home, window=window, n_positions=window)
-    with pytest.raises(InputError, match=rf"window is {window}; the validation split of corpus python"):
+    with pytest.raises(InputError, match=rf"its {window - 1} validation tokens fill no window of {window}"):
         open_run(folder, read_json(folder.request) or {})
 
 
@@ -126,7 +126,7 @@ def test_a_run_that_was_started_before_is_not_started_over(home: Home) -> None:
     refuse_what_is_over(folder, {"resume": True})
 
 
-def test_of_a_run_that_is_running_only_its_lock_speaks(home: Home) -> None:
+def test_a_running_run_is_left_to_its_lock(home: Home) -> None:
     folder = new_run(home)
     write_json(folder.config, {})
     with locked(folder.lock):

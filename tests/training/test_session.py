@@ -83,7 +83,7 @@ def test_a_checkpoint_is_read_by_transformers_alone(session: Session, tmp_path: 
     assert generator.model.config.eos_token_id == generator.tokenizer.eos_token_id == session.run.corpus.eos_id
 
 
-def test_a_session_of_its_own_checkpoint_is_the_same_to_the_bit(session: Session, tmp_path: Path) -> None:
+def test_a_session_restored_from_its_checkpoint_is_bit_identical(session: Session, tmp_path: Path) -> None:
     folder = tmp_path / "checkpoint"
     folder.mkdir()
     session.resume(None)
@@ -99,7 +99,7 @@ def test_a_session_of_its_own_checkpoint_is_the_same_to_the_bit(session: Session
     assert torch.equal(torch.rand(5), expected)
 
 
-def test_weights_that_are_no_numbers_are_noticed(session: Session) -> None:
+def test_non_finite_weights_are_detected(session: Session) -> None:
     assert session.weights_are_finite()
     with torch.no_grad():
         next(session.model.parameters())[0, 0] = torch.inf
@@ -113,7 +113,7 @@ def test_the_log_says_what_is_trained_and_on_what(session: Session) -> None:
 
 
 def test_weights_are_gathered_and_set_by_the_names_of_the_plain_model(session: Session) -> None:
-    """Of a model that is whole here; spread over processes they pass through the same functions."""
+    """The model is not sharded here, but a sharded one uses the same functions."""
     weights = whole_weights(session.model)
     assert set(weights) == set(session.plain_model.state_dict())
     changed = {name: torch.full_like(value, 0.5) for name, value in weights.items()}
@@ -121,15 +121,15 @@ def test_weights_are_gathered_and_set_by_the_names_of_the_plain_model(session: S
     assert all(bool((value == 0.5).all()) for value in session.plain_model.state_dict().values())
 
 
-def test_what_a_run_was_begun_with_is_kept_where_its_processes_can_share_the_batch(session: Session) -> None:
+def test_the_micro_batch_size_is_kept_if_the_processes_can_share_the_batch(session: Session) -> None:
     cpu = torch.device("cpu")
     assert _micro_batch_size(session.run, {"micro_batch_size": 4}, cpu, 2) == 4
     unset = replace(session.run.config, training=replace(session.run.config.training, micro_batch_size=None))
     run = replace(session.run, config=unset)
-    # Eight processes with 4 windows each are more than a batch of 8: a step would have no pass at all.
+    # Eight processes with 4 windows each exceed a batch of 8: a step would have no forward pass.
     assert _micro_batch_size(run, {"micro_batch_size": 4}, cpu, 8) == 1
 
 
-def test_a_step_without_a_pass_is_never_taken_for_one(session: Session) -> None:
+def test_a_step_without_a_forward_pass_is_an_error(session: Session) -> None:
     with pytest.raises(AssertionError, match="a step without a pass"):
         _ = as_one_of(session, 0, 8, 4).num_micro_batches

@@ -11,8 +11,7 @@ from torch import nn
 
 from pipeline.config.recipes import run_config
 from pipeline.core.errors import InputError
-from pipeline.training.optimizer import build_optimizer
-from pipeline.training.schedule import build_schedule
+from pipeline.training.optimizer import build_optimizer, build_schedule
 from pipeline.training.state import Copies, TrainingState, random_state, restore_random_state
 
 CONFIG = run_config(
@@ -28,7 +27,7 @@ def accelerator() -> Accelerator:
 
 
 class Training:
-    """One layer that is trained on noise."""
+    """One layer trained on noise."""
 
     def __init__(self, accelerator: Accelerator) -> None:
         torch.manual_seed(0)
@@ -46,7 +45,7 @@ class Training:
             self.schedule.step()
 
 
-def test_training_goes_on_the_same_to_the_bit(accelerator: Accelerator, tmp_path: Path) -> None:
+def test_training_resumes_bit_identically(accelerator: Accelerator, tmp_path: Path) -> None:
     first = Training(accelerator)
     first.step(5)
     first.state.snapshot()(tmp_path / "training")
@@ -62,9 +61,9 @@ def test_training_goes_on_the_same_to_the_bit(accelerator: Accelerator, tmp_path
     assert first.schedule.get_last_lr() == second.schedule.get_last_lr()
 
 
-@pytest.mark.parametrize("forgotten", ["optimizer", "random"])
-def test_forgetting_a_part_of_the_state_shows(accelerator: Accelerator, tmp_path: Path, forgotten: str) -> None:
-    """The negative control of the test above."""
+@pytest.mark.parametrize("omitted", ["optimizer", "random"])
+def test_omitting_a_part_of_the_state_is_detected(accelerator: Accelerator, tmp_path: Path, omitted: str) -> None:
+    """Negative control of the test above."""
     first = Training(accelerator)
     first.step(5)
     first.state.snapshot()(tmp_path / "training")
@@ -73,9 +72,9 @@ def test_forgetting_a_part_of_the_state_shows(accelerator: Accelerator, tmp_path
 
     second = Training(accelerator)
     second.model.load_state_dict(weights)
-    if forgotten != "optimizer":
+    if omitted != "optimizer":
         second.state.load(tmp_path / "training")
-    if forgotten != "random":
+    if omitted != "random":
         restore_random_state(tmp_path / "training", accelerator)
     second.step(5)
     assert not torch.equal(first.model.weight, second.model.weight)
@@ -111,10 +110,10 @@ def test_a_snapshot_is_of_the_moment_it_was_taken(accelerator: Accelerator, tmp_
     written = torch.load(tmp_path / "training" / "optimizer.pt", weights_only=True)
     assert all(torch.equal(written["state"][n]["exp_avg"], moment["state"][n]["exp_avg"]) for n in moment["state"])
     now = training.optimizer.state_dict()
-    assert not torch.equal(written["state"][0]["exp_avg"], now["state"][0]["exp_avg"]), "control: it went on"
+    assert not torch.equal(written["state"][0]["exp_avg"], now["state"][0]["exp_avg"]), "control: training went on"
 
 
-def test_tensors_that_share_their_memory_share_the_copys() -> None:
+def test_tensors_that_share_memory_share_one_copy() -> None:
     tied = torch.rand(3, 2)
     copy = Copies().of({"in": tied, "out": tied, "other": (torch.rand(3, 2), [1, "x"])})
     assert copy["in"] is copy["out"]
@@ -122,14 +121,14 @@ def test_tensors_that_share_their_memory_share_the_copys() -> None:
     assert copy["other"][1] == [1, "x"]
 
 
-def test_copies_are_made_in_the_memory_of_the_last_ones() -> None:
+def test_copies_reuse_the_previous_buffers() -> None:
     copies, values = Copies(), {"a": torch.rand(4, 3), "empty": [torch.rand(0), torch.rand(0)], "b": torch.rand(5)}
     first = copies.of(values)
-    places = [first["a"].data_ptr(), first["b"].data_ptr()]
-    assert places[0] != places[1]
+    addresses = [first["a"].data_ptr(), first["b"].data_ptr()]
+    assert addresses[0] != addresses[1]
     values["a"] += 1
     again = copies.of(values)
-    assert [again["a"].data_ptr(), again["b"].data_ptr()] == places
+    assert [again["a"].data_ptr(), again["b"].data_ptr()] == addresses
     assert torch.equal(again["a"], values["a"]) and torch.equal(again["b"], values["b"])
     other = copies.of({"a": torch.zeros(7, dtype=torch.int64), "b": values["b"]})
     assert torch.equal(other["a"], torch.zeros(7, dtype=torch.int64)) and torch.equal(other["b"], values["b"])

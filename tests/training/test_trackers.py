@@ -14,7 +14,7 @@ from tests.training.runs import new_run, train_here
 
 
 class Troubled(GeneralTracker):
-    """Somebody else's service, which goes away after some rows."""
+    """A third-party service that fails after `num_rows` rows."""
 
     name = "troubled"
     requires_logging_directory = False
@@ -32,7 +32,7 @@ class Troubled(GeneralTracker):
         self.rows.append({"step": step, **values})
 
 
-def test_tensorboard_gets_every_figure_that_the_run_folder_gets(home: Home) -> None:
+def test_tensorboard_gets_every_metric_that_the_run_folder_gets(home: Home) -> None:
     folder = new_run(home, trackers="tensorboard")
     assert train_here(folder)["state"] == "finished"
     events = EventAccumulator(str(home.path / "tensorboard" / folder.id)).Reload()
@@ -42,7 +42,7 @@ def test_tensorboard_gets_every_figure_that_the_run_folder_gets(home: Home) -> N
         assert len(written) >= 3
 
 
-def test_a_tracker_in_trouble_is_left_out_and_the_run_goes_on(tmp_path: Path) -> None:
+def test_a_failing_tracker_is_dropped_and_the_run_continues(tmp_path: Path) -> None:
     said: list[str] = []
     troubled, sound = Troubled(2), Troubled(100)
     trackers = Trackers(RunFolderTracker(tmp_path / "metrics.jsonl"), [troubled, sound], said.append)
@@ -55,7 +55,7 @@ def test_a_tracker_in_trouble_is_left_out_and_the_run_goes_on(tmp_path: Path) ->
     assert said == ["troubled is left out from here on (ConnectionError: no route to host)"]
 
 
-def test_a_tracker_that_cannot_begin_stops_no_run(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_tracker_that_cannot_start_does_not_stop_the_run(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     (home.path / "tensorboard").write_text("a file where its folder should be")
     folder = new_run(home, trackers="tensorboard")
     assert train_here(folder)["state"] == "finished"
@@ -63,7 +63,7 @@ def test_a_tracker_that_cannot_begin_stops_no_run(home: Home, capsys: pytest.Cap
     assert len(read_lines(folder.metrics)) == 13
 
 
-def test_trouble_with_the_run_folder_is_the_runs_own(tmp_path: Path) -> None:
+def test_an_error_of_the_run_folder_is_raised(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").mkdir()
     trackers = Trackers(RunFolderTracker(tmp_path / "metrics.jsonl"), [], print)
     with pytest.raises(IsADirectoryError):

@@ -1,4 +1,4 @@
-"""Homes with runs and corpora on disk, and the real page on one of them."""
+"""Fixtures: homes with runs and corpora on disk, and the real page on one of them."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ OWNER_KEY = "correct horse battery staple"
 
 
 def request_of(host: str = "127.0.0.1:7860", *, session_hash: str = "browser-one", **headers: str) -> gr.Request:
-    """What a handler gets. `headers` with underscores for hyphens."""
+    """A request as a handler receives it. `headers`: names with underscores for hyphens."""
     named = {"host": host, **{name.replace("_", "-"): value for name, value in headers.items()}}
     raw = [(name.encode(), value.encode()) for name, value in named.items()]
     return gr.Request(Request({"type": "http", "client": ("10.0.0.7", 1), "headers": raw}), session_hash=session_hash)
 
 
 class Clock:
-    """Seconds that grow only when a test says so."""
+    """A clock that advances only when a test sets `now`."""
 
     now = 1_000.0
 
@@ -43,7 +43,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """A home with one ready corpus; requests wake no worker, so that nothing starts."""
+    """Settings of a home with one ready corpus; requests wake no worker, so nothing starts."""
     monkeypatch.setattr(worker, "wake", lambda settings: None)
     write_corpus(Home(tmp_path / "home"), "ready")
     return Settings(home=tmp_path / "home")

@@ -1,8 +1,8 @@
-"""The tasks as plain Ray tasks: on a Ray of our own on this machine's loopback, or the cluster that RAY_ADDRESS names.
+"""Runs tasks with Ray: an instance of our own on this machine's loopback, or the cluster that RAY_ADDRESS names.
 
-On a cluster the package is sent along; what the tasks read and write must lie where every machine sees it. It takes
-seconds to start, so it pays for many machines, not for one. The only module that imports Ray, which `pip install -r
-requirements-ray.txt` installs.
+On a cluster the package is sent to the workers; the files that tasks read and write must be accessible from every
+machine. Ray takes seconds to start, so it pays off on many machines, not on one. This is the only module that imports
+Ray, which `pip install -r requirements-ray.txt` installs.
 """
 
 from __future__ import annotations
@@ -16,21 +16,31 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
 from pipeline.core.environment import child_environment
 from pipeline.core.errors import InputError, PipelineError
 from pipeline.core.paths import ROOT
-from pipeline.data.execution.tasks import POLL_SECONDS, Attempt, ShouldStop, Tasks, Work, never, outcome, thread_limits
+from pipeline.data.execution.tasks import (
+    POLL_SECONDS,
+    Attempt,
+    Executor,
+    ShouldStop,
+    Tasks,
+    Work,
+    never,
+    outcome,
+    thread_limits,
+)
 from pipeline.data.progress import Stopped
 
 OBJECT_STORE_BYTES = 80 * 2**20
-"""Near the least that Ray takes; tasks carry paths, not data. Its own choice would be a third of the memory."""
+"""Near the minimum that Ray accepts; tasks carry paths, not data. Ray's default would be a third of the memory."""
 
 SEEN_WITHIN_SECONDS = 60
-"""How long a network folder may hide what another machine has just written."""
+"""How long a file that another machine has just written may stay invisible in a network folder."""
 
 ANSWERS_WITHIN_SECONDS = 10
 """How long the cluster's head may take to accept a connection."""
@@ -41,13 +51,13 @@ OF_ONE_MACHINE = frozenset(
     "SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE RAY_ADDRESS RAY_AUTH_MODE RAY_AUTH_TOKEN_PATH".split()
 )
 OF_ITS_HARDWARE = ("CUDA_", "NVIDIA_")
-"""What another machine has its own values of, by name and by beginning."""
+"""Environment variables of which another machine has its own values, by name and by prefix."""
 
 T = TypeVar("T")
 
 
-class ClusterEngine:
-    """At most `workers` Ray tasks at a time, one processor each."""
+class ClusterExecutor(Executor):
+    """Runs at most `workers` Ray tasks at a time, on one CPU each."""
 
     def __init__(self, workers: int, parts: str | None = None) -> None:
         if importlib.util.find_spec("ray") is None:
@@ -57,15 +67,7 @@ class ClusterEngine:
         self._num_workers = workers
         self._parts = parts
 
-    def run(
-        self,
-        function: Work[T],
-        tasks: Sequence[T],
-        is_done: Callable[[T], bool],
-        on_done: Callable[[T], None],
-        should_stop: ShouldStop,
-    ) -> None:
-        left = Tasks(tasks, is_done, on_done)
+    def run_tasks(self, function: Work[T], left: Tasks[T], should_stop: ShouldStop) -> None:
         if left:
             if should_stop():
                 raise Stopped
@@ -74,7 +76,7 @@ class ClusterEngine:
 
 
 def _run(ray: Any, function: Work[T], left: Tasks[T], should_stop: ShouldStop, num_workers: int) -> None:
-    # We try again ourselves: Ray does not count the tries of a task that ran out of memory.
+    # We retry ourselves: Ray does not count the attempts of a task that ran out of memory.
     remote = ray.remote(num_cpus=1, max_retries=0)(_call)
     running: dict[Any, Attempt[T]] = {}
     try:
@@ -94,7 +96,7 @@ def _run(ray: Any, function: Work[T], left: Tasks[T], should_stop: ShouldStop, n
                     continue
                 if error is not None:
                     raise error
-                _wait_until_seen(partial(left.is_done, attempt), should_stop)
+                _wait_until_visible(partial(left.is_done, attempt), should_stop)
                 left.returned(attempt)
     finally:
         for reference in running:
@@ -102,13 +104,13 @@ def _run(ray: Any, function: Work[T], left: Tasks[T], should_stop: ShouldStop, n
 
 
 def _call(function: Work[T], task: T) -> Exception | None:
-    """What runs in a Ray worker."""
+    """Runs in a Ray worker."""
     return outcome(partial(function, task, never))
 
 
-def _wait_until_seen(is_seen: Callable[[], bool], should_stop: ShouldStop) -> None:
-    patience = time.monotonic() + SEEN_WITHIN_SECONDS
-    while not is_seen() and time.monotonic() < patience:
+def _wait_until_visible(is_visible: Callable[[], bool], should_stop: ShouldStop) -> None:
+    deadline = time.monotonic() + SEEN_WITHIN_SECONDS
+    while not is_visible() and time.monotonic() < deadline:
         if should_stop():
             raise Stopped
         time.sleep(POLL_SECONDS)
@@ -117,12 +119,12 @@ def _wait_until_seen(is_seen: Callable[[], bool], should_stop: ShouldStop) -> No
 # ---- the connection ----
 @contextlib.contextmanager
 def _connected(num_workers: int, parts: str | None) -> Iterator[Any]:
-    """Ray, connected, and shut down at the end. Raises PipelineError when the cluster cannot be reached."""
+    """Ray, connected, and shut down at the end. Raises PipelineError when it cannot be started or reached."""
     address = os.environ.get("RAY_ADDRESS")
-    with _kept_sigterm():
+    with _restored_sigterm():
         try:
             ray = _join(address) if address else _start(num_workers, parts)
-        except SystemExit as error:  # Ray's own handler of SIGTERM, in place while it starts
+        except SystemExit as error:  # from Ray's own SIGTERM handler, which is set while it starts
             raise Stopped from error
         except (OSError, RuntimeError, ValueError) as error:
             where = f"at RAY_ADDRESS {address}" if address else "on this machine"
@@ -135,7 +137,7 @@ def _connected(num_workers: int, parts: str | None) -> Iterator[Any]:
 
 def _join(address: str) -> Any:
     host, _, port = address.rpartition("/")[2].rpartition(":")
-    if port.isdigit():  # Ray itself tries for minutes before it says that nobody answers
+    if port.isdigit():  # Ray itself retries for minutes before it reports that nothing answers
         socket.create_connection((host.strip("[]"), int(port)), ANSWERS_WITHIN_SECONDS).close()
     import ray
 
@@ -149,7 +151,7 @@ def _join(address: str) -> Any:
 
 
 def for_other_machines(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """What of `environ` tasks on another machine are to see: no credentials, also not for the parts; it has its own."""
+    """The part of `environ` for other machines: no credentials, not even for the parts; these have their own."""
     environment = child_environment(environ)
     return {
         name: value
@@ -159,17 +161,17 @@ def for_other_machines(environ: Mapping[str, str] = os.environ) -> dict[str, str
 
 
 def _start(num_workers: int, parts: str | None) -> Any:
-    """A Ray of our own. Its processes inherit the environment, so that is put in order while they start.
+    """Start a Ray of our own. Its processes inherit the environment, which is therefore replaced while they start.
 
-    When this process is killed, Ray's go with it; two idle helpers of Ray's take a minute to notice.
+    When this process is killed, Ray's processes end too; two idle helper processes of Ray take a minute to notice.
     """
     own = {
         "RAY_USAGE_STATS_ENABLED": "0",
-        # By default it listens on every interface, whatever node address it is given; this is the switch that lets it
-        # stay on the loopback, named after the systems where that is the default. Read when Ray is imported.
+        # By default Ray listens on every interface, whatever node address it is given. This switch keeps it on the
+        # loopback; it is named after the systems where that is the default. It is read when Ray is imported.
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": _own_token(),  # else it writes one into the home folder
+        "RAY_AUTH_TOKEN": _own_token(),  # otherwise Ray writes one into the home folder
     }
     with _environment({**child_environment(address=parts), **thread_limits(1), **own}):
         import ray
@@ -194,7 +196,7 @@ def _start(num_workers: int, parts: str | None) -> Any:
 
 @functools.cache
 def _own_token() -> str:
-    """One for the life of this process, because Ray reads it once."""
+    """One token for the life of this process, because Ray reads it once."""
     return secrets.token_hex(32)
 
 
@@ -211,8 +213,8 @@ def _environment(environ: Mapping[str, str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _kept_sigterm() -> Iterator[None]:
-    """Put SIGTERM's handler back: Ray replaces it by one that ends the process."""
+def _restored_sigterm() -> Iterator[None]:
+    """Restores the handler of SIGTERM: Ray replaces it by one that ends the process."""
     handler = signal.getsignal(signal.SIGTERM)
     try:
         yield

@@ -1,7 +1,7 @@
-"""The tasks on this machine: one after another in this process, or in worker processes of our own.
+"""Runs tasks on this machine: one after another in this process, or in worker processes that we start.
 
-Workers are started anew rather than forked (polars hangs after a fork), see the environment that every process of ours
-may see, and stay in our process group, so that whoever ends the group ends them too.
+Workers are spawned rather than forked, because polars hangs after a fork. They get the environment of all our child
+processes and stay in our process group, so that a signal to the group ends them too.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import pickle
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
@@ -20,6 +19,7 @@ from pipeline.core.environment import child_environment
 from pipeline.data.execution.tasks import (
     POLL_SECONDS,
     Attempt,
+    Executor,
     ShouldStop,
     Tasks,
     Work,
@@ -31,22 +31,14 @@ from pipeline.data.progress import Stopped
 T = TypeVar("T")
 
 
-class LocalEngine:
-    """`workers` processes; 1 means this one."""
+class LocalExecutor(Executor):
+    """Runs tasks in `workers` processes; 1 means this process."""
 
     def __init__(self, workers: int, parts: str | None = None) -> None:
         self._num_workers = workers
         self._parts = parts
 
-    def run(
-        self,
-        function: Work[T],
-        tasks: Sequence[T],
-        is_done: Callable[[T], bool],
-        on_done: Callable[[T], None],
-        should_stop: ShouldStop,
-    ) -> None:
-        left = Tasks(tasks, is_done, on_done)
+    def run_tasks(self, function: Work[T], left: Tasks[T], should_stop: ShouldStop) -> None:
         if self._num_workers == 1:
             _run_here(function, left, should_stop)
         else:
@@ -73,12 +65,12 @@ def _run_in_workers(
         while left or busy:
             if should_stop():
                 raise Stopped
-            # ---- give: one task to each, so that a death costs one task ----
+            # ---- assign: one task per worker, so that a death costs one task ----
             while left and len(busy) < num_workers:
                 worker, attempt = idle.pop() if idle else _Worker(environment), left.take()
                 busy[worker.connection] = worker, attempt
-                worker.give(function, attempt.task)
-            # ---- hear: an answer, or the end of the process ----
+                worker.assign(function, attempt.task)
+            # ---- receive: a result, or the end of the process ----
             for connection in wait(list(busy), POLL_SECONDS):
                 worker, attempt = busy.pop(connection)  # type: ignore[call-overload]
                 try:
@@ -96,7 +88,7 @@ def _run_in_workers(
 
 
 class _Worker:
-    """One process, and our end of the socket to it. A socket of its own: what the function prints is no answer."""
+    """One process, and our end of the socket to it. Not a pipe to stdout, because the function may print."""
 
     def __init__(self, environment: dict[str, str]) -> None:
         ours, theirs = socket.socketpair()
@@ -109,13 +101,13 @@ class _Worker:
             )
         self.connection: Connection[Any, Any] = Connection(ours.detach())
 
-    def give(self, function: Work[T], task: T) -> None:
+    def assign(self, function: Work[T], task: T) -> None:
         call = pickle.dumps((function, task))
-        with contextlib.suppress(OSError):  # it has died, which its closed socket says next
+        with contextlib.suppress(OSError):  # it has died; the closed socket reports that next
             self.connection.send_bytes(call)
 
     def end(self) -> str:
-        """Kill it and say how it ended; what it was writing is atomic, so nothing torn is left."""
+        """Kill it and return how it ended. Outputs are written atomically, so none is left incomplete."""
         self._process.kill()
         status = self._process.wait()
         self.connection.close()

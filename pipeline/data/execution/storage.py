@@ -1,6 +1,6 @@
-"""Whole small files at any address: a path, `file://...`, or any other file system that fsspec knows (`s3://...`).
+"""Reads and writes small files at any address: a path, `file://...`, or any other file system of fsspec (`s3://...`).
 
-Readers see the old file or the new one. Knows nothing of what is in them.
+Files are replaced as a whole: readers see the old file or the new one. Does not depend on their content.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from fsspec.implementations.local import LocalFileSystem
 from pipeline.core.atomic_io import replacing
 from pipeline.core.environment import schemes, without_credentials
 from pipeline.core.errors import InputError, PipelineError, require
+from pipeline.core.text import without_errno
 
 PACKAGES = {
     "s3": "s3fs",
@@ -30,12 +31,12 @@ PACKAGES = {
     "sftp": "paramiko",
     "ssh": "paramiko",
 }
-"""What reads the usual addresses and does not come with this program."""
+"""Packages that read the usual addresses and are not installed with this program."""
 
 
 def check(address: str, name: str) -> None:
-    """Raises InputError with the remedy when files cannot be written to `address`, as far as can be told without asking
-    there; `name` is what the address was given for.
+    """Raises InputError with the remedy when files cannot be written to `address`, as far as this can be checked
+    without connecting to it. `name` is the setting that has the address.
     """
     head, colon, _ = address.partition(":")
     is_path = not colon or "/" in head
@@ -43,15 +44,15 @@ def check(address: str, name: str) -> None:
     if is_path:
         return
     require("://" in address, name, address, f"write an address as {head}://..., or a path as ./{address}")
-    place = address.rpartition("://")[2]
-    login = place.partition("/")[0].rpartition("@")[0]
-    if ":" in login:  # not repeated: it would stand in the log
+    location = address.rpartition("://")[2]
+    login = location.partition("/")[0].rpartition("@")[0]
+    if ":" in login:  # not repeated: it would appear in the log
         raise InputError(
             f"{name} is an address with a password; leave it out, and give credentials by the environment."
         )
     for scheme in schemes(address):
         _check_scheme(scheme, address, name)
-    require(bool(place.strip("/")), name, address, "name what is there too, as in s3://bucket/folder")
+    require(bool(location.strip("/")), name, address, "name what is there too, as in s3://bucket/folder")
 
 
 def _check_scheme(scheme: str, address: str, name: str) -> None:
@@ -72,29 +73,30 @@ def _check_scheme(scheme: str, address: str, name: str) -> None:
 
 def exists(address: str | Path) -> bool:
     system, path = _at(address)
-    with _answers(address):
+    with _translated_errors(address):
         return system.exists(path)
 
 
 def size(address: str | Path) -> int:
-    """Bytes. Raises FileNotFoundError when there is no such file."""
+    """Size in bytes. Raises FileNotFoundError when there is no such file."""
     system, path = _at(address)
-    with _answers(address):
+    with _translated_errors(address):
         return system.size(path)
 
 
 def open_read(address: str | Path) -> BinaryIO:
-    """The file's bytes, as something to read and seek in. Raises FileNotFoundError when there is no such file."""
+    """The file, open for reading and seeking. Raises FileNotFoundError when there is no such file."""
     system, path = _at(address)
-    with _answers(address):
+    with _translated_errors(address):
         return system.open(path, "rb")
 
 
 def write_atomically(address: str | Path, writer: Callable[[BinaryIO], object]) -> None:
-    """Let `writer` fill a file that then takes the place of the one at `address`, and make the folders above it.
+    """Let `writer` fill a file that then replaces the one at `address`; missing parent folders are created.
 
-    What `writer` raises is raised on, and the old file stays. Elsewhere than on this machine the file is filled here
-    and sent under another name beside it; a name given at last is one step wherever a copy or a rename is.
+    An exception of `writer` is passed on, and the old file stays. For an address on another machine, the file is filled
+    here and uploaded beside the target under a temporary name. The final rename is atomic if the file system's copy or
+    rename is.
     """
     system, path = _at(address)
     if isinstance(system, LocalFileSystem):
@@ -110,13 +112,13 @@ def _send(system: Any, address: str | Path, path: str, writer: Callable[[BinaryI
     with tempfile.NamedTemporaryFile() as file:
         writer(file)  # type: ignore[arg-type]
         file.flush()
-        with _answers(address):
+        with _translated_errors(address):
             system.makedirs(str(target.parent), exist_ok=True)
             try:
                 system.put_file(file.name, staged)
                 system.mv(staged, path)
             except BaseException:
-                with contextlib.suppress(Exception):  # the first error is the one to tell
+                with contextlib.suppress(Exception):  # the first error is the one to report
                     system.rm_file(staged)
                 raise
 
@@ -126,8 +128,8 @@ def _staged(name: str) -> str:
 
 
 @contextlib.contextmanager
-def _answers(address: str | Path) -> Iterator[None]:
-    """Turn what a file system elsewhere raises, each its own kind, into one sentence; a missing file stays one."""
+def _translated_errors(address: str | Path) -> Iterator[None]:
+    """Turns any exception of a remote file system into one PipelineError; FileNotFoundError is passed on."""
     try:
         yield
     except FileNotFoundError:
@@ -135,14 +137,14 @@ def _answers(address: str | Path) -> Iterator[None]:
     except Exception as error:
         if "://" not in str(address) or isinstance(_at(address)[0], LocalFileSystem):
             raise
-        told = " ".join(without_credentials(f"{type(error).__name__}: {error}").split())
+        message = " ".join(without_errno(without_credentials(f"{type(error).__name__}: {error}")).split())
         raise PipelineError(
-            f"{address} cannot be used ({told}); check the address and the credentials for it in the environment, then go on."
+            f"{address} cannot be used ({message}); check the address and the credentials for it in the environment, then go on."
         ) from error
 
 
 def _at(address: str | Path) -> tuple[Any, str]:
-    """The file system and the path in it. Raises InputError when no file system answers to that address."""
+    """The file system and the path in it. Raises InputError when no file system handles that address."""
     try:
         return fsspec.url_to_fs(str(address))
     except (ValueError, ImportError, TypeError) as error:

@@ -1,22 +1,23 @@
-"""What every engine has in common: the tasks that are left, how often each was tried, and how an error travels."""
+"""What all engines share: the tasks that are left, how often each was tried, and how errors are returned."""
 
 from __future__ import annotations
 
-import os
 import pickle
 import traceback
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from pipeline.core.environment import num_cores
 from pipeline.core.errors import PipelineError
 
 MAX_ATTEMPTS = 3
-"""How many processes one task may cost."""
+"""How many worker processes may die in the same task before it fails."""
 
 POLL_SECONDS = 0.1
-"""How long an engine waits for its workers before it asks again whether to stop."""
+"""How long an engine waits for its workers before it checks again whether to stop."""
 
 THREADS_OF = (
     "POLARS_MAX_THREADS",
@@ -25,7 +26,7 @@ THREADS_OF = (
     "MKL_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
 )
-"""Libraries read these once, when they are imported."""
+"""Environment variables that libraries read once, when they are imported."""
 
 ShouldStop = Callable[[], bool]
 
@@ -34,28 +35,28 @@ T_contra = TypeVar("T_contra", contravariant=True)
 
 
 class Work(Protocol[T_contra]):
-    """What is done with a task. In the caller's own process `should_stop` is the caller's, and a long task asks it now
-    and then and raises Stopped; in a worker it never holds, because a worker is ended instead.
+    """The function that is run for a task. In the caller's own process `should_stop` is the caller's; a long task calls
+    it now and then and raises Stopped. In a worker it is never true, because a worker is killed instead.
     """
 
     def __call__(self, task: T_contra, should_stop: ShouldStop, /) -> object: ...
 
 
 def never() -> bool:
-    """The `should_stop` of a worker."""
+    """The `should_stop` in a worker."""
     return False
 
 
 @dataclass
 class Attempt(Generic[T]):
-    """A task, and how many processes it has cost so far."""
+    """A task, and how many processes have died while running it."""
 
     task: T
     num_lost: int = 0
 
 
 class Tasks(Generic[T]):
-    """The tasks whose output is missing, in their order; those that must be tried again come last."""
+    """The tasks whose output is missing, in order; those that must be tried again come last."""
 
     def __init__(self, tasks: Iterable[T], is_done: Callable[[T], bool], on_done: Callable[[T], None]) -> None:
         self._is_done, self._on_done = is_done, on_done
@@ -76,7 +77,7 @@ class Tasks(Generic[T]):
         return self._is_done(attempt.task)
 
     def returned(self, attempt: Attempt[T]) -> None:
-        """The function came to its end. Raises PipelineError when its output is not to be seen here."""
+        """The function has returned. Raises PipelineError when its output is not visible here."""
         if not self.is_done(attempt):
             raise PipelineError(
                 f"{attempt.task} was done, and its output is not there; use a folder that this process and every "
@@ -85,7 +86,7 @@ class Tasks(Generic[T]):
         self._on_done(attempt.task)
 
     def lost(self, attempt: Attempt[T], reason: str) -> None:
-        """Its process died: try it again, unless its output was there already. Raises PipelineError the last time."""
+        """Its process died: queue it again unless its output exists. Raises PipelineError at the last attempt."""
         if self.is_done(attempt):
             self._on_done(attempt.task)
             return
@@ -99,33 +100,60 @@ class Tasks(Generic[T]):
         self._waiting.append(attempt)
 
 
+class Executor(ABC):
+    """Runs tasks somewhere."""
+
+    def run(
+        self,
+        function: Work[T],
+        tasks: Sequence[T],
+        is_done: Callable[[T], bool],
+        on_done: Callable[[T], None],
+        should_stop: ShouldStop,
+    ) -> None:
+        """Call `function(task, should_stop)` for every task whose output is missing according to `is_done`.
+
+        `function` is defined at module level and writes its output in one step; its return value is ignored. Tasks are
+        small, can be pickled and use absolute paths. `on_done(task)` is called in this process for every task whose
+        output exists, including those that existed before, in any order.
+
+        A task whose process dies is tried again; the others continue. Raises PipelineError when the process of a task
+        died MAX_ATTEMPTS times, Stopped soon after `should_stop()` is true, and exceptions of `function` as they were
+        raised. In each case no worker is left running.
+        """
+        self.run_tasks(function, Tasks(tasks, is_done, on_done), should_stop)
+
+    @abstractmethod
+    def run_tasks(self, function: Work[T], left: Tasks[T], should_stop: ShouldStop) -> None:
+        """`run`, for the tasks whose output is missing."""
+
+
 def outcome(work: Callable[[], object]) -> Exception | None:
-    """Do `work` in a worker: None, or what it raised, with its traceback as a note, in a form that can be pickled."""
+    """Run `work` in a worker. Returns None, or its exception in a picklable form, with the traceback as a note."""
     try:
         work()
     except Exception as error:
         trace = "".join(traceback.format_exception(error))
-        travelled = _travelling(error)
-        travelled.add_note(f"In the worker:\n{trace}")
-        return travelled
+        picklable = _picklable(error)
+        picklable.add_note(f"In the worker:\n{trace}")
+        return picklable
     return None
 
 
-def _travelling(error: Exception) -> Exception:
-    """`error` as it will arrive; one of another type when its own cannot be pickled, or not be read again."""
+def _picklable(error: Exception) -> Exception:
+    """`error` as it will arrive: a copy, or a RuntimeError when it cannot be pickled or unpickled."""
     try:
         copy = pickle.loads(pickle.dumps(error))
-    except Exception:  # a class's own __init__ and __reduce__ run here, and raise what they like
+    except Exception:  # a class's own __init__ and __reduce__ run here and may raise anything
         return RuntimeError(f"{type(error).__name__}: {error}")
     return copy if isinstance(copy, Exception) else RuntimeError(f"{type(error).__name__}: {error}")
 
 
 def thread_limits(threads: int) -> dict[str, str]:
-    """Environment variables that keep a worker to `threads` threads, set before it imports anything."""
+    """Environment variables that limit a worker to `threads` threads; they must be set before it imports anything."""
     return dict.fromkeys(THREADS_OF, str(threads))
 
 
 def threads_per_worker(workers: int) -> int:
-    """So many that all workers together do not outnumber this process's processors."""
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, processors // workers)
+    """Threads for each of `workers` processes, so that all together use no more than this process's cores."""
+    return max(1, num_cores() // workers)

@@ -1,11 +1,11 @@
-"""Which rows are kept, and where they are written.
+"""Decides which rows are kept, and writes them.
 
-matching        which texts contain which keyword, by columns
-quality         rules of good code, one file at a time
-duplicates      files that repeat another one, exactly or nearly
-shard_filter    `process_shard`: one shard of a source in, its kept files and its report out
-selection       from the filtered shards to the files of a corpus
-split           which kept files are held out for validation
-parquet_shards  kept files on disk
-stage           the first stage of a preparation: all of this over every shard
+matching        finds which texts contain which keyword, one column of texts at a time
+quality         code quality rules, applied to each file on its own
+duplicates      finds files that repeat an earlier one, exactly or nearly
+shard_filter    `process_shard`: filters one shard and writes its kept files and its report
+selection       chooses which of the matched files stay when the corpus has a maximum, and removes duplicates
+split           decides which kept files are held out for validation
+parquet_shards  reads and writes parquet files of kept files
+stage           the first stage of a preparation: runs all of this over every shard
 """

@@ -1,4 +1,4 @@
-"""Kept files on disk: parquet files of bounded size, the same bytes for the same rows."""
+"""Writes kept files to parquet files of bounded size, with the same bytes for the same rows, and reads them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class ShardWriter:
     """Writes `files-<split>-00000.parquet` and so on into `folder`; each becomes visible when it is complete.
 
-    A shard is full at `max_rows`, or at `max_bytes` of text, so that reading one whole fits in memory anywhere.
+    A shard is full at `max_rows`, or at `max_bytes` of text, so that a whole shard fits in memory on any machine.
     """
 
     def __init__(self, folder: Path, split: str, *, max_rows: int = 4_096, max_bytes: int = 64_000_000) -> None:
@@ -37,7 +37,7 @@ class ShardWriter:
             self._write()
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write the buffered rows."""
         if self._pending:
             self._write()
 

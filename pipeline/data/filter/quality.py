@@ -1,7 +1,7 @@
-"""Which kept files are good code, judged one file at a time, a column of texts at once.
+"""Quality rules that decide which kept files are good code. Each file is judged on its own, a column of texts at once.
 
-The rules and their order are those of CodeParrot, the course's bigger sibling; its two random draws are a hash here,
-so that a file's fate is the same on every scan and in every process. A line ends with LF, CRLF or CR.
+The rules and their order are those of CodeParrot, the course's bigger sibling. CodeParrot's two random draws are hashes
+here, so that the result for a file is the same in every scan and every process. A line ends with LF, CRLF or CR.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ NO_KEYWORD = "no def, class, for or while"
 FEW_ASSIGNMENTS = "few assignments"
 
 HEAD = r"\A(?:[^\n]*\n){0,4}[^\n]*"
-"""Up to a place in the first 5 lines."""
+"""Matches from the start of a text to any position in its first 5 lines."""
 SAYS_GENERATED = HEAD + r"(?i-u:auto[-_ ]?generated|automatically[-_ ]generated)"
 SAYS_TEST = HEAD + r"(?i-u:unit tests|test file|configuration file)"
 TEST_LINES = 20
-"""A file that says `test`, or `config`, more often than once in so many lines is one."""
+"""A file that contains `test`, or `config`, more than once per so many lines counts as test or configuration."""
 KEYWORDS = ["def ", "class ", "for ", "while "]
 ASCII = bytes(range(128))
 
 
 def reasons(rows: pl.DataFrame, config: QualityConfig) -> pl.Series:
-    """For each of `rows` (the course's columns) the first rule that removes it; null where it stays.
+    """For each of `rows` (the course's columns) the first rule that removes it; null if it stays.
 
-    Characters per token are not among the rules: whoever writes the tokens counts them.
+    The limit of characters per token is not checked here, but when the tokens are written.
     """
     import polars as pl
 
@@ -46,7 +46,7 @@ def reasons(rows: pl.DataFrame, config: QualityConfig) -> pl.Series:
 
 
 def _rules(rows: pl.DataFrame, config: QualityConfig) -> Iterator[tuple[str, pl.Expr]]:
-    """The rules that `config` asks for: name, and whether a text with LF line ends is removed."""
+    """The rules that `config` enables: name, and whether a text with LF line ends is removed."""
     import polars as pl
 
     text = pl.col("content")
@@ -82,7 +82,7 @@ def _longest_line(text: pl.Expr) -> pl.Expr:
 
 
 def _mean_line(text: pl.Expr) -> pl.Expr:
-    """Characters per line; what follows the last line end is a line only if there is something."""
+    """Characters per line; the text after the last line end is a line only if it is not empty."""
     import polars as pl
 
     num_ends = text.str.count_matches("\n", literal=True)
@@ -91,7 +91,7 @@ def _mean_line(text: pl.Expr) -> pl.Expr:
 
 
 def _alphanumeric_share(text: pl.Expr) -> pl.Expr:
-    """Letters and digits of any script, per character; 0 of an empty text."""
+    """Share of characters that are letters or digits of any script; 0 for an empty text."""
     import polars as pl
 
     count = text.map_batches(_count_alphanumeric, return_dtype=pl.Int64)
@@ -105,11 +105,11 @@ def _count_alphanumeric(texts: pl.Series) -> pl.Series:
 
 
 def _num_alphanumeric(text: bytes) -> int:
-    """As `sum(map(str.isalnum, text))`, but bytes are compared all at once."""
+    """As `sum(map(str.isalnum, text))`, but ASCII bytes are compared all at once."""
     import numpy as np
 
     codes = np.frombuffer(text, np.uint8)
-    # What is below the range wraps round to the top of uint8, so that one comparison does.
+    # Values below the range wrap around to the top of uint8, so that one comparison is enough.
     num_letters = int(np.count_nonzero((codes | 0x20) - np.uint8(ord("a")) < 26))
     num_digits = int(np.count_nonzero(codes - np.uint8(ord("0")) < 10))
     if text.isascii():
@@ -118,16 +118,18 @@ def _num_alphanumeric(text: bytes) -> int:
 
 
 def _is_test(text: pl.Expr) -> pl.Expr:
-    most = text.str.count_matches("\n", literal=True) // TEST_LINES
-    is_often = [text.str.count_matches(f"(?i-u){word}") > most for word in ("config", "test")]
+    limit = text.str.count_matches("\n", literal=True) // TEST_LINES
+    is_often = [text.str.count_matches(f"(?i-u){word}") > limit for word in ("config", "test")]
     return text.str.contains(SAYS_TEST) | is_often[0] | is_often[1]
 
 
-def _drawn(rows: pl.DataFrame, share: float, draw: bytes) -> pl.Expr:
-    """Whether a row is among the `share` of all that `draw` hits: by its names, else by its text."""
+def _drawn(rows: pl.DataFrame, share: float, hash_key: bytes) -> pl.Expr:
+    """Whether each row is drawn into the `share` of all rows, by a hash of its repository, path and text.
+
+    Draws with different values of `hash_key` are independent.
+    """
     import polars as pl
 
-    text = pl.when(pl.col("path") == "").then("content").otherwise(pl.lit(""))
-    names = rows.select("repo_name", "path", text.alias("content")).iter_rows()
-    places = [place_of(repo_name, path, content, draw=draw) for repo_name, path, content in names]
-    return pl.lit(pl.Series(places, dtype=pl.Float64) < share)
+    files = rows.select("repo_name", "path", "content").iter_rows()
+    draws = [place_of(*file, hash_key=hash_key) for file in files]
+    return pl.lit(pl.Series(draws, dtype=pl.Float64) < share)

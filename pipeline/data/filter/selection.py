@@ -1,6 +1,6 @@
-"""From the parts of a filtered source to the files of a corpus: which are kept in the end, and in which split.
+"""Chooses the files of a corpus from the parts of a filtered source, and the split of each.
 
-One process, in the order of the source, so that how the source was filtered changes nothing.
+Runs in one process, in the order of the source, so that the result does not depend on how the source was filtered.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Chooser:
-    """Takes complete parts and writes `files-<split>-*.parquet` into `folder`; those of an earlier try are removed."""
+    """Takes complete parts and writes `files-<split>-*.parquet` into `folder`; removes those of an earlier attempt."""
 
     def __init__(self, folder: Path, validation_share: float, quality: QualityConfig) -> None:
         for old in [*folder.glob("files-*.parquet"), *folder.glob(".files-*.tmp")]:
@@ -36,51 +36,53 @@ class Chooser:
 
     @property
     def names(self) -> list[str]:
-        """Of the files that were written."""
+        """Names of the files that were written."""
         return [name for writer in self.writers.values() for name in writer.names]
 
     def take_removed(self) -> Removed:
-        """What comparison with files before removed since it was last asked for."""
+        """What the comparison with earlier files removed since the last call."""
         removed, self._removed = self._removed, Removed()
         return removed
 
-    def add(self, task: FilterTask, *, most: int | None, split: str | None) -> int:
-        """Take at most `most` files of the part of `task`, all into `split`, or with None divided by their hashes; returns
-        how many.
+    def add(self, task: FilterTask, *, limit: int | None, split: str | None) -> tuple[int, int]:
+        """Take at most `limit` files of the part of `task`; returns how many, and how many of the part's files were
+        looked at for that. All go to `split`; if that is None, they are divided by their hashes.
         """
-        num_chosen = 0
+        num_chosen = num_seen = 0
         for rows in shard_filter.kept_rows(task):
-            chosen = self._first_ones(rows, None if most is None else most - num_chosen)
+            chosen, seen = self._unique_rows(rows, None if limit is None else limit - num_chosen)
             num_chosen += len(chosen)
+            num_seen += seen
             if len(chosen):
                 self._write({split: chosen} if split else self._divided(chosen))
-            if num_chosen == most:
+            if num_chosen == limit:
                 break
         self.num_chosen += num_chosen
-        return num_chosen
+        return num_chosen, num_seen
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write the buffered files."""
         if self._splitter is not None:
             self._write(self._splitter.rest())
         for writer in self.writers.values():
             writer.close()
 
-    def _first_ones(self, rows: pl.DataFrame, most: int | None) -> pl.DataFrame:
-        """The first `most` rows that duplicate none before them."""
+    def _unique_rows(self, rows: pl.DataFrame, limit: int | None) -> tuple[pl.DataFrame, int]:
+        """The first `limit` rows that duplicate no earlier one, and the number of rows up to the last of them."""
         import numpy as np
 
         if self._duplicates is None:
-            return rows if most is None else rows.head(most)
+            rows = rows if limit is None else rows.head(limit)
+            return rows, len(rows)
         keys = rows[KEY].to_list() if KEY in rows.columns else None
         prints = None
         if PRINT in rows.columns:
             prints = np.frombuffer(b"".join(rows[PRINT].to_list()), np.uint32).reshape(len(rows), -1)
         rows = rows.select(COLUMNS)
-        reasons, of = self._duplicates.find(rows, keys, prints, most=most)
-        rows = rows.head(len(reasons))  # no more than these were looked at
-        self._removed.add(rows, reasons, of)
-        return rows.filter(reasons.is_null())
+        reasons, originals = self._duplicates.find(rows, keys, prints, limit=limit)
+        rows = rows.head(len(reasons))  # `find` has ended at the limit
+        self._removed.add(rows, reasons, originals)
+        return rows.filter(reasons.is_null()), len(rows)
 
     def _divided(self, rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
         self._splitter = self._splitter or Splitter(self._validation_share)

@@ -1,8 +1,8 @@
-"""`process_shard`: one shard of a source in, its kept files and its report out. The work that is spread over processes.
+"""`process_shard`: filters one shard of a source. This is the work that is distributed over processes.
 
     <target>.parquet     the kept files, in the shard's order
-    <target>.json        what was found, written last: when it is there, the part is complete
-    <target>.live.json   what was found so far, for whoever watches
+    <target>.json        the results, written last: when it exists, the part is complete
+    <target>.live.json   the results so far, for the progress display
 
 A pure function of the shard and the settings: the same bytes in every process, on every machine, with every engine.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pipeline.config.quality import NO_RULES, QualityConfig
 from pipeline.data.execution import storage
-from pipeline.data.filter.matching import Matcher
+from pipeline.data.filter.matching import Matched, Matcher, kept
 from pipeline.data.preview.scan import matched
 from pipeline.data.progress import Stopped
 from pipeline.data.report.removals import Removed
@@ -32,16 +32,18 @@ from pipeline.data.sources.base import content_bytes
 if TYPE_CHECKING:
     import polars as pl
 
-FORMAT = 2
-"""Of parts. Another one whenever `process_shard` makes something else of the same shard and settings, so that what an
-earlier version left is not taken for its own.
+FORMAT = 3
+"""Version of the parts. Change it whenever `process_shard` writes something else for the same shard and settings, so
+that parts of an earlier version are not used.
 """
 GROUP_ROWS = 1_024
 GROUP_BYTES = 32 * 2**20
-"""Kept files are written in groups of so many, whichever comes first, so that neither side needs more memory."""
+"""Kept files are written in groups of so many rows or bytes, whichever comes first, to bound the memory of writer and
+reader.
+"""
 LIVE_SECONDS = 1.0
 KEY, PRINT = "exact_key", "signature"
-"""Columns of a part that files are compared by (see duplicates.py)."""
+"""Columns of a part that are compared to find duplicates (see duplicates.py)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,11 +52,11 @@ class FilterTask:
 
     shard: Shard
     target: str
-    """Address of the part, without an ending."""
+    """Address of the part, without a file extension."""
     keywords: tuple[str, ...]
     match: str = "substring"
-    max_kept: int | None = None
-    """Read no further than so many kept files; None also where a rule may remove some of them."""
+    max_good: int | None = None
+    """Stop reading after so many kept files that no rule for single files removes."""
     quality: QualityConfig = NO_RULES
 
     def __str__(self) -> str:
@@ -63,30 +65,38 @@ class FilterTask:
 
 @dataclass(frozen=True)
 class Part:
-    """What became of a shard, or what is known of it while it is read."""
+    """The results of a shard, or those so far while it is being read."""
 
     report: Report
     samples: Samples
     removed: Removed
     progress: float
-    """Share of the shard that was read."""
+    """Share of the shard that was read, 0 to 1."""
+
+    @property
+    def num_good(self) -> int:
+        """Number of kept files that no rule for single files removes."""
+        return self.report.kept - self.removed.num_files
 
 
 def process_shard(task: FilterTask, should_stop: Callable[[], bool] = lambda: False) -> None:
-    """Filter the shard of `task` and write its part. Raises Stopped when `should_stop()`, and then writes nothing."""
+    """Filter the shard of `task` and write its part. Raises Stopped when `should_stop()` is true; no part is left."""
     live = _Live(task.target)
     report, samples, removed = Report(task.keywords), Samples(), Removed()
 
     def write(file: BinaryIO) -> None:
-        parts = matched([task.shard], Matcher(task.keywords, task.match), max_kept=task.max_kept)
-        with closing(parts), _Writer(file, task.quality) as writer:
+        with closing(_judged(task)) as parts, _Writer(file, task.quality) as writer:
             started = time.perf_counter()
-            for found in parts:
+            for found, reasons in parts:
                 if should_stop():
                     raise Stopped
                 report.add(found)
                 samples.add(found)
-                writer.add(_good(found.rows, task.quality, removed))
+                good = found.rows
+                if not task.quality.is_none:
+                    removed.add(found.rows, reasons)
+                    good = _with_keys(found.rows.filter(reasons.is_null()), task.quality)
+                writer.add(good)
                 report.seconds += time.perf_counter() - started
                 live.show(Part(report, samples, removed, found.batch.progress or 0.0))
                 started = time.perf_counter()
@@ -103,13 +113,13 @@ def is_done(task: FilterTask) -> bool:
 
 
 def read_part(task: FilterTask) -> Part | None:
-    """The complete part of `task`; None while there is none."""
+    """The complete part of `task`; None until it is complete."""
     return _read(f"{task.target}.json") if is_done(task) else None
 
 
 def read_live(task: FilterTask) -> Part | None:
-    """What was last shown of the shard of `task` while it is read; None when nothing was."""
-    return None if "://" in task.target else _read(f"{task.target}.live.json")  # nobody shows it elsewhere
+    """The latest results of the shard of `task` while it is being read; None if there are none."""
+    return None if "://" in task.target else _read(f"{task.target}.live.json")  # written on this machine only
 
 
 def _read(address: str) -> Part | None:
@@ -125,7 +135,7 @@ def _read(address: str) -> Part | None:
 
 def kept_rows(task: FilterTask) -> Iterator[pl.DataFrame]:
     """The kept files of a complete part that no rule for single files removes, a group at a time: COLUMNS, and KEY and
-    PRINT where files are to be compared.
+    PRINT if files are to be compared.
     """
     import polars as pl
     import pyarrow.parquet as parquet
@@ -137,17 +147,48 @@ def kept_rows(task: FilterTask) -> Iterator[pl.DataFrame]:
             yield frame
 
 
-def _good(rows: pl.DataFrame, config: QualityConfig, removed: Removed) -> pl.DataFrame:
-    """The rows that no rule for single files removes, with what files are compared by, if they are to be."""
+def _judged(task: FilterTask) -> Generator[tuple[Matched, pl.Series], None, None]:
+    """The batches of the shard, and for each kept row the rule for single files that removes it, or null. Ends with the
+    row of its good file number `max_good`.
+    """
+    matcher, num_good = Matcher(task.keywords, task.match), 0
+    with closing(matched([task.shard], matcher)) as parts:
+        for found in parts:
+            reasons = _reasons(found.rows, task.quality)
+            num_left = None if task.max_good is None else task.max_good - num_good
+            num_good += reasons.null_count()
+            if num_left is None or reasons.null_count() < num_left:
+                yield found, reasons
+                continue
+            cut = _cut(found, matcher, reasons, num_left)
+            yield cut, reasons.head(len(cut.rows))
+            return
+
+
+def _reasons(rows: pl.DataFrame, config: QualityConfig) -> pl.Series:
+    """For each row the rule for single files that removes it, or null."""
     import polars as pl
 
-    from pipeline.data.filter import duplicates, quality
+    from pipeline.data.filter import quality
 
     if config.is_none:
-        return rows
-    reasons = quality.reasons(rows, config)
-    removed.add(rows, reasons)
-    rows = rows.filter(reasons.is_null())
+        return pl.Series("reason", [None] * len(rows), dtype=pl.String)
+    return quality.reasons(rows, config)
+
+
+def _cut(found: Matched, matcher: Matcher, reasons: pl.Series, num_good: int) -> Matched:
+    """`found` up to the row of its good file number `num_good`; `reasons` are those of its kept rows."""
+    last_kept = reasons.is_null().arg_true()[num_good - 1]
+    last_row = kept(matcher.hits(found.batch.rows["content"])).arg_true()[last_kept]
+    return matcher.matched(found.batch.head(last_row + 1))
+
+
+def _with_keys(rows: pl.DataFrame, config: QualityConfig) -> pl.DataFrame:
+    """`rows` with KEY and PRINT if files are to be compared."""
+    import polars as pl
+
+    from pipeline.data.filter import duplicates
+
     if config.drop_exact_duplicates:
         rows = rows.with_columns(pl.Series(KEY, duplicates.exact_keys(rows), dtype=pl.Binary))
     if config.near_duplicate_jaccard is not None:
@@ -157,7 +198,7 @@ def _good(rows: pl.DataFrame, config: QualityConfig, removed: Removed) -> pl.Dat
 
 
 def _state(part: Part) -> dict[str, Any]:
-    """As JSON holds it."""
+    """`part` as JSON-serializable data."""
     return {
         "report": part.report.state(),
         "samples": [dataclasses.asdict(sample) for sample in part.samples.to_list()],
@@ -167,7 +208,7 @@ def _state(part: Part) -> dict[str, Any]:
 
 
 class _Live:
-    """Shows what was found so far, where that costs nothing: beside a part on this machine."""
+    """Writes the results so far beside the part, but only on this machine, where that costs nothing."""
 
     def __init__(self, target: str) -> None:
         self._path = None if "://" in target else Path(f"{target}.live.json")
@@ -177,8 +218,8 @@ class _Live:
         if self._path is None or time.monotonic() - self._shown_at < LIVE_SECONDS:
             return
         self._shown_at = time.monotonic()
-        staged = self._path.with_suffix(".tmp")
-        # Neither synced nor kept: when it is lost, nothing is.
+        staged = self._path.with_name(f".{self._path.name}.tmp")
+        # Not synced: the file is removed at the end, and its loss does no harm.
         staged.write_text(json.dumps(_state(part), allow_nan=False))
         staged.replace(self._path)
 
@@ -188,7 +229,7 @@ class _Live:
 
 
 class _Writer:
-    """Kept files into a parquet file, group by group."""
+    """Writes kept files to a parquet file, group by group."""
 
     def __init__(self, file: BinaryIO, config: QualityConfig) -> None:
         import pyarrow as arrow

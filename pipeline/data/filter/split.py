@@ -1,6 +1,7 @@
-"""Which kept files are held out for validation: decided file by file, by a hash of repository and path.
+"""Decides which kept files are held out for validation, file by file, by a hash of repository, path and text.
 
-The same file falls on the same side in every corpus with the same share, whatever else is in it.
+A file is on the same side in every corpus with the same share, whatever other files the corpus has. Repository and path
+alone would not do: in some sources many files have the same ones, as `setup.py`, and all would be on one side.
 """
 
 from __future__ import annotations
@@ -17,44 +18,44 @@ SPLITS = ("train", "validation")
 class Splitter:
     """Divides batches of kept files so that both splits have a file in the end, if there are at least two files.
 
-    For that the files with the lowest and the highest hash are held back: the lowest is validation's and the highest
-    training's. By their hash they are so anyway, unless a split would have been empty.
+    For that the files with the lowest and the highest hash are kept back until the end. The lowest goes to validation,
+    the highest to training. Their hash puts them there anyway, unless a split would have been empty.
     """
 
     def __init__(self, validation_share: float) -> None:
         self._share = validation_share
-        self._held: pl.DataFrame | None = None
+        self._kept_back: pl.DataFrame | None = None
 
     def divide(self, rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
-        """`rows` (at least one) and those held back before, by split, without the two that are held back now."""
+        """`rows` (at least one) and those kept back before, by split, without the two that are kept back now."""
         import numpy as np
         import polars as pl
 
-        if self._held is not None:
-            rows = pl.concat([self._held, rows])
-        places = np.array([place_of(*names) for names in rows.select("repo_name", "path", "content").iter_rows()])
-        order = np.argsort(places, kind="stable")
-        held = order[[0, -1]] if len(order) > 1 else order
-        self._held = rows[held]
+        if self._kept_back is not None:
+            rows = pl.concat([self._kept_back, rows])
+        hashes = np.array([place_of(*names) for names in rows.select("repo_name", "path", "content").iter_rows()])
+        order = np.argsort(hashes, kind="stable")
+        extremes = order[[0, -1]] if len(order) > 1 else order
+        self._kept_back = rows[extremes]
         is_free = np.ones(len(rows), bool)
-        is_free[held] = False
-        is_validation = places < self._share
+        is_free[extremes] = False
+        is_validation = hashes < self._share
         return {
             "train": rows.filter(pl.Series(is_free & ~is_validation)),
             "validation": rows.filter(pl.Series(is_free & is_validation)),
         }
 
     def rest(self) -> dict[str, pl.DataFrame]:
-        """The two files that are still held back."""
-        assert self._held is not None and len(self._held) == 2, "divide at least two files first"
-        return {"train": self._held[1:], "validation": self._held[:1]}
+        """The two files that are still kept back."""
+        assert self._kept_back is not None and len(self._kept_back) == 2, "divide at least two files first"
+        return {"train": self._kept_back[1:], "validation": self._kept_back[:1]}
 
 
-def place_of(repo_name: str, path: str, content: str, *, draw: bytes = b"split") -> float:
-    """Where a file lies from 0 to 1, evenly spread. Files without a path are told apart by their text.
+def place_of(repo_name: str, path: str, content: str, *, hash_key: bytes = b"split") -> float:
+    """Hash of a file as a number from 0 to 1, evenly distributed.
 
-    `draw` (at most 16 bytes) says what is decided: another draw's places have nothing to do with these.
+    `hash_key` (at most 16 bytes) names the decision; the numbers of different keys are independent.
     """
-    names = f"{repo_name}\0{path}" if path else f"{repo_name}\0\0{content}"
-    digest = hashlib.blake2b(names.encode(), digest_size=8, person=draw).digest()
+    file = f"{repo_name}\0{path}\0{content}".encode()
+    digest = hashlib.blake2b(file, digest_size=8, person=hash_key).digest()
     return int.from_bytes(digest, "big") / 2**64

@@ -1,7 +1,7 @@
-"""The first stage of a preparation: every shard of the source filtered, by whoever works, and the files chosen from them.
+"""The first stage of a preparation: filters every shard of the source, with any engine, and chooses the files.
 
-The parts lie in a folder named by what decides them, so that those that are complete are never made again; they are
-removed when the files of the corpus are written.
+The parts are in a folder whose name is a hash of all that determines them, so that complete parts are never made again.
+`clean_up` removes those in the corpus folder.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pipeline.config.schema import DataConfig, ExecutionConfig
 from pipeline.core.atomic_io import sha256, write_json
 from pipeline.core.errors import InputError
 from pipeline.core.paths import CorpusFolder
-from pipeline.data.execution import open_engine
+from pipeline.data.execution import open_executor
 from pipeline.data.filter import shard_filter
 from pipeline.data.filter.selection import Chooser
 from pipeline.data.filter.shard_filter import FilterTask, Part
@@ -39,25 +39,26 @@ class FilterStage:
     ) -> None:
         self._folder = folder
         self._config = config
-        self._engine = open_engine(workforce.engine, workforce.workers, parts=workforce.parts)
+        self._engine = open_executor(workforce.engine, workforce.workers, parts=workforce.parts)
         self._workers = workforce.workers
         self._parts = workforce.parts or str(folder.parts)
         self._progress = progress
         self._source: Found | None = None
-        """What the source gave, once it is done and the validation source's turn has come."""
+        """The results of the source, set before the validation source is filtered."""
 
     def scan(self) -> dict[str, Any]:
-        """Filter the source and write the report and samples of it; the parts stay, for `run` to choose from."""
+        """Filter the source and write its report and samples; the parts stay, for `run` to choose from."""
         config = self._config
         tasks, found = self._tasks(config.source, config.max_files), Found(config.keywords)
         for task in self._done(tasks, found, config.max_files):
-            found.add_part(task)
+            left = None if config.max_files is None else config.max_files - found.num_good
+            found.add_part(task if left is None else self._cut(task, left))
             if config.max_files is not None and found.num_good >= config.max_files:
                 break
         return self._write(found, is_done=True)
 
     def run(self) -> tuple[dict[str, Any], list[str]]:
-        """What the source gives, and the names of the files written. Raises InputError when it gives no corpus."""
+        """Facts about the source, and the names of the files written. Raises InputError when too few files are kept."""
         config, other = self._config, self._config.validation_source
         chooser = Chooser(self._folder.path, config.validation_share, config.quality)
         found = self._choose(chooser, config.source, config.max_files, "train" if other else None)
@@ -76,29 +77,44 @@ class FilterStage:
         }, [self._folder.report.name, self._folder.samples.name, *chooser.names]
 
     def clean_up(self) -> None:
-        """Remove the parts: the files of the corpus are written."""
+        """Remove the parts, which are not needed once the files of the corpus are written."""
         shutil.rmtree(self._folder.parts, ignore_errors=True)
 
-    def _choose(self, chooser: Chooser, source: str, most: int | None, split: str | None) -> Found:
-        """Filter `source` and take files from it, at most `most`. Raises InputError when there are too few."""
-        tasks, found = self._tasks(source, most), Found(self._config.keywords)
+    def _choose(self, chooser: Chooser, source: str, limit: int | None, split: str | None) -> Found:
+        """Filter `source` and take at most `limit` files from it. Raises InputError when there are too few."""
+        tasks, found = self._tasks(source, limit), Found(self._config.keywords)
         num_chosen = 0
-        for task in self._done(tasks, found, most):
-            found.add_part(task)
-            num_chosen += chooser.add(task, most=None if most is None else most - num_chosen, split=split)
+        for task in self._done(tasks, found, limit):
+            left = None if limit is None else limit - num_chosen
+            num_taken, num_seen = chooser.add(task, limit=left, split=split)
+            num_chosen += num_taken
+            found.add_part(self._cut(task, num_seen) if num_chosen == limit else task)
             self._progress.check()
-            if num_chosen == most:
+            if num_chosen == limit:
                 break
         found.removed.merge(chooser.take_removed())
         self._check(source, found, num_chosen, 1 if split else 2)
         return found
 
-    def _tasks(self, source: str, max_kept: int | None) -> list[FilterTask]:
-        config, shards = self._config, open_source(source).shards()
-        max_kept = max_kept if config.quality.is_none else None
+    def _cut(self, task: FilterTask, num_good: int) -> FilterTask:
+        """The task of the same shard up to its good file `num_good`, done; the task itself when it has no more. So the
+        report counts nothing behind the last file of the corpus.
+        """
+        part = shard_filter.read_part(task)
+        if part is None or part.num_good <= num_good:
+            return task
+        cut = dataclasses.replace(task, target=f"{task.target}-{num_good}", max_good=num_good)
+        if not shard_filter.is_done(cut):
+            shard_filter.process_shard(cut, lambda: self._progress.stop_requested)
+        return cut
+
+    def _tasks(self, source: str, max_good: int | None) -> list[FilterTask]:
+        config, shards = self._config, open_source(source).shards(lambda: self._progress.stop_requested)
+        self._progress.check()
+        max_good = None if config.quality.compares else max_good
         rules = dataclasses.asdict(config.quality)
         made_by = [shard_filter.FORMAT, version("rensa")] if config.quality.compares else [shard_filter.FORMAT]
-        settings = [source, config.keywords, config.match, max_kept, rules]
+        settings = [source, config.keywords, config.match, max_good, rules]
         decides = [made_by, settings, [fingerprint(shard) for shard in shards]]
         key = hashlib.blake2b(json.dumps(decides).encode(), digest_size=8).hexdigest()
         return [
@@ -107,37 +123,42 @@ class FilterStage:
                 target=f"{self._parts}/{key}/{number:05}",
                 keywords=config.keywords,
                 match=config.match,
-                max_kept=max_kept,
+                max_good=max_good,
                 quality=config.quality,
             )
             for number, shard in enumerate(shards)
         ]
 
-    def _done(self, tasks: list[FilterTask], found: Found, most: int | None) -> Iterator[FilterTask]:
-        """Every task once it is done, in their order. They are done all at once; but no more than can be worked on
-        together when a few of them may be enough. `found`: what those before gave, for who watches.
+    def _done(self, tasks: list[FilterTask], found: Found, limit: int | None) -> Iterator[FilterTask]:
+        """Every task once it is done, in order. All tasks are started at once; with a `limit`, which a few of them may
+        reach, only as many as there are workers. `found`: the results of the earlier tasks, for the progress display.
         """
-        together = max(1, len(tasks) if most is None else self._workers)
-        for start in range(0, len(tasks), together):
-            wave = tasks[start : start + together]
-            self._filter(wave, tasks, found, most)
+        wave_size = max(1, len(tasks) if limit is None else self._workers)
+        for start in range(0, len(tasks), wave_size):
+            wave = tasks[start : start + wave_size]
+            self._filter(wave, tasks, found, limit)
             yield from wave
 
-    def _filter(self, wave: list[FilterTask], tasks: list[FilterTask], found: Found, most: int | None) -> None:
-        """Have the tasks of `wave` done, showing what they and those before them, `found`, give of all `tasks`."""
-        watch = _Watch(tasks, wave, found, most, lambda found: self._write(found, is_done=False), self._progress)
+    def _filter(self, wave: list[FilterTask], tasks: list[FilterTask], found: Found, limit: int | None) -> None:
+        """Run the tasks of `wave`; show their results with those of the tasks before them, `found`."""
+        watch = _Watch(tasks, wave, found, limit, lambda found: self._write(found, is_done=False), self._progress)
+        self._clear_staged()  # a preparation that was killed itself could not
         try:
             self._engine.run(shard_filter.process_shard, wave, shard_filter.is_done, watch.on_done, watch.should_stop)
         except Stopped:
             watch.stopped()
             raise
         finally:
-            for left in self._folder.parts.rglob(".*.tmp"):  # of workers that were ended while they wrote
-                left.unlink(missing_ok=True)
+            self._clear_staged()
+
+    def _clear_staged(self) -> None:
+        """Delete what workers that were killed while they wrote have left."""
+        for staged in self._folder.parts.rglob("*.tmp"):
+            staged.unlink(missing_ok=True)
 
     def _write(self, found: Found, *, is_done: bool) -> dict[str, Any]:
-        """The report and the samples of the corpus, with what the source or the validation source, `found`, gave; returns
-        the report.
+        """Write the report and the samples of the corpus, and return the report. `found`: the results of the source, or
+        of the validation source once `_source` is set.
         """
         source, held_out = (found, None) if self._source is None else (self._source, found)
         report = {
@@ -151,7 +172,7 @@ class FilterStage:
         return report
 
     def _check(self, source: str, found: Found, num_chosen: int, needed: int) -> None:
-        """A corpus needs a file to train on and one to hold out."""
+        """Raises InputError for too few files: a corpus needs one to train on and one to hold out."""
         if num_chosen >= needed:
             return
         report = found.report
@@ -165,7 +186,7 @@ class FilterStage:
 
 
 class Found:
-    """What the parts of a source gave, in their order."""
+    """The results of the parts of a source, merged in order."""
 
     def __init__(self, keywords: tuple[str, ...]) -> None:
         self.report, self.samples, self.removed = Report(keywords), Samples(), Removed()
@@ -176,14 +197,14 @@ class Found:
         self.removed.merge(part.removed)
 
     def add_part(self, task: FilterTask) -> None:
-        """Of a task that is done."""
+        """Add the part of a task that is done."""
         part = shard_filter.read_part(task)
         assert part is not None, f"{task} is not done"
         self.add(part)
 
     @property
     def num_good(self) -> int:
-        """Files that match and that no rule removed."""
+        """Number of files that match and that no rule removed."""
         return self.report.kept - self.removed.num_files
 
     def to_dict(self) -> dict[str, Any]:
@@ -191,23 +212,23 @@ class Found:
 
 
 class _Watch:
-    """Shows how far the tasks of one source are, and what was found, while others work on them."""
+    """Shows the progress and the results of the tasks of one source while an engine runs them."""
 
     def __init__(
         self,
         tasks: list[FilterTask],
         wave: list[FilterTask],
         found: Found,
-        most: int | None,
+        limit: int | None,
         write: Callable[[Found], object],
         progress: Progress,
     ) -> None:
-        """`found` is what the tasks before `wave` gave; `most`: no more kept files than these are needed; `write` shows
-        what was found.
+        """`found`: the results of the tasks before `wave`; `limit`: no more kept files are needed; `write` shows
+        results.
         """
         self._write = write
         self._progress = progress
-        self._most = most
+        self._limit = limit
         self._weights = {task.target: float(task.shard.num_bytes or 1) for task in tasks}
         self._total = sum(self._weights.values())
         self._done = sum(self._weights[task.target] for task in tasks[: tasks.index(wave[0])])
@@ -229,7 +250,7 @@ class _Watch:
         return self._progress.stop_requested
 
     def stopped(self) -> None:
-        """Show the last of it, with the parts that became complete while nobody listened."""
+        """Show the final results, with the parts that were completed after the engine stopped reporting."""
         for task in [*self._left.values()]:
             self.on_done(task)
         self._show()
@@ -243,7 +264,7 @@ class _Watch:
                 found.add(part)
                 done += self._weights[target] * part.progress
         scanned, kept = found.report.scanned, found.num_good
-        share = max(done / self._total, min(1.0, kept / self._most) if self._most else 0.0)
-        files = kept if self._most is None else min(kept, self._most)
+        share = max(done / self._total, min(1.0, kept / self._limit) if self._limit else 0.0)
+        files = kept if self._limit is None else min(kept, self._limit)
         self._progress.show(scanned=scanned, kept=kept, files=files, progress=share)
         self._write(found)

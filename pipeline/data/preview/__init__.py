@@ -1,5 +1,5 @@
-"""A scan of a source in a process of its own, which has no secret, little memory and no files but its own to lose.
+"""Scans a source in a separate process that has no secrets, little memory, and write access only to its own folder.
 
-process starts it, asks it and ends it; `python -m pipeline.data.preview` is the process itself; messages is what they say to
-each other. Whoever has a source of strangers read, has it read here.
+process starts, queries and ends it; `python -m pipeline.data.preview` is the process itself; messages is the protocol
+between them. Sources that strangers name must be read here.
 """

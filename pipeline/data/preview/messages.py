@@ -1,11 +1,14 @@
-"""What the page and a scan process say to each other: one JSON object a line, of bounded size.
+"""The protocol between the page and a scan process: one JSON object a line, of bounded size.
 
-    {"source": "hub:owner/name", "builders": false, "folder": "...", "memory_bytes": 10}          first, once
-    {"id": 1, "keywords": ["pandas"], "match": "substring", "limit": 9, "seconds": 1, "bytes": 9}  ->  {"id": 1, "scan": {...}}
-    {"stop": 1}                                                                                    or  {"id": 1, "error": "..."}
-                                                                                                   or  {"id": 1, "done": true}
+    setup, once  {"source": "hub:owner/name", "builders": false, "folder": "...", "memory_bytes": 10,
+                  "index": {...}, "archives": "..."}; index: pip's settings for a source of the package index, or null
+    requests     {"id": 1, "keywords": ["pandas"], "match": "substring", "limit": 9, "seconds": 1, "bytes": 9}
+                 {"stop": 1}
+    responses    {"ready": [...]} once, then {"id": 1, "scan": {...}} several times for a request, and last one of
+                 {"id": 1, "done": true}, {"id": 1, "error": "...", "exit_status": 2}, {"id": 1, "memory": true} and
+                 {"id": 1, "crash": "..."}
 
-What the process says is a stranger's data too: `scan_of` trusts nothing but its shape.
+The process's messages contain untrusted data: `scan_of` checks their shape and trusts nothing else.
 """
 
 from __future__ import annotations
@@ -23,15 +26,15 @@ from pipeline.data.report.scan_report import MAX_BAD_EXAMPLES, MAX_NAMES, NUM_LE
 from pipeline.data.sources.shard import SourceSize
 
 LONGEST_MESSAGE = 4 * 2**20
-"""Bytes of one line; a longer one is no answer of ours."""
+"""Maximum bytes of one line; a longer one is not a valid message."""
 SAMPLE_CHARACTERS = 40_000
-"""Of one sample: nobody is shown more."""
+"""Maximum characters of one sample; the page shows no more."""
 ALL_SAMPLES_CHARACTERS = 500_000
-MOST_BRACKETS = ALL_SAMPLES_CHARACTERS + 100_000
-"""Of a message: more than the texts of samples can hold, each of which would be an object in memory."""
-MOST_KEYWORDS = 100
+MAX_BRACKETS = ALL_SAMPLES_CHARACTERS + 100_000
+"""Maximum brackets in a message: more than the texts of samples can contain. Each could become an object in memory."""
+MAX_KEYWORDS = 100
 NAME_CHARACTERS = 300
-"""Of a repository, a path, a licence."""
+"""Maximum characters of a repository name, a path or a licence."""
 
 
 Count = Annotated[int, Field(strict=True, ge=0, le=10**18)]
@@ -53,11 +56,11 @@ class Named(TypedDict):
 
 
 class Together(TypedDict):
-    keywords: Annotated[list[Text], Field(max_length=MOST_KEYWORDS)]
+    keywords: Annotated[list[Text], Field(max_length=MAX_KEYWORDS)]
     files: Count
 
 
-class Example(TypedDict):
+class BadRowExample(TypedDict):
     reason: Text
     where: Text
 
@@ -69,17 +72,17 @@ class Length(TypedDict):
 
 
 class ReportOfScan(TypedDict):
-    """Report.to_dict, as far as a scan has it."""
+    """The fields of Report.to_dict that a scan has."""
 
     scanned: Count
     kept: Count
     keep_rate: Number
     keep_rate_interval: Annotated[list[Number], Field(min_length=2, max_length=2)] | None
-    keywords: Annotated[dict[Text, Hits], Field(max_length=MOST_KEYWORDS)]
+    keywords: Annotated[dict[Text, Hits], Field(max_length=MAX_KEYWORDS)]
     overlap: Annotated[list[Together], Field(max_length=MAX_NAMES)]
     together: Annotated[list[Together], Field(max_length=MAX_NAMES)]
     bad_rows: Annotated[dict[Text, Count], Field(max_length=MAX_NAMES)]
-    bad_examples: Annotated[list[Example], Field(max_length=MAX_BAD_EXAMPLES)]
+    bad_examples: Annotated[list[BadRowExample], Field(max_length=MAX_BAD_EXAMPLES)]
     skipped: Count
     bytes: Count
     kept_bytes: Count
@@ -94,7 +97,7 @@ REPORT: TypeAdapter[Any] = TypeAdapter(ReportOfScan)
 
 
 def scan_message(scan: Scan, *, with_samples: bool) -> dict[str, Any]:
-    """`scan` as JSON holds it, with its samples cut to what is shown, or without them."""
+    """`scan` as a JSON object, with its samples cut to what is shown, or without them."""
     extent, ended = scan.extent, scan.ended
     return {
         "report": _short(scan.report),
@@ -102,16 +105,16 @@ def scan_message(scan: Scan, *, with_samples: bool) -> dict[str, Any]:
         "done": scan.done,
         "progress": scan.progress,
         "extent": [extent.num_files, extent.num_bytes] if extent else None,
-        "num_remembered": scan.num_remembered,
+        "num_from_memory": scan.num_from_memory,
         "source": scan.source,
         "note": scan.note,
         "match": scan.match,
-        "ended": [ended.by, ended.most] if ended else None,
+        "ended": [ended.by, ended.limit] if ended else None,
     }
 
 
 def scan_of(message: dict[str, Any], samples: list[Sample]) -> Scan:
-    """The scan that `message` tells of; `samples` are those of the message before. Raises ValueError when it is none."""
+    """The scan in `message`; `samples` are those of the previous message. Raises ValueError when it is not a scan."""
     try:
         own = message["samples"]
         return Scan(
@@ -120,7 +123,7 @@ def scan_of(message: dict[str, Any], samples: list[Sample]) -> Scan:
             done=bool(message["done"]),
             progress=None if message["progress"] is None else float(message["progress"]),
             extent=SourceSize(*message["extent"]) if message["extent"] else None,
-            num_remembered=int(message["num_remembered"]),
+            num_from_memory=int(message["num_from_memory"]),
             source=str(message["source"]),
             note=str(message["note"]),
             match=str(message["match"]),
@@ -131,13 +134,13 @@ def scan_of(message: dict[str, Any], samples: list[Sample]) -> Scan:
 
 
 def _sample(*row: Any) -> Sample:
-    draw, repo_name, path, licence, copies, size, content = map(str, row[:-1])
-    return Sample(draw, repo_name, path, licence, copies, size, content, tuple(map(str, row[-1])))
+    hash_key, repo_name, path, licence, copies, size, content = map(str, row[:-1])
+    return Sample(hash_key, repo_name, path, licence, copies, size, content, tuple(map(str, row[-1])))
 
 
 def message_of(line: bytes) -> dict[str, Any]:
-    """Raises ValueError when it is no object, or one of so many parts that reading it would take memory without end."""
-    if line.count(b"{") + line.count(b"[") > MOST_BRACKETS:
+    """Raises ValueError when `line` is not an object, or has so many parts that it would take too much memory."""
+    if line.count(b"{") + line.count(b"[") > MAX_BRACKETS:
         raise ValueError("too many brackets")
     message = json.loads(line)
     if not isinstance(message, dict):
@@ -150,7 +153,7 @@ def line_of(message: dict[str, Any]) -> bytes:
 
 
 def _short(report: dict[str, Any]) -> dict[str, Any]:
-    """`report` with a stranger's names cut."""
+    """`report` with its untrusted names truncated."""
     named = {
         key: [{**row, "name": row["name"][:NAME_CHARACTERS]} for row in report[key]]
         for key in ("repositories", "licenses")
@@ -167,4 +170,4 @@ def _cut(samples: Iterable[Sample]) -> Iterable[list[Any]]:
         if left < 0:
             return
         names = (sample.repo_name, sample.path, sample.license, sample.copies, sample.size)
-        yield [sample.draw, *(name[:NAME_CHARACTERS] for name in names), content, list(sample.keywords)]
+        yield [sample.hash_key, *(name[:NAME_CHARACTERS] for name in names), content, list(sample.keywords)]

@@ -1,4 +1,4 @@
-"""One scan process, seen from the page: started, asked, watched and ended. Knows nothing of Gradio."""
+"""One scan process, as seen from the page: starts, queries, monitors and ends it. Knows nothing of Gradio."""
 
 from __future__ import annotations
 
@@ -18,26 +18,31 @@ from typing import Any
 
 import psutil
 
+from pipeline.config.source_spec import reads_index
 from pipeline.core.environment import child_environment
 from pipeline.core.errors import InputError, PipelineError
 from pipeline.data.preview.messages import LONGEST_MESSAGE, line_of, message_of, scan_of
 from pipeline.data.preview.scan import Scan
+from pipeline.data.sources.index_settings import index_settings
+from pipeline.data.sources.sdist_store import SdistStore
 
 MODULE = "pipeline.data.preview"
 MEMORY_BYTES = 3 * 2**29
-"""1.5 GB of data: a look at 20,000 installed files takes 0.6, remembered rows and threads included."""
+"""1.5 GB of data: a scan of 20,000 installed files takes 0.6 GB, including cached rows and threads."""
 DISK_BYTES = 2**28
-"""In its own folder."""
+"""Maximum bytes in its own folder."""
 MESSAGES_PER_SECOND = 100
 FIRST_MESSAGES = 500
-MOST_TOLD = 4_000
+MAX_TOLD = 4_000
 """Characters of a traceback that are logged."""
+ARCHIVES = "sdists"
+"""The subfolder of its own folder for the archives that it downloads."""
 MEMORY_SPARE = 1.25
-"""Memory that is seen from outside holds the program itself too."""
+"""Factor on the memory limit, as memory measured from outside includes the program itself."""
 
 
-class Look:
-    """One question to a scan process, and the newest of its answers. Any thread may wait for the next one."""
+class ScanHandle:
+    """One request to a scan process, and its latest result. Any thread may wait for the next one."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -53,7 +58,7 @@ class Look:
             self.changed.notify_all()
 
     def end(self, error: PipelineError | None = None) -> None:
-        """Its last word. Only the first counts."""
+        """Finishes the request. Only the first call counts."""
         with self.changed:
             if not self.is_over:
                 self.error, self.is_over = error, True
@@ -61,16 +66,29 @@ class Look:
 
 
 class ScanProcess:
-    """A process that reads one source. It ends when the page does: its stdin ends."""
+    """A process that reads one source. It ends when the page ends, as its stdin then ends."""
 
-    def __init__(self, source: str, *, builders: bool, scratch: Path, memory_bytes: int = MEMORY_BYTES) -> None:
-        """`scratch`: below which its own folder is made; `builders`: whether `datasets` may read what we cannot."""
+    def __init__(
+        self,
+        source: str,
+        *,
+        builders: bool,
+        scratch: Path,
+        memory_bytes: int = MEMORY_BYTES,
+        archives: Path | None = None,
+    ) -> None:
+        """`scratch`: the parent of its own folder; `builders`: whether `datasets` may read what we cannot; `archives`:
+        the folder of source distributions, in which those stay that it downloads. Raises InputError when pip's settings
+        cannot be read.
+        """
+        index = index_settings().to_dict() if reads_index(source) else None
+        self._archives = archives
         self.source = source
         self.idle_since = self._started_at = time.monotonic()
         self._num_messages = 0
         self._memory_bytes = memory_bytes
         self._numbers = itertools.count(1)
-        self._looks: dict[int, Look] = {}
+        self._handles: dict[int, ScanHandle] = {}
         self._lock = threading.Lock()
         self._ended_because = ""
         scratch.mkdir(parents=True, exist_ok=True)
@@ -79,14 +97,16 @@ class ScanProcess:
             [sys.executable, "-P", "-m", MODULE],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # a stranger's rows decide what is printed there
+            stderr=subprocess.DEVNULL,  # untrusted rows decide what is printed there
             cwd=self._folder,
             env=environment(self._folder),
             start_new_session=True,
         )
         assert self._process.stdin is not None and self._process.stdout is not None
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
-        self._write({"source": source, "builders": builders, "folder": str(self._folder), "memory_bytes": memory_bytes})
+        setup = {"source": source, "builders": builders, "folder": str(self._folder), "memory_bytes": memory_bytes}
+        # Through its standard input: an address of an index may contain a password, and an environment can be read.
+        self._write({**setup, "index": index, "archives": archives and str(archives)})
         self._reader = threading.Thread(target=self._read, name="scan-reader", daemon=True)
         self._reader.start()
 
@@ -96,46 +116,46 @@ class ScanProcess:
 
     @property
     def num_looks(self) -> int:
-        """Questions that are not answered to their end."""
-        return len(self._looks)
+        """Number of unfinished requests."""
+        return len(self._handles)
 
-    def is_answering(self, look: Look) -> bool:
-        """Whether it still works on `look`, also when nobody waits for that any more."""
-        return look.number in self._looks
+    def is_answering(self, handle: ScanHandle) -> bool:
+        """Whether the process still works on this scan, even if nobody waits for it any more."""
+        return handle.number in self._handles
 
     @property
     def pid(self) -> int:
         return self._process.pid
 
-    def ask(self, keywords: tuple[str, ...], match: str, limit: int, *, seconds: float, most_bytes: int) -> Look:
-        """Start a scan. What the process refuses is the look's error."""
+    def ask(self, keywords: tuple[str, ...], match: str, limit: int, *, seconds: float, max_bytes: int) -> ScanHandle:
+        """Starts a scan. If the process refuses it, the returned ScanHandle has the error."""
         with self._lock:
-            look = Look(next(self._numbers))
+            handle = ScanHandle(next(self._numbers))
             if self.has_ended:
-                look.end(self._obituary())
-                return look
-            self._looks[look.number] = look
-        question = {"keywords": keywords, "match": match, "limit": limit, "seconds": seconds, "bytes": most_bytes}
-        self._write({"id": look.number, **question})
-        return look
+                handle.end(self._ended_error())
+                return handle
+            self._handles[handle.number] = handle
+        request = {"keywords": keywords, "match": match, "limit": limit, "seconds": seconds, "bytes": max_bytes}
+        self._write({"id": handle.number, **request})
+        return handle
 
-    def stop(self, look: Look) -> None:
-        """Nobody waits for `look` any more. A source that is silent keeps it going until the process is ended."""
-        self._write({"stop": look.number})
+    def stop(self, handle: ScanHandle) -> None:
+        """Stops a scan that nobody waits for any more. With a silent source it runs until the process is ended."""
+        self._write({"stop": handle.number})
 
     def end(self, reason: str) -> None:
-        """Kill the process, which has nothing to save. Looks that are not over fail with `reason`."""
+        """Kills the process, which has nothing to save. Unfinished requests fail with `reason`."""
         self._ended_because = self._ended_because or reason
         self._kill_group()
 
     def _kill_group(self) -> None:
-        """It, and whatever it has started: it leads a session of its own."""
+        """Kills the process and whatever it has started: it leads a session of its own."""
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
 
     def takes_too_much(self) -> bool:
-        """Whether it has more memory or disk than it may; where the system sets the limit itself it never gets so far."""
+        """Whether it uses too much memory or disk. Where the system itself limits its memory, it never gets so far."""
         written = sum(path.stat().st_size for path in self._folder.rglob("*") if path.is_file())
         try:
             rss = psutil.Process(self.pid).memory_info().rss
@@ -144,7 +164,7 @@ class ScanProcess:
         return rss > MEMORY_SPARE * self._memory_bytes or written > DISK_BYTES
 
     def _write(self, message: Mapping[str, Any]) -> None:
-        with contextlib.suppress(OSError, ValueError), self._lock:  # it has ended: the reader sees that too and says so
+        with contextlib.suppress(OSError, ValueError), self._lock:  # it has ended: the reader detects and reports that
             self._stdin.write(line_of(dict(message)))
             self._stdin.flush()
 
@@ -153,28 +173,31 @@ class ScanProcess:
             try:
                 self._take(message_of(line))
                 self._check_rate()
-            except Exception as error:  # what it writes may be anything, a nesting without end say
+            except Exception as error:  # what it writes may be anything, such as endless nesting
                 print(
-                    f"The scan process of {self.source!r} wrote what is no answer: {type(error).__name__}",
+                    f"The scan process of {self.source!r} wrote an invalid response: {type(error).__name__}",
                     file=sys.stderr,
                 )
-                self.end("it wrote what is no answer")
+                self.end("it wrote an invalid response")
                 break
         self._kill_group()
         code = self._process.wait()
         self._ended_because = self._ended_because or _cause(code, self._memory_bytes)
         with self._lock:
-            looks = list(self._looks.values())
-            self._looks.clear()
+            handles = list(self._handles.values())
+            self._handles.clear()
             with contextlib.suppress(OSError):
                 self._stdin.close()
         self._stdout.close()
-        for look in looks:
-            look.end(self._obituary())
+        for handle in handles:
+            handle.end(self._ended_error())
+        if self._archives is not None:
+            with contextlib.suppress(OSError):
+                SdistStore(self._archives).adopt(self._folder / ARCHIVES)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _check_rate(self) -> None:
-        """A process that writes without end would keep a thread of the page busy."""
+        """Raises ValueError for too many messages: an endless stream would keep a thread of the page busy."""
         self._num_messages += 1
         if self._num_messages > FIRST_MESSAGES + MESSAGES_PER_SECOND * (time.monotonic() - self._started_at):
             raise ValueError("too many messages")
@@ -183,15 +206,15 @@ class ScanProcess:
         if "ready" in message:
             return
         with self._lock:
-            look = self._looks.get(message["id"])
-        if look is None:
+            handle = self._handles.get(message["id"])
+        if handle is None:
             return
         if "scan" in message:
-            look.tell(scan_of(message["scan"], look.newest.samples if look.newest else []))
+            handle.tell(scan_of(message["scan"], handle.newest.samples if handle.newest else []))
             return
-        look.end(self._error(message))
+        handle.end(self._error(message))
         with self._lock:
-            self._looks.pop(look.number, None)
+            self._handles.pop(handle.number, None)
             self.idle_since = time.monotonic()
 
     def _error(self, message: dict[str, Any]) -> PipelineError | None:
@@ -200,33 +223,33 @@ class ScanProcess:
         if "memory" in message:
             return PipelineError(too_much_memory(self._memory_bytes))
         if "crash" in message:
-            told = ascii(str(message["crash"])[:MOST_TOLD]).replace("\\n", "\n")
-            print(f"A scan of {self.source!r} failed: {told}", file=sys.stderr)
+            details = ascii(str(message["crash"])[:MAX_TOLD]).replace("\\n", "\n")
+            print(f"A scan of {self.source!r} failed: {details}", file=sys.stderr)
             return PipelineError("The scan failed for a reason that it did not expect; try another source.")
         kind = InputError if message["exit_status"] == InputError.exit_status else PipelineError
         return kind(str(message["error"]))
 
-    def _obituary(self) -> PipelineError:
+    def _ended_error(self) -> PipelineError:
         return PipelineError(f"The scan ended: {self._ended_because}.")
 
 
 def environment(folder: Path, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """What a scan process may see: no secret, and folders of its own for whatever libraries write."""
+    """The environment of a scan process: no secrets, and its own folder for whatever libraries write."""
     own = {name: str(folder) for name in ("HOME", "TMPDIR", "HF_HOME", "XDG_CACHE_HOME", "MPLCONFIGDIR")}
     kept = {name: value for name, value in child_environment(environ).items() if name not in CACHES}
-    # Xet's client is no Python and makes connections that no hook sees.
+    # Xet's client is native code, and makes connections that no audit hook sees.
     return {**kept, **own, "HF_HUB_DISABLE_XET": "1", "ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "2"}
 
 
 CACHES = ("HF_HUB_CACHE", "HF_DATASETS_CACHE", "PIPELINE_HOME")
 
 
-def too_much_memory(most: int) -> str:
-    return f"The scan needed more than the {most / 2**30:.1f} GB of memory that it may take; scan fewer files, or another source."
+def too_much_memory(limit: int) -> str:
+    return f"The scan needed more than the {limit / 2**30:.1f} GB of memory that it may take; scan fewer files, or another source."
 
 
 def _cause(code: int, memory_bytes: int) -> str:
-    if code == -signal.SIGABRT:  # how code that is no Python ends when it gets no memory
+    if code == -signal.SIGABRT:  # how native code ends when it gets no memory
         return f"it needed more than the {memory_bytes / 2**30:.1f} GB of memory that it may take"
     return (
         f"it was killed by {signal.Signals(-code).name}" if code < 0 else f"its process ended with exit status {code}"

@@ -1,6 +1,6 @@
-"""A look at a source while it goes on: every fraction of a second what was found so far.
+"""Scans a source and yields what was found so far every fraction of a second.
 
-Nothing is written. The same rows in the same order as `prepare` sees them.
+Writes nothing. It reads the same rows in the same order as `prepare`.
 """
 
 from __future__ import annotations
@@ -11,44 +11,44 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pipeline.data.filter.matching import Matched, Matcher, kept
+from pipeline.data.filter.matching import Matched, Matcher
 from pipeline.data.report.samples import Sample, Samples
 from pipeline.data.report.scan_report import Report
-from pipeline.data.sources import Piece, Shard, Source
-from pipeline.data.sources.shard import SourceSize, extent_of, in_threads, pieces_of
+from pipeline.data.sources import Block, Shard, Source
+from pipeline.data.sources.shard import SourceSize, blocks_of, extent_of, in_threads
 
 SHOW_EVERY_SECONDS = 0.3
 
 
 @dataclass(frozen=True)
 class Ended:
-    """Which limit ended a scan before its source, or what was asked of it, did."""
+    """The limit that ended a scan before the source, or the requested part of it, was read to its end."""
 
     by: str
     """`seconds` or `bytes`."""
-    most: float
-    """As many as it may take of them."""
+    limit: float
+    """The value of that limit."""
 
 
 @dataclass(frozen=True)
 class Scan:
-    """What a scan has found by now."""
+    """What a scan has found so far."""
 
     report: dict[str, Any]
-    """As Report.to_dict."""
+    """The result of Report.to_dict."""
     samples: list[Sample]
     done: bool
-    """Whether the source, or what was asked of it, has been read to its end."""
+    """Whether the source, or the requested part of it, has been read to its end."""
     progress: float | None = None
-    """Share of the source that was read, 0 to 1; None when nobody knows."""
+    """Fraction of the source that was read, 0 to 1; None if unknown."""
     extent: SourceSize | None = None
-    """How large the source is, as far as that is known before it is read."""
-    num_remembered: int = 0
-    """Rows that came from memory, bad ones counted."""
+    """The size of the source, as far as it is known before reading."""
+    num_from_memory: int = 0
+    """Rows that came from the cache, including bad ones."""
     source: str = ""
-    """What it looks at, as `open_source` names it."""
+    """The scanned source, as `open_source` names it."""
     note: str = ""
-    """What its numbers do not show, for people."""
+    """A note for people on what the numbers do not show."""
     match: str = "substring"
     ended: Ended | None = None
 
@@ -64,33 +64,45 @@ def scan(
     max_bytes: int | None = None,
     samples: Samples | None = None,
 ) -> Iterator[Scan]:
-    """Look through `source` for `keywords`, at most `limit` rows (exactly so many if it has them). Bad rows count too:
-    a source may have no others; `scanned` in the report are only the readable ones.
+    """Scans `source` for `keywords`, at most `limit` rows (exactly that many if it has them). Bad rows count too, as a
+    source may have no others; `scanned` in the report counts only the readable ones.
 
-    Yields at the first kept file, then several times a second, and once at the end; there is always an end, also when
-    `should_stop` says so, or when it has taken `max_seconds` or read `max_bytes` of text, which then is not `done`.
+    Yields at the first kept file, then several times a second, and always once at the end. That last scan is not `done`
+    when `should_stop` ended it, or when it has taken `max_seconds` or read `max_bytes` of text.
     """
-    report, shards = Report(keywords), source.shards()
+    report = Report(keywords)
     samples = Samples() if samples is None else samples
-    of: dict[str, Any] = {"extent": extent_of(shards), "source": source.spec, "note": source.note, "match": match}
     started = shown_at = time.perf_counter()
-    has_shown_kept = stopped = False
-    ended: Ended | None = None
+    shards = source.shards(
+        lambda: should_stop() or (max_seconds is not None and time.perf_counter() - started >= max_seconds)
+    )
+    constant: dict[str, Any] = {"extent": extent_of(shards), "source": source.spec, "note": source.note, "match": match}
+    report.seconds += time.perf_counter() - started
+    stopped, ended = should_stop(), _ended(report, max_seconds, max_bytes)
+    has_shown_kept = False
     progress: float | None = None
-    num_remembered = 0
+    num_from_memory = 0
 
     def state(*, done: bool) -> Scan:
         return Scan(
-            report.to_dict(), samples.to_list(), done, progress, num_remembered=num_remembered, ended=ended, **of
+            report.to_dict(),
+            samples.to_list(),
+            done,
+            progress,
+            num_from_memory=num_from_memory,
+            ended=ended,
+            **constant,
         )
 
-    with closing(matched(shards, Matcher(report.keywords, match), limit=limit)) as parts:
+    is_over = stopped or ended is not None
+    started = time.perf_counter()
+    with closing(matched([] if is_over else shards, Matcher(report.keywords, match), limit=limit)) as parts:
         for found in parts:
             report.add(found)
             samples.add(found)
             progress = found.batch.progress
             if found.batch.is_remembered:
-                num_remembered += len(found.batch.rows) + len(found.batch.bad)
+                num_from_memory += len(found.batch.rows) + len(found.batch.bad)
             now = time.perf_counter()
             report.seconds += now - started
             if stopped := should_stop():
@@ -101,7 +113,7 @@ def scan(
             if now - shown_at >= SHOW_EVERY_SECONDS or (report.kept and not has_shown_kept):
                 shown_at, has_shown_kept = now, report.kept > 0
                 yield state(done=False)
-            started = time.perf_counter()  # what the viewer took is not the scan's
+            started = time.perf_counter()  # without the time that the consumer took
     yield state(done=not stopped and ended is None)
 
 
@@ -118,26 +130,20 @@ def matched(
     matcher: Matcher,
     *,
     limit: int | None = None,
-    max_kept: int | None = None,
     threads: int | None = None,
 ) -> Generator[Matched, None, None]:
-    """The shards' batches with what `matcher` keeps of them, cut after exactly `limit` rows, bad ones counted, or after
-    `max_kept` kept ones. Read and matched in `threads` threads, a few batches ahead.
+    """The batches of `shards` with the rows that `matcher` keeps, cut after exactly `limit` rows including bad ones.
+    Read and matched in `threads` threads, a few batches ahead.
     """
 
-    def work(piece: Piece) -> Matched:
-        return matcher.matched(replace(piece.read(), progress=piece.share))
+    def work(block: Block) -> Matched:
+        return matcher.matched(replace(block.read(), progress=block.share))
 
-    num_rows = num_kept = 0
-    with closing(in_threads(pieces_of(shards), work, threads)) as parts:
+    num_rows = 0
+    with closing(in_threads(blocks_of(shards), work, threads)) as parts:
         for found in parts:
             batch = found.batch if limit is None else found.batch.at_most(limit - num_rows)
-            if max_kept is not None and num_kept + len(found.rows) > max_kept:
-                places = kept(matcher.hits(batch.rows["content"])).arg_true()
-                batch = batch.head(places[max_kept - num_kept - 1] + 1)
-            cut = found if batch is found.batch else matcher.matched(batch)
             num_rows += len(batch.rows) + len(batch.bad)
-            num_kept += len(cut.rows)
-            yield cut
-            if num_rows == limit or num_kept == max_kept:
+            yield found if batch is found.batch else matcher.matched(batch)
+            if num_rows == limit:
                 return

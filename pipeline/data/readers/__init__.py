@@ -1,10 +1,11 @@
-"""The bytes of a file -> rows, in bounded memory whatever the file holds. One table of formats for every source.
+"""Converts the bytes of a file to rows, in bounded memory whatever it contains. All sources use one table of formats.
 
-formats            which files can be read, by their endings, and with which reader
-decompress         the bytes of a compressed file, chunk by chunk
-blocks             a stream of bytes as blocks of whole lines
-buffered_stream    a stream of which parts are in memory, and whose faults are told from its reader's
-jsonl              JSON lines: one bad line costs one line
+formats            maps file extensions to formats and their readers
+decompress         the decompressed bytes of a file, chunk by chunk
+whole_lines        a stream of bytes as blocks of whole lines
+buffered_stream    a stream with buffered ranges, which distinguishes its own errors from its reader's
+jsonl              JSON lines: a bad line loses only that line
+line_block         a block of JSON lines and its batch
 jsonl_columns      a block of JSON lines as a table, where that is as exact as line by line
 json_document      a file that is one JSON value
 json_row           one JSON value as a row

@@ -1,4 +1,4 @@
-"""A stream of which some parts are in memory, and which knows whether a fault was its own or is what arrow found in it."""
+"""A stream with buffered ranges, which distinguishes its own errors from errors that arrow finds in its data."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from typing import BinaryIO
 from pipeline.data.readers.decompress import StreamError
 from pipeline.data.sources.base import DAMAGED
 
-MOST_HELD = 64 * 2**20
-"""Packed columns of a row group are fetched at once up to this size, as every visit to the Hub costs; larger ones in parts."""
+MAX_BUFFERED = 64 * 2**20
+"""Maximum total size of the buffered ranges. The compressed columns of a row group are fetched at once up to this size,
+as every request to the Hub is expensive; larger ones are read in parts.
+"""
 
 
-class Held(io.RawIOBase):
-    """Read-only. Closing it leaves the stream open."""
+class BufferedStream(io.RawIOBase):
+    """Read-only view of `stream`. Closing it leaves the stream open."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -23,17 +25,19 @@ class Held(io.RawIOBase):
         self._at = 0
         self._fault: Exception | None = None
 
-    def hold(self, places: list[tuple[int, int]]) -> None:
-        """Have these in memory, each a start and a size, and no others; none if they are larger than MOST_HELD."""
+    def buffer(self, places: list[tuple[int, int]]) -> None:
+        """Buffers these ranges, each (start, size), and no others; none if their total size exceeds MAX_BUFFERED. Raises
+        StreamError when a start or size is negative.
+        """
         self._parts = []
         if any(start < 0 or size < 0 for start, size in places):
             raise StreamError(DAMAGED)
-        if sum(size for _, size in places) <= MOST_HELD:
+        if sum(size for _, size in places) <= MAX_BUFFERED:
             self._parts = [(start, self._fetch(start, size)) for start, size in sorted(places)]
 
     @contextmanager
     def faults(self) -> Iterator[None]:
-        """What is raised inside about the file is a StreamError; what the stream itself raised is raised."""
+        """Turns errors about the file into StreamError; an error of the stream itself is raised as it is."""
         import polars as pl
         import pyarrow as arrow
 

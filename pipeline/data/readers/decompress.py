@@ -1,4 +1,4 @@
-"""Bytes of a file as they were before it was compressed: in small chunks, however far it grows, and never without end."""
+"""Decompresses a file in small chunks, and stops when it grows too far."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pipeline.data.sources.base import BOMB, DAMAGED, TRUNCATED
 
 PACKINGS = (".gz", ".zst", ".bz2", ".xz")
 CHUNK = 2**18
-"""Bytes read, and bytes unpacked, at a time."""
+"""Bytes read, and bytes decompressed, at a time."""
 ZSTD_STEP = 2**10
-"""Bytes given to zstd at a time: it has no way to hold back, and each byte can become 32,000."""
-MOST_GROWTH = 200
-"""Times that a file may grow; code grows to 4 or 5 times, and a file of one repeated line to 1,000."""
+"""Bytes given to zstd at a time: its output cannot be limited, and each byte can become 32,000."""
+MAX_GROWTH = 200
+"""Maximum ratio of decompressed to compressed bytes; it is 4 to 5 for code and 1,000 for one repeated line."""
 XZ_MEMORY = 2**27
-"""Bytes that a .xz may ask for to be unpacked; `xz -9` takes 65 MB."""
+"""Maximum memory in bytes for the decompression of a .xz; `xz -9` needs 65 MB."""
 FREE_BYTES = 2**28
-"""Up to here, growth is not looked at."""
+"""Decompressed bytes up to which growth is not checked."""
 
 
 class StreamError(Exception):
@@ -25,7 +25,7 @@ class StreamError(Exception):
 
 
 class Unpacked:
-    """The bytes of `stream`, which is `num_bytes` long if that is known, decompressed. `packing` is one of PACKINGS."""
+    """The decompressed bytes of `stream`. `num_bytes` is its length if known, `packing` is one of PACKINGS or empty."""
 
     def __init__(self, stream: BinaryIO, packing: str, num_bytes: int | None) -> None:
         self._stream = stream
@@ -34,11 +34,11 @@ class Unpacked:
         self._num_read = 0
 
     def share(self) -> float | None:
-        """Share of the stream that is read, 0 to 1; None when nobody knows."""
+        """Fraction of the stream that is read, 0 to 1; None if unknown."""
         return min(1.0, self._num_read / self._num_bytes) if self._num_bytes else None
 
     def chunks(self) -> Iterator[bytes]:
-        """Raises StreamError where it is damaged, ends too early, or has grown beyond MOST_GROWTH."""
+        """Raises StreamError where the stream is damaged, ends too early, or has grown beyond MAX_GROWTH."""
         unpack: dict[str, Callable[[Iterator[bytes]], Iterator[bytes]]] = {
             ".gz": _gunzip,
             ".zst": _unzstd,
@@ -48,7 +48,7 @@ class Unpacked:
         num_out = 0
         for chunk in unpack.get(self._packing, iter)(self._packed()):
             num_out += len(chunk)
-            if num_out > max(FREE_BYTES, MOST_GROWTH * self._num_read):
+            if num_out > max(FREE_BYTES, MAX_GROWTH * self._num_read):
                 raise StreamError(BOMB)
             yield chunk
 
@@ -58,17 +58,17 @@ class Unpacked:
             yield data
 
 
-def _parts(
+def _members(
     chunks: Iterator[bytes], new: Callable[[], Any], step: Callable[[Any, bytes], tuple[bytes, bytes]]
 ) -> Iterator[bytes]:
-    """What packed parts that follow each other hold; zeros between and behind them are padding.
+    """The contents of consecutive compressed members; zeros between and after them are padding.
 
-    `step` unpacks a little and returns that and the data it has not looked at.
+    `step` decompresses a little and returns the output and the unused input.
     """
     decoder = None
     for chunk in chunks:
         data = chunk
-        while data or _holds_back(decoder):
+        while data or _has_more_output(decoder):
             if decoder is not None and decoder.eof:
                 data = data.lstrip(b"\0")
                 if not data:
@@ -84,13 +84,13 @@ def _parts(
             raise StreamError(TRUNCATED)
 
 
-def _holds_back(decoder: Any) -> bool:
-    """Whether a decoder that keeps what it was given has more to give without more data."""
+def _has_more_output(decoder: Any) -> bool:
+    """Whether a decoder that buffers its input can produce output without more input."""
     return decoder is not None and not decoder.eof and not getattr(decoder, "needs_input", True)
 
 
 def _gunzip(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    from isal import isal_zlib  # twice as fast as zlib, with its interface
+    from isal import isal_zlib  # twice as fast as zlib, with the same interface
 
     def step(decoder: Any, data: bytes) -> tuple[bytes, bytes]:
         try:
@@ -99,7 +99,7 @@ def _gunzip(chunks: Iterator[bytes]) -> Iterator[bytes]:
             raise StreamError(DAMAGED) from error
         return out, decoder.unused_data if decoder.eof else decoder.unconsumed_tail
 
-    return _parts(chunks, lambda: isal_zlib.decompressobj(wbits=31), step)
+    return _members(chunks, lambda: isal_zlib.decompressobj(wbits=31), step)
 
 
 def _unzstd(chunks: Iterator[bytes]) -> Iterator[bytes]:
@@ -112,23 +112,23 @@ def _unzstd(chunks: Iterator[bytes]) -> Iterator[bytes]:
             raise StreamError(DAMAGED) from error
         return out, (decoder.unused_data if decoder.eof else b"") + data[ZSTD_STEP:]
 
-    return _parts(chunks, lambda: zstandard.ZstdDecompressor().decompressobj(), step)
+    return _members(chunks, lambda: zstandard.ZstdDecompressor().decompressobj(), step)
 
 
 def _unbz2(chunks: Iterator[bytes]) -> Iterator[bytes]:
     import bz2
 
-    return _parts(chunks, bz2.BZ2Decompressor, _bounded(OSError))
+    return _members(chunks, bz2.BZ2Decompressor, _bounded(OSError))
 
 
 def _unxz(chunks: Iterator[bytes]) -> Iterator[bytes]:
     import lzma
 
-    return _parts(chunks, lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, XZ_MEMORY), _bounded(lzma.LZMAError))
+    return _members(chunks, lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, XZ_MEMORY), _bounded(lzma.LZMAError))
 
 
 def _bounded(fault: type[Exception]) -> Callable[[Any, bytes], tuple[bytes, bytes]]:
-    """A step of the standard library's decoders, which keep the data that they have not looked at."""
+    """A step for the standard library's decoders, which buffer unused input themselves."""
 
     def step(decoder: Any, data: bytes) -> tuple[bytes, bytes]:
         try:

@@ -1,4 +1,4 @@
-"""A file of comma- or tab-separated values, whose first record names the columns."""
+"""Reads a file of comma- or tab-separated values whose first record names the columns."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, BinaryIO
 
-from pipeline.data.readers.blocks import whole_lines
 from pipeline.data.readers.decompress import Unpacked
-from pipeline.data.readers.delimited_records import MOST_COLUMNS, Record, Records
+from pipeline.data.readers.delimited_records import MAX_COLUMNS, Record, Records
+from pipeline.data.readers.whole_lines import whole_lines
 from pipeline.data.sources.base import (
     COLUMNS,
     FIELDS,
+    NAMES,
     NO_TEXT,
     NOT_UTF8,
     NULL_TEXT,
@@ -22,16 +23,16 @@ from pipeline.data.sources.base import (
     batch_of_bad,
     content_bytes,
 )
-from pipeline.data.sources.shard import Piece
+from pipeline.data.sources.shard import Block
 
 if TYPE_CHECKING:
     import polars as pl
 
-PIECE_ROWS = 8_192
-PIECE_BYTES = 4 * 2**20
+BLOCK_ROWS = 8_192
+BLOCK_BYTES = 4 * 2**20
 
 
-def delimited_pieces(
+def delimited_blocks(
     stream: BinaryIO,
     place: str,
     num_bytes: int | None,
@@ -39,9 +40,9 @@ def delimited_pieces(
     *,
     delimiter: bytes,
     packing: str = "",
-) -> Iterator[Piece]:
-    """The rows of one file, whose text is in the column that `text_of` finds among those that the first record names;
-    `place` is what bad rows are said to be in. A file without such a column is a bad row.
+) -> Iterator[Block]:
+    """The rows of one file. `text_of` selects the text column from those that the first record names; `place` is the
+    file name in bad rows. A file without a text column is one bad row.
     """
     source = Unpacked(stream, packing, num_bytes)
     records = Records(whole_lines(source.chunks(), place), place, delimiter)
@@ -52,11 +53,11 @@ def delimited_pieces(
     try:
         columns = _columns(header, place, text_of)
     except _NoHeader as fault:
-        yield Piece(partial(batch_of_bad, fault.row), 1.0)
+        yield Block(partial(batch_of_bad, fault.row), 1.0)
         return
-    records.keep(columns.places, columns.num_fields)
-    while together := _some(found):
-        yield Piece(partial(_batch, together, columns, place), source.share())
+    records.keep(columns.indices, columns.num_fields)
+    while block := _next_block(found):
+        yield Block(partial(_batch, block, columns, place), source.share())
 
 
 class _NoHeader(Exception):
@@ -66,24 +67,24 @@ class _NoHeader(Exception):
 
 @dataclass(frozen=True)
 class _Columns:
-    """Where in a record's fields the values of a row are."""
+    """Maps the fields of a record to COLUMNS."""
 
     num_fields: int
-    places: tuple[int, ...]
-    """Of the fields that are kept."""
+    indices: tuple[int, ...]
+    """Of the fields that are kept, in ascending order."""
     order: tuple[int | None, ...]
-    """For each of COLUMNS, which of the kept fields it is."""
+    """For each of COLUMNS, its index among the kept fields; None if it is missing."""
 
 
 def _columns(
     header: Record | BadRow, place: str, text_of: Callable[[Mapping[str, pl.DataType]], str | None]
 ) -> _Columns:
-    """Raises _NoHeader when `header` names no column of text."""
+    """Raises _NoHeader when `header` is bad or names no text column."""
     import polars as pl
 
     if isinstance(header, BadRow):
         raise _NoHeader(header)
-    if header.num_fields > MOST_COLUMNS:
+    if header.num_fields > MAX_COLUMNS:
         raise _NoHeader(BadRow(FIELDS, f"{place}:{header.first}"))
     if not header.is_utf8:
         raise _NoHeader(BadRow(NOT_UTF8, f"{place}:{header.first}"))
@@ -91,19 +92,20 @@ def _columns(
     text = text_of({name: pl.String() for name in names})
     if text is None:
         raise _NoHeader(BadRow(NO_TEXT, place))
-    found = [names.index(name) if name in names else None for name in (text if c == "content" else c for c in COLUMNS)]
-    places = tuple(sorted({n for n in found if n is not None}))
-    return _Columns(len(names), places, tuple(None if n is None else places.index(n) for n in found))
+    wanted = [(text,) if column == "content" else NAMES[column] for column in COLUMNS]
+    found = [next((names.index(name) for name in own if name in names), None) for own in wanted]
+    indices = tuple(sorted({n for n in found if n is not None}))
+    return _Columns(len(names), indices, tuple(None if n is None else indices.index(n) for n in found))
 
 
-def _some(records: Iterator[Record | BadRow]) -> list[Record | BadRow]:
-    """The next records that go into one piece."""
+def _next_block(records: Iterator[Record | BadRow]) -> list[Record | BadRow]:
+    """The next records that form one block."""
     found: list[Record | BadRow] = []
     size = 0
-    for record in islice(records, PIECE_ROWS):
+    for record in islice(records, BLOCK_ROWS):
         found.append(record)
         size += record.size if isinstance(record, Record) else 0
-        if size > PIECE_BYTES:
+        if size > BLOCK_BYTES:
             break
     return found
 
@@ -132,7 +134,7 @@ def _batch(records: list[Record | BadRow], columns: _Columns, place: str) -> Bat
 
 
 def _fault(record: Record, num_fields: int, content: int | None) -> str | None:
-    """Why `record` is no row, or None."""
+    """Why `record` is not a row, or None."""
     if record.num_fields != num_fields:
         return FIELDS
     if not record.is_utf8:

@@ -1,8 +1,9 @@
-"""Records of comma- or tab-separated values, in bounded memory whatever the file holds.
+"""Splits comma- or tab-separated values into records, in bounded memory whatever the file contains.
 
-By bytes, not with Python's csv or pandas: those build a record whole before anyone can say that it is too long, and take
-the rest of a file into the field whose quote is not closed. Here such a quote costs its own record: reading goes on in the
-line after the record's first. A quote counts where a field begins, as it does for them; a record ends with a line.
+It works on bytes and does not use Python's csv or pandas: those build a whole record before its length can be checked,
+and read the rest of a file into a field whose quote is not closed. Here such a quote loses only its own record: reading
+continues at the line after the record's first line. As in those parsers, a quote counts only at the start of a field.
+A record ends at the end of a line.
 """
 
 from __future__ import annotations
@@ -12,31 +13,31 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from pipeline.data.readers.blocks import WholeLines
 from pipeline.data.readers.decompress import CHUNK, FREE_BYTES
 from pipeline.data.readers.json_row import BYTE_ORDER_MARK
+from pipeline.data.readers.whole_lines import WholeLines
 from pipeline.data.sources.base import DAMAGED, LONGEST_TEXT, TOO_LONG, UNCLOSED, BadRow
 
-MOST_COLUMNS = 10_000
+MAX_COLUMNS = 10_000
 STRETCH = 2**18
-"""Bytes without a quote that are cut at their line ends together."""
+"""Maximum bytes without a quote that are split into lines at once."""
 BLANK = re.compile(rb"(?:\r?\n)++")
 
 
 class Syntax:
-    """How fields and records are told apart where `delimiter` is between the fields."""
+    """Regular expressions for fields and records, where `delimiter` separates the fields."""
 
     def __init__(self, delimiter: bytes) -> None:
         field = rb'"(?:[^"]++|"")*+"[^%b\n]*+|(?!")[^%b\n]*+' % (delimiter, delimiter)
         self.field = re.compile(rb'"((?:[^"]++|"")*+)"([^%b\n]*+)|(?!")([^%b\n]*+)' % (delimiter, delimiter))
-        """In quotes, with what stands between the closing one and the field's end; or without. No match: not closed."""
+        """Groups: a quoted text and what follows its closing quote, or an unquoted text. No match: quote not closed."""
         self.rest = re.compile(rb"(?:%b(?:%b))*+" % (delimiter, field))
-        """The fields that follow one, with their delimiters."""
+        """The remaining fields of a record, with their delimiters."""
 
 
-class Record(NamedTuple):  # a dataclass takes as long to make as to read a short record
+class Record(NamedTuple):  # creating a dataclass takes as long as reading a short record
     fields: list[bytes]
-    """Those that were asked for."""
+    """Those that are kept, see Records.keep."""
     first: int
     """Number of its first line, from 1."""
     num_fields: int
@@ -45,7 +46,7 @@ class Record(NamedTuple):  # a dataclass takes as long to make as to read a shor
 
 
 class Records:
-    """The records of `cuts`, and a bad row for each that is too long or whose quote is not closed."""
+    """The records of `cuts`, and a bad row for each record that is too long or has an unclosed quote."""
 
     def __init__(self, cuts: Iterator[WholeLines | BadRow], place: str, delimiter: bytes) -> None:
         self._cuts = cuts
@@ -57,15 +58,17 @@ class Records:
         self._at = 0
         self._line = 1
         """Number of the line that begins at `_at`."""
-        self._wanted: tuple[int, ...] | None = None
-        self._most = MOST_COLUMNS
+        self._kept_indices: tuple[int, ...] | None = None
+        self._max_fields = MAX_COLUMNS
         self._num_seen = self._num_failed = 0
-        """Bytes read, and bytes looked through for the end of a record in vain."""
+        """Bytes read, and bytes searched in vain for the end of a record."""
         self._gave_up = False
 
     def keep(self, places: Iterable[int], num_fields: int) -> None:
-        """From now on, of each record only the fields at `places`, which rise, and whether it has more than `num_fields`."""
-        self._wanted, self._most = tuple(places), num_fields
+        """Keeps only the fields at the indices `places`, in ascending order, of all further records, and counts the
+        fields of a record only up to `num_fields` + 1.
+        """
+        self._kept_indices, self._max_fields = tuple(places), num_fields
 
     def __iter__(self) -> Iterator[Record | BadRow]:
         for cut in self._cuts:
@@ -77,7 +80,7 @@ class Records:
             elif cut.reason == TOO_LONG:
                 yield from self._parsed(TOO_LONG)
                 yield cut
-            else:  # the stream breaks off here, and so does the record that has no end yet
+            else:  # the stream breaks off here, and with it the record that has no end yet
                 yield BadRow(cut.reason, self._where()) if self._at < len(self._data) else cut
                 return
             if self._gave_up:
@@ -96,7 +99,7 @@ class Records:
         self._num_seen += len(cut.data)
 
     def _parsed(self, no_end: str | None = None) -> Iterator[Record | BadRow]:
-        """The records that end in the data. `no_end` is why one that does not is bad; None: its end may come."""
+        """The records that end in the data. `no_end` is why an unfinished one is bad; None while its end may follow."""
         while self._at < len(self._data):
             yield from self._plain()
             if self._at == len(self._data):
@@ -111,7 +114,7 @@ class Records:
                     return
                 self._num_failed += size
                 if self._num_failed > FREE_BYTES + 2 * self._num_seen:
-                    # Every line begins a record without end: to look for the end of each would take days.
+                    # Every line begins a record without an end: searching for the end of each would take days.
                     self._gave_up = True
                     yield BadRow(DAMAGED, self._where())
                     return
@@ -121,8 +124,8 @@ class Records:
                 yield BadRow(TOO_LONG, f"{self._place}:{record.first}") if record.size > LONGEST_TEXT else record
 
     def _plain(self) -> Iterator[Record]:
-        """The records of the next lines as long as there is no quote in them: many times as fast."""
-        while self._wanted is not None and self._at < len(self._data):
+        """The records of the next lines up to the first quote: many times as fast as with quotes."""
+        while self._kept_indices is not None and self._at < len(self._data):
             stop = min(len(self._data), self._at + STRETCH)
             quote = self._data.find(b'"', self._at, stop)
             end = self._data.rfind(b"\n", self._at, stop if quote < 0 else quote)
@@ -132,23 +135,23 @@ class Records:
             self._at = end + 1
             for number, line in enumerate(lines, self._line):
                 if line and line != b"\r":
-                    fields = line.removesuffix(b"\r").split(self._delimiter, self._most)
-                    kept = [fields[place] for place in self._wanted if place < len(fields)]
+                    fields = line.removesuffix(b"\r").split(self._delimiter, self._max_fields)
+                    kept = [fields[index] for index in self._kept_indices if index < len(fields)]
                     yield Record(kept, number, len(fields), len(line), self._is_utf8 or _is_utf8(line))
             self._line += len(lines)
 
     def _record(self) -> Record | None:
-        """The record at the place reached, which is then behind it; None if it has no end in the data."""
+        """The record at the current offset, which then moves behind it; None if it does not end in the data."""
         fields: list[bytes] = []
         number, at, data, match = 0, self._at, self._data, self._syntax.field.match
         while field := match(data, at):
             at = field.end()
-            if self._wanted is None or number in self._wanted:
+            if self._kept_indices is None or number in self._kept_indices:
                 fields.append(_value(field))
             number += 1
-            if number > self._most:
+            if number > self._max_fields:
                 rest = self._syntax.rest.match(data, at)
-                assert rest is not None  # it may be empty
+                assert rest is not None  # it also matches an empty string
                 at = rest.end()
             if at == len(data) or data[at] == 10:
                 break
@@ -180,7 +183,7 @@ def _is_utf8(data: bytes) -> bool:
         return True
     decoder = codecs.getincrementaldecoder("utf-8")()
     try:
-        # In parts: as a string, a block may take four times its bytes.
+        # In chunks: as a string, a block may take four times its bytes.
         for start in range(0, len(data), CHUNK):
             decoder.decode(data[start : start + CHUNK])
         decoder.decode(b"", final=True)

@@ -1,19 +1,16 @@
-"""Which files can be read, by their endings, and with what: the one table for files of this machine and on the Hub."""
+"""Maps file extensions to formats and their readers: the only such table, for local files and files on the Hub."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from pipeline.data.readers.decompress import PACKINGS
-from pipeline.data.sources.base import TEXT_COLUMNS
-from pipeline.data.sources.shard import Piece
+from pipeline.data.sources.shard import Block
 
 if TYPE_CHECKING:
-    import polars as pl
-
-    TextOf = Callable[[Mapping[str, pl.DataType]], str | None]
+    from pipeline.data.sources.base import TextOf
 
 PYTHON, JSON, JSON_LINES, PARQUET, CSV, TSV, TEXT = "python", "json", "json lines", "parquet", "csv", "tsv", "text"
 KINDS = {
@@ -34,14 +31,14 @@ ENDINGS = ".py, .parquet, and .json, .jsonl, .ndjson, .jsonlines, .csv, .tsv, .t
 @dataclass(frozen=True)
 class Format:
     kind: str
-    """One of those in KINDS."""
+    """One of the values of KINDS."""
     packing: str
     """One of PACKINGS, or empty."""
 
 
 def format_of(name: str) -> Format | None:
-    """What the file `name` holds by its ending; None when it cannot be read. Something packed without an ending of its
-    own is JSON, as in `dump.zst`.
+    """The format of the file `name`, by its extension; None when it cannot be read. A compressed file without another
+    extension is JSON, as in `dump.zst`.
     """
     name = name.lower().rpartition("/")[2]
     packing = next((ending for ending in PACKINGS if name.endswith(ending)), "")
@@ -52,27 +49,24 @@ def format_of(name: str) -> Format | None:
     return None if kind is None or (packing and kind in NEVER_PACKED) else Format(kind, packing)
 
 
-def pieces(
-    stream: BinaryIO, found: Format, place: str, num_bytes: int | None, text_of: TextOf, column: str | None = None
-) -> Iterator[Piece]:
-    """The rows of a file of many rows; `place` is what bad ones are said to be in, `num_bytes` the size of `stream`, if
-    known. The text is in `column` if that was asked for; in a table, in the one that `text_of` finds in its schema.
+def blocks(stream: BinaryIO, found: Format, place: str, num_bytes: int | None, text_of: TextOf) -> Iterator[Block]:
+    """The rows of a file of many rows. `place` is the file name in bad rows, `num_bytes` the size of `stream` if known.
+    `text_of` selects the text column from the columns; for JSON those of the first row.
     """
     if found.kind == PARQUET:
-        from pipeline.data.readers.parquet import table_pieces
+        from pipeline.data.readers.parquet import parquet_blocks
 
-        return table_pieces(stream, place, text_of)
+        return parquet_blocks(stream, place, text_of)
     if found.kind == TEXT:
-        from pipeline.data.readers.text_lines import text_pieces
+        from pipeline.data.readers.text_lines import text_blocks
 
-        return text_pieces(stream, place, num_bytes, text_of, packing=found.packing)
+        return text_blocks(stream, place, num_bytes, text_of, packing=found.packing)
     if found.kind in (CSV, TSV):
-        from pipeline.data.readers.delimited import delimited_pieces
+        from pipeline.data.readers.delimited import delimited_blocks
 
         delimiter = b"," if found.kind == CSV else b"\t"
-        return delimited_pieces(stream, place, num_bytes, text_of, delimiter=delimiter, packing=found.packing)
+        return delimited_blocks(stream, place, num_bytes, text_of, delimiter=delimiter, packing=found.packing)
     from pipeline.data.readers import jsonl
 
-    names = (column,) if column else TEXT_COLUMNS
     may_be_document = found.kind == JSON
-    return jsonl.pieces(stream, place, num_bytes, names, packing=found.packing, may_be_document=may_be_document)
+    return jsonl.blocks(stream, place, num_bytes, text_of, packing=found.packing, may_be_document=may_be_document)

@@ -1,15 +1,16 @@
-"""Tables with columns of any kind, as rows of the course's columns. Columns at a time; single values only where one is bad."""
+"""Converts tables with columns of any type to the course's columns: whole columns at once where their type allows."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pipeline.data.readers.json_row import as_text, text_fault
 from pipeline.data.sources.base import (
     COLUMNS,
     LONGEST_TEXT,
+    NAMES,
     NOT_A_STRING,
     NULL_TEXT,
     TEXT_COLUMNS,
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
 
 def text_column(schema: Mapping[str, pl.DataType], asked: str | None = None) -> str | None:
-    """Which of a table's columns holds the files' text: the one that was asked for, else the first of TEXT_COLUMNS, else
-    the only one of text; None when that is not clear.
+    """The column of a table that holds the files' text: the requested one, else the first of TEXT_COLUMNS, else the
+    only string column; None when there is no such column.
     """
     import polars as pl
 
@@ -37,13 +38,11 @@ def text_column(schema: Mapping[str, pl.DataType], asked: str | None = None) -> 
 
 
 def batch_of(frame: pl.DataFrame, text: str, *, place: str, first: int) -> Batch:
-    """`frame` as a batch; `text` is its text column, `first` the number of its first row."""
+    """`frame` as a batch. `text` is its text column, `place` its name in bad rows, `first` its first row number."""
     import polars as pl
 
     content, reasons = _texts(frame[text])
-    others = {name: _strings(frame[name]) for name in COLUMNS if name != "content" and name in frame.columns}
-    empty = pl.repeat("", len(frame), dtype=pl.String, eager=True)
-    rows = pl.DataFrame({name: content if name == "content" else others.get(name, empty) for name in COLUMNS})
+    rows = pl.DataFrame({name: content if name == "content" else _other(frame, NAMES[name]) for name in COLUMNS})
     for row in _too_long(rows):
         reasons[row] = TOO_LONG
     if reasons:
@@ -53,7 +52,7 @@ def batch_of(frame: pl.DataFrame, text: str, *, place: str, first: int) -> Batch
 
 
 def _too_long(rows: pl.DataFrame) -> list[int]:
-    """The rows with a value that no line could hold."""
+    """The indices of rows with a value that is longer than a line may be."""
     import polars as pl
 
     [sizes] = rows.select(pl.max_horizontal(pl.all().str.len_bytes())).get_columns()
@@ -61,15 +60,15 @@ def _too_long(rows: pl.DataFrame) -> list[int]:
 
 
 def _texts(column: pl.Series) -> tuple[pl.Series, dict[int, str]]:
-    """The text of every row, null where it is bad, and why those are: {row: reason}."""
+    """The text of every row, null where it is bad, and the reasons for that: {row: reason}."""
     import polars as pl
 
-    if isinstance(column.dtype, (pl.Categorical, pl.Enum)):  # how a table may hold text that repeats
+    if isinstance(column.dtype, (pl.Categorical, pl.Enum)):  # a table may store repeated text like this
         column = column.cast(pl.String)
     kind = column.dtype
     if kind == pl.Binary:
         return _each(column, _from_bytes)
-    if isinstance(kind, pl.BaseExtension):  # a JSON column of mixed values: datasets keeps each as its JSON text
+    if isinstance(kind, pl.BaseExtension):  # a JSON column of mixed values: datasets stores each as its JSON text
         return _each(column.ext.storage(), _from_json)
     nulls = dict.fromkeys(column.is_null().arg_true().to_list(), NULL_TEXT)
     if kind == pl.String:
@@ -84,11 +83,11 @@ def _each(column: pl.Series, decode: Callable[[Any], Any]) -> tuple[pl.Series, d
 
     texts: list[str | None] = []
     faults: dict[int, str] = {}
-    for row, known in enumerate(column.to_list()):
-        if known is not None and len(known) > LONGEST_TEXT:
+    for row, stored in enumerate(column.to_list()):
+        if stored is not None and len(stored) > LONGEST_TEXT:
             value, faults[row] = None, TOO_LONG
         else:
-            value = None if known is None else decode(known)
+            value = None if stored is None else decode(stored)
             if fault := text_fault(value):
                 value, faults[row] = None, fault
         texts.append(value)
@@ -96,7 +95,7 @@ def _each(column: pl.Series, decode: Callable[[Any], Any]) -> tuple[pl.Series, d
 
 
 def _from_json(value: str) -> Any:
-    """The value that `value` spells; a list, which is no text, when it is no JSON."""
+    """The value that the JSON text `value` describes; a list, which is not text, when it is not JSON."""
     try:
         return json.loads(value)
     except (ValueError, RecursionError):
@@ -104,14 +103,25 @@ def _from_json(value: str) -> Any:
 
 
 def _from_bytes(value: bytes) -> str:
-    # A byte that is not UTF-8 becomes half a character, which text_fault then finds.
+    # A byte that is not UTF-8 becomes a lone surrogate, which text_fault then finds.
     return value.decode("utf-8", "surrogateescape")
 
 
+def _other(frame: pl.DataFrame, names: Iterable[str]) -> pl.Series:
+    """A column other than the text: in each row the first value of `names` that is not null, as a string."""
+    import polars as pl
+
+    columns = [_strings(frame[name]) for name in names if name in frame.columns]
+    if not columns:
+        return pl.repeat("", len(frame), dtype=pl.String, eager=True)
+    return pl.select(pl.coalesce(columns).fill_null("")).to_series()
+
+
 def _strings(column: pl.Series) -> pl.Series:
-    """A column other than the text: strings without nulls."""
+    """A column as strings; nulls stay."""
     import polars as pl
 
     if column.dtype == pl.String:
-        return column.fill_null("")
-    return pl.Series(column.name, [as_text(value) for value in column.to_list()], dtype=pl.String)
+        return column
+    values = [None if value is None else as_text(value) for value in column.to_list()]
+    return pl.Series(column.name, values, dtype=pl.String)

@@ -1,6 +1,6 @@
-"""A file that is one JSON value: an array, whose items are the rows, or an object over many lines, which is a row.
+"""Reads a file that is one JSON value: an array whose items are the rows, or an object over many lines that is a row.
 
-It is held as text, never as values: those of a short text can take a hundred times as much memory.
+The file is buffered as text, never as values: the values of a short text can take a hundred times as much memory.
 """
 
 from __future__ import annotations
@@ -11,53 +11,56 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from pipeline.data.readers.json_row import BYTE_ORDER_MARK, DECODER, row_of
+from pipeline.data.readers.json_row import BYTE_ORDER_MARK, DECODER, TextKeys, row_of
 from pipeline.data.sources.base import LONGEST_TEXT, TOO_LONG, BadRow, Batch, Row, batch_of_bad, batch_of_rows
 
 if TYPE_CHECKING:
-    from pipeline.data.readers.jsonl import Block
+    from pipeline.data.readers.line_block import LineBlock
 
 LARGEST_DOCUMENT = 64 * 2**20
-"""Bytes of a file that is one JSON value: it has to be held whole."""
+"""Maximum bytes of a file that is one JSON value, as it has to be buffered whole."""
 ITEMS_TOGETHER = 4_096
 LETTERS_TOGETHER = 4 * 2**20
 MARK = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{},"]', re.DOTALL)
-"""A string, or what tells where a value begins and ends; a quotation mark alone begins a string that has no end."""
+"""A string or a character that delimits values; a lone quotation mark begins a string that has no end."""
 
 
 def opens_document(line: bytes) -> bool:
-    """Whether this first line begins something that goes on below, or is an array."""
+    """Whether this first line begins a value that continues below, or is an array."""
     line = line.removeprefix(BYTE_ORDER_MARK).strip()
     return line == b"{" or line.startswith(b"[")
 
 
-def document(first: Block, rest: Iterator[Block | BadRow], place: str) -> Iterator[Callable[[], Batch]]:
-    """A file that is one JSON value: its items are the rows, numbered from 1. If it is none, its lines are."""
-    blocks, size, broken = [first], len(first.data), False
+def document(
+    first: LineBlock, rest: Iterator[LineBlock | BadRow], place: str, keys: TextKeys
+) -> Iterator[Callable[[], Batch]]:
+    """The rows of a file that is one JSON value: its items, numbered from 1. Otherwise its lines are the rows."""
+    parts, size, broken = [first], len(first.data), False
     for block in rest:
         if isinstance(block, BadRow):
             broken = True
             yield partial(batch_of_bad, block)
             continue
-        blocks.append(block)
+        parts.append(block)
         size += len(block.data)
         if broken or size > LARGEST_DOCUMENT:
-            yield from (block.read for block in blocks)
-            blocks, broken = [], True
-    text = None if broken else _text(b"".join(block.data for block in blocks))
-    verdict: bool | None = False
-    for known in _verdicts(text) if text is not None else ():
-        verdict = known
-        yield partial(batch_of_rows, iter(()))  # so that who waits can stop
-    if text is None or not verdict:
-        yield from (block.read for block in blocks)
+            yield from (block.read for block in parts)
+            parts, broken = [], True
+    text = None if broken else _text(b"".join(block.data for block in parts))
+    is_valid: bool | None = False
+    for latest in _checks(text) if text is not None else ():
+        is_valid = latest
+        yield partial(batch_of_rows, iter(()))  # an empty batch, so that the consumer can stop
+    if text is None or not is_valid:
+        yield from (block.read for block in parts)
         return
-    blocks.clear()
+    parts.clear()
     number = 1
     items = _items(text)
-    while together := _some(items):
-        yield partial(_batch, together, number, place, first.names)
-        number += len(together)
+    while group := _next_block(items):
+        names = keys.of_value(None if _is_too_long(group[0]) else DECODER.decode(group[0]))
+        yield partial(_batch, group, number, place, names)
+        number += len(group)
 
 
 def _text(data: bytes) -> str | None:
@@ -67,9 +70,9 @@ def _text(data: bytes) -> str | None:
         return None
 
 
-def _verdicts(text: str) -> Iterator[bool | None]:
-    """Whether every item can be read: None as long as it is not known. Each is read for that and let go, and again when
-    its turn comes.
+def _checks(text: str) -> Iterator[bool | None]:
+    """Whether every item can be read: None until that is known. Items are parsed for the check without being kept, and
+    again when their turn comes.
     """
     try:
         for number, item in enumerate(_items(text), 1):
@@ -84,7 +87,7 @@ def _verdicts(text: str) -> Iterator[bool | None]:
 
 
 def _items(text: str) -> Iterator[str]:
-    """The items of an array, or the one object. Raises ValueError where it ends too early or not at the end."""
+    """The items of an array, or the one object. Raises ValueError if it ends too early or something follows it."""
     is_array = text.startswith("[")
     depth = start = 0
     for mark in MARK.finditer(text):
@@ -108,7 +111,7 @@ def _items(text: str) -> Iterator[str]:
 
 
 def _last(text: str, start: int, end: re.Match[str], *, is_array: bool) -> Iterator[str]:
-    """The item before the end of the document; none if the array is empty."""
+    """The last item of the document; none if the array is empty."""
     if not is_array:
         yield text
     elif end[0] != "]":
@@ -117,8 +120,8 @@ def _last(text: str, start: int, end: re.Match[str], *, is_array: bool) -> Itera
         yield item
 
 
-def _some(items: Iterator[str]) -> list[str]:
-    """The next items that go into one piece."""
+def _next_block(items: Iterator[str]) -> list[str]:
+    """The next items that form one block."""
     found: list[str] = []
     num_letters = 0
     for item in islice(items, ITEMS_TOGETHER):

@@ -1,7 +1,7 @@
-"""A block of JSON lines as a table, all lines at once: many times as fast as line by line, and only where it is as exact.
+"""Reads a block of JSON lines as a table: many times as fast as line by line, but only where it is as exact.
 
-polars reads what it can and is silent about some of what it cannot: a number becomes text, half a character becomes
-NUL. So a block in which any of that could be is left to the reader by lines.
+polars reads what it can and does not report some of what it cannot: a number becomes text, a lone surrogate becomes
+NUL. So a block in which that is possible is left to the reader by lines.
 """
 
 from __future__ import annotations
@@ -9,56 +9,66 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from pipeline.data.sources.base import COLUMNS
+from pipeline.data.sources.base import COLUMNS, NAMES
 
 if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
 NOT_TEXT = r"\A(?:true|false|-?\d[\d.eE+-]*)\z|\A[\[{]"
-"""What a number, a truth value, a list or an object becomes as text; a file that begins so is read again by lines."""
+"""What a number, a boolean, a list or an object becomes as text; a block with such a text is read again by lines."""
 NOT_EXACT = r"\A(?:[\[{]|-?[\d.]{16,}\z)"
-"""What becomes another text in the other columns: of lists and objects polars drops the escapes, and of numbers of so
-many digits it may write another last one.
+"""Values of the other columns that may change: polars drops the escapes in lists and objects, and may write another
+last digit of numbers this long.
 """
 PAIR = 9
-"""Bytes from the first of a pair of escapes to what tells the second one's kind."""
+"""Bytes from the start of a pair of escapes up to the digit that tells the kind of the second one."""
 PART = 2**17
 ESCAPED_NAME = re.compile(rb'"\w*\\u00[67][\w\\]*"')
-"""A name with a small letter that is spelt with an escape."""
+"""A key in which a lower-case letter is written as an escape."""
 
 
 def table(data: bytes, num_lines: int, names: tuple[str, ...]) -> pl.DataFrame | None:
-    """COLUMNS of the `num_lines` lines of `data`, or None when they must be read one by one. No line is lost or invented.
+    """COLUMNS of the `num_lines` lines of `data`; None when they must be read one by one. No line is lost or invented.
 
-    A line's text is what it has under the first of `names` that it has.
+    A line's text is the value of the first key in `names` that it has.
     """
     import polars as pl
 
     text = _text_column(data, names)
     if text is None or _has_odd_pair(data):
         return None
+    columns = [text, *(name for own in NAMES.values() for name in own if name != text)]
     try:
-        read = pl.read_ndjson(data, schema=dict.fromkeys([text, *(c for c in COLUMNS if c != "content")], pl.String))
+        read = pl.read_ndjson(data, schema=dict.fromkeys(columns, pl.String))
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
         return None
     if len(read) != num_lines:
         return None
+    # Of the many names that a column may have, a file has one; the checks below cost the same for a column of nulls.
+    read = read.select(name for name in read.columns if name == text or read[name].null_count() < num_lines)
     content, every = pl.col(text), pl.all()
-    # One question for all of them: each costs as much as reading half a megabyte.
-    [doubts] = read.select(
+    # One query for all checks: each query costs as much as reading half a megabyte.
+    [problems] = read.select(
         content.is_null().any().alias("null"),
         content.str.contains(NOT_TEXT).any().alias("not text"),
-        pl.any_horizontal(every.str.contains("\0", literal=True).any()).alias("half a character"),
+        pl.any_horizontal(every.str.contains("\0", literal=True).any()).alias("lone surrogate"),
         pl.any_horizontal(pl.exclude(text).str.contains(NOT_EXACT).any()).alias("not exact"),
     ).rows()
-    if any(doubts):
+    if any(problems):
         return None
-    return read.select(pl.col(text if name == "content" else name).fill_null("").alias(name) for name in COLUMNS)
+    return read.select((content if name == "content" else _other(read, NAMES[name])).alias(name) for name in COLUMNS)
+
+
+def _other(read: pl.DataFrame, names: tuple[str, ...]) -> pl.Expr:
+    import polars as pl
+
+    found = [name for name in names if name in read.columns]
+    return pl.coalesce(found).fill_null("") if found else pl.repeat("", len(read), dtype=pl.String)
 
 
 def _text_column(data: bytes, names: tuple[str, ...]) -> str | None:
-    """The first of `names` in the first line, if no line has one that would go before it."""
+    """The first of `names` in the first line; None if there is none, or if a line may have one that goes before it."""
     first = data[: data.find(b"\n") + 1 or None]
     found = next((name for name in names if _key(name) in first), None)
     before = names[: names.index(found)] if found else ()
@@ -68,11 +78,11 @@ def _text_column(data: bytes, names: tuple[str, ...]) -> str | None:
 
 
 def _has_odd_pair(data: bytes) -> bool:
-    """Whether `\\ud800` is followed by `\\ue000` or above, of which polars makes one character that nobody wrote."""
+    """Whether `\\ud800` is followed by `\\ue000` or above: polars would make one wrong character of them."""
     import numpy as np
 
     codes = np.frombuffer(data, np.uint8)
-    # In parts that stay in the processor's cache: comparing all at once takes twice as long, most of it for fresh memory.
+    # In parts that fit into the CPU's cache: comparing all at once takes twice as long, mostly to allocate memory.
     return any(_odd_pair_in(codes[start : start + PART + PAIR]) for start in range(0, len(codes), PART))
 
 
@@ -87,7 +97,7 @@ def _odd_pair_in(codes: np.ndarray) -> bool:
 
 
 def _has_escaped_name(data: bytes) -> bool:
-    # The first two questions are many times as fast as the last, and nearly always enough.
+    # The first two checks are many times as fast as the last, and nearly always enough.
     return (b"\\u006" in data or b"\\u007" in data) and ESCAPED_NAME.search(data) is not None
 
 

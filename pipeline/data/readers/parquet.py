@@ -1,7 +1,7 @@
-"""A parquet file, read so that memory is bounded whatever it holds: a text of 800 MB may take a kilobyte of it, and one
-that is stored once may be in a million rows.
+"""Reads a parquet file in bounded memory whatever it contains: a text of 800 MB may take a kilobyte of the file, and a
+text that is stored once may occur in a million rows.
 
-Works on any binary stream that can go to a place in it: a local file or one on the Hub.
+Works on any seekable binary stream: a local file or one on the Hub.
 """
 
 from __future__ import annotations
@@ -11,91 +11,91 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
-from pipeline.data.readers.buffered_stream import Held
-from pipeline.data.readers.decompress import CHUNK, FREE_BYTES, MOST_GROWTH, StreamError
+from pipeline.data.readers.buffered_stream import BufferedStream
+from pipeline.data.readers.decompress import CHUNK, FREE_BYTES, MAX_GROWTH, StreamError
 from pipeline.data.readers.frames import batch_of
 from pipeline.data.readers.parquet_pages import Page, most_at_once, pages, whole
 from pipeline.data.sources.base import (
     BOMB,
-    COLUMNS,
     LONGEST_TEXT,
+    NAMES,
     NO_TEXT,
     TOO_LONG,
     BadRow,
     Batch,
     batch_of_bad,
 )
-from pipeline.data.sources.shard import Piece
+from pipeline.data.sources.shard import Block
 
 if TYPE_CHECKING:
     import polars as pl
     import pyarrow as arrow
     import pyarrow.parquet as parquet
 
-PIECE_ROWS = 256
-PIECE_BYTES = 12 * 2**20
+BLOCK_ROWS = 256
+BLOCK_BYTES = 12 * 2**20
 ROWS_AT_ONCE = (256, 128, 64, 32, 16, 8, 4, 2, 1)
-"""Few cost little more than many, until they are very few."""
-MOST_AT_ONCE = 4 * LONGEST_TEXT
-"""Bytes that rows read together may take."""
+"""Numbers of rows to try. Reading few at a time costs little more than many, until they are very few."""
+MAX_AT_ONCE = 4 * LONGEST_TEXT
+"""Maximum bytes of rows that are read together."""
 LARGEST_ROW = 8 * LONGEST_TEXT
-"""Bytes that a row and the page around it may take: that it is longer than LONGEST_TEXT is seen when it has been read."""
+"""Maximum bytes of a row and the page around it. Whether the row exceeds LONGEST_TEXT is known after reading."""
 
 
-def table_pieces(
+def parquet_blocks(
     stream: BinaryIO, place: str, text_of: Callable[[Mapping[str, pl.DataType]], str | None]
-) -> Iterator[Piece]:
-    """The rows of one file, whose text is in the column that `text_of` finds in its schema; `place` is what bad rows are
-    said to be in. A file that is no parquet, or has no such column, is a bad row.
+) -> Iterator[Block]:
+    """The rows of one file. `text_of` selects the text column from its schema; `place` is the file name in bad rows. A
+    file that is not parquet, or has no text column, is one bad row.
     """
     try:
         table = Table(stream, place)
     except StreamError as error:
-        yield Piece(partial(batch_of_bad, BadRow(str(error), f"{place}:1")), 1.0)
+        yield Block(partial(batch_of_bad, BadRow(str(error), f"{place}:1")), 1.0)
         return
     text = text_of(table.schema)
     if text is None:
-        yield Piece(partial(batch_of_bad, BadRow(NO_TEXT, place)), 1.0)
+        yield Block(partial(batch_of_bad, BadRow(NO_TEXT, place)), 1.0)
         return
-    yield from table.pieces(text)
+    yield from table.blocks(text)
 
 
 class Table:
-    """Raises StreamError when `stream` is no parquet file; what `stream` raises, it raises too."""
+    """A parquet file. Raises StreamError when `stream` is not one; errors of `stream` itself are passed on."""
 
     def __init__(self, stream: BinaryIO, place: str) -> None:
         import polars as pl
         import pyarrow.parquet as parquet
 
         self._place = place
-        self._stream = Held(stream)
+        self._stream = BufferedStream(stream)
         with self._stream.faults():
             self._file = parquet.ParquetFile(self._stream, buffer_size=CHUNK)
             self.schema: dict[str, pl.DataType] = dict(pl.DataFrame(self._file.schema_arrow.empty_table()).schema)
-        self._facts = self._file.metadata
+        self._metadata = self._file.metadata
 
-    def pieces(self, text: str) -> Iterator[Piece]:
-        """Its rows, whose text is in the column `text`. A row group that is damaged, or that cannot be read in bounded
-        memory, is a bad row from there on.
+    def blocks(self, text: str) -> Iterator[Block]:
+        """The rows, whose text is in the column `text`. A row group that is damaged, or that cannot be read in bounded
+        memory, is one bad row from there on.
         """
         first = 1
-        for group in range(self._facts.num_row_groups):
-            if not self._facts.row_group(group).num_rows:
-                continue  # it may have no pages at the places that its footer names
+        for group in range(self._metadata.num_row_groups):
+            if not self._metadata.row_group(group).num_rows:
+                continue  # it may have no pages at the offsets in its footer
             done = first
             try:
-                for parts in _together(self._parts(group, text)):
+                for parts in _grouped(self._parts(group, text)):
                     read = self._reading(parts, text, done)
                     done += sum(map(len, parts)) or 1
-                    yield Piece(read, self._share(done))
+                    yield Block(read, self._share(done))
                 first = done
             except StreamError as error:
-                first = max(done, first + self._facts.row_group(group).num_rows)
+                first = max(done, first + self._metadata.row_group(group).num_rows)
                 bad = BadRow(str(error), f"{self._place}:{done}")
-                yield Piece(partial(batch_of_bad, bad), self._share(first))
+                yield Block(partial(batch_of_bad, bad), self._share(first))
 
     def _share(self, after: int) -> float:
-        return min(1.0, (after - 1) / max(1, self._facts.num_rows))
+        return min(1.0, (after - 1) / max(1, self._metadata.num_rows))
 
     def _reading(self, parts: list[arrow.RecordBatch], text: str, first: int) -> Callable[[], Batch]:
         import polars as pl
@@ -107,10 +107,10 @@ class Table:
         return partial(batch_of, frame, text, place=self._place, first=first)
 
     def _parts(self, group: int, text: str) -> Iterator[arrow.RecordBatch | None]:
-        """The rows of a row group, so many at a time that they cannot grow beyond MOST_AT_ONCE, or one by one; None for
-        one that is too long.
+        """The rows of a row group, read together in numbers that cannot exceed MAX_AT_ONCE, or one by one; None for
+        each row that is too long.
         """
-        size, most = 0, max(FREE_BYTES, MOST_GROWTH * self._packed(group))
+        size, max_bytes = 0, max(FREE_BYTES, MAX_GROWTH * self._packed(group))
         with self._stream.faults():
             leaves = self._leaves(group, text)
             columns = list(dict.fromkeys(leaf.column for leaf in leaves))
@@ -118,26 +118,27 @@ class Table:
             read = self._file.iter_batches(rows, row_groups=[group], columns=columns, use_threads=False)
             for part in map(_plain, read):
                 size += part.nbytes
-                if size > most:
+                if size > max_bytes:
                     raise StreamError(BOMB)
-                yield from map(_utf8, _fitting(part))
+                yield from map(_utf8, _without_long_rows(part))
 
     def _packed(self, group: int) -> int:
-        facts = self._facts.row_group(group)
-        return sum(facts.column(number).total_compressed_size for number in range(facts.num_columns))
+        row_group = self._metadata.row_group(group)
+        return sum(row_group.column(number).total_compressed_size for number in range(row_group.num_columns))
 
     def _leaves(self, group: int, text: str) -> list[_Leaf]:
-        """What is to be read: the text, and the others of COLUMNS but for lists that may be too long."""
-        names = [text, *(name for name in COLUMNS if name not in ("content", text) and name in self.schema)]
-        facts = self._facts.row_group(group)
-        places = {number: _place_of(facts.column(number)) for number in range(facts.num_columns)}
-        of = {name: [n for n in places if _is_in(self._facts.schema.column(n).path, name)] for name in names}
-        self._stream.hold([places[number] for numbers in of.values() for number in numbers])
-        leaves = [self._leaf(name, number, *places[number]) for name, numbers in of.items() for number in numbers]
-        return [leaf for leaf in leaves if leaf.column == text or not leaf.is_list or leaf.most(1) <= LARGEST_ROW]
+        """The leaf columns to read: the text, and those of NAMES except lists that may be too long."""
+        others = (name for own in NAMES.values() for name in own)
+        names = [text, *(name for name in others if name != text and name in self.schema)]
+        row_group = self._metadata.row_group(group)
+        spans = {number: _span_of(row_group.column(number)) for number in range(row_group.num_columns)}
+        of = {name: [n for n in spans if _is_in(self._metadata.schema.column(n).path, name)] for name in names}
+        self._stream.buffer([spans[number] for numbers in of.values() for number in numbers])
+        leaves = [self._leaf(name, number, *spans[number]) for name, numbers in of.items() for number in numbers]
+        return [leaf for leaf in leaves if leaf.column == text or not leaf.is_list or leaf.max_bytes(1) <= LARGEST_ROW]
 
     def _leaf(self, column: str, number: int, start: int, num_bytes: int) -> _Leaf:
-        schema = self._facts.schema.column(number)
+        schema = self._metadata.schema.column(number)
         value_bytes = max(0, schema.length) if schema.physical_type == "FIXED_LEN_BYTE_ARRAY" else 0
         found = pages(self._stream, start, num_bytes, value_bytes)
         return _Leaf(column, found, is_list=schema.max_repetition_level > 0)
@@ -145,26 +146,26 @@ class Table:
 
 @dataclass(frozen=True)
 class _Leaf:
-    """A column of a row group, or a part of one that is nested."""
+    """A column of a row group, or a part of a nested one."""
 
     column: str
     pages: list[Page]
     is_list: bool
 
-    def most(self, num_rows: int) -> int:
-        """Bytes that so many rows take at most; of a list nobody knows where a row ends."""
+    def max_bytes(self, num_rows: int) -> int:
+        """Maximum bytes of `num_rows` rows; of the whole column for a list, as its row boundaries are unknown."""
         return whole(self.pages) if self.is_list else most_at_once(self.pages, num_rows)
 
 
 def _rows_at_once(leaves: Sequence[_Leaf]) -> int:
-    """Raises StreamError when not even one row can be read in bounded memory."""
+    """How many rows to read together. Raises StreamError when not even one can be read in bounded memory."""
     for rows in ROWS_AT_ONCE:
-        if sum(leaf.most(rows) for leaf in leaves) <= (MOST_AT_ONCE if rows > 1 else LARGEST_ROW):
+        if sum(leaf.max_bytes(rows) for leaf in leaves) <= (MAX_AT_ONCE if rows > 1 else LARGEST_ROW):
             return rows
     raise StreamError(BOMB)
 
 
-def _place_of(chunk: parquet.ColumnChunkMetaData) -> tuple[int, int]:
+def _span_of(chunk: parquet.ColumnChunkMetaData) -> tuple[int, int]:
     start, dictionary = chunk.data_page_offset, chunk.dictionary_page_offset
     return min(start, dictionary) if dictionary else start, chunk.total_compressed_size
 
@@ -174,7 +175,7 @@ def _is_in(path: str, column: str) -> bool:
 
 
 def _plain(part: arrow.RecordBatch) -> arrow.RecordBatch:
-    """Without dictionaries of its own, whose size would say nothing of its rows."""
+    """`part` without dictionary encoding, as the size of a dictionary says nothing about its rows."""
     import pyarrow as arrow
 
     if not any(arrow.types.is_dictionary(kind) for kind in part.schema.types):
@@ -183,8 +184,8 @@ def _plain(part: arrow.RecordBatch) -> arrow.RecordBatch:
     return arrow.RecordBatch.from_arrays(columns, part.schema.names)
 
 
-def _fitting(part: arrow.RecordBatch) -> Iterator[arrow.RecordBatch | None]:
-    """`part` without its rows that are too long, each of which is None."""
+def _without_long_rows(part: arrow.RecordBatch) -> Iterator[arrow.RecordBatch | None]:
+    """`part` without its rows that are too long, and None for each of those."""
     import numpy as np
     import pyarrow as arrow
     import pyarrow.compute as compute
@@ -201,7 +202,7 @@ def _fitting(part: arrow.RecordBatch) -> Iterator[arrow.RecordBatch | None]:
     start = 0
     for row in [*np.flatnonzero(too_long).tolist(), len(part)]:
         if row > start:
-            # Copied, as a slice would keep the whole.
+            # Copied, as a slice would keep the whole batch in memory.
             yield part.take(arrow.array(range(start, row))) if too_long.any() else part
         if row < len(part):
             yield None
@@ -209,7 +210,7 @@ def _fitting(part: arrow.RecordBatch) -> Iterator[arrow.RecordBatch | None]:
 
 
 def _utf8(part: arrow.RecordBatch | None) -> arrow.RecordBatch | None:
-    """`part`, texts as bytes if one of them is not UTF-8: parquet does not look, and polars trusts it."""
+    """`part`, with texts as bytes if one of them is not UTF-8: parquet does not check that, and polars relies on it."""
     import pyarrow as arrow
 
     if part is None:
@@ -224,8 +225,8 @@ def _utf8(part: arrow.RecordBatch | None) -> arrow.RecordBatch | None:
     return part
 
 
-def _together(parts: Iterator[arrow.RecordBatch | None]) -> Iterator[list[arrow.RecordBatch]]:
-    """A piece's worth of parts that are alike; none of them for a row that is too long."""
+def _grouped(parts: Iterator[arrow.RecordBatch | None]) -> Iterator[list[arrow.RecordBatch]]:
+    """Groups parts with equal schemas into blocks; an empty list stands for a row that is too long."""
     waiting: list[arrow.RecordBatch] = []
     num_rows = size = 0
     try:
@@ -234,8 +235,8 @@ def _together(parts: Iterator[arrow.RecordBatch | None]) -> Iterator[list[arrow.
             if waiting and (
                 part is None
                 or part.schema != waiting[0].schema
-                or num_rows + own_rows > PIECE_ROWS
-                or size + own > PIECE_BYTES
+                or num_rows + own_rows > BLOCK_ROWS
+                or size + own > BLOCK_BYTES
             ):
                 yield waiting
                 waiting, num_rows, size = [], 0, 0

@@ -1,7 +1,7 @@
-"""The pages of one column of a parquet file, from their headers alone: how large they are, and how far they can grow.
+"""Reads the pages of one parquet column from their headers alone: how large they are, and how far they can grow.
 
-A file's footer says how large its columns are, but whoever writes a file can write anything there; the headers are what
-a reader makes room by. They are thrift's compact protocol, of which this reads what it needs and skips the rest.
+A file's footer states how large its columns are, but its author can write anything there; a reader allocates memory by
+the page headers. They use thrift's compact protocol; the fields needed here are parsed and the rest is skipped.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from typing import Any, BinaryIO
 from pipeline.data.readers.decompress import StreamError
 from pipeline.data.sources.base import BOMB, DAMAGED
 
-FIRST_LOOK = 2**12
-"""Bytes in which most headers end."""
+FIRST_READ = 2**12
+"""Bytes of the first read; most headers end within them."""
 LONGEST_HEADER = 16 * 2**20
-MOST_PAGES = 2**16
-"""Of a column in a row group: with a megabyte each, 64 GB."""
-LEAST_BYTES = 8
-"""What every value takes, however it is packed."""
+MAX_PAGES = 2**16
+"""In one column of a row group: with a megabyte each, 64 GB."""
+MIN_BYTES = 8
+"""Bytes that every value takes, however it is encoded."""
 DEEPEST = 16
 DICTIONARY_PAGE = 2
 BY_DICTIONARY = (2, 8)
 BY_PREFIX = 7
-"""Encodings in which a value of any length takes no room in its page: it is in the dictionary, or begins as the last."""
+"""Encodings in which a long value may take no space in its page: it is in the dictionary, or shares a prefix."""
 KINDS = {5: 2, 7: 2, 8: 4}
-"""Fields that say what kind of page it is, and which field in them is its encoding."""
+"""Header fields that tell the page type, each with the number of the field in it that is its encoding."""
 STOP, TRUE, FALSE, BYTE, DOUBLE, TEXT, STRUCT = 0, 1, 2, 3, 7, 8, 12
 
 
@@ -35,21 +35,21 @@ STOP, TRUE, FALSE, BYTE, DOUBLE, TEXT, STRUCT = 0, 1, 2, 3, 7, 8, 12
 class Page:
     num_values: int
     num_bytes: int
-    """Unpacked."""
+    """Decompressed size."""
     longest: int
-    """Bytes that no value of it is longer than, when that may be more than its share of the page; else LEAST_BYTES."""
+    """Maximum bytes of a value, when that may be more than its share of the page; else MIN_BYTES."""
 
 
 def pages(stream: io.RawIOBase | BinaryIO, start: int, num_bytes: int, value_bytes: int = 0) -> list[Page]:
-    """The pages between `start` and `start + num_bytes`, a dictionary among them. `value_bytes` is the length of a value
-    if all are equally long.
+    """The pages between `start` and `start + num_bytes`, including a dictionary page. `value_bytes` is the length of
+    each value if all are equally long.
 
-    Raises StreamError when those are no pages, or too many.
+    Raises StreamError when there are no valid pages, or too many.
     """
     found: list[Page] = []
     dictionary, end = 0, start + num_bytes
     while start < end:
-        if len(found) == MOST_PAGES:
+        if len(found) == MAX_PAGES:
             raise StreamError(BOMB)
         length, fields = _header(stream, start, end)
         kind, inner = next(
@@ -60,19 +60,19 @@ def pages(stream: io.RawIOBase | BinaryIO, start: int, num_bytes: int, value_byt
         own = dictionary if encoding in BY_DICTIONARY else size if encoding == BY_PREFIX else 0
         if fields.get(1) == DICTIONARY_PAGE:
             dictionary, num_values, own = max(dictionary, size), 0, 0
-        found.append(Page(num_values, size, max(LEAST_BYTES, value_bytes, own)))
+        found.append(Page(num_values, size, max(MIN_BYTES, value_bytes, own)))
         start += length + packed
     return found
 
 
 def most_at_once(pages: Sequence[Page], num_rows: int) -> int:
-    """Bytes that any `num_rows` rows of a column that follow each other take at most, when each row is one value."""
+    """Maximum bytes of any `num_rows` consecutive rows of a column in which each row is one value."""
     worst = window = between = first = 0
     for last, page in enumerate(pages):
         window += page.num_bytes
         if last > first + 1:
             between += pages[last - 1].num_values
-        while between > num_rows - 2 and first < last:  # they hold one row of the first page and of the last at least
+        while between > num_rows - 2 and first < last:  # at least one row each is in the first and the last page
             window -= pages[first].num_bytes
             first += 1
             between -= pages[first].num_values if first < last else 0
@@ -81,7 +81,7 @@ def most_at_once(pages: Sequence[Page], num_rows: int) -> int:
 
 
 def whole(pages: Sequence[Page]) -> int:
-    """Bytes that a column takes at most."""
+    """Maximum bytes of a whole column."""
     return sum(page.num_bytes + page.num_values * page.longest for page in pages)
 
 
@@ -94,30 +94,30 @@ def _number(fields: dict[int, Any], name: int) -> int:
 
 def _header(stream: io.RawIOBase | BinaryIO, start: int, end: int) -> tuple[int, dict[int, Any]]:
     """The length of the header at `start`, and its fields by number."""
-    look = FIRST_LOOK
+    size = FIRST_READ
     while True:
         stream.seek(start)
-        data = stream.read(min(look, end - start)) or b""
+        data = stream.read(min(size, end - start)) or b""
         reader = _Reader(data)
         try:
             fields = reader.struct()
         except IndexError:
-            if look > min(LONGEST_HEADER, end - start):
+            if size > min(LONGEST_HEADER, end - start):
                 raise StreamError(DAMAGED) from None
-            look *= 8
+            size *= 8
         else:
             return reader.at, fields
 
 
 class _Reader:
-    """Reads a struct of thrift's compact protocol. Raises IndexError where the data ends, StreamError where it is none."""
+    """Reads a struct of thrift's compact protocol. Raises IndexError where the data ends, StreamError if invalid."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self.at = 0
 
     def struct(self, depth: int = 0) -> dict[int, Any]:
-        """Its fields by number: numbers and structs; others are None."""
+        """Field number -> an integer or a struct; values of other types are None."""
         if depth > DEEPEST:
             raise StreamError(DAMAGED)
         fields: dict[int, Any] = {}
@@ -134,7 +134,7 @@ class _Reader:
             return self._zigzag()
         if kind == STRUCT:
             return self.struct(depth + 1)
-        if kind not in (BYTE, DOUBLE, TEXT):  # a page header holds no lists and no maps
+        if kind not in (BYTE, DOUBLE, TEXT):  # a page header contains no lists and no maps
             raise StreamError(DAMAGED)
         self._skip({BYTE: 1, DOUBLE: 8}.get(kind) or self._varint())
         return None

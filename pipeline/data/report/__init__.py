@@ -1,7 +1,7 @@
-"""What was found, as numbers that go into JSON.
+"""Results of scans and filters as JSON-serializable numbers.
 
-scan_report   rates, overlaps, bad rows, where the kept files are from
+scan_report   rates, overlaps, bad rows, origin of the kept files
 samples       the few kept files that are shown
-removals      what the rules of quality removed
+removals      what the quality rules removed
 window_stats  what cutting into windows keeps and loses; the key tokens of a vocabulary
 """

@@ -1,4 +1,4 @@
-"""What the rules of quality removed: files, bytes and a few examples of each, as numbers that go into JSON."""
+"""What the quality rules removed, as JSON-serializable data: files, bytes and a few examples per rule."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_EXAMPLES = 5
 
 
 class Removed:
-    """Sums up, rule by rule. Those of several parts, merged in the source's order, are the same as that of the whole."""
+    """Counts per rule. The counts of several parts, merged in the source's order, equal those of the whole source."""
 
     def __init__(self) -> None:
         self._rules: dict[str, dict[str, Any]] = {}
@@ -30,7 +30,7 @@ class Removed:
         return sum(found["files"] for found in self._rules.values())
 
     def add(self, rows: pl.DataFrame, reasons: pl.Series, of: Sequence[str | None] | None = None) -> None:
-        """Count those of `rows` that have a reason; `of`: for each row the name of the file that it duplicates."""
+        """Count those of `rows` that have a reason. `of`: for each row, the name of the file that it duplicates."""
         import polars as pl
 
         sizes = rows["content"].str.len_bytes()
@@ -41,12 +41,12 @@ class Removed:
                 self._count(str(rule), len(group), int(group["size"].sum()), examples)
 
     def merge(self, other: Removed) -> None:
-        """Add what `other` counted, of files that come later in the source."""
+        """Add the counts of `other`, whose files come later in the source."""
         for rule, found in other._rules.items():
             self._count(rule, found["files"], found["bytes"], found["examples"])
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
-        """Only what JSON can hold: by rule, in the order of their names, `files`, `bytes` of text, and `examples`."""
+        """JSON-serializable: for each rule, sorted by name, `files`, `bytes` of text, and `examples`."""
         return {
             rule: {**found, "examples": [dict(example) for example in found["examples"]]}
             for rule, found in sorted(self._rules.items())

@@ -1,6 +1,6 @@
-"""What a scan found, as numbers that go into JSON: rates, overlaps, bad rows, where the kept files are from.
+"""Results of a scan as JSON-serializable numbers: rates, overlaps, bad rows, origin of the kept files.
 
-Reports of parts of a source add up to the report of the whole.
+The merged reports of the parts of a source equal the report of the whole source.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from pipeline.data.filter.matching import Matched, import_pattern
+from pipeline.data.filter.matching import Matched, import_pattern, places
 from pipeline.data.sources.base import BadRow
 
 if TYPE_CHECKING:
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 MAX_BAD_EXAMPLES = 20
 MAX_NAMES = 20
-"""Repositories, licences and overlaps that are listed, the largest first."""
+"""Maximum length of the lists of repositories, licences, overlaps and so on; the largest come first."""
 NUM_LENGTHS = 25
-"""Classes of file length: up to 1 byte, up to 2, up to 4, ..., up to 16 MB."""
+"""Number of classes of file length: up to 1 byte, up to 2, up to 4, ..., up to 16 MB."""
 NORMAL_95 = 1.959964
-"""Standard deviations that hold 95 % of a normal distribution."""
+"""Standard deviations around the mean that contain 95 % of a normal distribution."""
 
 COUNTS = ("scanned", "kept", "num_bad", "num_bytes", "kept_bytes", "num_skipped")
 COUNTERS = ("bad", "repositories", "licenses", "lengths", "kept_lengths")
@@ -31,7 +31,7 @@ NUMBERED = ("lengths", "kept_lengths")
 
 
 class Report:
-    """Sums up batches. Whoever drives the scan adds to `seconds`, so that waiting for a viewer does not count."""
+    """Sums up batches. The caller adds to `seconds`, so that time spent waiting for a viewer does not count."""
 
     def __init__(self, keywords: Iterable[str]) -> None:
         self.keywords = tuple(dict.fromkeys(keywords))
@@ -43,17 +43,17 @@ class Report:
         self.files: Counter[str] = Counter()
         self.imported: Counter[str] = Counter()
         self.first_lines: dict[str, Counter[int]] = {word: Counter() for word in self.keywords}
-        """Per keyword: the lines, from 1, that first contain it."""
+        """Per keyword: number of files by the line, counted from 1, that first contains it."""
         self.repositories: Counter[str] = Counter()
         self.licenses: Counter[str] = Counter()
         self.overlap: Counter[int] = Counter()
-        """Kept files by their set of keywords: bit n is keyword n."""
+        """Number of kept files by their set of keywords, as a bit mask: bit n is keyword n."""
         self.lengths: Counter[int] = Counter()
-        """Files by class of length: n is up to 2**n bytes."""
+        """Number of files by class of length: class n is up to 2**n bytes."""
         self.kept_lengths: Counter[int] = Counter()
 
     def add(self, matched: Matched) -> None:
-        """Count a batch and what of it is kept."""
+        """Count a batch and its kept rows."""
         batch = matched.batch
         self.scanned += len(batch.rows)
         self.num_bytes += batch.num_bytes
@@ -63,10 +63,10 @@ class Report:
         self.bad_examples += batch.bad[: MAX_BAD_EXAMPLES - len(self.bad_examples)]
         self.lengths.update(_classes(batch.rows["content"].str.len_bytes()))
         if len(matched.rows):
-            self._add_kept(matched.rows, matched.hits)
+            self._add_kept(matched)
 
     def merge(self, other: Report) -> None:
-        """Add what another part of the source gave, which comes behind this one's."""
+        """Add the report of a later part of the source."""
         assert self.keywords == other.keywords
         for name in COUNTS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
@@ -78,7 +78,7 @@ class Report:
         self.seconds += other.seconds
 
     def to_dict(self) -> dict[str, Any]:
-        """For people. `scanned` are the rows that could be read; `seconds` are of reading and matching."""
+        """For display. `scanned` counts the rows that could be read; `seconds` is the time of reading and matching."""
         return {
             "scanned": self.scanned,
             "kept": self.kept,
@@ -100,7 +100,7 @@ class Report:
         }
 
     def state(self) -> dict[str, Any]:
-        """All of it as JSON holds it; `from_state` reads it back."""
+        """All counts as JSON-serializable data; `from_state` restores them."""
         return {
             "keywords": list(self.keywords),
             **{name: getattr(self, name) for name in COUNTS},
@@ -123,14 +123,15 @@ class Report:
         report.bad_examples = [BadRow(*row) for row in state["bad_examples"]]
         return report
 
-    def _add_kept(self, rows: pl.DataFrame, hits: pl.DataFrame) -> None:
+    def _add_kept(self, matched: Matched) -> None:
+        rows, hits = matched.rows, matched.hits
         sizes = rows["content"].str.len_bytes()
         self.kept += len(rows)
         self.kept_bytes += int(sizes.sum())
         self.kept_lengths.update(_classes(sizes))
         self.repositories.update(rows["repo_name"].to_list())
         self.licenses.update(rows["license"].to_list())
-        found = _look(rows["content"], hits)
+        found = _facts(rows["content"], hits, matched.match)
         self.overlap.update(found["masks"])
         for number, word in enumerate(self.keywords):
             self.files[word] += len(found[f"lines {number}"])
@@ -149,7 +150,7 @@ class Report:
         }
 
     def _together(self) -> list[dict[str, Any]]:
-        """Pairs of keywords found in one file, the commonest first."""
+        """Pairs of keywords found in the same file, the most frequent first."""
         pairs: Counter[tuple[str, str]] = Counter()
         for mask, files in self.overlap.items():
             for one, two in combinations(self._words(mask), 2):
@@ -157,7 +158,7 @@ class Report:
         return [{"keywords": list(pair), "files": files} for pair, files in _largest(pairs)]
 
     def _lengths(self) -> list[dict[str, Any]]:
-        """Classes of length from the shortest to the longest that holds a file."""
+        """Classes of length from the shortest to the longest that contains a file."""
         used = sorted(self.lengths)
         return [
             {"up_to": 2**number, "files": self.lengths[number], "kept": self.kept_lengths[number]}
@@ -172,7 +173,7 @@ class Report:
 
 
 def interval(hits: int, tries: int) -> list[float] | None:
-    """Where the true rate lies with 95 % confidence (Wilson 1927), if the tries are a fair sample; None without tries."""
+    """95 % confidence interval of the true rate (Wilson 1927), if the tries are a fair sample; None without tries."""
     if not tries:
         return None
     rate, z2 = hits / tries, NORMAL_95**2
@@ -181,32 +182,38 @@ def interval(hits: int, tries: int) -> list[float] | None:
     return [max(0.0, (centre - spread) / (1 + z2 / tries)), min(1.0, (centre + spread) / (1 + z2 / tries))]
 
 
-def _look(content: pl.Series, hits: pl.DataFrame) -> dict[str, Any]:
-    """Of kept texts: `masks`, the set of keywords of each; and for keyword n, of the texts that have it, `lines n`, the
-    line of the first, and `imports n`, how many import it. In one question to polars: each costs as much as a megabyte.
+def _facts(content: pl.Series, hits: pl.DataFrame, match: str) -> dict[str, Any]:
+    """Facts about kept texts: `masks`, the set of keywords of each; and for keyword n, over the texts that have it,
+    `lines n`, the line of its first occurrence, and `imports n`, how many import it. One polars query computes all but
+    the lines, because each query costs as much as a megabyte of text.
     """
     import polars as pl
 
     text = pl.col("text")
-    asked = [
+    expressions = [
         pl.sum_horizontal(pl.col(str(n)).cast(pl.UInt64) * 2**n for n in range(hits.width)).implode().alias("masks")
     ]
     for number, word in enumerate(hits.columns):
         pattern = import_pattern(word)
         imports = text.filter(pl.col(str(number))).str.contains(pattern).sum() if pattern else pl.lit(0)
-        asked.append(imports.alias(f"imports {number}"))
+        expressions.append(imports.alias(f"imports {number}"))
     numbered = hits.rename({word: str(number) for number, word in enumerate(hits.columns)})
-    found = numbered.with_columns(content.alias("text")).select(asked).row(0, named=True)
-    # Not in polars, which would copy all that is before the keyword.
+    found = numbered.with_columns(content.alias("text")).select(expressions).row(0, named=True)
+    # Not in polars, which would copy all text before the keyword.
     texts = content.to_list()
     for number, word in enumerate(hits.columns):
         having = [text for text, mask in zip(texts, found["masks"], strict=True) if mask >> number & 1]
-        found[f"lines {number}"] = [text.count("\n", 0, text.find(word)) + 1 for text in having]
+        found[f"lines {number}"] = [text.count("\n", 0, _start(text, word, match)) + 1 for text in having]
     return found
 
 
+def _start(text: str, word: str, match: str) -> int:
+    """Where `text` first matches `word`; 0 if nowhere, should the patterns of polars and Python ever differ."""
+    return text.find(word) if match == "substring" else next(places(text, word, match), (0, 0))[0]
+
+
 def _classes(sizes: pl.Series) -> Counter[int]:
-    """Files by the smallest n with size <= 2**n."""
+    """Number of files by the smallest n with size <= 2**n."""
     import numpy as np
 
     if not len(sizes):
@@ -228,5 +235,5 @@ def _median(counts: Counter[int]) -> int | None:
 
 
 def _largest(counts: Counter[Any]) -> list[tuple[Any, int]]:
-    """The commonest first; those that are equally common by name, so that a report does not depend on the order read."""
+    """At most MAX_NAMES, the most frequent first. Ties are sorted by name, so that reading order does not matter."""
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MAX_NAMES]

@@ -1,6 +1,6 @@
-"""What cutting a corpus into windows keeps and loses, and what the key tokens are in its vocabulary: figures for a page.
+"""Statistics for a page: what cutting a corpus into windows keeps and loses, and the key tokens in its vocabulary.
 
-Pure functions of an encoder and sample texts; no torch, no files.
+Pure functions of an encoder and sample texts; they need neither torch nor files.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from pipeline.config.schema import KEY_TOKEN_CONTROL
 from pipeline.data.tokens.encoder import Encoder
 
 QUANTILES = (0, 25, 50, 75, 100)
-"""Percent of files; each figure is one that a file really has."""
+"""Percent of files. Each quantile is the value of an actual file, not interpolated."""
 
 
 def window_report(encoder: Encoder, texts: Sequence[str], window: int) -> dict[str, Any]:
-    """The two ways to make windows of `window` tokens, side by side.
+    """Compares the two ways to make windows of `window` tokens.
 
-    `drop` is the course's: each file's whole windows, its shorter tail dropped (`share`: of all tokens, 0 to 1).
-    `join`: all files one after the other, an end-of-text token after each; only the rest at the very end is in no window.
-    `windows_per_file` holds quantiles of `drop`'s, by percent of files; empty without files.
+    `drop` is the course's way: the whole windows of each file, without its shorter tail. `join` concatenates all files,
+    with an end-of-text token after each; only the rest at the very end is in no window. `share`: dropped share of all
+    tokens, 0 to 1. `windows_per_file`: quantiles under `drop`, by percent of files; empty without files.
     """
     lengths = np.array([len(ids) for ids in encoder.encode(texts)], np.int64)
     num_tokens = int(lengths.sum())
@@ -54,18 +54,18 @@ def key_token_report(
 ) -> dict[str, Any]:
     """What the weighted loss would do with these texts, joined and cut into windows of `window` tokens.
 
-    `tokens`: each word as it is and with a leading space, then the control: its `ids` and `pieces`, whether it is
-    `counted` (one token, and not the control), how often the texts hold it (`in_texts`, within longer words too) and how
-    often as this one token (`as_token`). `weights`: how many windows have each weight alpha * (1 + number of key tokens),
-    by rising weight. The rule is that of `training.loss`.
+    `tokens`: an entry for each word as it is and with a leading space, and last the control: its `ids` and `pieces`,
+    whether it is `counted` (one token, and not the control), how often the texts contain it (`in_texts`, within longer
+    words too) and how often as a single token (`as_token`). `weights`: how many windows have each weight
+    alpha * (1 + number of key tokens), in ascending order. The rule is that of `training.loss`.
     """
-    ends = encoder.encode_with_end(texts)
-    ids = np.concatenate(ends) if ends else np.empty(0, np.int64)
+    encoded = encoder.encode_with_end(texts)
+    ids = np.concatenate(encoded) if encoded else np.empty(0, np.int64)
     spellings = [(spelling, False) for word in words for spelling in (word, f" {word}")]
     tokens = [
         {
             **_key_token(encoder, ids, text, is_control=is_control),
-            "in_texts": sum(held.count(text) for held in texts),
+            "in_texts": sum(sample.count(text) for sample in texts),
         }
         for text, is_control in (*spellings, (KEY_TOKEN_CONTROL, True))
     ]

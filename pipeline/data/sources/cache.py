@@ -1,6 +1,7 @@
-"""A source whose rows are kept in memory as they are read, so that other keywords are counted without reading it again.
+"""A source that caches its rows in memory as they are read, so that a scan for other keywords need not read it again.
 
-What does not fit into the budget is read again each time. Within one process: shards of a remembered source do not travel.
+Rows that do not fit into the budget are read again each time. The cache belongs to one process: shards of a cached
+source cannot be sent to another process.
 """
 
 from __future__ import annotations
@@ -8,95 +9,95 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from pipeline.data.sources.base import Batch
-from pipeline.data.sources.shard import Piece, Shard, Source
+from pipeline.data.sources.shard import Block, Shard, Source, never
 
 BUDGET_BYTES = 320 * 2**20
-"""Memory kept over all sources; a look at 20,000 installed files is 280 MB."""
+"""Maximum memory of the cache over all sources; a scan of 20,000 installed files takes 280 MB."""
 BAD_ROW_BYTES = 300
-"""What a bad row takes beside the name of its place."""
+"""Memory of a bad row, without the text of its `where`."""
 BATCH_BYTES = 4_000
-"""What a batch takes beside its values."""
+"""Memory of a batch, without its values."""
 SHARD_BYTES = 1_000
-"""What a shard takes of which nothing is remembered."""
+"""Memory of a shard's entry that has no cached batches."""
 
 
 def memory_of(batch: Batch) -> int:
-    """Bytes that `batch` takes while it is remembered."""
+    """Bytes that `batch` takes in the cache."""
     bad = sum(BAD_ROW_BYTES + len(row.where) for row in batch.bad)
     return BATCH_BYTES + int(batch.rows.estimated_size()) + bad
 
 
 @dataclass
-class _Known:
-    """What is remembered of one shard."""
+class _Entry:
+    """The cached batches of one shard."""
 
     batches: dict[int, tuple[Batch, float | None]] = field(default_factory=dict)
-    """By the number of the piece: its batch, and the share of the shard behind it."""
-    num_pieces: int | None = None
-    """How many pieces the shard has; None while it was not read to its end."""
+    """Block index -> its batch and Block.share."""
+    num_blocks: int | None = None
+    """Number of blocks in the shard; None until it has been read to its end."""
     num_bytes: int = SHARD_BYTES
 
     @property
     def is_whole(self) -> bool:
-        return len(self.batches) == self.num_pieces
+        return len(self.batches) == self.num_blocks
 
 
 class Memory:
-    """The batches of several shards; the shard that was used longest ago is forgotten first."""
+    """An LRU cache of the batches of several shards: the least recently used shard is evicted first."""
 
     def __init__(self, budget_bytes: int = BUDGET_BYTES) -> None:
         self._budget = budget_bytes
-        self._shards: OrderedDict[str, _Known] = OrderedDict()
+        self._shards: OrderedDict[str, _Entry] = OrderedDict()
         self._num_bytes = 0
         self._lock = threading.Lock()
 
-    def recall(self, key: str) -> _Known:
+    def recall(self, key: str) -> _Entry:
         with self._lock:
-            known = self._use(key)
-            self._forget(0)
-            return _Known(dict(known.batches), known.num_pieces)
+            cached = self._use(key)
+            self._evict(0)
+            return _Entry(dict(cached.batches), cached.num_blocks)
 
     def remember(self, key: str, number: int, batch: Batch, share: float | None) -> None:
-        """Keep the batch of piece `number`, if there is room for it beside those of its own shard."""
+        """Caches the batch of block `number` if it fits into the budget beside the other batches of its shard."""
         size = memory_of(batch)
         with self._lock:
-            known = self._use(key)
-            if number in known.batches or known.num_bytes + size > self._budget:
+            cached = self._use(key)
+            if number in cached.batches or cached.num_bytes + size > self._budget:
                 return
-            self._forget(size)
-            known.batches[number] = batch, share
-            known.num_bytes += size
+            self._evict(size)
+            cached.batches[number] = batch, share
+            cached.num_bytes += size
             self._num_bytes += size
 
-    def _use(self, key: str) -> _Known:
+    def _use(self, key: str) -> _Entry:
         if key not in self._shards:
-            self._shards[key] = _Known()
+            self._shards[key] = _Entry()
             self._num_bytes += SHARD_BYTES
         self._shards.move_to_end(key)
         return self._shards[key]
 
-    def _forget(self, num_bytes: int) -> None:
-        """Make room for so many, never of the shard that is used now."""
+    def _evict(self, num_bytes: int) -> None:
+        """Evicts shards until `num_bytes` more fit, but never the shard in use."""
         while self._num_bytes + num_bytes > self._budget and len(self._shards) > 1:
-            _, known = self._shards.popitem(last=False)
-            self._num_bytes -= known.num_bytes
+            _, cached = self._shards.popitem(last=False)
+            self._num_bytes -= cached.num_bytes
 
-    def end(self, key: str, num_pieces: int) -> None:
-        """The shard was read to its end."""
+    def end(self, key: str, num_blocks: int) -> None:
+        """Records that the shard was read to its end."""
         with self._lock:
             if key in self._shards:
-                self._shards[key].num_pieces = num_pieces
+                self._shards[key].num_blocks = num_blocks
 
 
-class Remembered(Source):
-    """`source`, of whose rows some may be in `memory`: the same rows in the same order.
+class CachedSource(Source):
+    """Adds the cache `memory` to `source`: it yields the same rows in the same order.
 
-    Its files are listed anew each time, and nothing is remembered of a shard whose files are others now, or (but for
-    installed ones) have another size in all. Other changes go unnoticed until the page is started again.
+    Files are listed anew each time. A cached shard is not used when the paths of its files or (except for installed
+    files) their total size have changed. Other changes go unnoticed until the page is restarted.
     """
 
     def __init__(self, source: Source, memory: Memory) -> None:
@@ -104,11 +105,11 @@ class Remembered(Source):
         self._source = source
         self._memory = memory
 
-    def shards(self) -> list[Shard]:
-        return [RememberedShard(shard, self.spec, self._memory) for shard in self._source.shards()]
+    def shards(self, is_over: Callable[[], bool] = never) -> list[Shard]:
+        return [CachedShard(shard, self.spec, self._memory) for shard in self._source.shards(is_over)]
 
 
-class RememberedShard:
+class CachedShard:
     def __init__(self, shard: Shard, spec: str, memory: Memory) -> None:
         self.name, self.num_bytes, self.num_files = shard.name, shard.num_bytes, shard.num_files
         self.local_files = shard.local_files
@@ -116,26 +117,26 @@ class RememberedShard:
         self._memory = memory
         self._key = hashlib.blake2b(f"{spec} {shard!r}".encode(), digest_size=16).hexdigest()
 
-    def pieces(self) -> Iterator[Piece]:
-        known = self._memory.recall(self._key)
-        if known.is_whole:
-            for _, (batch, share) in sorted(known.batches.items(), key=lambda item: item[0]):
+    def blocks(self) -> Iterator[Block]:
+        cached = self._memory.recall(self._key)
+        if cached.is_whole:
+            for _, (batch, share) in sorted(cached.batches.items(), key=lambda item: item[0]):
                 yield _ready(batch, share)
             return
         number = 0
-        for piece in self._shard.pieces():
-            yield _ready(*known.batches[number]) if number in known.batches else self._remembering(piece, number)
+        for block in self._shard.blocks():
+            yield _ready(*cached.batches[number]) if number in cached.batches else self._caching(block, number)
             number += 1
         self._memory.end(self._key, number)
 
-    def _remembering(self, piece: Piece, number: int) -> Piece:
+    def _caching(self, block: Block, number: int) -> Block:
         def read() -> Batch:
-            batch = piece.read()
-            self._memory.remember(self._key, number, batch, piece.share)
+            batch = block.read()
+            self._memory.remember(self._key, number, batch, block.share)
             return batch
 
-        return Piece(read, piece.share)
+        return Block(read, block.share)
 
 
-def _ready(batch: Batch, share: float | None) -> Piece:
-    return Piece(lambda: replace(batch, is_remembered=True), share)
+def _ready(batch: Batch, share: float | None) -> Block:
+    return Block(lambda: replace(batch, is_remembered=True), share)

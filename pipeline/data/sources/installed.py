@@ -1,7 +1,7 @@
-"""The Python source of the packages installed here: real code, with name and licence, and no network.
+"""Reads the Python source of the packages installed here: real code with package names and licences, without a network.
 
-Files come in an order shuffled by a hash of their names: the same on every scan of the same environment, and the first
-thousand are a fair sample of all, so that rates settle early.
+Files are ordered by a hash of their names. The order is the same on every scan of the same environment, and the first
+thousand files are a fair sample of all, so that rates settle early.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import csv
 import hashlib
 import importlib.metadata
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import Distribution
-from itertools import chain
+from itertools import chain, takewhile
 from typing import Any
 
 from pipeline.data.sources.base import (
@@ -27,10 +27,10 @@ from pipeline.data.sources.base import (
     Row,
     decoded,
 )
-from pipeline.data.sources.shard import Piece, Source
+from pipeline.data.sources.shard import Block, Source, never
 
 SHARD_FILES = 2_048
-PIECE_FILES = 256
+BLOCK_FILES = 256
 BROKEN_PACKAGE = "package without readable metadata"
 
 
@@ -40,14 +40,14 @@ class InstalledFile:
 
     distribution: str
     path: str
-    """As the distribution lists it, with slashes."""
+    """As the distribution lists it, with forward slashes."""
     license: str
     place: str
-    """Where it lies on this machine."""
+    """Its path on this machine."""
 
 
 class InstalledSource(Source):
-    """Every .py file of `distributions`, once; those of this environment unless given."""
+    """Every .py file of `distributions`, once each; by default those of this environment."""
 
     spec = "installed"
     note = (
@@ -58,9 +58,9 @@ class InstalledSource(Source):
     def __init__(self, distributions: Iterable[Distribution] | None = None) -> None:
         self._distributions = distributions
 
-    def shards(self) -> list[InstalledShard]:
+    def shards(self, is_over: Callable[[], bool] = never) -> list[InstalledShard]:
         found = importlib.metadata.distributions() if self._distributions is None else self._distributions
-        files, bad = installed_files(found)
+        files, bad = installed_files(takewhile(lambda _: not is_over(), found))
         starts = range(0, max(1, len(files)), SHARD_FILES)
         return [
             InstalledShard(number, tuple(files[start : start + SHARD_FILES]), () if number else tuple(bad))
@@ -70,14 +70,14 @@ class InstalledSource(Source):
 
 @dataclass(frozen=True)
 class InstalledShard:
-    """Some thousand files."""
+    """Up to SHARD_FILES files."""
 
     number: int
     files: tuple[InstalledFile, ...]
     bad: tuple[BadRow, ...]
-    """Packages that could not be read; the first shard tells of them."""
+    """Packages that could not be read; only the first shard reports them."""
     num_bytes: None = None
-    """Every file would have to be asked; shards are of equal length but for the last."""
+    """Not computed, as that would stat every file. All shards but the last have the same number of files."""
 
     @property
     def name(self) -> str:
@@ -91,11 +91,11 @@ class InstalledShard:
     def local_files(self) -> list[str]:
         return [file.place for file in self.files]
 
-    def pieces(self) -> Iterator[Piece]:
-        for start in range(0, max(1, len(self.files)), PIECE_FILES):
-            files = self.files[start : start + PIECE_FILES]
+    def blocks(self) -> Iterator[Block]:
+        for start in range(0, max(1, len(self.files)), BLOCK_FILES):
+            files = self.files[start : start + BLOCK_FILES]
             share = (start + len(files)) / max(1, len(self.files))
-            yield Piece(partial(_read, files, () if start else self.bad), share)
+            yield Block(partial(_read, files, () if start else self.bad), share)
 
 
 def _read(files: Iterable[InstalledFile], bad: Iterable[BadRow]) -> Batch:
@@ -106,17 +106,17 @@ def _read(files: Iterable[InstalledFile], bad: Iterable[BadRow]) -> Batch:
 
 
 def installed_files(distributions: Iterable[Distribution]) -> tuple[list[InstalledFile], list[BadRow]]:
-    """The .py files of `distributions` in shuffled order, each once, and the distributions that could not be read."""
+    """The .py files of `distributions` in hash order, each once, and the distributions that could not be read."""
     found: dict[str, InstalledFile] = {}
     bad = []
     for distribution in distributions:
         try:
             for file in _python_files(distribution):
                 found.setdefault(file.place, file)
-        # What other tools left in an environment can be wrong in any of these ways; the next one may be right.
+        # Metadata that other tools left behind can be broken in any of these ways; the next distribution may be fine.
         except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error):
             bad.append(BadRow(BROKEN_PACKAGE, str(getattr(distribution, "_path", distribution))))
-    return sorted(found.values(), key=_shuffled), bad
+    return sorted(found.values(), key=_name_hash), bad
 
 
 def _python_files(distribution: Distribution) -> Iterator[InstalledFile]:
@@ -126,16 +126,16 @@ def _python_files(distribution: Distribution) -> Iterator[InstalledFile]:
         raise ValueError("a package without a name")
     license_name = license_of(metadata)
     root = os.path.realpath(str(distribution.locate_file("")))
-    for path in distribution.files or ():  # None when it has no list of files, as some editable installs
+    for path in distribution.files or ():  # None without a list of files, as in some editable installs
         if path.suffix == ".py":
             listed = path.as_posix()
-            # Not realpath for each: it would ask the disk for every folder above every file.
+            # Not realpath for each file: it would stat every parent folder of every file.
             yield InstalledFile(name, listed, license_name, os.path.normpath(f"{root}/{listed}"))
 
 
 def _row(file: InstalledFile) -> Row | BadRow:
     try:
-        with open(file.place, "rb") as opened:  # noqa: PTH123 - for 10,000 small files, making Paths costs more than reading
+        with open(file.place, "rb") as opened:  # noqa: PTH123 - creating a Path per small file costs more than reading
             data = opened.read()
     except OSError:
         return BadRow(UNREADABLE, file.place)
@@ -148,7 +148,7 @@ def _row(file: InstalledFile) -> Row | BadRow:
 
 
 def license_of(metadata: Any) -> str:
-    """The licence a distribution's metadata names, in one short line; empty when it names none."""
+    """The licence that a distribution's metadata names, in one short line; empty when it names none."""
     text = (metadata.get("License-Expression") or metadata.get("License") or "").strip()
     if text and "\n" not in text and len(text) <= 100:
         return text
@@ -157,5 +157,5 @@ def license_of(metadata: Any) -> str:
     return " AND ".join(names) or text.partition("\n")[0].strip()[:100]
 
 
-def _shuffled(file: InstalledFile) -> bytes:
+def _name_hash(file: InstalledFile) -> bytes:
     return hashlib.blake2b(f"order\0{file.distribution}\0{file.path}".encode(), digest_size=16).digest()

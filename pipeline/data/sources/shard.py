@@ -1,6 +1,6 @@
-"""How a source is cut up: into shards, the work of one process, and those into pieces, the work of one thread.
+"""Divides a source into shards, each read by one process, and shards into blocks, each processed by one thread.
 
-Shards depend on the source alone, never on who reads them or how many do, so that every way of reading gives the same.
+Shards depend only on the source, not on the readers or their number, so that every way of reading gives the same rows.
 """
 
 from __future__ import annotations
@@ -11,57 +11,73 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from pipeline.data.sources.base import Batch
+from pipeline.core.environment import num_cores
+from pipeline.data.sources.base import BadRow, Batch, batch_of_rows
 
-MOST_THREADS = 8
-"""More gain nothing: one thread unpacks for all the others."""
+MAX_THREADS = 8
+"""More threads gain nothing: a single thread decompresses for all the others."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Piece:
-    """A few megabytes of a shard, fetched but not yet made into rows."""
+class Block:
+    """A few megabytes of a shard, fetched but not yet converted to rows."""
 
     read: Callable[[], Batch]
-    """Makes the rows: the costly part, in any thread."""
+    """Converts the block to rows: the expensive part, in any thread."""
     share: float | None = None
-    """Share of its shard that is fetched when this piece is, 0 to 1; None when nobody knows."""
+    """Fraction of its shard fetched once this block is fetched, 0 to 1; None if unknown."""
 
 
 class Shard(Protocol):
-    """A part of a source that one process reads from its beginning to its end. Small, and can be sent to another one."""
+    """A part of a source that one process reads from start to end. It is small and can be sent to another process."""
 
     @property
     def name(self) -> str:
-        """What it is called in messages, the same at every reading of the same source."""
+        """Its name in messages, the same every time the same source is read."""
 
     @property
     def num_bytes(self) -> int | None:
-        """Its size where it lies, packed or not; None when nobody knows."""
+        """Its stored size, compressed or not; None if unknown."""
 
     @property
     def num_files(self) -> int:
-        """Files it lies in."""
+        """Number of files that contain it."""
 
     @property
     def local_files(self) -> Sequence[str]:
-        """The files of this machine that it lies in; none when it lies elsewhere."""
+        """The files on this machine that contain it; none when it is stored elsewhere."""
 
-    def pieces(self) -> Iterator[Piece]:
-        """In the order of its rows."""
+    def blocks(self) -> Iterator[Block]:
+        """Its blocks, in the order of its rows."""
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What a source does not open, each reported as a bad row with the reason."""
+
+    name: str
+    rows: tuple[BadRow, ...]
+    num_bytes: int = 0
+    num_files: int = 0
+    local_files: tuple[str, ...] = ()
+
+    def blocks(self) -> Iterator[Block]:
+        yield Block(partial(batch_of_rows, self.rows), 1.0)
 
 
 @dataclass(frozen=True)
 class SourceSize:
-    """How large a source is where it lies, before anything of it is read."""
+    """The stored size of a source, determined before any of it is read."""
 
     num_files: int
     num_bytes: int | None
-    """Packed as it is; None when nobody knows."""
+    """As stored, compressed or not; None if unknown."""
 
 
 def extent_of(shards: Sequence[Shard]) -> SourceSize:
@@ -71,7 +87,7 @@ def extent_of(shards: Sequence[Shard]) -> SourceSize:
 
 
 def fingerprint(shard: Shard) -> str:
-    """What a shard is and, of files on this machine, their present state: what was found in other states is not used."""
+    """Identifies a shard and the current state of its local files: results for another state must not be reused."""
     return f"{shard!r} {[_state(path) for path in shard.local_files]}"
 
 
@@ -83,56 +99,61 @@ def _state(path: str) -> tuple[int, int] | None:
     return found.st_size, found.st_mtime_ns
 
 
+def never() -> bool:
+    """Whether something is over that never is."""
+    return False
+
+
 class Source(ABC):
-    """Somewhere that code comes from. Read again, it delivers the same rows in the same order."""
+    """A source of code. Each reading yields the same rows in the same order."""
 
     spec: str
     note: str = ""
-    """What its numbers do not show, for people; empty when there is nothing to say."""
+    """A note for people on what its numbers do not show; empty when there is none."""
 
     @abstractmethod
-    def shards(self) -> Sequence[Shard]:
-        """Lists what there is, without reading it."""
+    def shards(self, is_over: Callable[[], bool] = never) -> Sequence[Shard]:
+        """Lists the shards without reading them. Once `is_over`, those found so far are enough."""
 
     def batches(self) -> Iterator[Batch]:
-        """Every row, in this thread."""
-        for piece in pieces_of(self.shards()):
-            yield replace(piece.read(), progress=piece.share)
+        """Every row, read in the calling thread."""
+        for block in blocks_of(self.shards()):
+            yield replace(block.read(), progress=block.share)
 
 
-def pieces_of(shards: Sequence[Shard]) -> Iterator[Piece]:
-    """The pieces of all `shards`, each with the share of all of them that is fetched with it."""
+def blocks_of(shards: Sequence[Shard]) -> Iterator[Block]:
+    """The blocks of all `shards`; `share` is the fraction of all shards that is fetched with the block."""
     sizes = [shard.num_bytes for shard in shards]
     weights = [1.0] * len(shards) if None in sizes else [float(size or 0) + 1 for size in sizes]
     total, before = sum(weights), 0.0
     for shard, weight in zip(shards, weights, strict=True):
-        for piece in shard.pieces():
-            share = None if piece.share is None else min(1.0, (before + weight * piece.share) / total)
-            yield Piece(piece.read, share)
+        for block in shard.blocks():
+            share = None if block.share is None else min(1.0, (before + weight * block.share) / total)
+            yield Block(block.read, share)
         before += weight
 
 
 def in_threads(
-    pieces: Iterable[Piece], work: Callable[[Piece], T], threads: int | None = None
+    blocks: Iterable[Block], work: Callable[[Block], T], threads: int | None = None
 ) -> Generator[T, None, None]:
-    """What `work` makes of every piece, in order, a few pieces ahead of whoever asks.
+    """Yields the result of `work` for every block, in order. Threads work a few blocks ahead of the consumer.
 
-    What fetching a piece raises is raised behind all that was fetched before it.
+    An error while a block is fetched is raised after the results of all blocks fetched before it.
     """
     threads = threads or num_threads()
-    iterator, failure = iter(pieces), None
+    iterator, failure = iter(blocks), None
     waiting: deque[Future[T]] = deque()
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="pieces")
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="blocks")
     try:
         while True:
             try:
-                piece = next(iterator)
+                block = next(iterator)
             except StopIteration:
                 break
             except Exception as error:
                 failure = error
                 break
-            waiting.append(pool.submit(work, piece))
+            waiting.append(pool.submit(work, block))
             if len(waiting) > threads + 1:
                 yield waiting.popleft().result()
         while waiting:
@@ -144,6 +165,5 @@ def in_threads(
 
 
 def num_threads() -> int:
-    """The cores that this process may use, within reason: in a worker, those that polars may."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(MOST_THREADS, int(os.environ.get("POLARS_MAX_THREADS") or cores))
+    """Cores that this process may use, at most MAX_THREADS; in a worker process, the threads that polars may use."""
+    return min(MAX_THREADS, int(os.environ.get("POLARS_MAX_THREADS") or num_cores()))

@@ -1,4 +1,4 @@
-"""Which files a dataset's splits have, by the names of its files and by its card: the same that `datasets` finds.
+"""Finds the files of a dataset's splits from its file names and its card, with the same result as `datasets`.
 
 The rules are those of datasets/data_files.py; tests/data/sources/test_splits.py compares the two.
 """
@@ -19,18 +19,18 @@ KEYWORDS = {
     "test": ("test", "testing", "eval", "evaluation"),
 }
 END = r"[-._ 0-9]"
-"""What stands before and behind a keyword in a name, but for its beginning and end."""
+"""Separates a keyword from the rest of a name; not needed at the name's start and end."""
 SHARD = re.compile(r"data/(?P<split>[^/]+)-\d{5}-of-\d{5}[^/]*\.[^/]*")
 METADATA = frozenset(
     "README.md config.json dataset_info.json dataset_infos.json dummy_data.zip dataset_dict.json".split()
 )
-"""Names of files that hold no rows, unless a card names them."""
+"""Names of files without rows, unless a card names them."""
 BUILDERS = {".arrow": "arrow"}
-"""Ending -> the builder of `datasets` that reads such files; those of our own formats need none. None that unpickles, and
-none that follows references in its files to other ones.
+"""File extension -> the builder of `datasets` for it; formats with a reader of our own need none. No builder listed
+here unpickles data or follows references from its files to others.
 """
 FAMILIES = {JSON: "json", JSON_LINES: "json", PARQUET: "parquet", CSV: "csv", TSV: "tsv", TEXT: "text"}
-"""What is read alike: where a repository holds several, and no card, one of them holds its rows."""
+"""Formats of one family are read alike. In a repository without a card, only one family holds its rows."""
 FAVOURITES = ("parquet", ".arrow", "jsonl", "json", "csv")
 
 
@@ -38,10 +38,10 @@ Has = Callable[[str, re.Pattern[str]], bool]
 
 
 def splits_of(names: Iterable[str], config: Config) -> dict[str, list[str]]:
-    """Split -> its files, in their order; splits without files are left out. `names` are those of all files of the
-    repository, each a plain path.
+    """Split -> its files, in order; splits without files are omitted. `names` are those of all files of the repository,
+    each a plain path.
 
-    Raises UnfitPattern when a pattern of `config` cannot be compared, or names a file that is not there.
+    Raises UnfitPattern when a pattern of `config` cannot be compared, or names a missing file.
     """
     folder = f"{config.data_dir}/" if config.data_dir else ""
     found = Names(name.removeprefix(folder) for name in names if name.startswith(folder) and is_data(name))
@@ -57,7 +57,7 @@ def is_data(name: str) -> bool:
 
 
 def builder_of(name: str) -> str | None:
-    """The builder of `datasets` that a file needs; None for a file that we read ourselves, or that nobody reads."""
+    """The builder of `datasets` that a file needs; None for a file that has a reader of our own, or none at all."""
     return next((builder for ending, builder in BUILDERS.items() if name.lower().endswith(ending)), None)
 
 
@@ -76,8 +76,8 @@ def _by_pattern(names: Names, data_files: dict[str, list[str]]) -> dict[str, lis
 
 
 def _by_name(names: list[str]) -> dict[str, list[str]]:
-    """By `data/SPLIT-00000-of-00001.parquet`, else by keywords in the names of folders, else in those of files; else all
-    of them are `train`.
+    """The splits by `data/SPLIT-00000-of-00001.parquet`, else by keywords in folder names, else by keywords in file
+    names; otherwise all files are `train`.
     """
     names = [name for name in names if _base(name) not in METADATA and not _is_hidden(name)]
     shards = {name: match["split"] for name in names if (match := SHARD.fullmatch(name))}
@@ -100,7 +100,7 @@ def _file_has(name: str, pattern: re.Pattern[str]) -> bool:
 
 
 def _having(names: list[str], patterns: list[re.Pattern[str]], has: Has) -> list[str]:
-    """Pattern by pattern, as `datasets` orders them."""
+    """The names that contain a keyword, ordered by pattern as in `datasets`."""
     return list(dict.fromkeys(name for pattern in patterns for name in names if has(name, pattern)))
 
 
@@ -123,14 +123,14 @@ def _is_hidden(name: str) -> bool:
 
 
 def _of_one_family(names: list[str]) -> list[str]:
-    """The files of the kind that most of them are."""
+    """The files of the family whose extension is most common."""
     counts = Counter(_ending(name) for name in names)
     best = max(counts, key=lambda ending: (counts[ending], *(ending == one for one in FAVOURITES), ending), default="")
     return [name for name in names if _family(name) == _family(f"a.{best}")]
 
 
 def _ending(name: str) -> str:
-    """Without packing."""
+    """The extension without that of the compression."""
     found = format_of(name)
     stem = name.lower().removesuffix(found.packing if found else "")
     return stem.rpartition(".")[2]

@@ -1,9 +1,9 @@
-"""From kept files to training windows.
+"""Turns kept files into training windows.
 
 tokenizer     a byte-level BPE, trained or given
-tiktoken_bpe  its merges as tiktoken needs them
+tiktoken_bpe  its merges in the form that tiktoken needs
 encoder       texts -> token ids, with exactly the ids of `tokenizers`, faster
 token_file    the files of a split as one flat file of ids
-windows       the training windows of a token file, by number
-stage         the last stage of a preparation: every shard encoded
+windows       the training windows of a token file, by index
+stage         the last stage of a preparation: encodes every shard
 """

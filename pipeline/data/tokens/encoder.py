@@ -1,15 +1,14 @@
-"""From texts to token ids, many times faster than `tokenizers` and with exactly its ids.
+"""Encodes texts to token ids, many times faster than `tokenizers` and with exactly its ids.
 
-tiktoken does the work where the tokenizer is a byte-level BPE as GPT-2's (`merges` says when, and why the ids are the
-same), else the tokenizer itself. GPT-2's expression looks ahead at white space, so that the last space goes with the
-word after it. With a look-ahead expressions are slow, and tiktoken's panics at a million spaces. So a mark is put
-between that last space and those before it; then none is needed, and the mark's ids are taken out again. Many texts are
-encoded as one, each with a mark after it that becomes the end-of-text token.
+tiktoken does the work if the tokenizer is a byte-level BPE like GPT-2's (`tiktoken_bpe` says when, and why the ids are
+the same), otherwise the tokenizer itself. GPT-2's regular expression has a look-ahead at white space, so that the last
+space goes with the word after it. A look-ahead makes an expression slow, and tiktoken panics with one at a million
+spaces. So a mark is inserted between that last space and those before it. Then no look-ahead is needed, and the ids of
+the mark are removed again. Many texts are encoded as one, each followed by a mark that becomes the end-of-text token.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,18 +16,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline.artifacts.corpus import dtype_for
+from pipeline.core.environment import num_cores
 from pipeline.data.tokens import tiktoken_bpe, tokenizer
-from pipeline.data.tokens.token_file import dtype_for
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 CUT, END = "\x01", "\x02"
-"""The marks. Like every byte they are tokens; a text that holds one of them is left to the tokenizer itself."""
+"""The marks. Like every byte they are tokens. A text that contains one of them is encoded by the tokenizer itself."""
 PIECES = rf"'s|'t|'re|'ve|'m|'ll|'d| ?\p{{L}}+| ?\p{{N}}+| ?[^\s\p{{L}}\p{{N}}{CUT}{END}]+|[{CUT}{END}]|\s+"
-"""GPT-2's expression for texts with marks."""
+"""GPT-2's regular expression, adapted to texts with marks."""
 CHUNK_CHARACTERS = 300_000
-"""Encoded in one call: so long that a call costs nothing, so short that every thread gets some."""
+"""Encoded in one call: so many that the cost of the call is negligible, so few that every thread gets some."""
 SAMPLE = (
     "",
     " \n\n  def f(x):\r\n\treturn 'it''s' + x  \n \n",
@@ -36,24 +36,24 @@ SAMPLE = (
     "\u00a0 \u00a0x\u3000\u2028 \u0085  y\x00\x1c\x1f\u200b\u0301 ١٢٣ ² Ⅷ \ufeff",
     f"{' ' * 70}{'x' * 70}{chr(10) * 70}",
 )
-"""Encoded both ways before tiktoken is trusted."""
+"""Encoded by both libraries before tiktoken is used."""
 _WHITE = [*range(9, 14), 32, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000]
-_IS_WHITE = np.isin(np.arange(0x3002), _WHITE)  # by code point; the last entry stands for all that follow
+_IS_WHITE = np.isin(np.arange(0x3002), _WHITE)  # by code point; the last entry stands for all higher ones
 
 
 class Encoder:
-    """The tokenizer of one corpus. It takes special tokens for plain text, and adds none but the end that is asked for."""
+    """The encoder of one corpus. Special tokens in texts are plain text; only end-of-text is added, on request."""
 
     def __init__(self, own: Tokenizer, end_id: int, *, num_threads: int | None = None) -> None:
-        """`own` is as `tokenizer.load` gives it: it neither cuts nor pads, and special tokens are plain text to it."""
+        """`own` is as `tokenizer.load` returns it: no truncation, no padding, and special tokens are plain text."""
         self.end_id = end_id
         self.vocab_size = tokenizer.vocabulary_size(own)
-        """How many ids a model needs."""
+        """Number of ids that a model needs."""
         self.why = ""
-        """Why tiktoken does not do the work, one clause; empty when it does."""
+        """Why tiktoken is not used, one clause; empty when it is."""
         self._own = own
         self._dtype = np.dtype(dtype_for(self.vocab_size))
-        self._num_threads = num_threads or os.cpu_count() or 1
+        self._num_threads = num_threads or num_cores()
         self._marked: _Marked | None = None
         try:
             self._marked = _Marked(tiktoken_bpe.tokens_in_order(own), end_id, self._dtype)
@@ -69,13 +69,13 @@ class Encoder:
 
     @property
     def kind(self) -> str:
-        """What does the work: `tiktoken` or `tokenizers`."""
+        """The library that does the work: `tiktoken` or `tokenizers`."""
         return "tiktoken" if self._marked else "tokenizers"
 
     def encode(self, texts: Iterable[str]) -> list[np.ndarray]:
         """The ids of each text: uint16[tokens], or uint32 when there are more than 65,536 ids.
 
-        Raises UnicodeEncodeError or TypeError for halves of characters (lone surrogates), which no decoded file holds.
+        Raises UnicodeEncodeError or TypeError for lone surrogates, which no decoded file contains.
         """
         return [ids[:-1] for ids in self.encode_with_end(texts)]
 
@@ -85,19 +85,19 @@ class Encoder:
         if not self._marked:
             return self._by_own(texts)
         found: list[np.ndarray] = [np.empty(0, self._dtype)] * len(texts)
-        for_own = [place for place, text in enumerate(texts) if CUT in text or END in text]
+        for_own = [index for index, text in enumerate(texts) if CUT in text or END in text]
         chunks = list(_chunks(texts, set(for_own)))
         with ThreadPoolExecutor(self._num_threads) as pool:
-            done = pool.map(self._marked.encode, ([texts[place] for place in chunk] for chunk in chunks))
+            done = pool.map(self._marked.encode, ([texts[index] for index in chunk] for chunk in chunks))
             for chunk, several in zip(chunks, done, strict=True):
-                for place, ids in zip(chunk, several, strict=True):
-                    found[place] = ids
-        for place, ids in zip(for_own, self._by_own([texts[place] for place in for_own]), strict=True):
-            found[place] = ids
+                for index, ids in zip(chunk, several, strict=True):
+                    found[index] = ids
+        for index, ids in zip(for_own, self._by_own([texts[index] for index in for_own]), strict=True):
+            found[index] = ids
         return found
 
     def pieces(self, ids: Iterable[int]) -> list[str]:
-        """The text of each id by itself; bytes that are only part of a character show as U+FFFD."""
+        """The text of each single id; bytes that are only part of a character appear as U+FFFD."""
         return [self._own.decode([number], skip_special_tokens=False) for number in ids]
 
     def _by_own(self, texts: Iterable[str]) -> list[np.ndarray]:
@@ -109,11 +109,11 @@ class _Marked:
     """Encodes marked texts with tiktoken."""
 
     def __init__(self, tokens: list[tuple[bytes, int]], end_id: int, dtype: np.dtype) -> None:
-        """`tokens`: bytes and id of each token in the order of merging, the 256 bytes first."""
+        """`tokens`: bytes and id of each token in the order of the merges, the 256 bytes first."""
         from tiktoken import Encoding
 
         ranks = {spelled: rank for rank, (spelled, _) in enumerate(tokens)}
-        # It is slow without any special token, and two cuts in a row are in no marked text.
+        # tiktoken is slow without any special token; two CUT marks in a row occur in no marked text.
         self._encoding = Encoding(
             "corpus", pat_str=PIECES, mergeable_ranks=ranks, special_tokens={CUT * 2: len(tokens)}
         )
@@ -122,7 +122,7 @@ class _Marked:
         self._ids[self._end] = end_id
 
     def encode(self, texts: list[str]) -> list[np.ndarray]:
-        """The ids of each text and the end-of-text token after it. None of the texts holds a mark."""
+        """The ids of each text and the end-of-text token after it. No text may contain a mark."""
         ranks = self._encoding.encode_to_numpy(
             _with_cuts("".join(f"{text}{END}" for text in texts)), disallowed_special=()
         )
@@ -133,27 +133,27 @@ class _Marked:
 
 
 def _with_cuts(text: str) -> str:
-    """`text` with a mark before the last of two or more white spaces that something else than an end follows."""
+    """`text` with CUT before the last of two or more white-space characters that are not followed by END."""
     if text.isascii():
         coding, codes = "ascii", np.frombuffer(text.encode(), np.uint8)
-        is_white = (codes - 9 <= 4) | (codes == 32)  # what is below 9 wraps round to a large number
+        is_white = (codes - 9 <= 4) | (codes == 32)  # codes below 9 wrap around to large numbers
     else:
         coding, codes = "utf-32-le", np.frombuffer(text.encode("utf-32-le"), "<u4")
         is_white = _IS_WHITE[np.minimum(codes, len(_IS_WHITE) - 1)]
     is_word = ~is_white & (codes != ord(END))
-    places = np.flatnonzero(is_white[:-2] & is_white[1:-1] & is_word[2:]) + 1
-    return np.insert(codes, places, ord(CUT)).tobytes().decode(coding)
+    positions = np.flatnonzero(is_white[:-2] & is_white[1:-1] & is_word[2:]) + 1
+    return np.insert(codes, positions, ord(CUT)).tobytes().decode(coding)
 
 
 def _chunks(texts: list[str], left_out: set[int]) -> Iterator[list[int]]:
-    """Numbers of texts to encode in one call: about CHUNK_CHARACTERS, all ASCII or none of them."""
+    """Indices of the texts to encode in one call: about CHUNK_CHARACTERS, either all ASCII or all not."""
     for is_ascii in (True, False):
         chunk: list[int] = []
         size = 0
-        for place, text in enumerate(texts):
-            if text.isascii() is not is_ascii or place in left_out:
+        for index, text in enumerate(texts):
+            if text.isascii() is not is_ascii or index in left_out:
                 continue
-            chunk.append(place)
+            chunk.append(index)
             size += len(text)
             if size >= CHUNK_CHARACTERS:
                 yield chunk

@@ -1,4 +1,4 @@
-"""The last stage of a preparation: every shard of kept files encoded, by whoever works, and one token file per split."""
+"""The last stage of a preparation: encodes every shard of kept files, with any engine, to one token file per split."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from pipeline.artifacts.corpus import dtype_for
 from pipeline.config.schema import DataConfig, ExecutionConfig
 from pipeline.core.atomic_io import sha256
 from pipeline.core.errors import InputError
 from pipeline.core.paths import CorpusFolder
-from pipeline.data.execution import open_engine, storage
+from pipeline.data.execution import open_executor, storage
 from pipeline.data.filter import parquet_shards
 from pipeline.data.filter.split import SPLITS
 from pipeline.data.progress import Progress
@@ -25,17 +26,17 @@ class TokenStage:
     ) -> None:
         self._folder = folder
         self._config = config
-        self._engine = open_engine(workforce.engine, workforce.workers, parts=workforce.parts)
+        self._engine = open_executor(workforce.engine, workforce.workers, parts=workforce.parts)
         self._parts = workforce.parts
         self._progress = progress
         self._num_tokens = self._num_done = 0
 
     def run(self, vocab_size: int, files: dict[str, str]) -> tuple[dict[str, Any], list[str]]:
-        """What was written, and the names of the files. `files`: SHA-256 by name of the kept files. Raises InputError when a
-        split has no whole window.
+        """Facts about the tokens, and the names of the files written. `files`: SHA-256 of the shards of kept files.
+        Raises InputError when a split has no tokens: no file fills a window, or all have too few characters per token.
         """
         folder, config = self._folder, self._config
-        dtype = token_file.dtype_for(vocab_size)
+        dtype = dtype_for(vocab_size)
         tasks = self._tasks(dtype, files)
         everything = [task for split in SPLITS for task in tasks[split]]
         self._engine.run(
@@ -64,20 +65,20 @@ class TokenStage:
         }, [folder.tokens(split).name for split in SPLITS]
 
     def _tasks(self, dtype: str, files: dict[str, str]) -> dict[str, list[EncodeTask]]:
-        """By split, in the order of its files. Named by all that decides the tokens: corpora that share their parts with
-        one another meet only where they are the same.
+        """The tasks by split, in the order of its files. Everything that determines the tokens is in the target's name,
+        so that corpora with the same address for parts share only identical ones.
         """
         folder, config = self._folder, self._config
         window = config.window if config.windows == "drop" else None
         ratio = config.quality.min_characters_per_token
-        digest, read_by = self._sent_tokenizer()
+        digest, tokenizer_address = self._sent_tokenizer()
         settings = f"{token_file.FORMAT}-{config.windows}-{window or 0}-{ratio or 0}"
         target = f"{self._parts or folder.parts}/tokens-{digest}-{settings}"
         return {
             split: [
                 EncodeTask(
                     source=self._sent(path, f"files/{files[path.name]}.parquet"),
-                    tokenizer=read_by,
+                    tokenizer=tokenizer_address,
                     target=f"{target}/{files[path.name]}",
                     dtype=dtype,
                     window=window,
@@ -89,8 +90,8 @@ class TokenStage:
         }
 
     def _sent_tokenizer(self) -> tuple[str, str]:
-        """A digest of the tokenizer's files, and the address of its folder, where every worker finds it. Of all of them:
-        the end-of-text token stands beside the vocabulary.
+        """A digest of the tokenizer's files, and the address of a folder of them that every worker can read. The digest
+        covers all files, because the end-of-text token is set in another file than the vocabulary.
         """
         paths = [self._folder.tokenizer / name for name in token_file.TOKENIZER_FILES]
         digest = hashlib.sha256("".join(map(sha256, paths)).encode()).hexdigest()[:32]
@@ -98,17 +99,17 @@ class TokenStage:
         return digest, sent[0].rpartition("/")[0]
 
     def _sent(self, path: Path, name: str) -> str:
-        """Address of a file, where every worker finds it: here, or sent to where the parts are, under a `name` that says
-        what is in it.
+        """Address of a file that every worker can read: the file itself, or its copy beside the parts, under a `name`
+        that identifies the content.
         """
         if self._parts is None:
             return str(path)
-        place = f"{self._parts}/{name}"
-        if not storage.exists(place):
+        address = f"{self._parts}/{name}"
+        if not storage.exists(address):
             with path.open("rb") as file:
-                storage.write_atomically(place, lambda sent: shutil.copyfileobj(file, sent, token_file.COPY_BYTES))
+                storage.write_atomically(address, lambda copy: shutil.copyfileobj(file, copy, token_file.COPY_BYTES))
             self._progress.check()
-        return place
+        return address
 
     def _show(self, task: EncodeTask, num_tasks: int) -> None:
         self._num_tokens += token_file.encoded_facts(task).num_tokens

@@ -1,11 +1,13 @@
-"""What tiktoken must be told so that it makes the ids of a byte-level BPE as `tokenizers` does, where it can.
+"""Converts a byte-level BPE of `tokenizers` to ranks with which tiktoken gives the same ids, where that is possible.
 
-`tokenizers` joins two neighbours when the pair is listed as a merge, lowest number first; tiktoken when what they spell
-together is a token, lowest rank first. Told only of tokens that `tokenizers` makes of their own bytes alone, each with
-the number of the last merge that takes, tiktoken does the same on every text. Say both have come to the same state, in
-which x and y are neighbours that spell such a token T. No merge has crossed the ends of T yet, so between them happened
-what happens to T alone; T alone passes exactly one state of two tokens, the pair of its last merge; so x and y are that
-pair, and both see the same candidates in the same order. A merge to any other token never has its pair at hand.
+`tokenizers` joins two adjacent tokens if the pair is listed as a merge, lowest number first. tiktoken joins them if
+their concatenation is a token, lowest rank first. tiktoken gives the same ids for every text if it has only the tokens
+that `tokenizers` makes of their own bytes alone, ranked by the number of the last merge that makes each.
+
+Proof: assume both libraries are in the same state, in which x and y are adjacent and spell such a token T. No merge has
+crossed the ends of T yet, so the merges inside T are those of encoding T alone. Encoding T alone passes exactly one
+state of two tokens, the pair of its last merge. So x and y are that pair, and both libraries see the same candidates in
+the same order. A merge to any other token never finds its pair.
 """
 
 from __future__ import annotations
@@ -22,13 +24,13 @@ if TYPE_CHECKING:
 
 
 class Unsuited(Exception):
-    """Why tiktoken cannot stand in for a tokenizer: one clause, for people."""
+    """tiktoken cannot replace a tokenizer; the message says why in one clause, for people."""
 
 
 def tokens_in_order(tokenizer: Tokenizer) -> list[tuple[bytes, int]]:
-    """The bytes and the id of each token that a text can be cut into: the 256 bytes, then by number of merge.
+    """The bytes and the id of each token that a text can be encoded to: the 256 bytes, then by number of merge.
 
-    Raises Unsuited when the tokenizer is not a byte-level BPE exactly as GPT-2's.
+    Raises Unsuited when the tokenizer is not a byte-level BPE exactly like GPT-2's.
     """
     parts = json.loads(tokenizer.to_str())
     _check(parts)
@@ -36,27 +38,27 @@ def tokens_in_order(tokenizer: Tokenizer) -> list[tuple[bytes, int]]:
     letters = byte_letters()
     if missing := [letter for letter in letters if letter not in vocabulary]:
         raise Unsuited(f"{len(missing)} of the 256 bytes are no tokens")
-    # Of a pair listed twice the later line counts, as in `tokenizers`.
+    # If a pair is listed twice, the later line counts, as in `tokenizers`.
     numbers = {(first, second): number for number, (first, second) in enumerate(parts["model"]["merges"])}
     singles = [(bytes([byte]), vocabulary[letter]) for letter, byte in letters.items()]
     made = [
         (number, token)
         for token, number in _last_merges(numbers).items()
-        if [piece.id for piece in tokenizer.model.tokenize(token)] == [vocabulary[token]]
+        if [symbol.id for symbol in tokenizer.model.tokenize(token)] == [vocabulary[token]]
     ]
     merged = [(bytes(letters[letter] for letter in token), vocabulary[token]) for _, token in sorted(made)]
     return singles + merged
 
 
 def byte_letters() -> dict[str, int]:
-    """The letter that stands for each byte in a byte-level vocabulary: itself where it can be seen, else one from 256 on."""
-    seen = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    unseen = [byte for byte in range(256) if byte not in seen]
-    return {chr(byte): byte for byte in seen} | {chr(256 + place): byte for place, byte in enumerate(unseen)}
+    """Maps the letters of a byte-level vocabulary to bytes: the same character if printable, else one from 256 on."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(256 + index): byte for index, byte in enumerate(others)}
 
 
 def _last_merges(numbers: dict[Pair, int]) -> dict[str, int]:
-    """For each token that merges lead to, the number of the last one when it is made of its own bytes alone."""
+    """For each token that merges lead to, the number of the last merge when it is made of its own bytes alone."""
     pairs: defaultdict[str, list[Pair]] = defaultdict(list)
     for first, second in numbers:
         pairs[first + second].append((first, second))
@@ -65,15 +67,15 @@ def _last_merges(numbers: dict[Pair, int]) -> dict[str, int]:
 
 
 def _last_pair(token: str, numbers: dict[Pair, int]) -> Pair | None:
-    """The pair that the merges make of `token` before the whole; None when they stop before that."""
-    pieces = list(token)
-    while len(pieces) > 2:
-        known = [(numbers[pair], place) for place, pair in enumerate(pairwise(pieces)) if pair in numbers]
-        if not known:
+    """The last pair before the merges complete `token`; None if they stop before that."""
+    symbols = list(token)
+    while len(symbols) > 2:
+        candidates = [(numbers[pair], index) for index, pair in enumerate(pairwise(symbols)) if pair in numbers]
+        if not candidates:
             return None
-        _, place = min(known)
-        pieces[place : place + 2] = [pieces[place] + pieces[place + 1]]
-    pair = (pieces[0], pieces[1])
+        _, index = min(candidates)
+        symbols[index : index + 2] = [symbols[index] + symbols[index + 1]]
+    pair = (symbols[0], symbols[1])
     return pair if pair in numbers else None
 
 
@@ -95,7 +97,7 @@ def _check(parts: dict[str, Any]) -> None:
 
 
 def _is_gpt2s(pre_tokenizer: dict[str, Any] | None) -> bool:
-    """Whether it is the ByteLevel of GPT-2, alone or as the only one of a sequence."""
+    """Whether it is the ByteLevel of GPT-2, alone or as the only member of a sequence."""
     if pre_tokenizer and pre_tokenizer["type"] == "Sequence" and len(pre_tokenizer["pretokenizers"]) == 1:
         return _is_gpt2s(pre_tokenizer["pretokenizers"][0])
     return bool(

@@ -1,8 +1,8 @@
-"""A split's files as one flat file of token ids: uint16 up to 65,536 ids, else uint32, little-endian, nothing else in it.
+"""A split's files as one flat file of token ids: uint16 up to 65,536 ids, else uint32, little-endian, no header.
 
-`join` writes every file and an end-of-text token after it. `drop` writes the course's windows: each file's whole windows
-and no end-of-text, its shorter tail dropped and counted. Kept files are encoded shard by shard, by whoever works, and the
-shards' tokens put together in their order.
+`join` writes every file and an end-of-text token after it. `drop` writes the course's windows: the whole windows of
+each file without end-of-text; its shorter tail is dropped and counted. Kept files are encoded shard by shard, with any
+engine, and the tokens of the shards are concatenated in order.
 """
 
 from __future__ import annotations
@@ -27,37 +27,37 @@ if TYPE_CHECKING:
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 COPY_BYTES = 2**20
 FORMAT = 1
-"""Of encoded parts. Another one whenever `encode_shard` makes other tokens of the same texts and tokenizer."""
+"""Version of encoded parts. Change it whenever `encode_shard` makes other tokens of the same texts and tokenizer."""
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """What became of some texts."""
+    """Counts of some encoded texts."""
 
     num_tokens: int
     num_dropped: int
     """Tokens of tails that fill no window."""
     num_dense: int
-    """Files left out for too few characters per token."""
+    """Files left out because they have too few characters per token."""
 
 
 @dataclass(frozen=True)
 class TokenFile(Encoded):
-    """A split's tokens."""
+    """Counts of a split and the digest of its token file."""
 
     sha256: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncodeTask:
-    """One shard of kept files, and how to encode it. Addresses are whatever fsspec opens."""
+    """One shard of kept files, and how to encode it. Addresses are any that fsspec opens."""
 
     source: str
     """Address of the parquet file."""
     tokenizer: str
     """Address of the tokenizer's folder."""
     target: str
-    """Address of the tokens, without an ending: `.bin` holds them, `.json` says how many, written last."""
+    """Address of the output, without a file extension: `.bin` has the tokens; `.json`, written last, their counts."""
     dtype: str
     window: int | None
     min_characters_per_token: float | None = None
@@ -67,7 +67,7 @@ class EncodeTask:
 
 
 def encode_shard(task: EncodeTask, should_stop: Callable[[], bool] = lambda: False) -> None:
-    """Write the tokens of one shard; the same bytes in every process. Raises Stopped, and writes nothing."""
+    """Write the tokens of one shard, the same bytes everywhere. If asked to stop, raises Stopped and writes nothing."""
     encoder = open_encoder(task.tokenizer)
     encoded: list[Encoded] = []
 
@@ -100,13 +100,13 @@ def is_done(task: EncodeTask) -> bool:
 
 
 def encoded_facts(task: EncodeTask) -> Encoded:
-    """What a task that is done has written."""
+    """The counts that a finished task has written."""
     with storage.open_read(f"{task.target}.json") as file:
         return Encoded(**json.loads(file.read()))
 
 
 def join(path: Path, tasks: Sequence[EncodeTask]) -> TokenFile:
-    """Replace `path` by the tokens of all `tasks`, in their order."""
+    """Replace `path` by the tokens of all `tasks`, in order."""
     digest = hashlib.sha256()
 
     def write(file: BinaryIO) -> None:
@@ -126,11 +126,6 @@ def join(path: Path, tasks: Sequence[EncodeTask]) -> TokenFile:
     )
 
 
-def dtype_for(vocab_size: int) -> str:
-    """The name of the smallest type that holds every id below `vocab_size`."""
-    return "uint16" if vocab_size <= 2**16 else "uint32"
-
-
 def write_tokens(
     file: BinaryIO,
     groups: Iterable[list[str]],
@@ -141,10 +136,11 @@ def write_tokens(
     min_characters_per_token: float | None = None,
     on_group: Callable[[int, int], None] = lambda characters, tokens: None,
 ) -> Encoded:
-    """Write the tokens of all texts in `groups` to `file`; `window` cuts each text to whole windows, None joins them.
-    Texts with fewer characters per token than `min_characters_per_token` are left out.
+    """Write the tokens of all texts in `groups` to `file`. With `window`, each text is cut to whole windows; with None,
+    all are joined. Texts with fewer characters per token than `min_characters_per_token` are left out.
 
-    Calls `on_group` with the characters and tokens of each group once it is written; what that raises ends the writing.
+    Calls `on_group` with the number of characters and tokens of each group once it is written; an exception that it
+    raises ends the writing.
     """
     import numpy as np
 
@@ -169,7 +165,7 @@ def write_tokens(
 
 @lru_cache(maxsize=1)
 def open_encoder(address: str) -> Encoder:
-    """The encoder of the tokenizer's folder at `address`, kept for the next shard."""
+    """The encoder of the tokenizer's folder at `address`, cached for the next shard."""
     from pipeline.data.tokens.encoder import Encoder
 
     with tempfile.TemporaryDirectory() as folder:

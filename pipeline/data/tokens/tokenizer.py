@@ -1,13 +1,14 @@
-"""The tokenizer of a corpus: a byte-level BPE trained on its files, or one that is given.
+"""The tokenizer of a corpus: a byte-level BPE trained on its files, or an existing one.
 
-Works on tokenizer.json alone, through `tokenizers`: transformers would bring torch with it.
+Works on tokenizer.json alone, through `tokenizers`; transformers would import torch.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +20,14 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 END_OF_TEXT = "<|endoftext|>"
-MAX_TRAINING_BYTES = 50_000_000
-"""Text a vocabulary is learned from; more changes it little and takes long."""
+MIN_ROUND_TRIP = 0.9
+"""A tokenizer that loses more of a text than a tenth is refused."""
 MAX_LENGTH = 1_024
-"""What transformers is told is the longest input: GPT-2's."""
+"""The maximum input length, in tokens, that is written for transformers: GPT-2's."""
 
 
 def train(texts: Iterator[str], vocab_size: int) -> Tokenizer:
-    """A byte-level BPE as GPT-2's, end-of-text among its `vocab_size` tokens; fewer when the text does not give so many."""
+    """Train a byte-level BPE like GPT-2's with `vocab_size` tokens, end-of-text included; fewer for a short text."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
     tokenizer = Tokenizer(models.BPE())
@@ -59,9 +60,9 @@ def save_trained(tokenizer: Tokenizer, folder: Path) -> None:
 
 
 def check_tokenizer(name: str) -> None:
-    """Refuse now what `save_given` would refuse later, as far as that shows without asking the Hub.
+    """Make those checks of `save_given` that need no request to the Hub.
 
-    Raises InputError when `name` is neither a folder with a tokenizer.json nor what a repository can be called.
+    Raises InputError when `name` is neither a folder with a tokenizer.json nor a possible name of a repository.
     """
     if folder := _folder(name):
         _from_folder(folder)
@@ -70,7 +71,7 @@ def check_tokenizer(name: str) -> None:
 
 
 def save_given(name: str, folder: Path) -> None:
-    """Copy the tokenizer `name` (a folder, or a repository on the Hub) to `folder`, fit for AutoTokenizer.
+    """Copy the tokenizer `name` (a folder, or a repository on the Hub) to `folder`, so that AutoTokenizer loads it.
 
     Raises InputError when there is none or it has no end-of-text token, HubError when the Hub cannot be reached.
     """
@@ -92,10 +93,39 @@ def save_given(name: str, folder: Path) -> None:
     write_json(folder / "tokenizer_config.json", {"bos_token": end, **config, "eos_token": end})
 
 
+def check_round_trip(tokenizer: Tokenizer, texts: Iterable[str], name: str | None) -> float:
+    """The share of `texts` that stands in lines which encoding and decoding leave as they are, 0 to 1; 1 for no text.
+
+    Raises InputError below MIN_ROUND_TRIP: the model would see something else than the files. `name` is that of a given
+    tokenizer; a trained one writes back everything.
+    """
+    num_all = num_kept = 0
+    example: tuple[str, str] | None = None
+    for text in texts:
+        lines = text.splitlines(keepends=True)
+        decoded = tokenizer.decode(tokenizer.encode(text).ids, skip_special_tokens=False)
+        unchanged = Counter(decoded.splitlines(keepends=True))
+        num_all += len(text)
+        for number, line in enumerate(lines):
+            if unchanged[line] > 0:
+                unchanged[line] -= 1
+                num_kept += len(line)
+            elif example is None and line.strip():
+                example = line.strip(), " ".join(decoded.split("\n", number + 1)[number : number + 1]).strip()
+    share = num_kept / num_all if num_all else 1.0
+    if share < MIN_ROUND_TRIP:
+        shown = f", for example {example[0][:60]!r} as {example[1][:60]!r}" if example else ""
+        raise InputError(
+            f"Tokenizer {name!r} writes back only {share:.0%} of the text{shown}; choose one that can write any text, "
+            "such as a byte-level one, or none, so that one is trained."
+        )
+    return share
+
+
 def load(folder: Path) -> tuple[Tokenizer, int]:
     """The tokenizer in `folder` and the id of its end-of-text token.
 
-    Its special tokens are plain text to it: a file that spells `<|endoftext|>` does not end there.
+    It treats special tokens as plain text: a file that contains `<|endoftext|>` does not end there.
     """
     tokenizer = _parsed((folder / "tokenizer.json").read_text(encoding="utf-8"))
     end_id = tokenizer.token_to_id((read_json(folder / "tokenizer_config.json") or {})["eos_token"])
@@ -104,7 +134,7 @@ def load(folder: Path) -> tuple[Tokenizer, int]:
 
 
 def vocabulary_size(tokenizer: Tokenizer) -> int:
-    """How many ids a model needs for it: `len()` of it in transformers, unless its ids have gaps."""
+    """Number of ids that a model needs: `len(tokenizer)` in transformers, unless the ids have gaps."""
     return max(tokenizer.get_vocab_size(), *(number + 1 for number in tokenizer.get_vocab().values()))
 
 
@@ -113,7 +143,7 @@ def _parsed(text: str) -> Tokenizer:
 
     try:
         tokenizer = Tokenizer.from_str(text)
-    except Exception as error:  # `tokenizers` raises nothing more exact
+    except Exception as error:  # `tokenizers` raises nothing more specific
         raise ValueError(str(error)) from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
@@ -122,11 +152,11 @@ def _parsed(text: str) -> Tokenizer:
 
 
 def _folder(name: str) -> Path | None:
-    """The folder of that name, if there is one."""
+    """The folder with that name, if it exists."""
     folder = Path(os.path.expanduser(name))  # noqa: PTH111 - Path's own raises for an unknown ~user
     try:
         return folder if folder.is_dir() else None
-    except OSError:  # too long to be a path, or not for us to see
+    except OSError:  # too long to be a path, or not accessible
         return None
 
 
@@ -165,5 +195,5 @@ def _from_hub(name: str) -> tuple[str, dict[str, Any]]:
 
 
 def _token(value: Any) -> str | None:
-    """A special token as transformers writes it: its text, or an object with it."""
+    """The text of a special token, which transformers writes as a string or in an object."""
     return value.get("content") if isinstance(value, dict) else value

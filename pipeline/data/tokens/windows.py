@@ -1,6 +1,6 @@
-"""The training windows of one token file, by number: endless epochs, each a seeded permutation of all windows.
+"""The training windows of one token file, by index: endless epochs, each a seeded permutation of all windows.
 
-Which windows a step reads is a pure function of the seed and the step, so resuming is a number and not a replay.
+The windows of a step are a pure function of the seed and the step, so resuming needs only a number and no replay.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from pipeline.core.errors import require
 
 
 def open_windows(corpus: Corpus, split: str, window: int) -> Windows:
-    """The windows of `window` tokens of one split. Raises InputError when there is none, or when a corpus of whole windows
-    (`drop`) would be cut across its files.
+    """The windows of `window` tokens of one split. Raises InputError when there is none, or when windows of this size
+    would cross the files of a corpus of whole windows (`drop`).
     """
     config = corpus.manifest["config"]
     require(
@@ -33,9 +33,9 @@ def open_windows(corpus: Corpus, split: str, window: int) -> Windows:
 
 
 class Windows:
-    """`tokens` cut into windows of `window` tokens, without overlap; the shorter rest at its end is in none.
+    """`tokens` cut into windows of `window` tokens, without overlap; the shorter rest at the end is in no window.
 
-    tokens: a one-dimensional array of ids, usually a memory map: only the windows that are taken are read.
+    tokens: a one-dimensional array of ids, usually a memory map, so that only the windows that are taken are read.
     """
 
     def __init__(self, tokens: np.ndarray, window: int) -> None:
@@ -48,20 +48,20 @@ class Windows:
         return len(self._grid)
 
     def take(self, indices: np.ndarray) -> np.ndarray:
-        """int64[len(indices), window]: the windows with these numbers, in the order of the file."""
+        """int64[len(indices), window]: the windows with these indices, which count in the order of the file."""
         return self._grid[indices].astype(np.int64)
 
     def permutation(self, seed: int, epoch: int) -> np.ndarray:
-        """int64[len(self)]: the order of epoch `epoch`, counted from 0. The last one asked for is kept."""
+        """int64[len(self)]: the order of epoch `epoch`, counted from 0. The last result is cached."""
         key = (seed, epoch)
         if self._permuted is None or self._permuted[0] != key:
-            # numpy promises that a bit generator's raw numbers never change; its `permutation` may, with any version.
+            # numpy guarantees that a bit generator's raw numbers never change; its `permutation` may, in any version.
             numbers = np.random.Philox(np.random.SeedSequence(key)).random_raw(len(self))
             self._permuted = (key, np.argsort(numbers, kind="stable"))
         return self._permuted[1]
 
     def batch(self, seed: int, start: int, count: int) -> np.ndarray:
-        """int64[count, window]: the windows at the places start, start + 1, ... of epoch 0 permuted, epoch 1 permuted, ..."""
+        """int64[count, window]: the windows at positions start, start + 1, ... of all permuted epochs in sequence."""
         parts = []
         while count > 0:
             epoch, first = divmod(start, len(self))

@@ -1,4 +1,4 @@
-"""Windows and key tokens of the samples that are shown, by the tokenizer they would be trained with."""
+"""The card with windows and key tokens of the sample files, tokenized as they would be for training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from pipeline.ui.data.scans import Key
 from pipeline.ui.data.tab import DataTab
 from pipeline.ui.shared.components import QUIET, ask, card, html
 from pipeline.ui.shared.engine import Engine
-from pipeline.ui.shared.markup import blank, notice, render
+from pipeline.ui.shared.field_errors import Field, notice_of
+from pipeline.ui.shared.markup import blank, render
 from pipeline.ui.shared.texts import t
 
 
@@ -45,12 +46,14 @@ class InspectCard:
         gr.on([self.button.click, self.own.submit], self.inspect, inputs, self.found, concurrency_limit=1, **QUIET)
 
     def inspect(self, key: Key | None, chosen: str | None, own: str | None, window: Any, request: gr.Request) -> str:
-        """By the samples and the tokenizer of the corpus that is chosen, as far as it has them."""
+        """Uses the chosen corpus's samples, else those of the preview; its tokenizer, else another corpus's."""
         try:
             self.engine.access.require(request)
             found = self._inspection(self.engine.scans.found(key), chosen, own, window)
         except PipelineError as error:
-            return notice(str(error))
+            words = Field(t("inspect.own"), "own-words")
+            fields = {"own_words": words, "own_word": words, "window": Field(t("prepare.window"), "window")}
+            return notice_of(error, fields)
         return render("inspection", found=found)
 
     def _inspection(self, scan: Any, chosen: str | None, own: str | None, window: Any) -> Inspection:
@@ -61,10 +64,10 @@ class InspectCard:
             if (home.corpus(view.corpus).tokenizer / "tokenizer.json").exists()
         ]
         texts = inspection.sample_texts(home.corpus(chosen)) if chosen else []
-        looked = [sample.content for sample in scan.samples] if scan else []
+        preview_texts = [sample.content for sample in scan.samples] if scan else []
         tokenizer = chosen if chosen in ready else next(iter(ready), None)
         return inspection.inspect(
-            texts or looked,
+            texts or preview_texts,
             tokenizer=home.corpus(tokenizer) if tokenizer else None,
             samples=chosen if texts else None,
             words=inspection.key_words(own),

@@ -1,6 +1,6 @@
-"""What a tokenizer makes of sample files: windows and their waste, key tokens and their weights.
+"""Statistics of tokenized sample files: windows and dropped tokens, key tokens and their weights.
 
-Knows nothing of Gradio. Imports what is heavy only when it is asked.
+Does not depend on Gradio. Imports heavy modules only when called.
 """
 
 from __future__ import annotations
@@ -21,50 +21,50 @@ from pipeline.ui.shared.texts import t
 if TYPE_CHECKING:
     from pipeline.data.tokens.encoder import Encoder
 
-MOST_CHARACTERS = 2_000_000
-"""Of sample text; reading more takes longer than somebody waits."""
+MAX_CHARACTERS = 2_000_000
+"""Maximum of sample text; tokenizing more would take too long for a person who waits."""
 SMALL_VOCABULARY = 4_096
-"""Of the tokenizer that is trained on the samples themselves."""
-MOST_WORDS = 20
-MOST_WORD_CHARACTERS = 40
+"""Vocabulary size of a tokenizer trained on the samples themselves."""
+MAX_WORDS = 20
+MAX_WORD_CHARACTERS = 40
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
     windows: dict[str, Any]
-    """As `window_report`."""
+    """The result of `window_report`."""
     keys: dict[str, Any]
-    """As `key_token_report`."""
+    """The result of `key_token_report`."""
     tokenizer: str | None
-    """The corpus whose tokenizer it is; None when it was trained on these samples."""
+    """Id of the corpus that the tokenizer belongs to; None when it was trained on these samples."""
     vocab_size: int
     samples: str | None
-    """The corpus whose samples they are; None when they are those of the look."""
+    """Id of the corpus that the samples belong to; None when they come from the preview."""
 
 
 def key_words(own: str | None) -> tuple[str, ...]:
-    """The course's key tokens and those typed in, between commas. Raises InputError for one that cannot be."""
-    words = tuple(dict.fromkeys([*COURSE_KEY_TOKENS, *filter(None, (word.strip() for word in (own or "").split(",")))]))
-    require(len(words) <= MOST_WORDS, "own words", len(words) - len(COURSE_KEY_TOKENS), "give fewer")
+    """The course's key tokens and the words of `own`, separated by commas or white space. Raises InputError for invalid or too many."""
+    words = tuple(dict.fromkeys([*COURSE_KEY_TOKENS, *(own or "").replace(",", " ").split()]))
+    require(len(words) <= MAX_WORDS, "own_words", len(words) - len(COURSE_KEY_TOKENS), "give fewer")
     for word in words:
         is_writable = not any("\ud800" <= character <= "\udfff" for character in word)
         require(
-            is_writable and len(word) <= MOST_WORD_CHARACTERS,
-            "own word",
+            is_writable and len(word) <= MAX_WORD_CHARACTERS,
+            "own_word",
             word,
-            f"write up to {MOST_WORD_CHARACTERS} letters",
+            f"write up to {MAX_WORD_CHARACTERS} letters",
         )
     return words
 
 
 def window_of(value: Any) -> int:
-    """The window of the form; empty: the course's. Raises InputError for one that cannot be."""
+    """The form's window in tokens; the course's when empty. Raises InputError for an invalid one."""
     window = DataConfig.window if value in (None, "") else parse_value("window", value, int)
     return DataConfig(window=window).window
 
 
 def sample_texts(folder: CorpusFolder) -> list[str]:
-    """The samples of a corpus, in their order; none when it has none yet."""
+    """Texts of the corpus's samples, in order; empty when it has none yet."""
     return [sample["content"] for sample in readable_json(folder.samples).get("samples", [])]
 
 
@@ -79,7 +79,7 @@ def inspect(
     """Raises InputError when there are no texts."""
     from pipeline.data.report.window_stats import key_token_report, window_report
 
-    texts = _within_reason(texts)
+    texts = _limited(texts)
     if not texts:
         raise InputError(t("inspect.nothing"))
     encoder = _encoder(tokenizer, texts)
@@ -104,10 +104,10 @@ def _encoder(tokenizer: CorpusFolder | None, texts: list[str]) -> Encoder:
         return Encoder.open(Path(folder))
 
 
-def _within_reason(texts: Iterable[str]) -> list[str]:
-    found, size = [], 0
+def _limited(texts: Iterable[str]) -> list[str]:
+    kept, size = [], 0
     for text in texts:
-        if size + len(text) <= MOST_CHARACTERS:
-            found.append(text)
+        if size + len(text) <= MAX_CHARACTERS:
+            kept.append(text)
             size += len(text)
-    return found
+    return kept

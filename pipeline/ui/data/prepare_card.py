@@ -1,6 +1,6 @@
-"""Preparing a corpus: the form and its forecast, the corpora that are there, the report of one, pushing, deleting.
+"""Preparing a corpus: the form and its forecast, the list of corpora, the report of one, pushing, deleting.
 
-Everything shown is read from disk by `refresh`, which page load, timer and buttons call alike.
+`refresh` reads everything shown from disk; page load, timer and buttons all call it.
 """
 
 from __future__ import annotations
@@ -11,29 +11,36 @@ from typing import Any
 import gradio as gr
 
 from pipeline.config.recipes import PRESETS
-from pipeline.config.schema import DataConfig, ExecutionConfig
-from pipeline.core.errors import PipelineError
-from pipeline.jobs import corpus_requests, views
+from pipeline.config.schema import DEFAULT_CORPUS, DataConfig, ExecutionConfig
+from pipeline.config.source_spec import corpus_id_of
+from pipeline.core.atomic_io import readable_json
+from pipeline.core.errors import FieldError, PipelineError
+from pipeline.core.paths import CORPUS_ID
+from pipeline.jobs import views
+from pipeline.jobs.corpora import delete_corpus, find_corpus
+from pipeline.jobs.job import resume_job, stop_job
 from pipeline.jobs.state import ACTIVE
-from pipeline.jobs.views import CorpusView, PushView, corpus_views
+from pipeline.jobs.views import CorpusView, corpus_views
 from pipeline.planning import free_bytes
 from pipeline.ui.data import corpus_form, report_view
 from pipeline.ui.data.corpus_form import CorpusSetup
 from pipeline.ui.data.inspect_card import InspectCard
 from pipeline.ui.data.push_form import PushForm
 from pipeline.ui.data.scans import Key
+from pipeline.ui.data.source_fields import source_fields
 from pipeline.ui.data.tab import DataTab
 from pipeline.ui.shared import form_values
 from pipeline.ui.shared.components import BUSY_SECONDS, QUIET, ask, card, for_owners, head, html, picks, tick_seconds
 from pipeline.ui.shared.engine import Engine
+from pipeline.ui.shared.field_errors import Field, Fields, notice_of
 from pipeline.ui.shared.markup import notice, render
 from pipeline.ui.shared.privacy import corpus_for_visitors
 from pipeline.ui.shared.texts import t
 
 NUM_SOURCE_INPUTS = 5
-"""Inputs of the source card that come before those of the form, whose first is the name."""
+"""Number of the source card's inputs, which come before the form's; the first of the form's is the corpus name."""
 RECORDED = ("stop", "stop-push", "resume", "prepare", "delete")
-"""Buttons of the list that change something: they go into the audit log."""
+"""Actions of the list's buttons that change something; the audit log records them."""
 
 Updates = dict[Any, Any]
 
@@ -48,13 +55,14 @@ class PrepareCard:
     # ---- layout ----
 
     def build(self) -> None:
-        """The form; inside the side column."""
+        """Build the form, inside the side column."""
         self.timer = gr.Timer(BUSY_SECONDS)
+        self.offered = gr.State(DEFAULT_CORPUS)
         with card("form-card", "fold", elem_id="prepare-card"):
             head(t("prepare.title"), fold=True)
             html(render("aside", text=t("prepare.what")))
             self.name = ask(
-                gr.Textbox, value=form_values.FIRST_CORPUS, label=t("prepare.name"), max_lines=1, elem_id="corpus-name"
+                gr.Textbox, value=DEFAULT_CORPUS, label=t("prepare.name"), max_lines=1, elem_id="corpus-name"
             )
             vocabularies = [
                 (t("prepare.vocabulary.choice", size=f"{preset.vocab_size:,}", preset=preset.title), preset.vocab_size)
@@ -62,7 +70,12 @@ class PrepareCard:
             ]
             fields: dict[str, Any] = {
                 "vocab_size": ask(
-                    gr.Dropdown, vocabularies, value=vocabularies[0][1], label=t("prepare.vocabulary"), filterable=False
+                    gr.Dropdown,
+                    vocabularies,
+                    value=vocabularies[0][1],
+                    label=t("prepare.vocabulary"),
+                    filterable=False,
+                    elem_id="vocabulary",
                 ),
                 "max_files": self._field("max_files", placeholder=t("prepare.max_files.all")),
                 "windows": ask(
@@ -97,20 +110,22 @@ class PrepareCard:
             self.running = picks(attribute="job", elem_id="preparing")
 
     def _field(self, name: str, **settings: Any) -> gr.Textbox:
-        """Empty means what its placeholder says."""
-        elem_id = name.replace("_", "-")
-        return ask(gr.Textbox, label=t(f"prepare.{name}"), max_lines=1, elem_id=elem_id, **settings)
+        """A text field whose placeholder shows what an empty value means."""
+        return ask(gr.Textbox, label=t(f"prepare.{name}"), max_lines=1, elem_id=elem_id(name), **settings)
 
     def _rule(self, rule: str) -> gr.Checkbox | gr.Textbox:
-        elem_id = rule.replace("_", "-")
         if rule in corpus_form.SWITCHES:
-            return ask(gr.Checkbox, label=t(f"quality.{rule}"), elem_id=elem_id)
+            return ask(gr.Checkbox, label=t(f"quality.{rule}"), elem_id=elem_id(rule))
         return ask(
-            gr.Textbox, label=t(f"quality.{rule}"), placeholder=t("prepare.rule.off"), max_lines=1, elem_id=elem_id
+            gr.Textbox,
+            label=t(f"quality.{rule}"),
+            placeholder=t("prepare.rule.off"),
+            max_lines=1,
+            elem_id=elem_id(rule),
         )
 
     def build_list(self) -> None:
-        """The corpora, the report of one, and what its tokens are; inside the main column."""
+        """Build the list of corpora, the report of one and its tokens, inside the main column."""
         self.chosen = gr.State(None)
         self.doubtful = gr.State(None)
         with card("flush"):
@@ -136,11 +151,14 @@ class PrepareCard:
         }
         self.button.click(self.prepare, form, [self.answer, self.chosen], queue=False, **QUIET).then(**after)
         self.scan_all.click(self.scan, form, [self.answer, self.chosen], queue=False, **QUIET).then(**after)
-        acted = [self.answer, self.chosen, self.doubtful]
-        acting = [self.running.click, self.corpora.click, self.report.click]
-        gr.on(acting, self.act, [self.chosen, self.doubtful], acted, queue=False, **QUIET).then(**after)
-        self.push.connect(acting, after)
-        # In the browser itself, so that Prepare, pressed at once, sends what the fields show.
+        follows: dict[str, Any] = {**QUIET, "queue": False, "trigger_mode": "always_last"}
+        named: list[Any] = [data.kind, data.path, data.repo, self.name, self.offered]
+        gr.on([part.change for part in named[:3]], self.follow, named, [self.name, self.offered], **follows)
+        outputs = [self.answer, self.chosen, self.doubtful]
+        clicks = [self.running.click, self.corpora.click, self.report.click]
+        gr.on(clicks, self.act, [self.chosen, self.doubtful], outputs, queue=False, **QUIET).then(**after)
+        self.push.connect(clicks, after)
+        # Runs in the browser, so that Prepare, pressed immediately, sends the values that the fields show.
         self.as_codeparrot.input(None, self.as_codeparrot, self.rules, js=fill_rules(), queue=False, **QUIET)
         forecast_event: dict[str, Any] = {
             "fn": self.forecast,
@@ -149,55 +167,62 @@ class PrepareCard:
             **live,
         }
         page.load(**after).then(**forecast_event)
-        for looked in data.looked:
-            looked.then(**forecast_event)
-        # The list counts as well: from a corpus that is there, the plan of another one knows more.
+        for scan_event in data.looked:
+            scan_event.then(**forecast_event)
+        # Also when the list changes: a finished corpus gives the throughput for the forecast of another one.
         gr.on([part.change for part in [self.corpora, data.key, *form]], **forecast_event, trigger_mode="always_last")
         self.timer.tick(**after)
         owner_changed.click(**after)
         self.inspect.connect(self.chosen, self.fields[corpus_form.FIELDS.index("window")])
 
-    # ---- handlers: what a person presses ----
+    # ---- handlers of buttons ----
 
     def prepare(self, request: gr.Request, *values: Any) -> tuple[str, Any]:
-        """Ask for the corpus that the source card and this form describe."""
-        return self._ask(request, values, only_scan=False)
+        """Request the corpus that the source card and this form describe."""
+        return self._submit(request, values, only_scan=False)
 
     def scan(self, request: gr.Request, *values: Any) -> tuple[str, Any]:
-        """Ask for the report of the whole source only."""
-        return self._ask(request, values, only_scan=True)
+        """Request only the report of the whole source."""
+        return self._submit(request, values, only_scan=True)
 
-    def _ask(self, request: gr.Request, values: tuple[Any, ...], *, only_scan: bool) -> tuple[str, Any]:
+    def _submit(self, request: gr.Request, values: tuple[Any, ...], *, only_scan: bool) -> tuple[str, Any]:
         try:
             self.engine.access.require(request, "scan" if only_scan else "prepare", values[NUM_SOURCE_INPUTS] or "")
             corpus = setup_of(values).start(self.engine.settings, only_scan=only_scan)
         except PipelineError as error:
-            return notice(str(error)), gr.skip()
-        asked = t("prepare.scan_asked", corpus=corpus) if only_scan else t("prepare.asked", corpus=corpus)
-        return notice(asked, kind="good"), corpus
+            return notice_of(error, form_fields(values)), gr.skip()
+        message = t("prepare.scan_asked", corpus=corpus) if only_scan else t("prepare.asked", corpus=corpus)
+        return notice(message, kind="good"), corpus
+
+    def follow(self, kind: str, path: str | None, repo: str | None, name: str | None, offered: str) -> tuple[Any, str]:
+        """The name of the corpus follows the source until somebody edits it; an emptied field follows again."""
+        new = corpus_id_of(form_values.source_spec(kind, path, repo))
+        # Not the name that is there already: somebody may have begun to edit it.
+        is_followed = name in (None, "", offered) and name != new
+        return (new if is_followed else gr.skip()), new
 
     def act(
         self, chosen: str | None, doubtful: str | None, event: gr.EventData, request: gr.Request
     ) -> tuple[str, Any, Any]:
-        """What a button of the list says: `stop ID`, `resume ID`, `prepare ID`, `show ID`, `ask ID`, `delete ID`, `keep ID`,
-        `stop-push ID`; `offer ID` opens the form of a push.
+        """Handle a button of the list. The event's value is `stop ID`, `resume ID`, `prepare ID`, `show ID`, `ask ID`,
+        `delete ID`, `keep ID` or `stop-push ID`; `offer ID` is for the push form, which opens at the same event.
 
-        `delete` counts only after `ask`, which shows what goes.
+        `delete` works only after `ask`, which shows what will be deleted.
         """
         action, _, corpus = str(event.value).partition(" ")
         settings = self.engine.settings
         try:
             self.engine.access.require(request, action if action in RECORDED else "", corpus)
             if action == "stop":
-                corpus_requests.stop_corpus(settings, corpus)
+                stop_job(settings, find_corpus(settings, corpus))
             elif action == "stop-push":
-                corpus_requests.stop_pushing(settings, corpus)
+                stop_job(settings, find_corpus(settings, corpus).push)
             elif action == "resume":
-                corpus_requests.resume_corpus(settings, corpus)
+                resume_job(settings, find_corpus(settings, corpus), queue=True)
             elif action == "prepare":
                 corpus_form.prepare_scanned(settings, corpus)
             elif action == "delete" and corpus == doubtful:
-                corpus_requests.delete_corpus(settings, corpus)
+                delete_corpus(settings, corpus)
                 return notice(t("corpora.deleted", corpus=corpus), kind="good"), None, None
             elif action == "ask":
                 return "", gr.skip(), corpus
@@ -205,35 +230,37 @@ class PrepareCard:
             return notice(str(error)), gr.skip(), None
         return "", chosen if action == "keep" else corpus, None
 
-    # ---- what is shown ----
+    # ---- refreshing what is shown ----
 
     def refresh(
         self, request: gr.Request, shown: dict[str, int] | None, chosen: str | None, doubtful: str | None
     ) -> Updates:
-        """What has changed on the disk since this browser was sent something last."""
-        if self.engine.access.of(request).allowed:  # never shared: it shows what was just pressed
+        """Updates for everything that changed on disk since the last ones for this browser."""
+        if self.engine.access.of(request).allowed:  # not from the shared cache: must show the last click
             parts = self._parts(corpus_views(self.engine.home), chosen, doubtful, is_owner=True)
         else:
             parts = self.engine.recent.of("corpora", self._for_visitors)
         keys = {str(part._id): hash(value) for part, value in parts.items()}
-        known = shown or {}
+        previous = shown or {}
         updates: Updates = {
-            part: value for part, value in parts.items() if known.get(str(part._id)) != keys[str(part._id)]
+            part: value for part, value in parts.items() if previous.get(str(part._id)) != keys[str(part._id)]
         }
         return {self.shown: keys, **updates} if updates else {self.shown: gr.skip()}
 
     def forecast(self, request: gr.Request, key: Key | None, *values: Any) -> str:
-        """The plan of the form as it is now. A visitor's knows corpora of public sources alone."""
+        """The plan of the form as it is now. A visitor's plan uses earlier corpora only when its source is public."""
         try:
             setup = setup_of(values)
-            corpora = self._known(request, setup.config.source)
+            corpora = self._usable_corpora(request, setup.config.source)
             forecast = corpus_form.forecast(self.engine.home, setup, self.engine.scans.found(key), corpora)
         except PipelineError as error:
-            return notice(str(error))
+            if isinstance(error, FieldError) and (error.name, error.value) == ("source", ""):
+                return render("hint", text=t("forecast.no_source"))  # nobody has written one yet
+            return notice_of(error, form_fields(values))
         return render("corpus_plan", forecast=forecast, config=setup.config)
 
-    def _known(self, request: gr.Request, source: str) -> list[CorpusView]:
-        """The corpora that a plan for `source` may learn from. Sizes of a private one would tell that it is there."""
+    def _usable_corpora(self, request: gr.Request, source: str) -> list[CorpusView]:
+        """The corpora that a plan for `source` may use. The sizes of a private corpus would reveal that it exists."""
         is_open = self.engine.access.of(request).allowed or self.engine.reading.is_public(source)
         return corpus_views(self.engine.home) if is_open else []
 
@@ -241,8 +268,8 @@ class PrepareCard:
         return self._parts([*map(corpus_for_visitors, corpus_views(self.engine.home))], None, None, is_owner=False)
 
     def _parts(self, corpora: list[CorpusView], chosen: str | None, doubtful: str | None, *, is_owner: bool) -> Updates:
-        view = self._chosen(corpora, chosen) if is_owner else None
-        pushes = self._pushes(corpora) if is_owner else {}
+        view = self._report_corpus(corpora, chosen) if is_owner else None
+        pushes = views.push_views(self.engine.home) if is_owner else {}  # visitors must not see private datasets
         states = [*(corpus.state for corpus in corpora), *(push.state for push in pushes.values())]
         return {
             self.timer: tick_seconds(any(state in ACTIVE for state in states)),
@@ -259,36 +286,48 @@ class PrepareCard:
             self.report: self._report(view),
         }
 
-    def _chosen(self, corpora: list[CorpusView], chosen: str | None) -> CorpusView | None:
-        """The corpus whose report is shown: the one chosen, else the one that is being filtered."""
+    def _report_corpus(self, corpora: list[CorpusView], chosen: str | None) -> CorpusView | None:
+        """The corpus whose report is shown: the chosen one, else one that is being filtered."""
         if found := next((view for view in corpora if view.corpus == chosen), None):
             return found
         return next((view for view in corpora if view.state in ACTIVE and view.stage == "filter"), None)
-
-    def _pushes(self, corpora: list[CorpusView]) -> dict[str, PushView]:
-        """By corpus; a private dataset is nothing for visitors."""
-        found = (views.push_view(self.engine.home.corpus(view.corpus)) for view in corpora)
-        return {push.corpus: push for push in found if push is not None}
 
     def _report(self, view: CorpusView | None) -> str:
         if view is None:
             return render("corpus_report", view=None)
         folder = self.engine.home.corpus(view.corpus)
-        report = views.report(folder)
-        parts = report_view.parts(report, view.match) if report else {}
+        report = readable_json(folder.report) or None
+        parts = report_view.parts(report, view.match, view.warnings) if report else {}
         return render("corpus_report", view=view, report=report, **parts)
 
 
 def setup_of(values: tuple[Any, ...]) -> CorpusSetup:
-    """Raises InputError for a value that cannot be."""
+    """Raises InputError for an invalid value."""
     kind, path, repo, keywords, match, name, workers, *others = values
-    source = form_values.source_spec(kind, path, repo)
+    source = form_values.checked_source(kind, path, repo)
     return CorpusSetup.of_inputs(source, form_values.keyword_list(keywords), match, name, workers, others)
 
 
+def form_fields(values: tuple[Any, ...]) -> Fields:
+    """The fields of the source card and of this form, whose inputs have `values`."""
+    named = {name: Field(t(f"prepare.{name}"), elem_id(name)) for name in (*corpus_form.FIELDS[1:], "workers")}
+    rules = {rule: Field(t(f"quality.{rule}"), elem_id(rule)) for rule in corpus_form.RULES}
+    return {
+        **source_fields(values[0]),
+        CORPUS_ID: Field(t("prepare.name"), "corpus-name"),
+        "vocab_size": Field(t("prepare.vocabulary"), "vocabulary"),
+        **named,
+        **rules,
+    }
+
+
+def elem_id(setting: str) -> str:
+    return setting.replace("_", "-")
+
+
 def fill_rules() -> str:
-    """JavaScript: the fields of the rules, as the switch above them is set."""
-    on, off = (json.dumps([_shown(value) for value in values]) for values in _rule_values())
+    """JavaScript function that maps the state of the CodeParrot switch to the values of the rules' fields."""
+    on, off = (json.dumps([_field_value(value) for value in values]) for values in _rule_values())
     return f"(on) => on ? {on} : {off}"
 
 
@@ -296,5 +335,5 @@ def _rule_values() -> tuple[list[Any], list[Any]]:
     return corpus_form.codeparrot_values(), corpus_form.plain_values()
 
 
-def _shown(value: Any) -> Any:
+def _field_value(value: Any) -> Any:
     return value if isinstance(value, bool) else f"{value:g}" if value != "" else ""

@@ -1,4 +1,4 @@
-"""Where a prepared corpus is pushed to on the Hub: asked for below the list of corpora, which shows what becomes of it."""
+"""The form, below the list of corpora, that pushes a prepared corpus to the Hub. The list shows the progress."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ import gradio as gr
 
 from pipeline.core.atomic_io import readable_json
 from pipeline.core.errors import PipelineError
-from pipeline.jobs import corpus_requests
+from pipeline.jobs.corpora import start_pushing
 from pipeline.ui.shared.components import QUIET, ask, html
 from pipeline.ui.shared.engine import Engine
-from pipeline.ui.shared.markup import notice, render
+from pipeline.ui.shared.field_errors import Field, notice_of
+from pipeline.ui.shared.markup import render
 from pipeline.ui.shared.texts import t
 
 OFFER = "offer"
-"""What the Push button of a corpus says, before its id."""
+"""Action of a corpus's Push button, sent before the corpus id."""
 
 Updates = dict[Any, Any]
 
@@ -47,23 +48,23 @@ class PushForm:
             self.answer = html(elem_id="push-answer")
 
     def connect(self, pressed: Sequence[Any], after: dict[str, Any]) -> None:
-        """`pressed`: clicks on the lists of corpora; `after`: what shows the disk anew."""
+        """`pressed`: click events of the lists of corpora; `after`: the event settings that refresh what is shown."""
         shown = [self.corpus, self.form, self.title, self.repo, self.private, self.answer]
         gr.on(pressed, self.offer, None, shown, queue=False, **QUIET)
-        asked = [self.corpus, self.repo, self.private]
-        gr.on([self.button.click, self.repo.submit], self.push, asked, shown, queue=False, **QUIET).then(**after)
+        inputs = [self.corpus, self.repo, self.private]
+        gr.on([self.button.click, self.repo.submit], self.push, inputs, shown, queue=False, **QUIET).then(**after)
         self.cancel.click(self.close, None, shown, queue=False, **QUIET)
 
     # ---- handlers ----
 
     def offer(self, event: gr.EventData, request: gr.Request) -> Updates:
-        """Open the form for the corpus whose Push button was pressed; any other press closes it."""
+        """Open the form for the corpus whose Push button was pressed; any other button closes it."""
         action, _, corpus = str(event.value).partition(" ")
         if action != OFFER or not self.engine.access.of(request).allowed:
             return self.close()
         try:
             repo = self._repo(corpus)
-        except PipelineError:  # no button says so
+        except PipelineError:  # not an id that a button sends
             return self.close()
         return {
             self.corpus: corpus,
@@ -75,22 +76,20 @@ class PushForm:
         }
 
     def push(self, corpus: str | None, repo: str | None, private: bool, request: gr.Request) -> Updates:
-        """Ask for the push; what it does is shown in the list."""
+        """Submit the push; the list shows its progress."""
         try:
             self.engine.access.require(request, "push", f"{corpus} to {repo}")
             settings = self.engine.settings
-            corpus_requests.start_pushing(
-                settings, corpus_id=corpus or "", repo=(repo or "").strip(), private=bool(private)
-            )
+            start_pushing(settings, corpus_id=corpus or "", repo=(repo or "").strip(), private=bool(private))
         except PipelineError as error:
-            return {self.answer: notice(str(error))}
+            return {self.answer: notice_of(error, {"dataset": Field(t("push.repo"), "push-repo")})}
         return self.close()
 
     def close(self) -> Updates:
         return {self.corpus: None, self.form: gr.Column(visible=False), self.answer: ""}
 
     def _repo(self, corpus: str) -> str:
-        """Where it was pushed to before, else a dataset of its name beside the model repo."""
-        before = readable_json(self.engine.home.corpus(corpus).push.request).get("repo")
+        """The repo of the previous push, else a dataset named like the corpus with the owner of the model repo."""
+        previous = readable_json(self.engine.home.corpus(corpus).push.request).get("repo")
         owner = (self.engine.settings.hub_repo or "").partition("/")[0]
-        return before or (f"{owner}/{corpus}" if owner else "")
+        return previous or (f"{owner}/{corpus}" if owner else "")

@@ -1,4 +1,4 @@
-"""Which sources a visitor may have read: those that a stranger cannot fill. Any other needs the owner."""
+"""Which sources a visitor may scan: those that a stranger cannot write to. Any other needs the owner."""
 
 from __future__ import annotations
 
@@ -6,25 +6,40 @@ import re
 
 import gradio as gr
 
+from pipeline.config.source_spec import reads_index
+from pipeline.core.errors import InputError
 from pipeline.core.settings import Settings
 from pipeline.ui.shared.access import Access, AccessError
 from pipeline.ui.shared.texts import t
 
 COURSE_DATASETS = ("huggingface-course/codeparrot-ds-train", "transformersbook/codeparrot-train")
 PUBLIC = re.compile(r"hub:(?P<repo>[\w.-]+/[\w.-]+)(?:@main)?(?::[\w.-]+)?(?:#\S+)?", re.ASCII)
-"""No other revision: anybody can open a pull request, which is one."""
+"""Only the main revision: a pull request is a revision too, and anybody can open one."""
 OTHER_REVISION = re.compile(r"hub:(?P<repo>[\w.-]+/[\w.-]+)@", re.ASCII)
 
 
+def _is_public_list(source: str) -> bool:
+    """Whether a source of the package index reads only projects that the page itself offers. Anybody can add others to a
+    public index, and those of a private one are nobody's business.
+    """
+    from pipeline.data.sources.pypi import PROJECTS, parsed
+
+    try:
+        wanted, _ = parsed(source)
+    except InputError:
+        return False
+    return {requirement.project for requirement in wanted} <= set(PROJECTS)
+
+
 class Reading:
-    """Decides for each request, and records what owners have read that is not public."""
+    """Checks each request, and records the sources owners read that are not public."""
 
     def __init__(self, settings: Settings, access: Access) -> None:
         self._settings = settings
         self._access = access
 
     def check(self, request: gr.Request, source: str) -> bool:
-        """Whether it is the owner who asks. Raises AccessError unless `source` is open to whoever asks."""
+        """Returns whether the request is the owner's. Raises AccessError when it may not read `source`."""
         is_public, is_owner = self.is_public(source), self._access.of(request).allowed
         if not (is_public or is_owner):
             raise AccessError(self._refusal(source))
@@ -33,7 +48,9 @@ class Reading:
         return is_owner
 
     def is_public(self, source: str) -> bool:
-        """Whether everybody may have it read."""
+        """Whether everybody may read `source`."""
+        if reads_index(source):
+            return _is_public_list(source)
         named = PUBLIC.fullmatch(source)
         return source == "installed" or (named is not None and named["repo"] in self._datasets)
 

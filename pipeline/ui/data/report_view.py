@@ -1,8 +1,9 @@
-"""What is drawn of a scan's report, and said of it in words. Works on `Report.to_dict`; knows nothing of Gradio."""
+"""Chart data and sentences for a scan's report. Takes the result of `Report.to_dict`; does not depend on Gradio."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,33 +15,33 @@ if TYPE_CHECKING:
     from pipeline.data.preview.scan import Scan
 
 DOMINANT_SHARE = 0.3
-"""A repository with more of the kept files than this speaks for all of them."""
+"""Above this share of the kept files, a warning names the repository: it dominates the figures."""
 ROOM = 1.15
-"""The axis of the rate reaches a little further than what is on it."""
+"""The rate axis ends at least this factor above its largest value."""
 AXIS_ENDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
 SHORTEST, LONGEST = 64, 2**20
-"""Bytes. Files shorter or longer than these are drawn in one column."""
-MOST_EXAMPLES = 5
-LEAST_SECONDS = 1.0
-"""Before that, nobody can say how long a scan will take."""
+"""Bytes. All shorter files share the first column, all longer ones the last."""
+MAX_EXAMPLES = 5
+MIN_SECONDS = 1.0
+"""Minimum scan time before the remaining time is estimated."""
 
 
 @dataclass(frozen=True)
 class RateAxis:
-    """Places on a line from 0 to `end`, as shares of its length."""
+    """Positions on an axis from 0 to `end`, as shares of its length."""
 
     end: float
-    """The rate at its right end."""
+    """The rate at the right end of the axis."""
     rate: float
     low: float
     high: float
     course: float
     words: str
-    """The same as a sentence."""
+    """The interval compared with the course's rate, as a sentence."""
 
     @classmethod
     def of(cls, report: dict[str, Any]) -> RateAxis | None:
-        """None before a file was read."""
+        """None before the first file was read."""
         if not (interval := report["keep_rate_interval"]):
             return None
         low, high = interval
@@ -58,22 +59,22 @@ class RateAxis:
 
 @dataclass(frozen=True)
 class Column:
-    """Files of one class of length."""
+    """Files of one length class."""
 
     up_to: int
-    """Bytes."""
+    """Upper bound of the class, in bytes."""
     is_last: bool
-    """Whether it holds all the longer ones too."""
+    """Whether the column also counts all longer files."""
     files: int
     kept: int
     share: float
-    """Of all files."""
+    """Share of all files, 0 to 1."""
     kept_share: float
-    """Of the kept ones."""
+    """Share of the kept files, 0 to 1."""
 
 
 def length_columns(report: dict[str, Any]) -> list[Column]:
-    """The classes of `lengths` from SHORTEST to LONGEST, with the rest in the first and the last one."""
+    """The classes of `lengths` from SHORTEST to LONGEST; files beyond them are in the first and the last one."""
     files, kept = _lengths(report)
     if not files:
         return []
@@ -86,24 +87,24 @@ def length_columns(report: dict[str, Any]) -> list[Column]:
 
 
 def length_words(report: dict[str, Any]) -> str:
-    """How long half of the files are, and half of the kept ones; empty before one was kept."""
+    """A sentence with the median length of all files and of the kept ones; empty before a file was kept."""
     files, kept = _lengths(report)
     return (
-        t("data.lengths.half", all=formats.binary(_half(files)), kept=formats.binary(_half(kept)))
+        t("data.lengths.half", all=formats.binary(_median_class(files)), kept=formats.binary(_median_class(kept)))
         if kept.total()
         else ""
     )
 
 
-def parts(report: dict[str, Any], match: str) -> dict[str, Any]:
-    """What the templates of a saved report's parts need beside it."""
+def parts(report: dict[str, Any], match: str, corpus_warnings: Sequence[str] = ()) -> dict[str, Any]:
+    """Values that the templates need besides the saved report itself."""
     if not is_known(report):
         return {"is_known": False}
     return {
         "is_known": True,
         "course_rate": COURSE_KEPT_RATE,
         "axis": RateAxis.of(report),
-        "warnings": warnings(report, limited(report)),
+        "warnings": [*corpus_warnings, *warnings(report, limited(report))],
         "is_recount": False,
         "match": match,
         "reasons": bad_rows(report),
@@ -113,22 +114,22 @@ def parts(report: dict[str, Any], match: str) -> dict[str, Any]:
 
 
 def is_known(report: dict[str, Any]) -> bool:
-    """Whether a saved report has everything that is shown: one of an earlier version may not."""
+    """Whether a saved report has all keys that are shown; one from an earlier version may lack some."""
     from pipeline.data.report.scan_report import Report
 
     return {*Report([]).to_dict(), "removed", "validation", "max_files", "done"} <= report.keys()
 
 
 def warnings(report: dict[str, Any], note: str = "") -> list[str]:
-    """What the numbers hide: a repository that speaks for all, and what the source says of itself."""
+    """Warnings about the figures: a dominant repository, and the source's own `note`."""
     return [text for text in (dominance(report), note) if text]
 
 
 def limited(report: dict[str, Any]) -> str:
-    """A sentence about a limit that a corpus of this source meets; empty when there is none."""
-    most = report["max_files"]
-    good = report["kept"] - sum(rule["files"] for rule in report["removed"].values())
-    return t("report.limited", most=formats.whole(most)) if most is not None and good >= most else ""
+    """A sentence saying that `max_files` cuts the corpus; empty when it does not."""
+    limit = report["max_files"]
+    num_good = report["kept"] - sum(rule["files"] for rule in report["removed"].values())
+    return t("report.limited", most=formats.whole(limit)) if limit is not None and num_good >= limit else ""
 
 
 def dominance(report: dict[str, Any]) -> str:
@@ -146,41 +147,41 @@ def dominance(report: dict[str, Any]) -> str:
 
 
 def num_rows(report: dict[str, Any]) -> int:
-    """Rows that were read, bad ones counted, as a limit counts them."""
+    """Rows that were read, bad rows included: what a limit counts."""
     return report["scanned"] + sum(report["bad_rows"].values())
 
 
 def share_done(scan: Scan, limit: int) -> float:
-    """Of the source or of the limit, whichever comes first; 0 to 1."""
+    """Share of the source or of the row limit that was read, whichever is larger; 0 to 1."""
     return min(1.0, max(scan.progress or 0.0, num_rows(scan.report) / limit if limit else 0.0))
 
 
 def seconds_left(scan: Scan, limit: int) -> float | None:
-    """By the pace so far; None while that is not known."""
+    """Remaining seconds at the throughput so far; None while that is unknown."""
     share, seconds = share_done(scan, limit), scan.report["seconds"]
-    return seconds * (1 - share) / share if share and seconds >= LEAST_SECONDS else None
+    return seconds * (1 - share) / share if share and seconds >= MIN_SECONDS else None
 
 
 def ended(scan: Scan) -> str:
-    """Why it ended before what was asked of it was read; empty when no limit ended it."""
+    """A sentence naming the limit that ended the scan early; empty when none did."""
     if scan.ended is None:
         return ""
-    most = (formats.duration if scan.ended.by == "seconds" else formats.size)(scan.ended.most)
+    limit = (formats.duration if scan.ended.by == "seconds" else formats.size)(scan.ended.limit)
     if rows := num_rows(scan.report):
-        return t(f"data.ended.{scan.ended.by}", most=most, rows=formats.whole(rows))
-    return t("data.ended.none", most=most)
+        return t(f"data.ended.{scan.ended.by}", most=limit, rows=formats.whole(rows))
+    return t("data.ended.none", most=limit)
 
 
 def bad_rows(report: dict[str, Any]) -> list[tuple[str, int, list[str]]]:
-    """Reason, rows and some places, the commonest first."""
+    """Reason, number of rows and up to MAX_EXAMPLES locations of each kind of bad row, most frequent first."""
     return [
-        (reason, files, [row["where"] for row in report["bad_examples"] if row["reason"] == reason][:MOST_EXAMPLES])
+        (reason, files, [row["where"] for row in report["bad_examples"] if row["reason"] == reason][:MAX_EXAMPLES])
         for reason, files in report["bad_rows"].items()
     ]
 
 
 def _lengths(report: dict[str, Any]) -> tuple[Counter[int], Counter[int]]:
-    """All files and the kept ones, by class."""
+    """Numbers of all files and of the kept ones, by class."""
     files: Counter[int] = Counter()
     kept: Counter[int] = Counter()
     for row in report["lengths"]:
@@ -190,11 +191,11 @@ def _lengths(report: dict[str, Any]) -> tuple[Counter[int], Counter[int]]:
     return files, kept
 
 
-def _half(counts: Counter[int]) -> int:
-    """The class up to which half of the files are."""
-    left: float = counts.total() / 2
+def _median_class(counts: Counter[int]) -> int:
+    """The length class of the median file."""
+    remaining: float = counts.total() / 2
     for up_to in sorted(counts):
-        left -= counts[up_to]
-        if left <= 0:
+        remaining -= counts[up_to]
+        if remaining <= 0:
             return up_to
     raise AssertionError("no files")

@@ -1,4 +1,4 @@
-"""The kept files that are shown one at a time: which one, what of it, and where its keywords are."""
+"""Preview of one kept file at a time: selection, excerpt and the lines of its keywords."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A state of a scan."""
+class ShownScan:
+    """One state of a scan, with its samples by keyword."""
 
     scan: Scan
 
@@ -31,27 +31,28 @@ class Seen:
         return tuple(self.scan.report["keywords"])
 
     def samples(self, keyword: str = "") -> list[Sample]:
-        """Those that have `keyword`; all of them without one, or when it is none of those that were looked for."""
+        """The samples that contain `keyword`; all of them when it is empty or not a keyword of the scan."""
         if keyword not in self.keywords:
             return self.scan.samples
         return [sample for sample in self.scan.samples if keyword in sample.keywords]
 
 
-def keyword_choices(seen: Seen) -> list[tuple[str, str]]:
-    """What the samples can be filtered by."""
+def keyword_choices(seen: ShownScan) -> list[tuple[str, str]]:
+    """Label and value of each choice of the keyword filter."""
     return [(t("data.any_keyword"), ""), *((word, word) for word in seen.keywords)]
 
 
 def moved(samples: Sequence[Sample], index: int, move: int) -> int:
-    """The place `move` further on, round and round; another one at random for 0."""
+    """The index `move` further on, wrapping around; for `move` 0, another one at random."""
     if not move and len(samples) > 1:
         move = random.randrange(1, len(samples))
     return (index + move) % max(1, len(samples))
 
 
-def sample_html(seen: Seen | None, keyword: str, index: int, *, is_gone: bool = False) -> str:
-    """One file. Its excerpt reaches the first place of `keyword`, or without one that of any of its keywords. `is_gone`:
-    what `None` means, a scan that is not kept any more or none yet.
+def sample_html(seen: ShownScan | None, keyword: str, index: int, *, is_gone: bool = False) -> str:
+    """The current sample. Its excerpt contains the first hit of `keyword`, or without one the first hit of any keyword.
+
+    `is_gone`: with `seen` None, whether the scan is no longer cached (else there was none yet).
     """
     if seen is None and is_gone:
         return blank(t("data.gone"), t("data.gone.more"))
@@ -61,13 +62,13 @@ def sample_html(seen: Seen | None, keyword: str, index: int, *, is_gone: bool = 
         return blank(t("data.no_sample"), text)
     sample = samples[index % len(samples)]
     lines = {word: line_of(sample.content, word, seen.match) for word in sample.keywords}
-    wanted = lines.get(keyword) or min((line for line in lines.values() if line), default=1)
+    target_line = lines.get(keyword) or min((line for line in lines.values() if line), default=1)
     return render(
         "sample",
         sample=sample,
         match=seen.match,
         lines=sorted(lines.items(), key=lambda item: (item[0] != keyword, item[1] or 0)),
-        excerpt=excerpt(sample.content, wanted),
+        excerpt=excerpt(sample.content, target_line),
         place=index % len(samples) + 1,
         num_samples=len(samples),
     )

@@ -1,4 +1,4 @@
-"""The Data tab: a look at a source, filtered by keywords, and the files that were kept."""
+"""The Data tab: previews a source filtered by keywords, with the files that were kept."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ import gradio as gr
 from pipeline.config.schema import COURSE_KEPT_RATE, COURSE_KEYWORDS, MATCHES, DataConfig
 from pipeline.core.errors import PipelineError
 from pipeline.ui.data import report_view
-from pipeline.ui.data.sample_view import Seen, keyword_choices, moved, sample_html
+from pipeline.ui.data.sample_view import ShownScan, keyword_choices, moved, sample_html
 from pipeline.ui.data.scans import Key, Subscription
+from pipeline.ui.data.source_fields import FIRST_KIND, KINDS, repo_field, source_fields
 from pipeline.ui.shared import form_values
 from pipeline.ui.shared.components import QUIET, ask, card, head, html
 from pipeline.ui.shared.engine import Engine
-from pipeline.ui.shared.markup import blank, notice, render
+from pipeline.ui.shared.field_errors import notice_of
+from pipeline.ui.shared.markup import blank, render
 from pipeline.ui.shared.privacy import scan_for_visitors
 from pipeline.ui.shared.texts import t
 from pipeline.ui.shared.threads import stream
@@ -24,15 +26,13 @@ from pipeline.ui.shared.threads import stream
 if TYPE_CHECKING:
     from pipeline.data.preview.scan import Scan
 
-SOURCES = ("installed", "files", "hub")
-
 Updates = dict[Any, Any]
 Asked = tuple[str, int]
-"""A source and how many of its rows: what other keywords are counted in."""
+"""A source and a number of its rows: those that other keywords are counted in."""
 
 
 class DataTab:
-    """Layout and handlers. What is shown comes from `engine.scans`."""
+    """Layout and handlers. The data shown comes from `engine.scans`."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -40,29 +40,35 @@ class DataTab:
     # ---- layout ----
 
     def build(self) -> None:
-        """The source card; inside the side column."""
+        """Build the source card, inside the side column."""
         limits = self.engine.settings.limits
         with card("form-card", "fold"):
             head(t("data.source"), fold=True)
             self.kind = ask(
                 gr.Radio,
-                [(t(f"data.source.{kind}"), kind) for kind in SOURCES],
-                value="installed",
+                [(t(f"data.source.{kind}"), kind) for kind in KINDS],
+                value=FIRST_KIND,
                 label=t("data.source"),
                 show_label=False,
                 elem_classes="segments",
+                elem_id="source-kind",
             )
-            self.path = ask(gr.Textbox, label=t("data.path"), info=t("data.path.info"), visible=False, max_lines=1)
+            self.path = ask(
+                gr.Textbox,
+                label=t("data.path"),
+                info=t("data.path.info"),
+                visible=False,
+                max_lines=1,
+                elem_id="source-path",
+            )
             self.repo = ask(
                 gr.Dropdown,
-                [t("data.repo.course"), t("data.repo.all")],
-                value=t("data.repo.course"),
-                label=t("data.repo"),
-                info=t("data.repo.info"),
+                **repo_field("hub"),
                 allow_custom_value=True,
                 visible=False,
+                elem_id="source-repo",
             )
-            # Without choices: Enter would take the first one that contains what was typed, "matplotlib" for "plot".
+            # No choices: Enter would select the first choice that contains the typed text, "matplotlib" for "plot".
             self.keywords = ask(
                 gr.Dropdown,
                 [],
@@ -95,10 +101,10 @@ class DataTab:
             )
             with gr.Row(elem_classes="actions"):
                 self.scan_button = gr.Button(t("data.scan"), variant="primary", elem_id="scan")
-                self.cancel_button = gr.Button(t("data.cancel"), elem_id="cancel-scan")
+                self.cancel_button = gr.Button(t("data.cancel"), interactive=False, elem_id="cancel-scan")
 
     def build_main(self) -> None:
-        """What was found; inside the main column."""
+        """Build the results, inside the main column."""
         self.key = gr.State(None)
         self.asked = gr.State(None)
         self.index = gr.State(0)
@@ -140,23 +146,28 @@ class DataTab:
             self.sample = html(blank(t("data.no_sample"), t("data.no_sample.more")), elem_id="sample")
 
     def connect(self, page: gr.Blocks) -> None:
-        """Sets `looked`: the events after which a scan has said its last word."""
+        """Sets `looked`, the events that run a scan; a `.then` on them runs after its last update."""
         inputs = [self.kind, self.path, self.repo, self.keywords, self.match, self.rows]
         reports = [self.progress, self.figures, self.hits, self.overlap, self.lengths, self.largest, self.bad]
-        shown = [self.asked, self.key, self.index, self.filter, self.sample, *reports]
-        # "multiple": a new look may begin while another one goes on, which then ends.
-        looks: dict[str, Any] = {**QUIET, "concurrency_limit": None, "trigger_mode": "multiple"}
-        first = gr.on([page.load, self.scan_button.click], self.look, [self.asked, *inputs], shown, **looks)
-        again = gr.on([self.keywords.change, self.match.change], self.recount, [self.asked, *inputs], shown, **looks)
-        self.looked = first, again
+        shown = [self.asked, self.key, self.index, self.filter, self.sample, self.cancel_button, *reports]
+        # "multiple": a new scan may start while another one runs; that one then ends.
+        scan_settings: dict[str, Any] = {**QUIET, "concurrency_limit": None, "trigger_mode": "multiple"}
+        scan: dict[str, Any] = {"fn": self.look, "inputs": [self.asked, *inputs], "outputs": shown, **scan_settings}
+        opened = page.load(self.offer, None, [self.kind, self.repo], queue=False, **QUIET).then(**scan)
+        first = gr.on([self.scan_button.click, self.path.submit], **scan)
+        again = gr.on(
+            [self.keywords.change, self.match.change], self.recount, [self.asked, *inputs], shown, **scan_settings
+        )
+        self.looked = opened, first, again
         self.cancel_button.click(self.cancel, None, None, queue=False, **QUIET)
+        self.keywords.change(self.tidy, self.keywords, self.keywords, queue=False, **QUIET)
         self.course.click(lambda: list(COURSE_KEYWORDS), None, self.keywords, queue=False, **QUIET)
         self.match.change(self.show_match, self.match, self.match_info, queue=False, **QUIET)
-        self.kind.change(self.show_source, self.kind, [self.path, self.repo], queue=False, **QUIET)
-        place, turned = [self.key, self.filter, self.index], [self.index, self.sample]
+        self.kind.change(self.show_source, [self.kind, self.repo], [self.path, self.repo], queue=False, **QUIET)
+        position, sample_outputs = [self.key, self.filter, self.index], [self.index, self.sample]
         for button, move in ((self.previous, -1), (self.next, 1), (self.random, 0)):
-            button.click(partial(self.turn, move=move), place, turned, queue=False, **QUIET)
-        self.filter.input(self.choose, [self.key, self.filter], turned, queue=False, **QUIET)
+            button.click(partial(self.turn, move=move), position, sample_outputs, queue=False, **QUIET)
+        self.filter.input(self.choose, [self.key, self.filter], sample_outputs, queue=False, **QUIET)
 
     # ---- handlers ----
 
@@ -171,9 +182,9 @@ class DataTab:
         rows: float,
         request: gr.Request,
     ) -> AsyncIterator[Updates]:
-        """Scan, showing what is found as it goes on."""
-        most = self.engine.settings.limits.preview_rows
-        limit = max(1, min(int(rows or most), most))
+        """Scan, showing results while the scan runs."""
+        max_rows = self.engine.settings.limits.preview_rows
+        limit = max(1, min(int(rows or max_rows), max_rows))
         async for updates in stream(self._answer(asked, kind, path, repo, keywords, match, limit, request)):
             yield updates
 
@@ -188,7 +199,7 @@ class DataTab:
         rows: float,
         request: gr.Request,
     ) -> AsyncIterator[Updates]:
-        """Count other keywords, or in another way, in what was read already; nothing when the source is another one."""
+        """Count other keywords, or match in another way, in the rows already read. Does nothing for another source."""
         if asked is None or asked[0] != form_values.source_spec(kind, path, repo):
             yield {self.progress: gr.skip()}
             return
@@ -197,7 +208,7 @@ class DataTab:
 
     def _answer(
         self,
-        before: Asked | None,
+        previous: Asked | None,
         kind: str,
         path: str,
         repo: str,
@@ -209,22 +220,27 @@ class DataTab:
         visitor = self.engine.visitor_key(request) or None
         with self.engine.scans.question(request.session_hash or "", visitor) as question:
             try:
-                yield {self.progress: render("scan_progress", scan=None)}
+                yield {
+                    self.progress: render("scan_progress", scan=None),
+                    self.cancel_button: gr.update(interactive=True),
+                }
                 words = form_values.keyword_list(keywords)
-                spec = form_values.source_spec(kind, path, repo)
+                spec = form_values.checked_source(kind, path, repo)
                 is_owner = self.engine.reading.check(request, spec)
-                DataConfig(source=spec, keywords=words, match=match)  # refuses keywords that cannot be
+                DataConfig(source=spec, keywords=words, match=match)  # raises InputError for invalid keywords
                 yield from self._watch(question, Key.of(spec, words, match, limit, is_owner), is_owner=is_owner)
             except PipelineError as error:
-                yield {self.asked: before, self.progress: notice(" ".join([str(error), *still_shown(before)]))}
-            # Gradio sends the last update once more at the end, over what a newer question may show by then.
+                message = notice_of(error, source_fields(kind), default="source", more=still_shown(previous))
+                yield {self.asked: previous, self.progress: message}
+            yield {self.cancel_button: gr.update(interactive=False)}
+            # Gradio repeats the last update at the end, which could overwrite what a newer scan already shows.
             yield {self.progress: gr.skip()}
 
     def _watch(self, question: Subscription, key: Key, *, is_owner: bool) -> Generator[Updates, None, None]:
         yield {self.asked: (key.source, key.limit)}
         scan, has_sample = None, False
         for scan in self.engine.scans.watch(key, question):
-            seen = Seen(scan)
+            seen = ShownScan(scan)
             updates = {self.key: key, **self.found(scan if is_owner else scan_for_visitors(scan), key.limit)}
             if not has_sample:
                 choices = gr.Dropdown(keyword_choices(seen), value="")
@@ -232,7 +248,7 @@ class DataTab:
                 has_sample = bool(scan.samples)
             yield updates
         num_rows = report_view.num_rows(scan.report) if scan else 0
-        # Other keywords are then counted in just these.
+        # Other keywords are then counted in exactly these rows.
         if scan and scan.ended:
             yield {self.asked: (key.source, num_rows or key.limit)}
         if question.is_stopped:
@@ -242,7 +258,7 @@ class DataTab:
             }
 
     def found(self, scan: Scan, limit: int) -> Updates:
-        """Everything but the sample, of one state of a scan."""
+        """Updates of everything but the sample, for one state of a scan."""
         report = scan.report
         return {
             self.progress: progress_html(scan, limit),
@@ -257,36 +273,54 @@ class DataTab:
         }
 
     def turn(self, key: Key | None, keyword: str, index: int, move: int) -> Updates:
-        """The sample before, after, or at random (`move` 0)."""
-        seen = self._seen(key)
+        """Show the previous (`move` -1), the next (1) or a random (0) sample."""
+        seen = self._shown_scan(key)
         index = moved(seen.samples(keyword), index, move) if seen else 0
         return {self.index: index, self.sample: sample_html(seen, keyword, index, is_gone=key is not None)}
 
     def choose(self, key: Key | None, keyword: str) -> Updates:
-        """The first sample that has `keyword`."""
-        return {self.index: 0, self.sample: sample_html(self._seen(key), keyword, 0, is_gone=key is not None)}
+        """Show the first sample that contains `keyword`."""
+        return {self.index: 0, self.sample: sample_html(self._shown_scan(key), keyword, 0, is_gone=key is not None)}
 
-    def _seen(self, key: Key | None) -> Seen | None:
+    def _shown_scan(self, key: Key | None) -> ShownScan | None:
         scan = self.engine.scans.found(key)
-        return Seen(scan) if scan else None
+        return ShownScan(scan) if scan else None
 
     def cancel(self, request: gr.Request) -> None:
         self.engine.scans.stop(request.session_hash or "")
 
+    def tidy(self, keywords: list[str]) -> Any:
+        """The chips as they are counted: one keyword each, none twice."""
+        words = list(form_values.keyword_list(keywords))
+        return gr.skip() if words == keywords else words
+
     def show_match(self, match: str) -> str:
         return render("hint", text=t(f"data.match.{match}.info") if match in MATCHES else "")
 
-    def show_source(self, kind: str) -> tuple[dict[str, Any], gr.Dropdown]:
-        return gr.update(visible=kind == "files"), gr.Dropdown(visible=kind == "hub")
+    def offer(self) -> tuple[Any, Any]:
+        """The source that the page opens with. Nothing is sent when it is the one that is there: the answer may come
+        after somebody has chosen another.
+        """
+        kind = self.engine.offer.wait()
+        return (gr.skip(), gr.skip()) if kind == FIRST_KIND else (kind, self.show_source(kind, None)[1])
+
+    def show_source(self, kind: str, repo: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Shows the field that the kind of source needs. One field is for datasets, whose names have a slash, and for
+        projects, whose names have none: what is written there stays only if it is of this kind.
+        """
+        field = repo_field(kind)
+        if repo and ("/" in repo) == (kind == "hub"):
+            field.pop("value")
+        return gr.update(visible=kind == "files"), gr.update(visible=kind in ("hub", "pypi"), **field)
 
 
-def still_shown(before: Asked | None) -> list[str]:
-    """What a person must know who reads an error above the figures of an older scan."""
-    return [t("data.before", source=before[0])] if before else []
+def still_shown(before: Asked | None) -> str:
+    """Names the source of the older scan whose figures are still shown below an error; empty without one."""
+    return t("data.before", source=before[0]) if before else ""
 
 
 def progress_html(scan: Scan, limit: int) -> str:
-    """How far a scan is, or how it ended."""
+    """The progress of a scan, or how it ended."""
     return render(
         "scan_progress",
         scan=scan,
@@ -299,7 +333,7 @@ def progress_html(scan: Scan, limit: int) -> str:
 
 
 def figures_html(scan: Scan) -> str:
-    """The four figures, the kept rate beside the course's, and what they hide."""
+    """The four figures, the kept rate beside the course's, and the warnings."""
     report = scan.report
     return render(
         "scan_figures",
@@ -307,5 +341,5 @@ def figures_html(scan: Scan) -> str:
         course_rate=COURSE_KEPT_RATE,
         axis=report_view.RateAxis.of(report),
         warnings=report_view.warnings(report, scan.note),
-        is_recount=scan.num_remembered > 0 and scan.num_remembered == report_view.num_rows(report),
+        is_recount=scan.num_from_memory > 0 and scan.num_from_memory == report_view.num_rows(report),
     )

@@ -1,5 +1,5 @@
 """The Gallery tab.
 
 tab           pages of kept examples; what visitors and the owner may do with them
-example_card  one example as it is shown
+example_card  one example's card
 """

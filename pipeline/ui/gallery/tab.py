@@ -1,6 +1,6 @@
-"""The Gallery tab: kept examples, a page of them at a time; each opens as it was or lends its prompt to a new try.
+"""The Gallery tab: kept examples in pages. Each can be opened as it was kept, or its inputs used for a new completion.
 
-Visitors report what should not be there; the owner hides, pins and deletes.
+Visitors report unsuitable examples; the owner hides, pins and deletes them.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ Updates = dict[Any, Any]
 
 @dataclass(frozen=True)
 class View:
-    """What one browser looks at."""
+    """What one browser shows of the gallery."""
 
     number: int = 1
-    """Of the page."""
+    """Page number, from 1."""
     reported_first: bool = False
     doubtful: str = ""
-    """Id of the example whose deletion waits for the second press."""
+    """Id of the example whose deletion must be confirmed by a second click."""
 
 
 @dataclass(frozen=True)
 class Note:
-    """The answer to what was pressed; on the card it was pressed on, if that is still there."""
+    """The answer to a click, shown on the card that was clicked if that is still there."""
 
     example_id: str
     message: str
@@ -42,7 +42,7 @@ class Note:
 
 
 DECISIONS = ("hide", "show", "pin", "unpin")
-"""Of the owner, each a method of Examples."""
+"""The owner's actions that are methods of Examples."""
 
 
 class GalleryTab:
@@ -62,7 +62,7 @@ class GalleryTab:
         self.shelf.click(self.take, self.view, outputs, queue=False, **QUIET)
 
     def show(self, view: View, request: gr.Request, note: Note | None = None) -> str:
-        """One page, as whoever asks may see it."""
+        """One page of examples, limited to what the requester may see."""
         is_owner = self.engine.access.of(request).allowed
         try:
             page = self.engine.examples.page(
@@ -74,26 +74,27 @@ class GalleryTab:
         return render("gallery", page=page, cards=cards, is_owner=is_owner, view=view, note=note)
 
     def take(self, view: View, event: gr.EventData, request: gr.Request) -> Updates:
-        """What a button says: `page N`; `open ID` shows an example as it was, `remix ID` takes its prompt and settings for a
-        new try, `report ID` asks the owner to look at it. The owner's are `sort`, `hide`, `show`, `pin`, `unpin`, `delete`.
+        """Handle a button. The event's value is `page N`, `open ID` (show the example as it was kept), `remix ID` (use
+        its prompt and settings for a new completion) or `report ID` (ask the owner to check it). The owner also has
+        `sort` and, with an id, `hide`, `show`, `pin`, `unpin` and `delete`.
         """
-        action, _, what = str(event.value).partition(" ")
+        action, _, target = str(event.value).partition(" ")
         note = None
         try:
             if action == "open":
-                return self.generate.open_example(what, request)
+                return self.generate.open_example(target, request)
             if action == "remix":
-                return self.generate.fill(self.generate.example(what, request))
+                return self.generate.fill(self.generate.example(target, request))
             if action == "page":
-                view = replace(view, number=_page_number(what), doubtful="")
+                view = replace(view, number=_page_number(target), doubtful="")
             elif action == "report":
-                note = self._report(what, request)
+                note = self._report(target, request)
             else:
-                is_done = action in DECISIONS or (action == "delete" and what == view.doubtful)
-                self.engine.access.require(request, f"{action} example" if is_done else "", what)
-                view, note = self._moderate(view, action, what)
+                is_recorded = action in DECISIONS or (action == "delete" and target == view.doubtful)
+                self.engine.access.require(request, f"{action} example" if is_recorded else "", target)
+                view, note = self._moderate(view, action, target)
         except PipelineError as error:
-            note = Note(what, str(error))
+            note = Note(target, str(error))
         return {self.view: view, self.shelf: self.show(view, request, note)}
 
     def _report(self, example_id: str, request: gr.Request) -> Note:
@@ -101,7 +102,7 @@ class GalleryTab:
         return Note(example_id, t("gallery.report.done" if is_first else "gallery.report.again"), "good")
 
     def _moderate(self, view: View, action: str, example_id: str) -> tuple[View, Note | None]:
-        """The owner's part. `delete` counts only the second time; anything else in between takes it back."""
+        """Apply an owner's action. `delete` deletes at the second click; any other action in between cancels it."""
         examples = self.engine.examples
         if action == "sort":
             return View(reported_first=not view.reported_first), None

@@ -1,5 +1,6 @@
 """The Generate tab.
 
 tab      prompt, model and sampling; streams completions, keeps examples
-answers  what a revision made of a prompt
+answers  the completions that a revision wrote
+writing  writes them, at most three updates a second
 """

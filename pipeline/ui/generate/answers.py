@@ -1,4 +1,4 @@
-"""What a revision made of a prompt, while it writes and afterwards. Knows nothing of Gradio."""
+"""The completions of a prompt, while they are written and afterwards. Does not depend on Gradio."""
 
 from __future__ import annotations
 
@@ -6,26 +6,51 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.artifacts.revision import Revision
+from pipeline.core.errors import PipelineError
 from pipeline.gallery.example import Example
 from pipeline.generation.text_chunk import TextChunk
 
 
 @dataclass
 class Answer:
-    """What one revision wrote, so far."""
+    """The completions that one revision has written so far."""
 
     revision: Revision | Example
-    """The revision, or the kept example: both name revision, run, step and evaluation loss."""
+    """The revision, or a kept example: both have revision, run, step and evaluation loss."""
     texts: list[str]
-    is_live: bool = True
     note: str = ""
+    place: int | None = None
+    """Place in the queue, from 1, while it waits."""
     done: dict[int, tuple[int, float]] = field(default_factory=dict)
-    """Tokens and seconds of each sample."""
+    """By sample index: its tokens and seconds."""
+    finishes: dict[int, str | None] = field(default_factory=dict)
+    """By sample index: why it ended. A sample that is still written has none."""
 
-    def add(self, piece: TextChunk) -> None:
-        self.texts[piece.sample] += piece.text
-        self.done[piece.sample] = (piece.tokens, piece.seconds)
-        self.note = piece.note or self.note
+    def add(self, chunk: TextChunk) -> None:
+        self.texts[chunk.sample] += chunk.text
+        self.done[chunk.sample] = (chunk.tokens, chunk.seconds)
+        self.note = chunk.note or self.note
+        self.place = chunk.place
+        if chunk.done:
+            self.finishes[chunk.sample] = chunk.finish
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether its model is still being loaded: it has no token yet and does not wait in the queue."""
+        return self.place is None and not self.finishes and not any(tokens for tokens, _ in self.done.values())
+
+    @property
+    def is_complete(self) -> bool:
+        return len(self.finishes) == len(self.texts)
+
+    @property
+    def is_stopped(self) -> bool:
+        return "stopped" in self.finishes.values()
+
+    @property
+    def current_sample(self) -> int:
+        """Index of the sample that is being written: samples are written one after the other."""
+        return len(self.finishes)
 
     @property
     def tokens_per_second(self) -> float | None:
@@ -33,11 +58,42 @@ class Answer:
         return sum(n for n, _ in self.done.values()) / seconds if seconds else None
 
 
+@dataclass
+class Completion:
+    """Everything that the completion card shows: a prompt and the answers of one revision, or of two to compare."""
+
+    prompt: str
+    sampling: dict[str, Any]
+    answers: list[Answer] = field(default_factory=list)
+    state: str = "running"
+    """running, finished, stopped or failed: of all answers together, because the card has one state."""
+    error: PipelineError | None = None
+    """Why it failed."""
+    example: Example | None = None
+    """The kept example that this is."""
+
+    @property
+    def is_live(self) -> bool:
+        return self.state == "running"
+
+    @property
+    def has_text(self) -> bool:
+        return any(text for answer in self.answers for text in answer.texts)
+
+
 @dataclass(frozen=True)
 class Result:
-    """A completion that can be kept: everything needed to show it again as it was."""
+    """A completion that can be kept, with all data needed to show it again unchanged."""
 
     prompt: str
     sampling: dict[str, Any]
     revision: Revision
     texts: list[str]
+
+    @classmethod
+    def of(cls, completion: Completion, revision: Revision) -> Result | None:
+        """What `revision` wrote first in `completion`; None when that failed, or was stopped before there was text."""
+        first = next(iter(completion.answers), None)
+        if first is None or not first.is_complete or not any(first.texts):
+            return None
+        return cls(completion.prompt, completion.sampling, revision, first.texts)

@@ -1,31 +1,32 @@
-"""The Generate tab: a prompt, a pushed revision and a seed become text; a result can be kept as an example."""
+"""The Generate tab: completes a prompt with a pushed revision and a seed; a result can be kept as an example."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Generator
 from typing import Any
 
 import gradio as gr
+from markupsafe import Markup
 
+from pipeline.artifacts.revision import NEWEST, newest_of
 from pipeline.config.prompts import course_prompts
 from pipeline.core.errors import PipelineError
 from pipeline.gallery.example import TITLE_CHARACTERS, Example
-from pipeline.generation.choose import choose
 from pipeline.generation.settings import Sampling
-from pipeline.ui.generate.answers import Answer, Result
+from pipeline.ui.generate.answers import Answer, Completion, Result
+from pipeline.ui.generate.writing import written
 from pipeline.ui.shared.components import QUIET, ask, card, editor, head, html, picks
 from pipeline.ui.shared.engine import Engine
+from pipeline.ui.shared.field_errors import Field, notice_of
 from pipeline.ui.shared.formats import loss, whole
 from pipeline.ui.shared.links import permalink
 from pipeline.ui.shared.markup import notice, render
 from pipeline.ui.shared.texts import t
 from pipeline.ui.shared.threads import stream
 
-NEWEST = "newest"
 NOTHING = ""
-FRAME_SECONDS = 0.08
-"""Text is sent to the browser at most this often."""
+SAMPLING = ("temperature", "top_p", "top_k", "samples", "seed")
+"""Settings of the form, besides `max_new_tokens`, whose key in the catalogue is `length`."""
 
 Updates = dict[Any, Any]
 
@@ -57,23 +58,62 @@ class GenerateTab:
                 self._build_keep()
 
     def _build_settings(self) -> None:
-        limits, usual = self.engine.settings.limits, Sampling()
+        limits, default = self.engine.settings.limits, Sampling()
         with card("form-card", "fold"):
             head(t("generate.settings"), fold=True)
             self.revision = ask(gr.Dropdown, [], label=t("generate.revision"), filterable=False, elem_id="revision")
             self.other = ask(gr.Dropdown, [], label=t("generate.other"), filterable=False, elem_id="other")
             self.temperature = ask(
-                gr.Slider, 0, 1.5, usual.temperature, step=0.05, label=t("generate.temperature"), buttons=[]
+                gr.Slider,
+                0,
+                1.5,
+                default.temperature,
+                step=0.05,
+                label=t("generate.temperature"),
+                buttons=[],
+                elem_id="completion-temperature",
             )
-            self.top_p = ask(gr.Slider, 0.05, 1, usual.top_p, step=0.05, label=t("generate.top_p"), buttons=[])
-            self.top_k = ask(gr.Slider, 0, 100, usual.top_k, step=1, label=t("generate.top_k"), buttons=[])
+            self.top_p = ask(
+                gr.Slider,
+                0.05,
+                1,
+                default.top_p,
+                step=0.05,
+                label=t("generate.top_p"),
+                buttons=[],
+                elem_id="completion-top_p",
+            )
+            self.top_k = ask(
+                gr.Slider,
+                0,
+                100,
+                default.top_k,
+                step=1,
+                label=t("generate.top_k"),
+                buttons=[],
+                elem_id="completion-top_k",
+            )
             self.length = ask(
-                gr.Slider, 8, limits.new_tokens, usual.max_new_tokens, step=8, label=t("generate.length"), buttons=[]
+                gr.Slider,
+                8,
+                limits.new_tokens,
+                default.max_new_tokens,
+                step=8,
+                label=t("generate.length"),
+                buttons=[],
+                elem_id="completion-length",
             )
             self.samples = ask(
-                gr.Slider, 1, limits.samples, usual.samples, step=1, label=t("generate.samples"), buttons=[]
+                gr.Slider,
+                1,
+                limits.samples,
+                default.samples,
+                step=1,
+                label=t("generate.samples"),
+                buttons=[],
+                elem_id="completion-samples",
             )
-            self.seed = ask(gr.Number, usual.seed, label=t("generate.seed"), precision=0, elem_id="completion-seed")
+            self.seed = ask(gr.Number, default.seed, label=t("generate.seed"), precision=0, elem_id="completion-seed")
 
     def _build_keep(self) -> None:
         with card("form-card", elem_id="keep-card"):
@@ -103,22 +143,9 @@ class GenerateTab:
 
     # ---- handlers: writing ----
 
-    async def write(
-        self,
-        request: gr.Request,
-        prompt: str,
-        revision: str,
-        other: str,
-        temperature: float,
-        top_p: float,
-        top_k: int,
-        length: int,
-        samples: int,
-        seed: int,
-    ) -> AsyncIterator[Updates]:
-        """Stream the completions of one revision, or of two one after the other."""
-        sampled = (temperature, top_p, top_k, length, samples, seed)
-        async for updates in stream(self._write(request, prompt, revision, other, *sampled)):
+    async def write(self, request: gr.Request, *form: Any) -> AsyncIterator[Updates]:
+        """Stream the completions of one revision, or of two in sequence. `form`: the values that `_write` takes."""
+        async for updates in stream(self._write(request, *form)):
             yield updates
 
     def _write(
@@ -134,44 +161,37 @@ class GenerateTab:
         samples: int,
         seed: int,
     ) -> Generator[Updates, None, None]:
-        answers: list[Answer] = []
         visitor, asked_by = self.engine.visitor_key(request), self.engine.page_key(request)
         try:
             sampling = Sampling(
                 max_new_tokens=length, temperature=temperature, top_p=top_p, top_k=top_k, seed=seed, samples=samples
             )
             names = [revision or NEWEST, *([other] if other else [])]
-            revisions = [choose(self.engine.settings, name) for name in names]
-            busy = {self.stop: gr.update(visible=True), self.complete: gr.update(visible=False), self.link: ""}
-            yield {self.written: self.completion(prompt, sampling.to_dict(), []), **busy}
-            for chosen in revisions:
-                answers.append(Answer(chosen, [""] * sampling.samples))
-                due = 0.0
-                for piece in self.engine.generator.stream(chosen, prompt, sampling, visitor=visitor, asked_by=asked_by):
-                    answers[-1].note = t("completion.place", place=piece.place) if piece.place else ""
-                    answers[-1].add(piece)
-                    if time.monotonic() >= due:
-                        yield {self.written: self.completion(prompt, sampling.to_dict(), answers)}
-                        due = time.monotonic() + FRAME_SECONDS
-                answers[-1].is_live = False
+            revisions = [self.engine.revisions.choose(name) for name in names]
         except PipelineError as error:
-            yield {self.written: render("completion_failed", message=str(error))}
+            yield {self.written: failed(error), self.result: None, self.link: ""}
             return
-        result = Result(prompt, sampling.to_dict(), revisions[0], answers[0].texts)
-        yield {self.written: self.completion(prompt, sampling.to_dict(), answers), self.result: result}
+        updates: Updates = {
+            self.stop: gr.update(visible=True),
+            self.complete: gr.update(visible=False),
+            self.result: None,
+            self.link: "",
+        }
+        for completion in written(
+            self.engine.generator, revisions, prompt, sampling, visitor=visitor, asked_by=asked_by
+        ):
+            if not completion.is_live:
+                updates[self.result] = Result.of(completion, revisions[0])
+            yield {self.written: shown(completion), **updates}
+            updates = {}
 
     def rest(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The buttons as they are while nothing is written."""
+        """The buttons' state while nothing is being generated."""
         return gr.update(visible=False), gr.update(visible=True)
 
     def halt(self, request: gr.Request) -> None:
-        """Stop what this page has asked for; whoever has no page has asked for nothing."""
+        """Stop this page's generation. A request without a session has the key "", which stops nothing."""
         self.engine.generator.stop(self.engine.page_key(request))
-
-    def completion(
-        self, prompt: str, sampling: dict[str, Any], answers: list[Answer], example: Example | None = None
-    ) -> str:
-        return render("completion", prompt=prompt, sampling=sampling, answers=answers, example=example)
 
     # ---- handlers: prompts, revisions, examples ----
 
@@ -184,9 +204,9 @@ class GenerateTab:
         return render("prompts", prompts=course_prompts(), current=prompt)
 
     def list_revisions(self, revision: str | None, other: str | None) -> tuple[gr.Dropdown, gr.Dropdown]:
-        """The choices as the registry has them; what was chosen stays chosen."""
-        revisions = self.engine.registry.revisions()
-        named = [
+        """The registry's revisions as choices; the selected ones stay selected."""
+        revisions = self.engine.revisions.known()
+        choices = [
             (
                 t(
                     "generate.revision.choice",
@@ -199,15 +219,16 @@ class GenerateTab:
             )
             for r in revisions
         ]
-        newest = t("generate.newest", step=whole(revisions[0].step)) if revisions else t("generate.none")
-        known = {value for _, value in named}
+        first = newest_of(revisions)
+        newest = t("generate.newest", step=whole(first.step)) if first else t("generate.none")
+        values = {value for _, value in choices}
         return (
-            gr.Dropdown([(newest, NEWEST), *named], value=revision if revision in known else NEWEST),
-            gr.Dropdown([(t("generate.no_other"), NOTHING), *named], value=other if other in known else NOTHING),
+            gr.Dropdown([(newest, NEWEST), *choices], value=revision if revision in values else NEWEST),
+            gr.Dropdown([(t("generate.no_other"), NOTHING), *choices], value=other if other in values else NOTHING),
         )
 
     def keep_example(self, result: Result | None, title: str, request: gr.Request) -> str:
-        """Keep what was written last on this page; the texts come from the server's own memory, not from the browser."""
+        """Keep the last completion of this page. Its texts come from the server's memory, not from the browser."""
         try:
             if result is None:
                 return notice(t("keep.nothing"), kind="warn")
@@ -221,37 +242,38 @@ class GenerateTab:
                 kept_by=self.engine.visitor_key(request),
             )
         except PipelineError as error:
-            return notice(str(error))
+            return notice_of(error, {"title": Field(t("keep.name"), "example-title")})
         return self._link(kept.example, t("keep.kept" if kept.is_new else "keep.already", id=kept.example.id), request)
 
     def open_page(self, request: gr.Request) -> Updates:
-        """The kept example that the address asks for, or an empty page."""
+        """Show the kept example that the URL names, or an empty page."""
         revision, other = self.list_revisions(None, None)
         updates: Updates = {self.revision: revision, self.other: other}
-        if wanted := request.query_params.get("example"):
-            updates |= self.open_example(wanted, request)
+        if example_id := request.query_params.get("example"):
+            updates |= self.open_example(example_id, request)
         return updates
 
     def open_example(self, example_id: str, request: gr.Request) -> Updates:
-        """Prompt, settings, seed, revision and text as they were; what is hidden, for the owner alone."""
+        """Show an example's prompt, settings, seed, revision and text; a hidden one only to the owner."""
         try:
             example = self.example(example_id, request)
             is_hidden = self.engine.examples.state(example_id).is_hidden
         except PipelineError as error:
             return {
                 self.shows[0]: gr.Tabs(selected="generate"),
-                self.written: render("completion_failed", message=str(error)),
+                self.written: failed(error),
             }
-        answer = Answer(example, example.texts, is_live=False)
+        completion = Completion(
+            example.prompt, _sampling_of(example), [Answer(example, example.texts)], "finished", example=example
+        )
         return {
             **self.fill(example),
-            self.written: self.completion(example.prompt, _sampling_of(example), [answer], example),
-            self.result: None,
+            self.written: shown(completion),
             self.link: self._link(example, t("keep.hidden" if is_hidden else "keep.kept", id=example.id), request),
         }
 
     def example(self, example_id: str, request: gr.Request) -> Example:
-        """Raises InputError when there is none that whoever asks may see."""
+        """Raises InputError when there is no such example or the requester may not see it."""
         return self.engine.examples.get(example_id, include_hidden=self.engine.access.of(request).allowed)
 
     def _link(self, example: Example, note: str, request: gr.Request) -> str:
@@ -259,10 +281,13 @@ class GenerateTab:
         return render("permalink", link=link, note=note, example=example)
 
     def fill(self, example: Example) -> Updates:
-        """The inputs of an example, with the Generate tab in front."""
+        """Fill the inputs with an example's values, clear what another prompt wrote, and select the Generate tab."""
         values = _sampling_of(example)
         revision, other = self.list_revisions(example.revision, None)
         return {
+            self.written: render("completion_blank"),
+            self.result: None,
+            self.link: "",
             self.shows[0]: gr.Tabs(selected="generate"),
             self.prompt: example.prompt,
             self.revision: revision,
@@ -276,6 +301,23 @@ class GenerateTab:
         }
 
 
+def failed(error: PipelineError) -> str:
+    """The completion card with the reason why there is none."""
+    keys = {**{key: key for key in SAMPLING}, "max_new_tokens": "length"}
+    fields = {name: Field(t(f"generate.{key}"), f"completion-{key}") for name, key in keys.items()}
+    fields["prompt"] = Field(t("generate.prompt"), "prompt")
+    return render("completion_failed", notice=Markup(notice_of(error, fields)))
+
+
+def shown(completion: Completion) -> str:
+    """The HTML of the completion card. Text is highlighted at the end only: until then each update would replace all
+    of its elements.
+    """
+    if completion.error and not completion.has_text:
+        return failed(completion.error)
+    return render("completion", completion=completion)
+
+
 def _sampling_of(example: Example) -> dict[str, Any]:
-    """How the example was sampled; what an older one does not say is as usual."""
+    """How the example was sampled; settings that an older example lacks have their defaults."""
     return {**Sampling().to_dict(), **example.settings, "seed": example.seed}

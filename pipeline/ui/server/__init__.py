@@ -1,14 +1,14 @@
-"""What stands between the network and Gradio. Every module but `launch` and `api` is ASGI middleware or serves one.
+"""Middleware between the network and Gradio. Every module but `launch` and `api` is ASGI middleware or part of one.
 
-launch          how the page is served, and what starts once it answers
-connections     limits on connections that send nothing, or bodies in chunks
-headers         the Content-Security-Policy and its kind, on every answer
-guards          what every request must pass: host, origin, path, rate, size
-rates           how many requests an address may send
+launch          serves the page, and starts background work once it answers
+connections     limits on connections that send no request, and on chunked bodies
+headers         the Content-Security-Policy and other security headers of every response
+guards          checks of every request: host, origin, path, rate, size
+rates           request limits per visitor
 sign_in         unlock, lock and who, over plain HTTP
-events          what a post to an event must be
-sessions        whose session it is; what becomes of those whose visitor is gone
-session_states  the states of sessions, small
-page_cache      the rendered page, kept
+events          validation of posts to Gradio's events
+sessions        ownership of sessions, and cleanup after visitors who left
+session_states  session states without Gradio's copies of components
+page_cache      a cache of the rendered page
 api             endpoints for programs: preview, start, stop, status, generate, revisions, examples
 """

@@ -1,7 +1,7 @@
-"""The same calls for programs: preview, start, stop, status, generate, revisions, examples.
+"""The page's actions as endpoints for programs: preview, start, stop, status, generate, revisions, examples.
 
-Every one goes through the same access function as the page. `gradio_client.Client(URL, download_files=False).predict(..., api_name="/status")`;
-where the page needs its owner, the key goes in the header `X-Owner-Key`.
+Call `gradio_client.Client(URL, download_files=False).predict(..., api_name="/status")`. The same access function as on
+the page decides; where the page requires its owner, send the key in the header `X-Owner-Key`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from pipeline.config.schema import COURSE_KEYWORDS, DataConfig
 from pipeline.core.errors import InputError, PipelineError, require
-from pipeline.generation.choose import choose
 from pipeline.generation.settings import Sampling
-from pipeline.jobs import run_requests
+from pipeline.jobs.job import stop_job
+from pipeline.jobs.runs import find_run, start_training
 from pipeline.jobs.views import run_view
 from pipeline.ui.data.report_view import ended
 from pipeline.ui.data.scans import Key
@@ -26,12 +26,12 @@ from pipeline.ui.shared.engine import Engine
 from pipeline.ui.shared.privacy import hidden_unless, scan_for_visitors
 from pipeline.ui.shared.threads import wait_for
 
-MOST_SHOWN = 80
-"""Characters of a wrong value in its error."""
+MAX_SHOWN = 80
+"""Characters of a wrong value that its error quotes."""
 
 
 class Api:
-    """One method per endpoint. A PipelineError becomes Gradio's own error, as plain text: the page itself calls none of them."""
+    """One method per endpoint. A PipelineError becomes a gr.Error in plain text: the page itself calls no endpoint."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -44,12 +44,12 @@ class Api:
         self,
         request: gr.Request,
         source: str = "installed",
-        keywords: list[str] = list(COURSE_KEYWORDS),  # noqa: B006 - Gradio reads defaults, nobody changes it
+        keywords: list[str] = list(COURSE_KEYWORDS),  # noqa: B006 - Gradio reads the default, and nothing changes it
         limit: int = 2_000,
         match: str = DataConfig.match,
     ) -> dict[str, Any]:
-        """Scan `limit` rows of a source: how many files are kept, which keyword keeps how many, and some of them; `ended`
-        says why it counted fewer, if it came to the end of what one look may take.
+        """Scan up to `limit` rows of a source. Returns how many files are kept, in total and per keyword, and some of
+        them; `ended` says why fewer rows were counted, if the scan reached one of the server's limits.
         """
         is_owner = self.engine.reading.check(request, source)
         limit = max(1, min(limit, self.engine.settings.limits.preview_rows))
@@ -57,8 +57,8 @@ class Api:
         config = DataConfig(source=source, keywords=tuple(keywords), match=match)
         visitor = self.engine.visitor_key(request) or None
         with self.engine.scans.question(request.session_hash or "", visitor) as question:
-            for state in self.engine.scans.watch(Key.of(source, config.keywords, match, limit, is_owner), question):
-                last = state
+            for scan in self.engine.scans.watch(Key.of(source, config.keywords, match, limit, is_owner), question):
+                last = scan
         if last is None:
             raise InputError("The scan was stopped before it found anything; ask again.")
         last = last if is_owner else scan_for_visitors(last)
@@ -74,9 +74,9 @@ class Api:
         run: str = "",
         request_id: str = "",
     ) -> dict[str, Any]:
-        """Start a run, or queue it behind the one that trains; a repeated `request_id` returns the first answer."""
+        """Start a run, or queue it behind the running one; a repeated `request_id` returns the first response."""
         self.engine.access.require(request, "start", corpus)
-        run_id = run_requests.start_training(
+        run_id = start_training(
             self.engine.settings,
             corpus=corpus,
             preset=preset,
@@ -91,12 +91,12 @@ class Api:
     def stop(self, request: gr.Request, run: str) -> dict[str, Any]:
         """Ask a run to save a checkpoint and stop."""
         self.engine.access.require(request, "stop", run)
-        run_requests.stop_run(self.engine.settings, run)
+        stop_job(self.engine.settings, find_run(self.engine.settings, run))
         return run_view(self.engine.home, run).to_dict()
 
     def status(self, request: gr.Request, run: str) -> dict[str, Any]:
-        """Where a run is: state, step, losses, speed, time left."""
-        run_requests.find_run(self.engine.settings, run)
+        """Progress of a run: state, step, losses, throughput, time left."""
+        find_run(self.engine.settings, run)
         is_owner = self.engine.access.of(request).allowed
         return hidden_unless(is_owner, run_view(self.engine.home, run).to_dict())
 
@@ -122,7 +122,7 @@ class Api:
             samples=samples,
         )
         return self.engine.generator.generate(
-            choose(self.engine.settings, revision),
+            self.engine.revisions.choose(revision),
             prompt,
             sampling,
             visitor=self.engine.visitor_key(request),
@@ -131,18 +131,19 @@ class Api:
 
     def revisions(self) -> list[dict[str, Any]]:
         """Every pushed revision, newest first."""
-        return [revision.to_dict() for revision in self.engine.registry.revisions()]
+        return [revision.to_dict() for revision in self.engine.revisions.revisions()]
 
     def examples(self, page: int = 1) -> list[dict[str, Any]]:
-        """One page of the kept examples, newest first: at most 24; an empty list after the last page."""
+        """One page of the saved examples, newest first: at most 24; an empty list after the last page."""
         require(type(page) is int and page >= 1, "page", str(page)[:20], "give a whole number, 1 or more")
         found = self.engine.examples.page(page)
         return [example.to_dict() for example in found.examples] if found.number == page else []
 
 
 def for_people(call: Callable[..., Any]) -> Callable[..., Any]:
-    """`call`, in a thread of its own, with arguments of the types it names; its errors meant for people reach the caller as
-    they are.
+    """Wrap `call` as an endpoint: check its arguments against its type hints and run it in a thread of its own.
+
+    A PipelineError becomes a gr.Error with the same text.
     """
     hints = {
         name: TypeAdapter(hint) for name, hint in get_type_hints(call).items() if name not in ("request", "return")
@@ -150,22 +151,22 @@ def for_people(call: Callable[..., Any]) -> Callable[..., Any]:
     parameters = signature(call)
 
     @wraps(call)
-    async def told(*args: Any, **kwargs: Any) -> Any:
+    async def endpoint(*args: Any, **kwargs: Any) -> Any:
         try:
-            given = parameters.bind(*args, **kwargs).arguments
-            return await wait_for(call, **{name: _checked(hints, name, value) for name, value in given.items()})
+            arguments = parameters.bind(*args, **kwargs).arguments
+            return await wait_for(call, **{name: _validated(hints, name, value) for name, value in arguments.items()})
         except PipelineError as error:
             raise gr.Error(str(error), print_exception=False) from error
 
-    return told
+    return endpoint
 
 
-def _checked(hints: dict[str, TypeAdapter[Any]], name: str, value: Any) -> Any:
-    """`value` as the type that the endpoint names. Raises InputError when it is none."""
+def _validated(hints: dict[str, TypeAdapter[Any]], name: str, value: Any) -> Any:
+    """`value` as the type that the endpoint declares. Raises InputError when it has another type."""
     if name not in hints:
         return value
     try:
         return hints[name].validate_python(value)
     except ValidationError as error:
-        told = str(value)[:MOST_SHOWN]
-        raise InputError(f"{name} is {told!r}; {error.errors()[0]['msg'].lower()}.") from error
+        shown = str(value)[:MAX_SHOWN]
+        raise InputError(f"{name} is {shown!r}; {error.errors()[0]['msg'].lower()}.") from error

@@ -1,7 +1,7 @@
-"""Closes connections that cost the server more than they cost a stranger.
+"""Closes connections that cost the server more than the client.
 
-A request that does not come would keep its connection for ever, and each takes one of the files that the process may have open.
-A body in chunks of one byte is parsed in Python, chunk by chunk, before any limit sees it: 1 MB a second stops every answer.
+Without a timeout, a connection that sends no complete request stays open for ever and uses a file descriptor. A body in
+chunks of one byte is parsed in Python, chunk by chunk, before any limit applies: 1 MB a second blocks all responses.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MAX_HEADER_BYTES = 16 * 1024
 HEADER_SECONDS = 10.0
-"""How long a request's headers may take to arrive, from its first byte, or from the connection's beginning."""
+"""Time limit for a request's headers, from its first byte or from the start of the connection."""
 
 
 class _Parser(h11.Connection):
-    """Takes no body in chunks. Browsers and the clients of Gradio send its length."""
+    """Rejects chunked bodies. Browsers and Gradio's clients send the length instead."""
 
     def next_event(self) -> Any:
         event = super().next_event()
@@ -37,23 +37,23 @@ class TimedConnection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._time()
+        self._start_timer()
 
     def data_received(self, data: bytes) -> None:
-        if self.transport.is_closing():  # refused: what still comes is not parsed
+        if self.transport.is_closing():  # refused: do not parse what follows
             return
         super().data_received(data)
-        if self.cycle is not None and not self.cycle.response_complete:  # a body has a limit of its own: guards.py
+        if self.cycle is not None and not self.cycle.response_complete:  # guards.py limits the time of a body
             self._stop_timer()
         elif self._timer is None:
-            self._time()
+            self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
         super().connection_lost(exc)
 
-    def _time(self) -> None:
-        # What closes an idle connection closes this one as well.
+    def _start_timer(self) -> None:
+        # The handler with which uvicorn closes idle connections.
         self._timer = self.loop.call_later(self.header_seconds, self.timeout_keep_alive_handler)
 
     def _stop_timer(self) -> None:

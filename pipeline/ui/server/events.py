@@ -1,5 +1,5 @@
-"""What a post to one of Gradio's events must be before Gradio runs it: of an event that there is, with values of the kinds that its
-inputs send, in a session of the visitor's own; and what becomes of sessions whose visitor is gone.
+"""Validates posts to Gradio's events before Gradio runs them: the event exists, the values have types that its inputs
+send, and the session belongs to the visitor. Also counts streams, and runs the cleanup of sessions whose visitor left.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.core.settings import Settings
+from pipeline.core.text import surrogate_at
 from pipeline.ui.server.rates import Allowance
 from pipeline.ui.server.sessions import Sessions
+from pipeline.ui.shared.failures import REFUSAL, ToldRefusal
 from pipeline.ui.shared.texts import t
 from pipeline.ui.shared.visitors import Visitor, visitor_of
 
@@ -27,30 +29,13 @@ POSTS = re.compile(r"/gradio_api/(?P<way>queue/join|run|api|call)(?:/(?P<name>\w
 STREAMS = re.compile(r"/gradio_api/(?:queue/data|call/\w+/(?P<event>\w+)|heartbeat/(?P<session>[\w-]+))/?")
 SESSION = re.compile(r"[\w-]{1,64}", re.ASCII)
 SESSION_COST = 15.0
-"""In requests: the first answer to a session describes the whole page."""
+"""Cost of a new session, in requests: its first response describes the whole page."""
 NUMBERS = (int, float)
 MAX_NUMBER = 2**63
-REFUSAL = "studio.refusal"
-"""Where a request carries its Refusal."""
 
 
 class Refused(Exception):
-    """The post is none that the page makes."""
-
-
-class Refusal:
-    """Whether the answer to one post is a sentence for whoever asked. Gradio answers 500, as for a fault of its own."""
-
-    def __init__(self) -> None:
-        self.is_told = False
-
-    def telling(self, send: Send) -> Send:
-        async def sent(message: Message) -> None:
-            if message["type"] == "http.response.start" and message["status"] == 500 and self.is_told:
-                message["status"] = 400
-            await send(message)
-
-        return sent
+    """The page never sends such a post."""
 
 
 class Events:
@@ -88,8 +73,8 @@ class Events:
 
     async def _post(self, scope: Scope, receive: Receive, send: Send) -> None:
         message = await receive()
-        asked = HTTPConnection(scope)
-        visitor = visitor_of(asked, self._settings)
+        connection = HTTPConnection(scope)
+        visitor = visitor_of(connection, self._settings)
         try:
             body = _json(message.get("body", b""))
             post = POSTS.fullmatch(scope["path"])
@@ -97,7 +82,7 @@ class Events:
                 self._check(post["way"], post["name"], body)
             session = body.get("session_hash")
             if post and post["way"] == "call" and session is None:
-                # Gradio would make a session for each such event, which no quota knows.
+                # Otherwise Gradio makes a session for each such event, which no quota counts.
                 session = body["session_hash"] = f"program-{secrets.token_hex(16)}"
                 message = {**message, "body": json.dumps(body).encode()}
             if session is not None and not (isinstance(session, str) and SESSION.fullmatch(session)):
@@ -105,26 +90,26 @@ class Events:
         except Refused as error:
             await _refuse(422, t("events.refused", what=str(error)))(scope, receive, send)
             return
-        if session is not None and (refusal := self._enter(session, asked, visitor)):
+        if session is not None and (refusal := await self._enter(session, connection, visitor)):
             await refusal(scope, receive, send)
             return
-        if not self._sessions.has_room(visitor) and not self._allowance.is_owner(asked):
+        if not self._sessions.has_room(visitor) and not self._allowance.is_owner(connection):
             await _refuse(429, t("events.unread"))(scope, receive, send)
             return
-        scope[REFUSAL] = told = Refusal()
-        await self._app(scope, _again(message, receive), told.telling(send))
+        scope[REFUSAL] = refusal_status = ToldRefusal()
+        await self._app(scope, _replay(message, receive), refusal_status.telling(send))
 
-    def _enter(self, session: str, asked: HTTPConnection, visitor: Visitor) -> ASGIApp | None:
-        """The refusal, when the session is another browser's, or one session too many."""
+    async def _enter(self, session: str, connection: HTTPConnection, visitor: Visitor) -> ASGIApp | None:
+        """The refusal, when the session belongs to another browser or the visitor has too many; else None."""
         if self._sessions.is_new(session):
-            if not self._allowance.take(asked, SESSION_COST):
+            if not self._allowance.take(connection, SESSION_COST):
                 return _refuse(429, t("guards.rate"))
-            if not self._sessions.make_place(visitor.address) and not self._allowance.is_owner(asked):
+            if not await self._sessions.make_place(visitor.address) and not self._allowance.is_owner(connection):
                 return _refuse(429, t("events.streams"))
         return None if self._sessions.enter(session, visitor) else _refuse(403, t("events.session"))
 
     def _check(self, way: str, name: str | None, body: dict[str, Any]) -> None:
-        """Raises Refused for what Gradio would stumble over."""
+        """Raises Refused for input on which Gradio would fail."""
         fn = self._function(name, body.get("fn_index"))
         data = body.get("data")
         if not isinstance(data, list):
@@ -143,45 +128,45 @@ class Events:
                 raise Refused(getattr(block, "label", None) or block.get_block_name())
 
     def _function(self, name: str | None, number: object) -> BlockFunction:
-        if number is None:  # by name: for programs, which know the public ones
+        if number is None:  # by name: programs call the public events
             public = (fn for fn in self._page.fns.values() if fn.api_visibility == "public")
             found = next((fn for fn in public if fn.api_name == name and name), None)
         else:
             found = self._page.fns.get(number) if type(number) is int else None
-        if found is None or found.fn is None:  # some events are JavaScript alone
+        if found is None or found.fn is None:  # some events run only JavaScript
             raise Refused("fn_index")
         return found
 
     def _check_trigger(self, fn: BlockFunction, body: dict[str, Any]) -> None:
-        trigger, told = body.get("trigger_id"), body.get("event_data")
+        trigger, event_data = body.get("trigger_id"), body.get("event_data")
         if trigger is not None and not (
             type(trigger) is int and (trigger in self._page.blocks or trigger == self._page._id)
         ):
             raise Refused("trigger_id")
-        if not _is_plain(told):  # of a change, it is the new value
+        if not _is_plain(event_data):  # a change sends the new value
             raise Refused("event_data")
         if fn.collects_event_data and not (
-            trigger is not None and isinstance(told, dict) and isinstance(told.get("value"), str)
+            trigger is not None and isinstance(event_data, dict) and isinstance(event_data.get("value"), str)
         ):
             raise Refused("event_data")
 
     # ---- streams ----
 
     async def _stream(self, stream: re.Match[str], scope: Scope, receive: Receive, send: Send) -> None:
-        asked = HTTPConnection(scope)
+        connection = HTTPConnection(scope)
         if stream["event"]:
             session = self._sessions.of_event(stream["event"])
         else:
-            session = stream["session"] or asked.query_params.get("session_hash")
-        visitor = visitor_of(asked, self._settings)
+            session = stream["session"] or connection.query_params.get("session_hash")
+        visitor = visitor_of(connection, self._settings)
         is_data = stream["session"] is None
         if not session or not SESSION.fullmatch(session) or (is_data and not self._sessions.has_answers(session)):
             await _refuse(404, t("events.no_session"))(scope, receive, send)
             return
-        if refusal := self._enter(session, asked, visitor):
+        if refusal := await self._enter(session, connection, visitor):
             await refusal(scope, receive, send)
             return
-        is_owner = self._allowance.is_owner(asked)
+        is_owner = self._allowance.is_owner(connection)
         if not self._sessions.open_stream(session, visitor, is_data=is_data, is_owner=is_owner):
             await _refuse(429, t("events.streams"))(scope, receive, send)
             return
@@ -192,10 +177,10 @@ class Events:
 
 
 def is_of(block: Any, value: Any) -> bool:
-    """Whether `value` is of a kind that the component `block` sends."""
+    """Whether `value` has a type that the component `block` sends."""
     if getattr(block, "stateful", False):
-        return True  # the server has its own
-    if value is None:  # a field that is empty
+        return True  # the value is kept on the server
+    if value is None:  # an empty field
         return not isinstance(block, (gr.Radio, gr.Slider, gr.Checkbox))
     for kind, check in KINDS:
         if isinstance(block, kind):
@@ -204,11 +189,11 @@ def is_of(block: Any, value: Any) -> bool:
 
 
 def _is_number(block: Any, value: Any) -> bool:
-    return type(value) in NUMBERS and abs(value) < MAX_NUMBER  # neither infinite nor none at all
+    return type(value) in NUMBERS and abs(value) < MAX_NUMBER  # excludes infinity and NaN
 
 
 def _is_choice(block: Any, value: Any) -> bool:
-    """One, or a list of them where several can be chosen; one of its own where those may be typed in."""
+    """One value, or a list for a multiselect. Each is a string, as users may type their own, or has a choice's type."""
     several = isinstance(value, list)
     if several != bool(getattr(block, "multiselect", False)):
         return False
@@ -222,11 +207,11 @@ KINDS: tuple[tuple[Any, Callable[[Any, Any], bool]], ...] = (
     (gr.Checkbox, lambda block, value: type(value) is bool),
     ((gr.Textbox, gr.HTML), lambda block, value: type(value) is str),
 )
-"""Gradio's own checks come later, and some of them are tracebacks."""
+"""Gradio's own checks run later, and some of them end in a traceback."""
 
 
 def _is_plain(value: Any, depth: int = 2) -> bool:
-    """Of an endpoint for programs: text, numbers, and lists and objects of them. No file, which Gradio would fetch."""
+    """For endpoints for programs: text, numbers, and lists and objects of them. No file, which Gradio would fetch."""
     if isinstance(value, dict):
         is_file = value.keys() & {"path", "url", "meta"}
         return depth > 0 and not is_file and all(_is_plain(item, depth - 1) for item in value.values())
@@ -236,32 +221,31 @@ def _is_plain(value: Any, depth: int = 2) -> bool:
 
 
 def _json(data: bytes) -> dict[str, Any]:
-    """Raises Refused unless it is an object."""
+    """Parses a body. Raises Refused unless it is a JSON object without lone surrogates."""
     if data.count(b"[") + data.count(b"{") > 10_000:
         raise Refused("body")
     try:
-        body = json.loads(data or b"{}", parse_constant=_no_number)
+        body = json.loads(data or b"{}", parse_constant=_reject_constant)
     except (ValueError, RecursionError) as error:
         raise Refused("body") from error
     if not isinstance(body, dict):
         raise Refused("body")
-    try:
-        json.dumps(body, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:  # half a character, which no answer could repeat
-        raise Refused(repr(error.object[error.start])) from error
+    text = json.dumps(body, ensure_ascii=False)
+    if (at := surrogate_at(text)) is not None:  # no response could encode it
+        raise Refused(repr(text[at]))
     return body
 
 
-def _no_number(name: str) -> None:
+def _reject_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
 
 
 def _refuse(status: int, text: str) -> ASGIApp:
-    # `detail` is what Gradio's clients show.
+    # Gradio's clients show `detail`.
     return JSONResponse({"detail": text}, status, headers={"connection": "close"})
 
 
-def _again(message: Message, receive: Receive) -> Receive:
+def _replay(message: Message, receive: Receive) -> Receive:
     messages = [message]
 
     async def received() -> Message:

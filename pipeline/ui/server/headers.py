@@ -1,5 +1,5 @@
-"""What every HTTP answer carries: which scripts may run, who may embed the page, that types are not guessed, and a visitor's
-cookie. And what becomes of an answer that fails, or that nobody reads.
+"""Sets the headers of every HTTP response: which scripts may run, who may embed the page, no MIME sniffing, and a
+visitor's cookie. Also ends responses that fail, or that the client does not read.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from pipeline.ui.shared.failures import log_unexpected
 from pipeline.ui.shared.visitors import COOKIE, cookie_of, is_https, new_cookie
 
 SEND_SECONDS = 20.0
-"""How long a reader may take for the next part of an answer before it is given up."""
+"""How long a client may take to accept the next part of a response before it is dropped."""
 COOKIE_SECONDS = 30 * 24 * 3600
 INLINE_SCRIPTS = "studio.inline_scripts"
-"""Where an answer leaves the hashes of its scripts, in the request's scope."""
+"""Key in the request's scope under which a response leaves the hashes of its inline scripts."""
 EMBEDDERS = "'self' https://huggingface.co https://*.hf.space"
 ALWAYS = {
     "x-content-type-options": "nosniff",
@@ -31,8 +31,8 @@ ALWAYS = {
 
 
 def policy(inline_scripts: Iterable[str] = ()) -> str:
-    """The Content-Security-Policy of an answer. `inline_scripts`: hashes of the scripts inside it that may run."""
-    # Gradio compiles small functions of its own (unsafe-eval). Scripts that data brings into the page later have no hash.
+    """The Content-Security-Policy of a response. `inline_scripts`: hashes of its inline scripts that may run."""
+    # Gradio compiles small functions of its own (unsafe-eval). Scripts that data injects later have no hash.
     scripts = " ".join(("'self'", *inline_scripts, "'unsafe-eval'"))
     return (
         f"default-src 'none'; script-src {scripts}; "
@@ -51,32 +51,32 @@ class Headers:
         self._send_seconds = send_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":  # the server's start and stop
+        if scope["type"] != "http":  # lifespan events
             await self._app(scope, receive, send)
             return
-        scope = {**scope, "headers": self._known(scope["headers"])}
-        answer = _Answer(HTTPConnection(scope), send, self._settings, self._send_seconds)
+        scope = {**scope, "headers": self._without_forged_host(scope["headers"])}
+        response = _Response(HTTPConnection(scope), send, self._settings, self._send_seconds)
         try:
-            await self._app(scope, receive, answer.send)
+            await self._app(scope, receive, response.send)
         except TimeoutError:
-            return  # its reader reads no more; the connection is closed
+            return  # the client stopped reading; the connection is closed
         except Exception as error:
-            if answer.has_started:
+            if response.has_started:
                 log_unexpected(error)
                 raise
-            await PlainTextResponse(log_unexpected(error), 500)(scope, receive, answer.send)
+            await PlainTextResponse(log_unexpected(error), 500)(scope, receive, response.send)
 
-    def _known(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-        """Without a forwarded host that is not ours, as Gradio would put it into the page's addresses."""
+    def _without_forged_host(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """Drop a forwarded host that is not the Space's: Gradio would put it into the page's URLs."""
         own = (self._settings.space_host or "").encode()
         return [(name, value) for name, value in headers if name != b"x-forwarded-host" or value == own]
 
 
-class _Answer:
-    """One answer on its way out."""
+class _Response:
+    """Sends one response, with our headers."""
 
-    def __init__(self, asked: HTTPConnection, send: Send, settings: Settings, send_seconds: float) -> None:
-        self._asked = asked
+    def __init__(self, connection: HTTPConnection, send: Send, settings: Settings, send_seconds: float) -> None:
+        self._connection = connection
         self._send = send
         self._settings = settings
         self._send_seconds = send_seconds
@@ -92,15 +92,15 @@ class _Answer:
     def _set(self, headers: MutableHeaders) -> None:
         for name, value in ALWAYS.items():
             headers[name] = value
-        headers["content-security-policy"] = policy(self._asked.scope.get(INLINE_SCRIPTS, ()))
+        headers["content-security-policy"] = policy(self._connection.scope.get(INLINE_SCRIPTS, ()))
         for name in [name for name in headers if name.startswith("access-control-")] + ["server"]:
             del headers[name]
         if headers.get("content-type", "").startswith("text/html"):
             headers["cache-control"] = "private, no-cache"
-            if not cookie_of(self._asked.cookies):
+            if not cookie_of(self._connection.cookies):
                 headers.append("set-cookie", self._cookie())
 
     def _cookie(self) -> str:
-        """A Space is shown inside another site's page, where only such a cookie is kept."""
-        site = "SameSite=None; Secure; Partitioned" if is_https(self._asked, self._settings) else "SameSite=Lax"
+        """A Space is shown in a frame of another site, where browsers keep only a SameSite=None, partitioned cookie."""
+        site = "SameSite=None; Secure; Partitioned" if is_https(self._connection, self._settings) else "SameSite=Lax"
         return f"{COOKIE}={new_cookie()}; Path=/; Max-Age={COOKIE_SECONDS}; HttpOnly; {site}"

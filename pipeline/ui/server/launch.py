@@ -1,12 +1,13 @@
-"""How the page is served, and what starts once it answers.
+"""Serves the page, and starts background work once it answers.
 
-The page is mounted into a server of our own, not launched: only so our checks come before all of Gradio's, and none of its
-headers after ours.
+The page is mounted into our own server and not launched by Gradio, so that our checks run before all of Gradio's and
+Gradio adds no headers after ours.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import resource
 import socket
@@ -27,7 +28,7 @@ from pipeline.config.schema import COURSE_KEYWORDS, MATCHES
 from pipeline.core.errors import InputError
 from pipeline.core.settings import Settings
 from pipeline.jobs import worker
-from pipeline.ui.data.scans import KEPT_SOURCE, Key
+from pipeline.ui.data.scans import Key
 from pipeline.ui.server.connections import TimedConnection
 from pipeline.ui.server.events import Events
 from pipeline.ui.server.guards import Guards
@@ -35,7 +36,7 @@ from pipeline.ui.server.headers import Headers
 from pipeline.ui.server.page_cache import PageCache
 from pipeline.ui.server.rates import Allowance
 from pipeline.ui.server.session_states import LeanStates
-from pipeline.ui.server.sessions import MOST_SESSIONS, Sessions
+from pipeline.ui.server.sessions import MAX_SESSIONS, Sessions
 from pipeline.ui.server.sign_in import SignIn
 from pipeline.ui.shared.engine import Engine
 from pipeline.ui.shared.hosts import is_loopback
@@ -43,18 +44,18 @@ from pipeline.ui.shared.texts import ASSETS, t
 from pipeline.ui.shared.theme import Studio
 
 PORTS = range(7_860, 7_960)
-MOST_EVENTS = 256
-"""Events that are answered at once. How many of them may work is counted by visitor, where the work is."""
-MOST_THREADS = 64
-"""For short answers; long ones have threads of their own."""
-FAREWELL_SECONDS = 3
-"""How long open answers may take to end when the page is ended."""
+MAX_EVENTS = 256
+"""Concurrent events. Quotas per visitor limit the work itself, where it is done."""
+MAX_THREADS = 64
+"""For short handlers; long ones run in the threads of `shared.threads`."""
+SHUTDOWN_SECONDS = 3
+"""How long open responses may take to finish when the page is stopped."""
 NEVER = 10**9
-MOST_FILES = 65_536
+MAX_FILES = 65_536
 
 
 def mount_arguments(settings: Settings) -> dict[str, Any]:
-    """Arguments of `gr.mount_gradio_app`. No uploads, no proxies, no telemetry, no stack traces to strangers."""
+    """Arguments of `gr.mount_gradio_app`. No uploads, no proxies, no telemetry, no stack traces for visitors."""
     return {
         "path": "/",
         "theme": Studio(),
@@ -75,42 +76,42 @@ def mount_arguments(settings: Settings) -> dict[str, Any]:
 
 
 def application(page: gr.Blocks, engine: Engine) -> ASGIApp:
-    """The page behind everything that a request must pass."""
+    """The page behind all its middleware."""
     settings = engine.settings
-    # Gradio sums up every event with pandas otherwise, which costs more than the event.
+    # Otherwise Gradio summarizes every event with pandas, which costs more than the event.
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
     os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")
     page.queue(api_open=False, max_size=None, default_concurrency_limit=None)
-    page.state_session_capacity = MOST_SESSIONS
-    page.max_threads = MOST_THREADS
-    page._queue.max_thread_count = MOST_EVENTS
+    page.state_session_capacity = MAX_SESSIONS
+    page.max_threads = MAX_THREADS
+    page._queue.max_thread_count = MAX_EVENTS
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(
         CORSMiddleware, allow_origins=[]
-    )  # its presence keeps Gradio's own away, which reflects any origin
+    )  # with it, Gradio does not add its own, which reflects any origin
     gr.mount_gradio_app(app, page, **mount_arguments(settings))
     page.is_running = True
-    page.has_launched = True  # without it Gradio checks no path of a file that it is sent
+    page.has_launched = True  # without it Gradio does not check the paths of files in requests
     page._queue.pending_messages_per_session.max_size = (
-        NEVER  # it would forget sessions that wait, and stop; ours are swept
+        NEVER  # evicting a waiting session stops Gradio's queue; sessions.py sweeps them
     )
-    # Several of Gradio's parts hold this object, so it changes its class instead of being replaced.
+    # Several parts of Gradio refer to this object, so its class is changed instead of replacing it.
     page.state_holder.__class__ = LeanStates
     allowance = Allowance(settings, engine.access)
     sessions = Sessions(page, engine.abandon)
     events = Events(PageCache(app, settings), page, settings, sessions, allowance)
-    # Guards outside: what another site sends reaches nothing that answers by the owner's cookie.
+    # Guards is outside SignIn: requests from other sites must not reach code that trusts the owner's cookie.
     return Headers(Guards(SignIn(events, settings, engine.access), settings, allowance), settings)
 
 
 def serve(page: gr.Blocks, engine: Engine) -> None:
-    """Serve `page` until it is ended. Jobs go on without it; the worker looks after those that wait.
+    """Serve `page` until it is stopped. Jobs continue without it; the worker starts the queued ones.
 
     Raises InputError when the port is taken.
     """
     settings = engine.settings
-    _allow_connections()
-    # Gradio looks for it at every event: 1 ms where it is not installed, 30 MB where it is. The page draws nothing with it.
+    _raise_file_limit()
+    # Gradio tries to import it at every event: 1 ms if it is not installed, 30 MB if it is. The page does not use it.
     sys.modules.setdefault("matplotlib", cast(ModuleType, None))
     listener = listen(settings.server_name, [settings.server_port] if settings.server_port else PORTS)
     name = "localhost" if settings.server_name == "0.0.0.0" else settings.server_name
@@ -124,20 +125,22 @@ def serve(page: gr.Blocks, engine: Engine) -> None:
 
     config = uvicorn.Config(
         application(page, engine),
-        log_level="error",  # each request that is none would be a warning
-        proxy_headers=False,  # visitors.py knows which proxy to believe
+        log_level="error",  # each malformed request would be a warning
+        proxy_headers=False,  # visitors.py knows which proxies to trust
         server_header=False,
-        timeout_graceful_shutdown=FAREWELL_SECONDS,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         http=TimedConnection,
         ws="none",
-        lifespan="on",  # Gradio's queue starts in it: without it the page would run and answer nothing
+        lifespan="on",  # it starts Gradio's queue: without it the page would answer no event
     )
     _Server(config, started).run(sockets=[listener])
     engine.close()
 
 
 def listen(host: str, ports: Iterable[int]) -> socket.socket:
-    """A socket on the first port that is free. Raises InputError when none is, or the address is not this machine's."""
+    """A socket on the first free port of the address `host`. Raises InputError when no port is free, or the address is
+    not this machine's.
+    """
     ports = list(ports)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for port in ports:
@@ -146,23 +149,25 @@ def listen(host: str, ports: Iterable[int]) -> socket.socket:
         try:
             listener.bind((host, port))
             listener.listen(1_024)
-        except OSError:
+        except OSError as error:
             listener.close()
+            if isinstance(error, socket.gaierror) or error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                raise InputError(t("no_address", address=host)) from error
         else:
             return listener
     raise InputError(t("no_port", port=ports[0] if len(ports) == 1 else f"{ports[0]} to {ports[-1]}"))
 
 
-def _allow_connections() -> None:
-    """As many open files as the system allows: each connection is one, and the usual limit is a thousand."""
+def _raise_file_limit() -> None:
+    """Raise the limit of open files: each connection is one, and the usual limit is about a thousand."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    limit = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
     with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
 
 
 class _Server(uvicorn.Server):
-    """Says when it answers."""
+    """Calls `on_start` once it answers."""
 
     def __init__(self, config: uvicorn.Config, on_start: Callable[[], None]) -> None:
         super().__init__(config)
@@ -175,8 +180,9 @@ class _Server(uvicorn.Server):
 
 
 def _after_launch(engine: Engine) -> None:
-    """What would only make the page start later: the worker, and the look at data that every page opens with."""
-    worker.wake(engine.settings)
-    first = Key(KEPT_SOURCE, COURSE_KEYWORDS, MATCHES[0], engine.settings.limits.preview_rows, builders=False)
-    for _ in engine.scans.watch(first):
+    """Work that would only delay the start: keeping the worker awake, and the scan that every page opens with."""
+    threading.Thread(target=worker.keep_awake, args=[engine.settings], name="worker", daemon=True).start()
+    source = engine.offer.wait()
+    first_scan = Key(source, COURSE_KEYWORDS, MATCHES[0], engine.settings.limits.preview_rows, builders=False)
+    for _ in engine.scans.watch(first_scan):
         pass

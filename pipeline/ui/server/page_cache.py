@@ -1,8 +1,9 @@
-"""Renders the page's HTML, configuration and API description once. Gradio renders them for every request, in 35 ms of a core.
+"""Caches the page's rendered HTML, configuration and API description. Gradio renders them anew for every request, which
+takes 35 ms of a core.
 
-Their text depends on the request in one way: it names the origin, scheme and host, that the request names. Gradio even keeps the
-first visitor's origin in the API description of all others. So Gradio is asked under one made-up origin, and each answer has its
-own visitor's origin in that place.
+They depend on the request only by its origin (scheme and host), which they contain. Gradio even gives the first
+visitor's origin to all others in the API description. So Gradio renders them under one made-up origin, which each
+visitor's own replaces.
 """
 
 from __future__ import annotations
@@ -28,23 +29,25 @@ from pipeline.ui.shared.visitors import is_https
 PATHS = frozenset({"/", "/config", "/gradio_api/info", "/theme.css"})
 MADE_UP_HOST = b"page.invalid"
 HOST = re.compile(r"[\w.:\[\]-]{1,255}", re.ASCII)
-"""Hosts that need no escaping in HTML, JavaScript, JSON and shell commands, all of which name the origin."""
+"""Hosts that need no escaping in HTML, JavaScript, JSON and shell commands, all of which contain the origin."""
 MAX_ENTRIES = 32
 COMPRESSION = 4
+ENGLISH = b"<script>Object.defineProperty(navigator, 'language', { get: () => 'en' });</script>"
+"""The page's texts are English. Gradio sets the page's language, and that of its own texts, to the browser's."""
 INLINE_SCRIPT = re.compile(rb"<script(?![^>]*\ssrc=)[^>]*>")
 
 
 @dataclass(frozen=True)
 class _Rendered:
-    """Of one path: Gradio's answer under the made-up origin."""
+    """Gradio's response for one path, under the made-up origin."""
 
     media_type: str
     body: bytes
 
 
 @dataclass(frozen=True)
-class _Entry:
-    """Of one path and origin: what is sent."""
+class _CachedResponse:
+    """The response for one path and origin."""
 
     media_type: str
     body: bytes
@@ -53,22 +56,22 @@ class _Entry:
 
 
 class PageCache:
-    """ASGI middleware directly before Gradio. Drops query strings of the cached paths: the page reads none on the server."""
+    """ASGI middleware directly before Gradio. Drops query strings of cached paths: the server reads none."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
         self._settings = settings
         self._rendered: dict[str, _Rendered] = {}
         self._rendering = asyncio.Lock()
-        self._entries: OrderedDict[tuple[str, str], _Entry] = OrderedDict()
+        self._entries: OrderedDict[tuple[str, str], _CachedResponse] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "").rstrip("/") or "/"
         if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD") or path not in PATHS:
             await self._app(scope, receive, send)
             return
-        asked = HTTPConnection(scope)
-        host = asked.headers.get("x-forwarded-host") or asked.headers.get("host", "")
+        connection = HTTPConnection(scope)
+        host = connection.headers.get("x-forwarded-host") or connection.headers.get("host", "")
         if not HOST.fullmatch(host):
             await PlainTextResponse(t("guards.host", host=host[:100]), 421)(scope, receive, send)
             return
@@ -76,24 +79,25 @@ class PageCache:
         if isinstance(rendered, Response):
             await rendered(scope, receive, send)
             return
-        entry = self._entry(path, rendered, f"{'https' if is_https(asked, self._settings) else 'http'}://{host}")
+        entry = self._entry(path, rendered, f"{'https' if is_https(connection, self._settings) else 'http'}://{host}")
         scope[INLINE_SCRIPTS] = entry.inline_scripts
-        await _answer(entry, asked)(scope, receive, send)
+        await _response(entry, connection)(scope, receive, send)
 
     async def _render(self, path: str, scope: Scope, receive: Receive) -> _Rendered | Response:
-        """Gradio's answer, or, when it is not 200, that answer as it is, which is not cached. The first visitors wait for one
-        rendering.
+        """Gradio's response from the cache; one whose status is not 200 is returned as it is and not cached.
+
+        The lock makes the first visitors wait for one rendering.
         """
         async with self._rendering:
             if path not in self._rendered:
-                status, rendered = await self._ask(path, scope, receive)
+                status, rendered = await self._fetch(path, scope, receive)
                 if status != 200:
                     return Response(rendered.body, status, media_type=rendered.media_type)
                 self._rendered[path] = rendered
             return self._rendered[path]
 
-    async def _ask(self, path: str, scope: Scope, receive: Receive) -> tuple[int, _Rendered]:
-        """Status and answer of Gradio. Nothing of the request goes with it but the path."""
+    async def _fetch(self, path: str, scope: Scope, receive: Receive) -> tuple[int, _Rendered]:
+        """Status and response of Gradio. Of the visitor's request, only the path is passed on."""
         start: Message = {}
         parts: list[bytes] = []
 
@@ -106,31 +110,33 @@ class PageCache:
         plain = {"method": "GET", "scheme": "http", "path": path, "raw_path": path.encode(), "query_string": b""}
         await self._app({**scope, **plain, "headers": [(b"host", MADE_UP_HOST)]}, receive, collect)
         media_type = MutableHeaders(raw=start["headers"]).get("content-type", "")
-        return start["status"], _Rendered(media_type, b"".join(parts))
+        # Only a page has a head. Gradio would insert a script of ours after its own have run.
+        body = b"".join(parts).replace(b"<head>", b"<head>" + ENGLISH, 1)
+        return start["status"], _Rendered(media_type, body)
 
-    def _entry(self, path: str, rendered: _Rendered, origin: str) -> _Entry:
-        """3 ms when the origin is new, most of them for compression."""
+    def _entry(self, path: str, rendered: _Rendered, origin: str) -> _CachedResponse:
+        """The cached response. A new origin takes 3 ms, mostly for compression."""
         key = path, origin
         if key not in self._entries:
             body = rendered.body.replace(b"http://" + MADE_UP_HOST, origin.encode())
             compressed = gzip.compress(body, COMPRESSION, mtime=0)
-            self._entries[key] = _Entry(rendered.media_type, body, compressed, _hashes(body))
+            self._entries[key] = _CachedResponse(rendered.media_type, body, compressed, _hashes(body))
         self._entries.move_to_end(key)
         while len(self._entries) > MAX_ENTRIES:
             self._entries.popitem(last=False)
         return self._entries[key]
 
 
-def _answer(entry: _Entry, asked: HTTPConnection) -> Response:
-    can_unpack = "gzip" in asked.headers.get("accept-encoding", "")
+def _response(entry: _CachedResponse, connection: HTTPConnection) -> Response:
+    accepts_gzip = "gzip" in connection.headers.get("accept-encoding", "")
     headers = {"content-type": entry.media_type, "vary": "accept-encoding"}
-    if can_unpack:
+    if accepts_gzip:
         headers["content-encoding"] = "gzip"
-    return Response(entry.compressed if can_unpack else entry.body, headers=headers)
+    return Response(entry.compressed if accepts_gzip else entry.body, headers=headers)
 
 
 def _hashes(page: bytes) -> tuple[str, ...]:
-    """What a policy calls the inline scripts of `page`."""
+    """The inline scripts of `page` as sources of a Content-Security-Policy."""
     starts = [tag.end() for tag in INLINE_SCRIPT.finditer(page)]
     digests = [hashlib.sha256(page[start : page.index(b"</script>", start)]).digest() for start in starts]
     return tuple(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)

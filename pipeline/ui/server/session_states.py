@@ -1,7 +1,7 @@
-"""What Gradio keeps of each session: the values of its states, and no more.
+"""Session states that keep only the values of gr.State components.
 
-Gradio also keeps a copy of every component's configuration and of whatever was shown in it, to make deep links of. This page
-has none; the copies are 0.4 MB a session and more, with nobody to read them.
+Gradio's own also keep a copy of every component's configuration and last value, for deep links. This page has none; the
+copies take 0.4 MB or more per session, and nothing reads them.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import gradio as gr
 from gradio.state_holder import SessionState, StateHolder
 
 CLOSED_SECONDS = 3_600
-"""How long a state outlives its page."""
+"""How long a state is kept after its page was closed."""
 
 
 class LeanState(SessionState):
     def __init__(self, blocks: gr.Blocks) -> None:
-        # Not Gradio's own, which describes every component once more: 50 ms for each session that a stranger invents.
+        # Without Gradio's __init__, which copies the configuration of every component: 50 ms per session.
         self.blocks_config = copy(blocks.default_config)
         self.config_values = {}
         self.state_data: dict[int, Any] = {}
@@ -43,7 +43,7 @@ class LeanState(SessionState):
 
 
 class LeanStates(StateHolder):
-    """Of all sessions of one page."""
+    """The states of all sessions of one page."""
 
     def __getitem__(self, session_id: str) -> SessionState:
         if session_id not in self.session_data:

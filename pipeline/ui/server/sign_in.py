@@ -1,10 +1,10 @@
-"""Signing in and out over plain HTTP, because an event of Gradio can set no cookie.
+"""Signs owners in and out over plain HTTP, because a Gradio event cannot set a cookie.
 
-    POST /studio/unlock   field `key`, of a form or of a JSON object -> the owner's cookie
+    POST /studio/unlock   field `key` of a form or of a JSON object -> the owner's cookie
     POST /studio/lock     ends the sign-in of this browser
     GET  /studio/who      {"state": "open" | "owner" | "locked" | "closed"}
 
-An answer that is not 200 has `message`, a sentence for people. `Guards` must stand outside: it refuses other sites' POSTs.
+A response other than 200 has `message`, a sentence for people. `Guards` must be outside: it refuses other sites' POSTs.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ class SignIn:
             await self._app(scope, receive, send)
             return
         request = Request(scope, receive)
-        if request.method == "POST" or scope["path"] in self._handlers:  # a call is a POST, and a GET for its answer
+        # A call is a POST, and a GET for its result, which is not counted.
+        if request.method == "POST" or scope["path"] in self._handlers:
             self._access.count_wrong_header(request)
         if scope["path"] not in self._handlers:
             await self._app(scope, receive, send)
@@ -66,7 +67,7 @@ class SignIn:
             return refusal(405, t("access.method", method=method), allow=method)
         try:
             return await handler(request)
-        except HTTPException as error:  # the rest of a body that was not read would be taken for the next request
+        except HTTPException as error:  # the unread rest of the body would be parsed as the next request
             return refusal(error.status_code, error.detail, connection="close")
 
     async def _unlock(self, request: Request) -> Response:
@@ -101,16 +102,16 @@ class SignIn:
         return bytes(body)
 
     def _with_cookie(self, response: Response, request: Request, token: str, seconds: int) -> Response:
-        """A script cannot read the cookie, and another site's request does not carry it.
+        """Set the owner's cookie. Scripts cannot read it, and requests from other sites do not carry it.
 
-        A Space is shown in a frame of another site, where only a Secure cookie with SameSite=None is kept, and, where
-        other sites' cookies are off, only a partitioned one.
+        A Space is shown in a frame of another site, where browsers keep only a Secure cookie with SameSite=None and, if
+        third-party cookies are blocked, only a partitioned one.
         """
         if self._settings.space_id:
             rules = "SameSite=None; Secure; Partitioned"
         else:
             rules = "SameSite=Strict; Secure" if is_https(request, self._settings) else "SameSite=Strict"
-        # By hand: before Python 3.14 the library knows no Partitioned.
+        # Written by hand: http.cookies supports Partitioned only from Python 3.14 on.
         response.headers["set-cookie"] = f"{OWNER_COOKIE}={token}; Max-Age={seconds}; Path=/; HttpOnly; {rules}"
         return response
 
@@ -130,6 +131,6 @@ def key_of(body: bytes, content_type: str) -> str:
 
 
 def refusal(status: int, message: str, **headers: str) -> Response:
-    """`headers` with underscores for hyphens."""
+    """A JSON response with `message`. `headers`: names with underscores for hyphens."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return JSONResponse({"message": message}, status, named)

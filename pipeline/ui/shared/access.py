@@ -1,9 +1,9 @@
-"""Who may do what: one function decides, in Python, in every handler that starts, stops, deletes, pushes or reads files.
+"""Decides who may do what: one function, called by every handler that starts, stops, deletes, pushes or reads files.
 
 The page is open only when it is bound to loopback and a request names a loopback host and has no header that a proxy
-adds. On any other page the owner is needed: a browser that signed in with PIPELINE_OWNER_KEY and has the cookie, or a
-program that sends the key in a header. Greyed-out buttons and private events are no protection: whoever speaks HTTP
-reaches every handler.
+adds. Any other page requires the owner: a browser that signed in with PIPELINE_OWNER_KEY and has the cookie, or a
+program that sends the key in a header. Greyed-out buttons and private events are no protection: any HTTP client can
+call every handler.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from pipeline.ui.shared.visitors import visitor_of
 from pipeline.ui.shared.wrong_keys import WrongKeys
 
 OWNER_KEY_HEADER = "x-owner-key"
-"""How a program shows the key; a person types it into the page."""
+"""The header in which a program sends the key; a person types it into the page."""
 OWNER_COOKIE = "studio_owner"
 PROXY_HEADERS = frozenset({"forwarded", "via", "x-real-ip", "x-original-host", "cf-connecting-ip", "true-client-ip"})
 SIGN_IN_SECONDS = 12 * 3_600
@@ -40,11 +40,11 @@ MAX_SIGN_INS = 64
 
 
 class AccessError(InputError):
-    """Not allowed here; the message says what to do."""
+    """The action is not allowed here; the message says what to do."""
 
 
 class DelayError(AccessError):
-    """A wrong key that came too soon after others."""
+    """A wrong key was sent too soon after others."""
 
     def __init__(self, message: str, *, seconds: float) -> None:
         super().__init__(message)
@@ -54,7 +54,7 @@ class DelayError(AccessError):
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether the owner's actions are open to this request; `state` is open, owner, locked or closed."""
+    """Whether this request may perform the owner's actions; `state` is open, owner, locked or closed."""
 
     state: str
     known_by: str = ""
@@ -66,8 +66,8 @@ class Decision:
 
 
 def decide(settings: Settings, *, host: str, header_names: Iterable[str], known_by: str) -> Decision:
-    """The rule itself. `host` is the request's Host header; `known_by` is cookie or header where the request shows a valid
-    one, else empty.
+    """The rule itself. `host` is the request's Host header; `known_by` is "cookie" or "header" if the request has a
+    valid one, else empty.
     """
     names = {name.lower() for name in header_names}
     is_proxied = bool(names & PROXY_HEADERS) or any(name.startswith("x-forwarded-") for name in names)
@@ -79,11 +79,11 @@ def decide(settings: Settings, *, host: str, header_names: Iterable[str], known_
 
 
 class OwnerTokens:
-    """The browsers that are signed in: a random token of 256 bits for each, and when it ends.
+    """The signed-in browsers: a random token of 256 bits for each, and when it expires.
 
-    The tokens mean nothing by themselves and are known to this process only. Lock has to end one early, which needs this
-    table; with the table a signature would prove nothing more. A restart ends them all, and with it a changed key does:
-    the owner types the key again. The table has digests, so that nothing that prints it shows a token.
+    Tokens carry no data and are known only to this process. Lock must end one early, which needs this table; signatures
+    would add nothing to it. A restart ends all tokens, so a changed key does too: the owner types the key again. The
+    table contains digests, so that printing it shows no token.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -92,7 +92,7 @@ class OwnerTokens:
         self._lock = Lock()
 
     def add(self) -> str:
-        """A new token; the oldest one ends when there are too many."""
+        """A new token; above MAX_SIGN_INS, the oldest one is removed."""
         token = secrets.token_urlsafe(32)
         with self._lock:
             self._ends[_digest(token)] = self._clock() + SIGN_IN_SECONDS
@@ -104,13 +104,13 @@ class OwnerTokens:
         return self._clock() < self._ends.get(_digest(token), float("-inf"))
 
     def remove(self, token: str) -> bool:
-        """Whether there was such a token, and it had not ended."""
+        """Remove a token. Returns whether it existed and had not expired."""
         with self._lock:
             return self._clock() < self._ends.pop(_digest(token), float("-inf"))
 
 
 class Access:
-    """Applies `decide` to requests, signs owners in and out, and records what they do. `clock` gives seconds that only grow."""
+    """Applies `decide` to requests, signs owners in and out, and logs their actions. `clock`: monotonic seconds."""
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
@@ -120,7 +120,7 @@ class Access:
         self._wrong_keys = WrongKeys(self._audit, clock)
 
     def of(self, request: gr.Request | HTTPConnection) -> Decision:
-        """Reads and counts nothing but the headers: cheap enough for every tick of every browser."""
+        """Reads only the headers and counts nothing: cheap enough for every tick of every browser."""
         headers = request.headers
         key = headers.get(OWNER_KEY_HEADER)
         if self._tokens.has(_cookie(request)):
@@ -130,9 +130,9 @@ class Access:
         return decide(self._settings, host=headers.get("host", ""), header_names=headers.keys(), known_by=known_by)
 
     def require(self, request: gr.Request, action: str = "", target: object = "") -> None:
-        """Raises AccessError, with what to do, unless the owner's actions are open to this request.
+        """Raises AccessError, with what to do, unless this request may perform the owner's actions.
 
-        An `action` that has a name is written to the audit log, with the id or name of its `target`.
+        A non-empty `action` is written to the audit log, with the id or name of its `target`.
         """
         decision = self.of(request)
         if not decision.allowed:
@@ -142,13 +142,13 @@ class Access:
             self._record(action, request, decision.known_by, target)
 
     def unlock(self, connection: HTTPConnection, key: str) -> str:
-        """Sign a browser in; returns the token for its cookie. Raises AccessError for a wrong key, DelayError for one that
-        comes too soon after others.
+        """Sign a browser in; returns the token for its cookie. Raises AccessError for a wrong key, DelayError for one
+        sent too soon after others.
 
-        The right key is accepted at any time, also from an address under delay and above the limit over all addresses.
-        Otherwise an attacker behind the owner's proxy or provider could keep the owner out for good. A delay is not what
-        stops guessing: a random key of 16 characters has about 95 bits, far beyond any number of requests. It keeps the
-        log and the processor quiet.
+        The right key is accepted at any time, even from a delayed address and above the limit over all addresses.
+        Otherwise an attacker behind the owner's proxy or provider could keep the owner out for good. The delay is not
+        what stops guessing: a random key of 16 characters has about 95 bits, far beyond any number of requests. It
+        limits log lines and CPU time.
         """
         if self._key_digest is None:
             raise AccessError(t("access.closed"))
@@ -161,21 +161,21 @@ class Access:
         return token
 
     def lock(self, connection: HTTPConnection) -> None:
-        """Sign this browser out, in all its tabs. Without a sign-in there is nothing to do and nothing to record."""
+        """Sign this browser out, in all its tabs. Without a sign-in, does nothing and logs nothing."""
         if self._tokens.remove(_cookie(connection)):
             self._record("lock", connection, "cookie")
 
     def count_wrong_header(self, connection: HTTPConnection) -> None:
-        """Count the key in this request's header, if it is wrong. Called once a request, which may call `of` several times.
+        """Count the key in this request's header if it is wrong. Called once per request, unlike `of`.
 
-        Such a request goes on as a visitor's: a program with an old key can still read what is public.
+        Such a request continues as a visitor's: a program with an old key can still read what is public.
         """
-        is_key_asked_for = self._key_digest is not None and OWNER_KEY_HEADER in connection.headers
-        if is_key_asked_for and not self.of(connection).allowed:
+        has_key_to_check = self._key_digest is not None and OWNER_KEY_HEADER in connection.headers
+        if has_key_to_check and not self.of(connection).allowed:
             self._wrong_keys.add(self._address(connection))
 
     def _refuse(self, connection: HTTPConnection) -> None:
-        """Always raises. The mistake of somebody who is signed in already is not counted."""
+        """Always raises. A wrong key from a browser that is already signed in is not counted."""
         seconds = 0.0 if self.of(connection).allowed else self._wrong_keys.add(self._address(connection))
         if seconds:
             raise DelayError(t("access.delay", time=duration(math.ceil(seconds))), seconds=seconds)
@@ -189,14 +189,14 @@ class Access:
         connection = request.request if isinstance(request, gr.Request) else request
         return visitor_of(connection, self._settings).address if connection else ""
 
-    def _is_key(self, shown: bytes) -> bool:
-        """In constant time, whatever the length: what is compared are digests."""
-        shown_digest = hashlib.sha256(shown.strip()).digest()
-        return self._key_digest is not None and hmac.compare_digest(shown_digest, self._key_digest)
+    def _is_key(self, given: bytes) -> bool:
+        """Compares digests, so the time is constant for keys of any length."""
+        given_digest = hashlib.sha256(given.strip()).digest()
+        return self._key_digest is not None and hmac.compare_digest(given_digest, self._key_digest)
 
 
 def _digest(secret: str) -> bytes:
-    # What a request sends, and a variable that is not UTF-8, can hold lone surrogates.
+    # A request, and an environment variable that is not UTF-8, can contain lone surrogates.
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 

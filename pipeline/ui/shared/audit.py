@@ -1,6 +1,6 @@
-"""The audit log, `home/audit.jsonl`: one JSON line for each action of an owner, and for wrong keys. Never a key or a token.
+"""The audit log, `home/audit.jsonl`: one JSON line per action of an owner, and for wrong keys. Never a key or a token.
 
-A line is written before the action starts, so it says what was asked for, whether or not it then succeeded.
+A line is written before the action starts, so it reports the request, whether or not the action then succeeded.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Audit:
     def write(self, action: str, *, target: object = "", address: str = "", known_by: str = "", **more: object) -> None:
         """Append one line. `known_by`: open, cookie, header or key; empty for wrong keys.
 
-        A disk that takes no line does not stop the action: on a full one the owner must still be able to delete.
+        A failed write does not stop the action: on a full disk the owner must still be able to delete.
         """
         row = {
             "time": now(),
@@ -49,7 +49,7 @@ class Audit:
             print(t("audit.failed", path=self._path, error=error), file=sys.stderr, flush=True)
 
     def _rotate(self) -> None:
-        """Move a full log aside, and make sure of one that only its owner on this machine can read."""
+        """Rename a full log, and create the log if missing, readable only by the user that runs the page."""
         with contextlib.suppress(FileNotFoundError):
             if self._path.stat().st_size >= self._max_bytes:
                 self._path.replace(self._older)

@@ -1,4 +1,4 @@
-"""gr.Blocks with two differences. Its errors are sentences. It spends a tenth of the time on inputs and outputs."""
+"""gr.Blocks with two changes: errors are sentences, and processing inputs and outputs takes a tenth of the time."""
 
 from __future__ import annotations
 
@@ -12,24 +12,23 @@ from gradio.components import _Keywords
 from gradio.utils import is_prop_update
 
 from pipeline.core.errors import PipelineError
-from pipeline.ui.server.events import REFUSAL
-from pipeline.ui.shared.failures import log_unexpected
+from pipeline.ui.shared.failures import REFUSAL, log_unexpected
 from pipeline.ui.shared.markup import escape_text
 
 PLAIN = (gr.Textbox, gr.Number, gr.Slider, gr.Checkbox, gr.Radio, gr.Dropdown, gr.HTML, gr.State, gr.Timer)
 """Components whose values are text, numbers and lists of them."""
 UPDATED = (gr.Button, gr.Textbox)
 SENT = {"__type__", "value", "visible", "interactive", "placeholder", "variant"}
-"""Updates of these properties are sent to the browser as they are: nothing on the server reads them again."""
+"""Updates of only these properties are sent to the browser unchanged: nothing on the server reads them again."""
 
 
 class StudioBlocks(gr.Blocks):
     async def process_api(self, *args: Any, **settings: Any) -> dict[str, Any]:
-        """As Gradio's; what is raised is a gr.Error, whose text is shown as HTML: so escaped."""
+        """As Gradio's. Other exceptions become gr.Error, whose text is escaped because Gradio shows it as HTML."""
         try:
             return await super().process_api(*args, **settings)
         except gr.Error as error:
-            error.print_exception = False  # a choice that is not on offer, say: the caller's mistake
+            error.print_exception = False  # the caller's mistake, such as a choice that does not exist
             _note_refusal(settings.get("request"))
             raise
         except PipelineError as error:
@@ -41,8 +40,8 @@ class StudioBlocks(gr.Blocks):
     async def preprocess_data(
         self, block_fn: BlockFunction, inputs: list[Any], state: Any, explicit_call: bool = False
     ) -> list[Any]:
-        """As Gradio's, which sends each input to a thread of its own: half of the time of a tick. No field of this page takes
-        files, so none needs one.
+        """As Gradio's, which runs each input in a thread: half of the time of a tick. No input of this page takes
+        files, so none needs a thread.
         """
         if (
             block_fn.component_prop_inputs
@@ -51,13 +50,13 @@ class StudioBlocks(gr.Blocks):
         ):
             return await super().preprocess_data(block_fn, inputs, state, explicit_call)
         self.validate_inputs(block_fn, inputs)
-        return [_value_of(block, value, state) for block, value in zip(block_fn.inputs, inputs, strict=False)]
+        return [_input(block, value, state) for block, value in zip(block_fn.inputs, inputs, strict=False)]
 
     async def postprocess_data(
         self, block_fn: BlockFunction, predictions: list[Any] | dict[Any, Any], state: Any
     ) -> list[Any]:
-        """As Gradio's, which makes a new component for each output that is skipped or updated, and sends each value to a thread
-        of its own: 40 ms of each tick of the Train tab.
+        """As Gradio's, which makes a new component for each skipped or updated output and runs each value in a thread:
+        40 ms of each tick of the Train tab.
         """
         if block_fn.batch or block_fn.is_validator_function or not block_fn.postprocess:
             return await super().postprocess_data(block_fn, predictions, state)
@@ -70,48 +69,48 @@ class StudioBlocks(gr.Blocks):
             if len(outputs) == 1:
                 predictions = [predictions]
         self.validate_outputs(block_fn, predictions)
-        found: list[Any] = []
-        for block, value in zip(outputs, predictions, strict=False):  # surplus values were warned of
+        sent: list[Any] = []
+        for block, value in zip(outputs, predictions, strict=False):  # validate_outputs has warned of surplus values
             if value is _Keywords.FINISHED_ITERATING:
-                found.append(None)
+                sent.append(None)
             elif _is_skip(value):
-                found.append(None if block.stateful else gr.skip())
-            elif _is_sent_as_it_is(block, value):
-                found.append(value)
+                sent.append(None if block.stateful else gr.skip())
+            elif _is_sent_unchanged(block, value):
+                sent.append(value)
             elif _is_plain(block, value):
-                found.append(_shown(block, value, state))
+                sent.append(_output(block, value, state))
             else:
-                one = copy.copy(block_fn)
-                one.outputs = [block]
-                found += await super().postprocess_data(one, value, state)
-        return found
+                single = copy.copy(block_fn)
+                single.outputs = [block]
+                sent += await super().postprocess_data(single, value, state)
+        return sent
 
 
 def _is_plain(block: Any, value: Any) -> bool:
     return isinstance(block, PLAIN) and not isinstance(value, gr.blocks.Block) and not is_prop_update(value)
 
 
-def _is_sent_as_it_is(block: Any, value: Any) -> bool:
+def _is_sent_unchanged(block: Any, value: Any) -> bool:
     return isinstance(block, UPDATED) and is_prop_update(value) and value.keys() <= SENT
 
 
-def _shown(block: Any, value: Any, state: Any) -> Any:
-    """What a browser is sent of the `value` that a handler returned."""
+def _output(block: Any, value: Any, state: Any) -> Any:
+    """What the browser receives for `value`, which a handler returned."""
     if block.stateful:
         state[block._id] = value
         return None
-    return _of_session(block, state).postprocess(value)
+    return _session_block(block, state).postprocess(value)
 
 
-def _value_of(block: Any, value: Any, state: Any) -> Any:
-    """What a handler is given of the `value` that a browser sent."""
+def _input(block: Any, value: Any, state: Any) -> Any:
+    """What the handler receives for `value`, which a browser sent."""
     if block.stateful:
         return state[block._id]
-    return _of_session(block, state).preprocess(value)
+    return _session_block(block, state).preprocess(value)
 
 
-def _of_session(block: Any, state: Any) -> Any:
-    """The component with the choices that this session was sent."""
+def _session_block(block: Any, state: Any) -> Any:
+    """The component as this session has it, with the choices that it was sent."""
     return state.get(block._id, block)
 
 

@@ -1,4 +1,4 @@
-"""The few ways this page makes components, so that each looks and behaves the same everywhere."""
+"""Factories for the page's components, so that each looks and behaves the same everywhere."""
 
 from __future__ import annotations
 
@@ -11,27 +11,30 @@ from pipeline.ui.shared.texts import ASSETS
 
 Input = TypeVar("Input")
 
-QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-"""Of every event: Gradio's own progress overlay would cover the live cards, and programs have `api`."""
+QUIET: dict[str, Any] = {"show_progress": "hidden", "show_progress_on": [], "api_visibility": "private"}
+"""Settings of every event: Gradio's own progress overlay would cover the live cards, and programs use `api`.
+
+The empty list: at each message of any event Gradio's front end walks its component tree, and copies all properties, of
+every component that ever could show progress, hidden or not (benchmarks/page_stream.py)."""
 
 
 BUSY_SECONDS = 1.0
 IDLE_SECONDS = 5.0
-"""Between two ticks of an open page, while something runs and while nothing does."""
+"""Time between two ticks of an open page, while something runs and while nothing does."""
 
 
 def tick_seconds(is_busy: bool) -> float:
-    """How often an open page asks for news: a hundred pages that ask each second take a whole core of the server."""
+    """How often an open page refreshes: a hundred pages that refresh every second use a whole core of the server."""
     return BUSY_SECONDS if is_busy else IDLE_SECONDS
 
 
 def html(value: str = "", **settings: Any) -> gr.HTML:
-    """HTML of our own, made by `markup.render`; without Gradio's rules for prose."""
+    """HTML made by `markup.render`, without Gradio's CSS for prose."""
     return gr.HTML(value, apply_default_css=False, **{"js_on_load": None, **settings})
 
 
 def picks(value: str = "", *, attribute: str, **settings: Any) -> gr.HTML:
-    """HTML whose elements with `data-<attribute>` can be clicked; the event's `value` is what the attribute says."""
+    """HTML whose elements with `data-<attribute>` can be clicked; the event's `value` is the attribute's value."""
     js = (
         "element.addEventListener('click', (event) => {"
         f" const picked = event.target.closest('[data-{attribute}]');"
@@ -41,8 +44,8 @@ def picks(value: str = "", *, attribute: str, **settings: Any) -> gr.HTML:
 
 
 def page_script() -> str:
-    """The listeners of the whole page: theme, folds, pickers, copying."""
-    return (ASSETS / "page.js").read_text(encoding="utf-8")
+    """The listeners of the whole page: theme, folds, pickers, copying; then those of its forms."""
+    return "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in ("page.js", "form.js"))
 
 
 def ask(kind: type[Input], *args: Any, **settings: Any) -> Input:
@@ -51,14 +54,14 @@ def ask(kind: type[Input], *args: Any, **settings: Any) -> Input:
 
 
 def editor(value: str, **settings: Any) -> gr.Textbox:
-    """A field for code. Not gr.Code: that strips what it shows, and a prompt's last newline decides what comes next."""
+    """A field for code. Not gr.Code, which strips its value: the last newline of a prompt changes the completion."""
     return gr.Textbox(
         value, lines=7, max_lines=16, show_label=False, container=False, interactive=True, autofocus=False, **settings
     )
 
 
 def for_owners(text: str) -> gr.HTML:
-    """What a visitor reads where the owner has buttons, whose elements have the class `owners`."""
+    """The hint that visitors see where the owner has buttons, whose elements have the class `owners`."""
     return html(render("hint", text=text), elem_classes="visitors")
 
 
@@ -66,6 +69,11 @@ def card(*classes: str, **settings: Any) -> gr.Column:
     return gr.Column(elem_classes=["card", *classes], min_width=0, **settings)
 
 
+def tab_title(title: str) -> gr.HTML:
+    """A tab's heading, for screen readers: the bar shows it already."""
+    return html(render("tab_title", title=title), elem_classes="tab-title")
+
+
 def head(title: str, note: str = "", *, fold: bool = False) -> gr.HTML:
-    """The first line of a card; with `fold`, the rest of the card is folded away on a phone until asked for."""
+    """The first line of a card; with `fold`, the rest of the card is collapsed on a phone until it is opened."""
     return html(render("card_head", title=title, note=note, fold=fold))

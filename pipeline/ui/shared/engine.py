@@ -1,4 +1,4 @@
-"""The rooms behind the page, each opened when it is first used, so that the page itself starts at once."""
+"""The packages behind the page, each loaded on first use, so that the page itself starts at once."""
 
 from __future__ import annotations
 
@@ -7,61 +7,64 @@ from typing import TYPE_CHECKING
 
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
+from pipeline.jobs.state import RUNNING, in_order
 from pipeline.ui.data.reading import Reading
 from pipeline.ui.data.scans import Scans
 from pipeline.ui.shared.access import Access
+from pipeline.ui.shared.offer import Offer
 from pipeline.ui.shared.recent import Recent
 from pipeline.ui.shared.visitors import visitor_of
 
 if TYPE_CHECKING:
     import gradio as gr
 
-    from pipeline.artifacts.revision import Registry
     from pipeline.gallery.examples import Examples
-    from pipeline.generation.process import Generator
+    from pipeline.generation.process import Generator, Training
+    from pipeline.hub.revision_store import RevisionStore
 
 
 class Engine:
-    """What every tab is given."""
+    """The objects that every tab uses."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.home = Home(settings.home)
         self.access = Access(settings)
         self.reading = Reading(settings, self.access)
-        self.scans = Scans(settings.limits, self.home.scans)
+        self.scans = Scans(settings.limits, self.home.scans, self.home.sdists)
         self.recent = Recent()
+        self.offer = Offer()
 
     def abandon(self, session_hash: str, cookie: str) -> None:
-        """End what the page with this session waits for: nobody listens any more."""
+        """Stop the work that this session waits for: nobody listens any more."""
         self.scans.stop(session_hash)
         if "generator" in vars(self):
             self.generator.stop(page_key(session_hash, cookie))
 
     def close(self) -> None:
-        """End what the page has started for itself."""
+        """End the processes of the scans."""
         self.scans.close()
 
     def visitor_key(self, request: gr.Request) -> str:
-        """Whom quotas count: the visitor's address; "" for the owner, whom none counts."""
+        """The key of quotas: the visitor's address; "" for the owner, who has no quota."""
         if self.access.of(request).allowed:
             return ""
         address = visitor_of(request.request, self.settings).address if request.request else ""
-        return address or "unknown"  # such visitors share one quota rather than have none
+        return address or "unknown"  # visitors without an address share one quota instead of having none
 
     def page_key(self, request: gr.Request) -> str:
-        """What a page's requests to the generator are stopped by; "" without a session, which stops nothing.
+        """The key by which a page's requests to the generator are stopped; "" without a session, which stops nothing.
 
-        A session's hash is the browser's own invention and no secret; the cookie is one.
+        The browser makes up the session hash, which is not secret; the cookie is.
         """
         assert request.request is not None, "Gradio gives every handler its request"
         return page_key(request.session_hash or "", visitor_of(request.request, self.settings).cookie)
 
     @cached_property
-    def registry(self) -> Registry:
-        from pipeline.artifacts.revision import Registry
+    def revisions(self) -> RevisionStore:
+        from pipeline.hub.revision_store import RevisionStore
 
-        return Registry(self.home, self.settings.repo)
+        return RevisionStore(self.settings)
 
     @cached_property
     def examples(self) -> Examples:
@@ -73,7 +76,20 @@ class Engine:
     def generator(self) -> Generator:
         from pipeline.generation.process import Generator
 
-        return Generator(self.settings)
+        return Generator(self.settings, training=lambda: training_now(self.home))
+
+
+def training_now(home: Home) -> Training | None:
+    """The run, or dry run, that trains now. Its device is the configured CPU, or what it has reported since it started."""
+    from pipeline.generation.process import Training
+
+    for job in in_order(home):
+        if job.kind in ("train", "dry-run") and job.state in RUNNING:
+            is_own = job.status.get("request_id") == job.request_id
+            asked = (job.request.get("changes") or {}).get("device")
+            device = "cpu" if asked == "cpu" else job.status.get("device") if is_own else None
+            return Training(request_id=job.request_id, run=job.id, device=device)
+    return None
 
 
 def page_key(session_hash: str, cookie: str) -> str:

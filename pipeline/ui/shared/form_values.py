@@ -1,6 +1,6 @@
-"""What the inputs of the page mean: a look at data, a corpus to prepare, a run to start and what it will take.
+"""Interprets the inputs of the page: the source of a scan, a corpus to prepare, a run to start and its cost.
 
-Knows nothing of Gradio: values come in as a browser sends them, empty fields as None.
+Does not depend on Gradio: values arrive as a browser sends them, empty fields as None.
 """
 
 from __future__ import annotations
@@ -8,25 +8,26 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.config.recipes import PRESETS, RECIPES, run_config
-from pipeline.config.schema import DEFAULT_CORPUS, DataConfig, RunConfig
+from pipeline.config.schema import DEFAULT_CORPUS, UNKNOWN_TRAIN_TOKENS, DataConfig, RunConfig
+from pipeline.config.source_spec import corpus_id_of
 from pipeline.core.atomic_io import read_json
-from pipeline.core.errors import require
+from pipeline.core.errors import FieldError, require
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
-from pipeline.jobs import corpus_requests, run_requests
+from pipeline.jobs.corpora import start_preparing
+from pipeline.jobs.runs import start_training
 from pipeline.jobs.state import ACTIVE
 from pipeline.jobs.views import run_view, run_views
 from pipeline.planning import Plan, plan_run
 
-FIRST_CORPUS = DEFAULT_CORPUS
-"""The corpus that the page offers to prepare before the first run."""
-UNKNOWN_TOKENS = 10**9
-"""Stands for the size of a corpus that is not prepared yet."""
+PROJECT_LISTS = {"#examples": "pypi", "#all": "pypi#all"}
+"""Values of the field for projects that name none."""
 CHANGES = (
     "max_steps",
     "learning_rate",
@@ -40,20 +41,45 @@ CHANGES = (
 
 
 def source_spec(kind: str, path: str | None, repo: str | None) -> str:
-    """The source as the engine names it: `installed`, `files:PATH` or `hub:REPO`."""
+    """The source as the engine names it: `installed`, `pypi`, `pypi:NAME,NAME`, `files:PATH` or `hub:REPO`.
+
+    `repo`: the dataset, or of the package index a list of projects, or one of PROJECT_LISTS.
+    """
+    if kind == "pypi":
+        projects = (repo or "").strip()
+        # The field shows a dataset until it has followed the choice of the kind; no project has a slash in its name.
+        is_list = not projects or "/" in projects or projects in PROJECT_LISTS
+        return PROJECT_LISTS.get(projects, kind) if is_list else f"pypi:{projects}"
     named = {"files": (path or "").strip(), "hub": (repo or "").strip()}
     return f"{kind}:{named[kind]}" if kind in named else kind
 
 
+def checked_source(kind: str, path: str | None, repo: str | None) -> str:
+    """As `source_spec`. Raises FieldError for an empty path, and for a dataset's name that the Hub cannot have."""
+    spec = source_spec(kind, path, repo)
+    if kind == "files":
+        require(spec != "files:", "source", "", "write a path")
+    if kind == "hub":
+        from pipeline.data.sources.hub import HubSource
+
+        try:
+            HubSource(spec.removeprefix("hub:"))
+        except FieldError as error:
+            raise FieldError("source", spec.removeprefix("hub:"), error.remedy) from error
+    return spec
+
+
 def keyword_list(chosen: Sequence[object] | None) -> tuple[str, ...]:
-    """The keywords of the chips, which may hold several between commas; each once."""
-    typed = [word.strip() for text in chosen or () for word in str(text).split(",")]
+    """The keywords of the chips, without duplicates. Commas and line breaks separate keywords; a space does not, because
+    `import pandas` is one.
+    """
+    typed = [word.strip() for text in chosen or () for word in re.split(r"[,\r\n]", str(text))]
     return tuple(dict.fromkeys(filter(None, typed)))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """One run as it is set up on the page. An empty corpus: prepare the first one, then train on it."""
+    """One run as it is set up on the page. With an empty corpus, the first one is prepared."""
 
     corpus: str
     preset: str
@@ -66,7 +92,7 @@ class Setup:
         return cls(corpus=corpus or "", preset=preset, recipe=recipe, changes=changes)
 
     def request_ids(self, session: str) -> Iterator[str]:
-        """Ids of this set-up, as that page asks for it, for the first time, the second time and so on."""
+        """Request ids of this set-up from the page `session`: for its first start, its second start and so on."""
         text = json.dumps([session, asdict(self)], sort_keys=True)
         for number in itertools.count(1):
             yield hashlib.sha256(f"{number} {text}".encode()).hexdigest()[:32]
@@ -74,34 +100,34 @@ class Setup:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a set-up will take."""
+    """The estimated cost of a set-up."""
 
     config: RunConfig
     plan: Plan
     is_corpus_known: bool
-    """Whether the corpus is there to be measured."""
+    """Whether the corpus exists, so that its tokens are counted."""
     seconds: float | None
-    """How long it will take, by the pace of `like`; None when no such run was seen."""
+    """Estimated duration at the throughput of `like`; None when there is no such run."""
     like: str | None
-    """The newest run here with the same preset that measured its pace."""
+    """The newest run here with the same preset that measured its throughput."""
 
 
-def start(settings: Settings, setup: Setup, session: str) -> str:
-    """Start the run, after its corpus if there is none yet; returns its id.
+def start(settings: Settings, setup: Setup, session: str, source: str = DataConfig.source) -> str:
+    """Start the run, after preparing a corpus of `source` if none is chosen; returns the run's id.
 
-    Asked again while the run that this very set-up made on this page is active, it returns that run and starts none.
+    While a run of the same set-up from the same page is active, returns that run and starts none.
     """
     home = Home(settings.home)
     corpus = setup.corpus
     if not corpus:
-        corpus = FIRST_CORPUS
+        corpus = corpus_id_of(source)
         folder = home.corpus(corpus)
         if not folder.is_ready and not folder.request.exists():
-            config = DataConfig(vocab_size=PRESETS[setup.preset].vocab_size)
+            config = DataConfig(source=source, vocab_size=PRESETS[setup.preset].vocab_size)
             request_id = f"corpus-{next(setup.request_ids(session))}"  # not the run's: a request id names one job
-            corpus_requests.start_preparing(settings, config=config, corpus_id=corpus, request_id=request_id)
+            start_preparing(settings, config=config, corpus_id=corpus, request_id=request_id)
     for request_id in setup.request_ids(session):
-        run = run_requests.start_training(
+        run = start_training(
             settings,
             corpus=corpus,
             preset=setup.preset,
@@ -116,26 +142,29 @@ def start(settings: Settings, setup: Setup, session: str) -> str:
 
 
 def forecast(home: Home, setup: Setup) -> Forecast:
-    """Raises InputError for a value out of range."""
+    """The estimated cost of `setup`. Raises InputError for a value out of range."""
     manifest = read_json(home.corpus(setup.corpus).manifest) if setup.corpus else None
     require(setup.preset in PRESETS, "preset", setup.preset, f"choose one of {', '.join(PRESETS)}")
-    tokens = manifest["tokens_train"] if manifest else UNKNOWN_TOKENS
+    tokens = manifest["tokens_train"] if manifest else UNKNOWN_TRAIN_TOKENS
     config = run_config(
-        corpus=setup.corpus or FIRST_CORPUS,
+        corpus=setup.corpus or DEFAULT_CORPUS,
         preset=setup.preset,
         recipe=setup.recipe,
         vocab_size=manifest["vocab_size"] if manifest else PRESETS[setup.preset].vocab_size,
         train_tokens=tokens,
+        validation_tokens=manifest.get("tokens_validation") if manifest else None,
         changes=setup.changes,
     )
-    plan = plan_run(config, train_tokens=tokens, home=home.path)
-    like = next((view for view in run_views(home) if view.preset == setup.preset and view.tokens_per_second), None)
+    runs = run_views(home)
+    is_idle = not any(view.state in ACTIVE for view in runs)
+    plan = plan_run(config, train_tokens=tokens, manifest=manifest, home=home.path, is_idle=is_idle)
+    like = next((view for view in runs if view.preset == setup.preset and view.tokens_per_second), None)
     seconds = plan.tokens / like.tokens_per_second if like and like.tokens_per_second else None
-    return Forecast(config, plan, manifest is not None, seconds, like.name if like else None)
+    return Forecast(config, plan, manifest is not None, seconds, like.run if like else None)
 
 
 def course_figures(recipe: str) -> dict[str, Any]:
-    """The recipe's own figures, which the table scales to a short run."""
+    """The recipe's own values, which the table scales to a short run."""
     figures = RECIPES[recipe]
     return {
         "is_courses": figures.is_courses,

@@ -1,4 +1,4 @@
-"""Numbers as people read them. What is not known is an en dash."""
+"""Formats numbers for people. An unknown value is an en dash."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from pipeline.ui.shared.texts import t
 
 UNKNOWN = "–"
-THOUSANDS = (("", 1), ("k", 10**3), ("M", 10**6), ("G", 10**9))
+THOUSANDS = (("", 1), ("k", 10**3), ("M", 10**6), ("G", 10**9), ("T", 10**12))
 
 
 def whole(value: float | None) -> str:
@@ -21,7 +21,7 @@ def loss(value: float | None) -> str:
 
 
 def perplexity(value: float | None) -> str:
-    """2.89, 61.4, 4,096: three digits are all it is good for."""
+    """2.89, 61.4, 4,096: no more digits are meaningful."""
     if value is None:
         return UNKNOWN
     return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
@@ -38,11 +38,17 @@ def percent(share: float | None, digits: int = 2) -> str:
 
 
 def compact(value: float | None) -> str:
-    """4.3 M"""
+    """4.3 M. More than the largest unit is shown in it as a whole number: 131,072 T."""
     if value is None:
         return UNKNOWN
     unit, size = next(((u, s) for u, s in reversed(THOUSANDS) if value >= s), THOUSANDS[0])
-    return f"{value / size:.1f} {unit}" if unit else f"{value:,.0f}"
+    scaled = value / size
+    return f"{scaled:,.0f} {unit}".rstrip() if not unit or scaled >= 1_000 else f"{scaled:.1f} {unit}"
+
+
+def epochs(value: float) -> str:
+    """0.41, 25.4, 2,542,826: no more digits are meaningful."""
+    return perplexity(value)
 
 
 def size(num_bytes: float | None) -> str:
@@ -53,7 +59,7 @@ def size(num_bytes: float | None) -> str:
 
 
 def binary(num_bytes: int) -> str:
-    """64 B, 2 kB, 1 MB, where a kilobyte is 1024 bytes: for classes that double."""
+    """64 B, 2 kB, 1 MB, where a kilobyte is 1024 bytes: for size classes that double."""
     for unit, unit_bytes in (("MB", 2**20), ("kB", 2**10)):
         if num_bytes >= unit_bytes:
             return f"{num_bytes // unit_bytes} {unit}"
@@ -75,7 +81,7 @@ def duration(seconds: float | None) -> str:
 
 
 def ago(unix_seconds: float | None, now: float | None = None) -> str:
-    """How long ago something was, in its largest unit."""
+    """The age of a time in its largest unit: just now, 5 min ago, 2 h ago, 1 d ago"""
     if not unix_seconds:
         return UNKNOWN
     seconds = max(0.0, (time.time() if now is None else now) - unix_seconds)

@@ -1,4 +1,4 @@
-"""Python source as coloured HTML. Whatever comes in is escaped; unfinished or broken code is coloured as far as it goes."""
+"""Highlights Python source as HTML. All text is escaped. Incomplete or broken code is highlighted where possible."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from markupsafe import Markup, escape
 
 from pipeline.data.filter.matching import places
 
-MOST_LINES = 400
-MOST_CHARACTERS = 40_000
+MAX_LINES = 400
+MAX_CHARACTERS = 40_000
 LONGEST_LINE = 1_000
-MOST_TOKENS = 10_000
-"""What comes behind them stays plain."""
+MAX_TOKENS = 10_000
+"""Code after this many tokens is not highlighted."""
 LINES_BEFORE = 6
-"""An excerpt that begins further down shows so many lines before the one that is looked for."""
+"""Lines shown before the requested line in an excerpt that does not start at line 1."""
 
 # A lexer whose rules backtrack takes minutes for a few kilobytes of tabs. Every unbounded repeat here is possessive, so
-# that the time is linear in the text, whatever it is; f-strings are one token.
+# the time is linear in the length of any text; an f-string is one token.
 TOKEN = re.compile(
     r"""
       (?P<comment> \#[^\n]*+ )
@@ -43,61 +43,61 @@ TOKEN = re.compile(
 KEYWORDS = frozenset(keyword.kwlist)
 OTHER_NAMES = {"self", "cls", "NotImplemented", "Ellipsis"}
 SITE_NAMES = {"copyright", "credits", "exit", "license", "quit"}
-"""What only an interactive Python adds to the built-in names."""
+"""Names that only an interactive Python adds to the built-ins."""
 BUILTINS = frozenset({name for name in dir(builtins) if name.islower() and name[0] != "_"} | OTHER_NAMES) - SITE_NAMES
-STRETCHES = re.compile(rb"\x00++|\x01++")
+SAME_BYTES = re.compile(rb"\x00++|\x01++")
 
 
 def python_html(code: str, marks: Sequence[str] = (), match: str = "substring") -> Markup:
-    """`code` with a span around every token of a kind and `<mark>` around every one of the keywords `marks`, found as
-    one of config.MATCHES.
+    """`code` with a span around every highlighted token and `<mark>` around every occurrence of the keywords `marks`;
+    `match` is one of config.MATCHES.
     """
     return Markup("\n".join(_lines(clean(code), tuple(marks), match)))
 
 
 def numbered(code: str, marks: Sequence[str] = (), match: str = "substring") -> Markup:
-    """`python_html` as list items, one a line; the numbers come from CSS, so that they are never copied."""
+    """`python_html` as list items, one per line; CSS adds the numbers, so they are never copied."""
     lines = _lines(clean(code), tuple(marks), match)
     return Markup("".join(f"<li>{line or ' '}</li>" for line in lines))
 
 
 @dataclass(frozen=True)
 class Excerpt:
-    """What is shown of a file."""
+    """The part of a file that is shown."""
 
     code: str
     first: int
     """Number of its first line, from 1."""
     last: int
     num_after: int
-    """Lines behind it that are left out; before it, `first - 1` are."""
+    """Lines left out after it; `first - 1` are left out before it."""
 
 
 def excerpt(code: str, line: int = 1) -> Excerpt:
-    """The beginning of `code` or, when that does not reach `line`, what is around it."""
+    """The beginning of `code` or, if that does not reach `line`, the lines around it."""
     lines = clean(code).rstrip("\n").split("\n")
-    shown = _shown(lines)
+    shown = _shortened(lines)
     first = 1
     if line > len(shown):
         first = max(1, min(line, len(lines)) - LINES_BEFORE)
-        shown = _shown(lines[first - 1 :])
+        shown = _shortened(lines[first - 1 :])
     last = first + len(shown) - 1
     return Excerpt("\n".join(shown), first, last, len(lines) - last)
 
 
 def line_of(code: str, keyword: str, match: str = "substring") -> int | None:
-    """Number of the first line that has `keyword`, from 1."""
+    """Number of the first line that contains `keyword`, from 1; None if no line does."""
     code = clean(code)
     first = next(places(code, keyword, match), None)
     return None if first is None else code.count("\n", 0, first[0]) + 1
 
 
-def _shown(lines: Sequence[str]) -> list[str]:
+def _shortened(lines: Sequence[str]) -> list[str]:
     shown, characters = [], 0
-    for line in lines[:MOST_LINES]:
+    for line in lines[:MAX_LINES]:
         shown.append(line if len(line) <= LONGEST_LINE else line[:LONGEST_LINE] + "…")
         characters += len(shown[-1])
-        if characters > MOST_CHARACTERS:
+        if characters > MAX_CHARACTERS:
             break
     return shown
 
@@ -112,27 +112,27 @@ def _lines(code: str, marks: tuple[str, ...], match: str) -> tuple[str, ...]:
     marked = _marked(code, marks, match)
     lines: list[list[str]] = [[]]
     for start, end, kind in _tokens(code):
-        for stretch in STRETCHES.finditer(marked, start, end):
-            for number, text in enumerate(code[stretch.start() : stretch.end()].split("\n")):
+        for part in SAME_BYTES.finditer(marked, start, end):
+            for number, text in enumerate(code[part.start() : part.end()].split("\n")):
                 if number:
                     lines.append([])
                 if text:
-                    lines[-1].append(_span(text, kind, bool(marked[stretch.start()])))
+                    lines[-1].append(_span(text, kind, bool(marked[part.start()])))
     return tuple("".join(line) for line in lines)
 
 
 def _tokens(code: str) -> Iterator[tuple[int, int, str]]:
-    """Start, end and kind of every stretch of `code`; "" for plain."""
-    done = 0
-    for token in islice(TOKEN.finditer(code), MOST_TOKENS):
+    """Start, end and kind of consecutive spans of `code`; the kind of plain text is ""."""
+    plain_start = 0
+    for token in islice(TOKEN.finditer(code), MAX_TOKENS):
         group = token.lastgroup or ""
         start, end = token.span(group)
         if kind := _kind(group, code[start:end]):
-            if done < start:
-                yield done, start, ""
+            if plain_start < start:
+                yield plain_start, start, ""
             yield start, end, kind
-            done = end
-    yield done, len(code), ""
+            plain_start = end
+    yield plain_start, len(code), ""
 
 
 def _kind(group: str, text: str) -> str:
@@ -142,7 +142,7 @@ def _kind(group: str, text: str) -> str:
 
 
 def _marked(code: str, marks: tuple[str, ...], match: str) -> bytearray:
-    """1 for every character of `code` that lies inside one of `marks`, 0 for the others."""
+    """One byte per character of `code`: 1 inside an occurrence of one of `marks`, else 0."""
     inside = bytearray(len(code))
     for mark in marks:
         for start, end in places(code, mark, match):

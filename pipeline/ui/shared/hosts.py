@@ -1,4 +1,4 @@
-"""Names and addresses in requests: which of them can only mean this machine."""
+"""Host names and addresses in requests: which of them can only mean this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Addresses of this page that people pass on."""
+"""Links to this page that people share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pipeline.core.settings import Settings
 
 
 def permalink(settings: Settings, request: gr.Request, example_id: str) -> str:
-    """Where the example opens. On a Space the outer page, which is the one people see, hands its query on."""
+    """The URL that opens the example. On a Space it is the visible outer page's, which passes its query on."""
     if settings.space_id:
         return f"https://huggingface.co/spaces/{settings.space_id}?example={example_id}"
     scheme = request.headers.get("x-forwarded-proto", "http").partition(",")[0].strip()

@@ -1,7 +1,8 @@
-"""HTML from the Jinja2 templates of assets/templates. Autoescape is always on: every value is text unless made here."""
+"""Renders the Jinja2 templates of assets/templates. Autoescape is always on: every value is text unless made here."""
 
 from __future__ import annotations
 
+import itertools
 from functools import cache
 from typing import Any
 
@@ -34,7 +35,11 @@ GLYPHS = {
     "pinned": "◆",
     "reported": "!",
 }
-"""Beside its colour, every state has a sign and a word."""
+"""The sign of each state. A state is shown by a colour, a sign and a word."""
+
+
+_numbers = itertools.count(1)
+"""Of notices: by it form.js sees that a button gave the same answer again."""
 
 
 @cache
@@ -45,30 +50,44 @@ def environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        auto_reload=False,  # no look at each template's date for each rendering
+        auto_reload=False,  # do not check the modification time of each template at each rendering
     )
     env.globals.update(t=t, glyphs=GLYPHS, ACTIVE=ACTIVE, RESUMABLE=RESUMABLE)
     env.globals.update(python_html=highlight.python_html, numbered=highlight.numbered)
-    for name in ("whole", "loss", "perplexity", "rate", "percent", "compact", "size", "binary", "duration", "ago"):
+    for name in (
+        "whole",
+        "loss",
+        "perplexity",
+        "rate",
+        "percent",
+        "compact",
+        "epochs",
+        "size",
+        "binary",
+        "duration",
+        "ago",
+    ):
         env.filters[name] = getattr(formats, name)
     return env
 
 
 def render(template: str, **values: Any) -> str:
-    """The template `assets/templates/<template>.html.j2` filled with `values`. A missing value is our own mistake."""
+    """The template `assets/templates/<template>.html.j2` with `values`. A missing value raises UndefinedError."""
     return environment().get_template(f"{template}.html.j2").render(**values)
 
 
-def notice(message: str, *, title: str | None = None, kind: str = "bad") -> str:
-    """What went wrong (`bad`), what to think of (`warn`) or what was done (`good`)."""
-    return render("notice", kind=kind, title=title, message=message)
+def notice(message: str, *, title: str | None = None, kind: str = "bad", field: str = "", more: str = "") -> str:
+    """A message: an error (`bad`), a warning (`warn`) or a success (`good`). `field`: id of the field that it concerns;
+    `more`: a second paragraph.
+    """
+    return render("notice", kind=kind, title=title, message=message, field=field, more=more, number=next(_numbers))
 
 
 def blank(title: str, message: str) -> str:
-    """What stands where there is nothing yet: what it is, then what to do."""
+    """A placeholder where there is nothing yet: what will be there, then what to do."""
     return render("blank", title=title, message=message)
 
 
 def escape_text(text: str) -> str:
-    """`text` for the few places of Gradio that take text for HTML: its errors, warnings and notes."""
+    """`text` escaped for Gradio's errors, warnings and notes, which Gradio shows as HTML."""
     return str(escape(text))

@@ -1,4 +1,4 @@
-"""What visitors are shown of this machine: no path of it, no log. The owner sees everything."""
+"""Hides paths of this machine from visitors, who are shown no logs either. The owner sees everything."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 HIDDEN = "[path]"
 LOCAL_SOURCE = re.compile(r"files:[^\s'\",;)]*")
 PATH = re.compile(r"(?<![\w./:])(?:~|[A-Z]:)?[\\/](?:[^\s/\\'\",:;()<>]+[\\/])+[^\s/\\'\",:;()<>]*")
-"""Two steps at least: `3 / 10` and `and/or` are none."""
+"""A path has at least two separators: `3 / 10` and `and/or` do not match."""
 
 View = TypeVar("View", RunView, CorpusView)
 
@@ -25,7 +25,7 @@ def without_paths(text: str) -> str:
 
 
 def hidden(value: Any) -> Any:
-    """`value`, as JSON holds it, with the paths in its texts replaced."""
+    """`value`, a JSON value, with the paths in its strings replaced."""
     if isinstance(value, str):
         return without_paths(value)
     if isinstance(value, dict):
@@ -48,5 +48,5 @@ def corpus_for_visitors(view: CorpusView) -> CorpusView:
 
 
 def scan_for_visitors(scan: Scan) -> Scan:
-    """Files that could not be read are named by where they lie."""
+    """Hides the paths by which the scan names files that could not be read."""
     return replace(scan, report={**scan.report, "bad_examples": hidden(scan.report["bad_examples"])})

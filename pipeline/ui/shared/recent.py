@@ -1,4 +1,4 @@
-"""Shares what every visitor is shown alike: it is read from disk and rendered once for all who ask within half a second."""
+"""Caches for half a second what all visitors are shown alike, so that it is read and rendered once for all."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class _Entry:
 
 
 class Recent:
-    """Results by key. Thread-safe: of many who ask for the same at once, one makes it and the others wait."""
+    """Results by key. Thread-safe: of concurrent calls with the same key, one makes the result and the others wait."""
 
     def __init__(self, fresh_seconds: float = FRESH_SECONDS) -> None:
         self._fresh_seconds = fresh_seconds
@@ -31,7 +31,7 @@ class Recent:
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
 
     def of(self, key: Hashable, make: Callable[[], Found]) -> Found:
-        """What `make` returned for `key`, not longer ago than `fresh_seconds`. An error of `make` is not kept."""
+        """The result of `make` for `key`, at most `fresh_seconds` old. An error of `make` is not cached."""
         with self._lock:
             entry = self._entries.setdefault(key, _Entry())
             self._entries.move_to_end(key)

@@ -1,4 +1,4 @@
-"""Every text that a person reads on the page, from one catalogue: assets/texts.json."""
+"""Looks up the texts that people read on the page, in one catalogue: assets/texts.json."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ def catalogue() -> dict[str, str]:
 
 
 def t(key: str, **values: object) -> str:
-    """The text of `key`. A key that is not in the catalogue is our own mistake: KeyError."""
+    """The text of `key`. Raises KeyError for a key that is not in the catalogue."""
     return catalogue()[key].format(**values)

@@ -29,7 +29,7 @@ TOKENS: dict[str, tuple[str, str]] = {
     "warn-soft": ("#FFF1DC", "#33250E"),
     "bad": ("#B3261E", "#FF9A91"),
     "bad-soft": ("#FDECEA", "#3A1815"),
-    # Series of the charts; validation is dashed as well, so that colour never speaks alone.
+    # Series of the charts; validation is also dashed, so that colour is never the only difference.
     "series-train": ("#2563C4", "#78AEFF"),
     "series-val": ("#B35309", "#FFB061"),
     "series-rate": ("#7545BD", "#BFA3FF"),
@@ -48,6 +48,78 @@ GAPS = sizes.Size(name="studio", xxs="2px", xs="4px", sm="6px", md="8px", lg="12
 CORNERS = sizes.Size(name="studio", xxs="2px", xs="3px", sm="4px", md="6px", lg="8px", xl="10px", xxl="12px")
 
 _SETTABLE = inspect.signature(gr.themes.Base.set).parameters
+COLOURS = {
+    "body_background_fill": "canvas",
+    "body_text_color": "ink",
+    "body_text_color_subdued": "ink-3",
+    "background_fill_primary": "surface",
+    "background_fill_secondary": "sunken",
+    "block_background_fill": "transparent",
+    "panel_background_fill": "transparent",
+    "block_border_color": "line",
+    "border_color_primary": "line",
+    "border_color_accent": "accent",
+    "block_title_text_color": "ink",
+    "block_label_text_color": "ink-2",
+    "block_info_text_color": "ink-3",
+    "color_accent": "accent",
+    "color_accent_soft": "accent-soft",
+    "link_text_color": "accent",
+    "link_text_color_hover": "accent-hover",
+    "link_text_color_active": "accent",
+    "link_text_color_visited": "accent",
+    "code_background_fill": "sunken",
+    "accordion_text_color": "ink",
+    "input_background_fill": "surface",
+    "input_background_fill_focus": "surface",
+    "input_background_fill_hover": "surface",
+    "input_border_color": "line-strong",
+    "input_border_color_hover": "ink-3",
+    "input_border_color_focus": "accent",
+    "input_placeholder_color": "ink-3",
+    "slider_color": "accent",
+    "loader_color": "accent",
+    "checkbox_background_color": "surface",
+    "checkbox_background_color_selected": "accent",
+    "checkbox_border_color": "line-strong",
+    "checkbox_border_color_selected": "accent",
+    "checkbox_border_color_focus": "accent",
+    "checkbox_border_color_hover": "ink-3",
+    "checkbox_label_background_fill": "surface",
+    "checkbox_label_background_fill_hover": "hover",
+    "checkbox_label_background_fill_selected": "accent-soft",
+    "checkbox_label_border_color": "line-strong",
+    "checkbox_label_border_color_hover": "ink-3",
+    "checkbox_label_border_color_selected": "accent",
+    "checkbox_label_text_color": "ink",
+    "checkbox_label_text_color_selected": "ink",
+    "button_primary_background_fill": "accent",
+    "button_primary_background_fill_hover": "accent-hover",
+    "button_primary_border_color": "accent",
+    "button_primary_border_color_hover": "accent-hover",
+    "button_primary_text_color": "accent-ink",
+    "button_primary_text_color_hover": "accent-ink",
+    "button_secondary_background_fill": "surface",
+    "button_secondary_background_fill_hover": "hover",
+    "button_secondary_border_color": "line-strong",
+    "button_secondary_border_color_hover": "ink-3",
+    "button_secondary_text_color": "ink",
+    "button_secondary_text_color_hover": "ink",
+    "button_cancel_background_fill": "surface",
+    "button_cancel_background_fill_hover": "bad-soft",
+    "button_cancel_border_color": "bad",
+    "button_cancel_border_color_hover": "bad",
+    "button_cancel_text_color": "bad",
+    "button_cancel_text_color_hover": "bad",
+    "error_background_fill": "bad-soft",
+    "error_border_color": "bad",
+    "error_text_color": "bad",
+    "error_icon_color": "bad",
+    "table_border_color": "line",
+    "table_even_background_fill": "surface",
+    "table_odd_background_fill": "surface",
+}
+"""Variable of the Gradio theme -> design token."""
 
 
 def token_css() -> str:
@@ -58,12 +130,12 @@ def token_css() -> str:
 
 
 def both(**roles: str) -> dict[str, str]:
-    """Give each variable of Gradio the light and the dark value of a token."""
+    """The light and dark value of each Gradio variable, taken from the token that it names."""
     out = {}
     for role, name in roles.items():
         if f"{role}_dark" in _SETTABLE:
             out[role], out[f"{role}_dark"] = TOKENS.get(name, (name, name))
-        else:  # a few have no dark twin: they get the variable, which follows the theme by itself
+        else:  # a few have no dark variant: they get the CSS variable, which follows the theme
             out[role] = f"var(--{name})"
     return out
 
@@ -71,7 +143,7 @@ def both(**roles: str) -> dict[str, str]:
 class Studio(gr.themes.Base):
     """Quiet neutral surfaces, one green accent, IBM Plex as shipped inside Gradio.
 
-    Only the weights 400 and 700: the semi-bold files that Gradio ships lack most letters.
+    Uses only the weights 400 and 700: the semi-bold files that Gradio ships lack most letters.
     """
 
     def __init__(self) -> None:
@@ -87,7 +159,7 @@ class Studio(gr.themes.Base):
         )
         self.name = "studio"
         self.custom_css = token_css()
-        self.set(**_measures(), **_colours())
+        self.set(**_measures(), **both(**COLOURS))
 
 
 def _measures() -> dict[str, str]:
@@ -130,77 +202,3 @@ def _measures() -> dict[str, str]:
         "checkbox_shadow": "none",
         "button_transition": "background-color .12s, border-color .12s, color .12s",
     }
-
-
-def _colours() -> dict[str, str]:
-    return both(
-        body_background_fill="canvas",
-        body_text_color="ink",
-        body_text_color_subdued="ink-3",
-        background_fill_primary="surface",
-        background_fill_secondary="sunken",
-        block_background_fill="transparent",
-        panel_background_fill="transparent",
-        block_border_color="line",
-        border_color_primary="line",
-        border_color_accent="accent",
-        block_title_text_color="ink",
-        block_label_text_color="ink-2",
-        block_info_text_color="ink-3",
-        color_accent="accent",
-        color_accent_soft="accent-soft",
-        link_text_color="accent",
-        link_text_color_hover="accent-hover",
-        link_text_color_active="accent",
-        link_text_color_visited="accent",
-        code_background_fill="sunken",
-        accordion_text_color="ink",
-        input_background_fill="surface",
-        input_background_fill_focus="surface",
-        input_background_fill_hover="surface",
-        input_border_color="line-strong",
-        input_border_color_hover="ink-3",
-        input_border_color_focus="accent",
-        input_placeholder_color="ink-3",
-        slider_color="accent",
-        loader_color="accent",
-        checkbox_background_color="surface",
-        checkbox_background_color_selected="accent",
-        checkbox_border_color="line-strong",
-        checkbox_border_color_selected="accent",
-        checkbox_border_color_focus="accent",
-        checkbox_border_color_hover="ink-3",
-        checkbox_label_background_fill="surface",
-        checkbox_label_background_fill_hover="hover",
-        checkbox_label_background_fill_selected="accent-soft",
-        checkbox_label_border_color="line-strong",
-        checkbox_label_border_color_hover="ink-3",
-        checkbox_label_border_color_selected="accent",
-        checkbox_label_text_color="ink",
-        checkbox_label_text_color_selected="ink",
-        button_primary_background_fill="accent",
-        button_primary_background_fill_hover="accent-hover",
-        button_primary_border_color="accent",
-        button_primary_border_color_hover="accent-hover",
-        button_primary_text_color="accent-ink",
-        button_primary_text_color_hover="accent-ink",
-        button_secondary_background_fill="surface",
-        button_secondary_background_fill_hover="hover",
-        button_secondary_border_color="line-strong",
-        button_secondary_border_color_hover="ink-3",
-        button_secondary_text_color="ink",
-        button_secondary_text_color_hover="ink",
-        button_cancel_background_fill="surface",
-        button_cancel_background_fill_hover="bad-soft",
-        button_cancel_border_color="bad",
-        button_cancel_border_color_hover="bad",
-        button_cancel_text_color="bad",
-        button_cancel_text_color_hover="bad",
-        error_background_fill="bad-soft",
-        error_border_color="bad",
-        error_text_color="bad",
-        error_icon_color="bad",
-        table_border_color="line",
-        table_even_background_fill="surface",
-        table_odd_background_fill="surface",
-    )

@@ -1,4 +1,4 @@
-"""Answers that take long, made in threads of their own: Gradio's few threads stay free for what is short."""
+"""A thread pool for long handlers, so that Gradio's few threads stay free for short ones."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-MOST_THREADS = 128
-"""More than all quotas together let work at once."""
+MAX_THREADS = 128
+"""More than all quotas together allow to run at once."""
 _END: Any = object()
-_threads = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="long-answer")
+_threads = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="long-answer")
 
 
 async def stream(steps: Generator[T, None, Any]) -> AsyncIterator[T]:
-    """What `steps` yields. Closing this closes `steps`, as soon as the step that is being made is done."""
+    """Yields the items of `steps`. Closing this iterator closes `steps`, once its current step is done."""
     loop = asyncio.get_running_loop()
     step: asyncio.Future[T] | None = None
     try:
         while True:
             step = loop.run_in_executor(_threads, next, steps, _END)
-            found = await asyncio.shield(step)
-            if found is _END:
+            item = await asyncio.shield(step)
+            if item is _END:
                 return
-            yield found
+            yield item
     finally:
         if step is not None and not step.done():
             await asyncio.wait([step])
@@ -34,5 +34,5 @@ async def stream(steps: Generator[T, None, Any]) -> AsyncIterator[T]:
 
 
 async def wait_for(call: Callable[..., T], *arguments: Any, **settings: Any) -> T:
-    """What `call` returns."""
+    """The result of `call`, which runs in the pool."""
     return await asyncio.get_running_loop().run_in_executor(_threads, partial(call, *arguments, **settings))

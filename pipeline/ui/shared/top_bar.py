@@ -1,7 +1,7 @@
-"""Brand, what this visitor may do, Lock for the owner, and the theme switch; the tabs share its line.
+"""The top bar: brand, the visitor's role, Lock for the owner, and the theme switch, on one line with the tabs.
 
-page.js fills in what only the browser's cookie tells: it asks GET /studio/who. When the answer is another one than before, it
-presses a button that nobody sees, so that each tab shows at once what this visitor may see now.
+page.js fills in what depends on the browser's cookie: it sends GET /studio/who. When the response changes, it presses a
+hidden button, so that each tab at once shows what this visitor may now see.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The card that asks for the owner's key, where the page is not open by itself; hidden where it is.
+"""The card that asks for the owner's key; hidden where the page is open without one.
 
-A plain form and not an input of Gradio's: page.js posts the key to /studio/unlock, so no event and no queue ever has it.
+It is a plain form, not a Gradio input: page.js posts the key to /studio/unlock, so no event or queue contains it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Who asks: the address that a known proxy reports, else the peer's, and a cookie that tells browsers behind one address apart.
+"""Identifies visitors: by the address that a known proxy reports, else the peer's, and by a cookie that distinguishes
+browsers behind one address.
 
-Quotas count by address. The cookie can be thrown away, so it only narrows them.
+Quotas count by address. A visitor can delete the cookie, so it only lowers them.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pipeline.ui.shared.hosts import is_loopback
 COOKIE = "studio_visitor"
 COOKIE_VALUE = re.compile(r"[0-9a-f]{32}")
 IPV6_PREFIX = 64
-"""Bits of an IPv6 address that one customer of a provider holds."""
+"""Length in bits of the IPv6 prefix that a provider gives one customer."""
 
 
 @dataclass(frozen=True)
@@ -35,23 +36,24 @@ def visitor_of(connection: HTTPConnection, settings: Settings) -> Visitor:
     """Who sent this request."""
     peer = connection.client.host if connection.client else ""
     on_space = settings.space_id is not None
-    # A Space is reached through the Hub's proxies alone; elsewhere a proxy is known when it runs on this machine.
+    # A Space is reached only through the Hub's proxies; elsewhere only a proxy on this machine is trusted.
     is_proxy = on_space or is_loopback(peer)
-    # Some proxies add a line of their own, others add to the one that is there: the last hop stands last either way.
+    # Some proxies add a header line, others append to the existing one: either way the last hop comes last.
     forwarded = ", ".join(connection.headers.getlist("x-forwarded-for")) if is_proxy else ""
     return Visitor(address_of(peer, forwarded, several=on_space), cookie_of(connection.cookies))
 
 
 def is_https(connection: HTTPConnection, settings: Settings) -> bool:
-    """Whether the visitor's browser speaks HTTPS, if only with the proxy."""
+    """Whether the visitor's browser uses HTTPS, if only to the proxy."""
     peer = connection.client.host if connection.client else ""
-    told = connection.headers.get("x-forwarded-proto", "") if is_loopback(peer) else ""
-    return settings.space_id is not None or "https" in (connection.scope.get("scheme"), told.partition(",")[0].strip())
+    proto = connection.headers.get("x-forwarded-proto", "") if is_loopback(peer) else ""
+    return settings.space_id is not None or "https" in (connection.scope.get("scheme"), proto.partition(",")[0].strip())
 
 
 def address_of(peer: str, forwarded: str = "", *, several: bool = False) -> str:
-    """The address to count by. `forwarded` is X-Forwarded-For where a known proxy wrote it: each proxy appends the peer that
-    it saw. Behind `several` the last public address is the first that no visitor can make up; behind one it is the last.
+    """The address that quotas count by. `forwarded` is X-Forwarded-For from a known proxy; each proxy appends its peer.
+
+    Behind `several` proxies, it is the last public address, which no visitor can forge; behind one, the last entry.
     """
     hops = [*(part.strip() for part in forwarded.split(",") if part.strip()), peer]
     addresses = [address for address in map(_address, hops) if address is not None]
@@ -63,7 +65,7 @@ def address_of(peer: str, forwarded: str = "", *, several: bool = False) -> str:
 
 
 def cookie_of(cookies: Mapping[str, str]) -> str:
-    """The visitor's cookie; empty when there is none of ours."""
+    """The visitor's cookie; empty when it is missing or not one of ours."""
     value = cookies.get(COOKIE, "")
     return value if COOKIE_VALUE.fullmatch(value) else ""
 

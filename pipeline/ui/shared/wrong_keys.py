@@ -1,6 +1,6 @@
-"""Wrong owner keys: a growing delay per address, a limit over all addresses, and few lines in the audit log.
+"""Limits wrong owner keys: a growing delay per address, a limit over all addresses, and few lines in the audit log.
 
-The delay limits work and log lines. It does not protect the key, whose length does: see `Access.unlock`.
+The delay limits work and log lines. The length of the key protects it, not the delay: see `Access.unlock`.
 All tables are bounded, so a million wrong keys take no more memory than a thousand.
 """
 
@@ -17,12 +17,12 @@ from pipeline.ui.shared.audit import Audit, now
 FIRST_DELAY_SECONDS = 1.0
 MAX_DELAY_SECONDS = 900.0
 FORGET_SECONDS = 3_600.0
-"""An address without a wrong key for so long after its delay starts again at the first delay."""
+"""An address without a wrong key for this long after its delay starts again at the first delay."""
 MAX_ADDRESSES = 1_024
 MAX_TRIES_PER_MINUTE = 60
-"""Over all addresses, those under delay not counted."""
+"""Over all addresses, without keys from an address under delay."""
 MAX_LINES_PER_HOUR = 60
-"""Two full logs then hold a month of attacks from any number of addresses: nobody can push the owner's lines out."""
+"""Two full log files cover a month of attacks from any number of addresses: nobody can push out the owner's lines."""
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Window:
     used: int = 0
 
     def take(self, moment: float) -> bool:
-        """Whether one more event fits; if so it is counted."""
+        """Count one more event. False when it exceeds the limit. `moment`: monotonic seconds."""
         if moment >= self.ends:
             self.ends, self.used = moment + self.seconds, 0
         self.used += 1
@@ -44,14 +44,14 @@ class Window:
 
 @dataclass(frozen=True)
 class Delay:
-    """What one address has to wait for."""
+    """The delay of one address, and when it ends in monotonic seconds."""
 
     seconds: float
     until: float
 
 
 class WrongKeys:
-    """Counts wrong keys. `clock` gives seconds that only grow."""
+    """Counts wrong keys. `clock` returns monotonic seconds."""
 
     def __init__(self, audit: Audit, clock: Callable[[], float] = time.monotonic) -> None:
         self._audit = audit
@@ -65,42 +65,42 @@ class WrongKeys:
         self._last_address = ""
 
     def add(self, address: str) -> float:
-        """Count a wrong key from `address`. Seconds until its next one is looked at if this came too early, else 0."""
+        """Count a wrong key from `address`. Returns the seconds to wait if it came too early, else 0."""
         moment = self._clock()
         with self._lock:
             self._since = self._since or now()
             self._unlogged += 1
             self._last_address = address
-            known = self._delays.get(address)
-            if known and moment < known.until:
-                return known.until - moment
+            delay = self._delays.get(address)
+            if delay and moment < delay.until:
+                return delay.until - moment
             if not self._tries.take(moment):
                 return self._tries.ends - moment
-            self._lengthen(address, known, moment)
+            self._lengthen(address, delay, moment)
             if self._lines.take(moment):
                 self._write()
         return 0.0
 
     def forget(self, address: str) -> None:
-        """The right key came from `address`."""
+        """End the delay of `address`, which sent the right key."""
         with self._lock:
             self._delays.pop(address, None)
 
     def flush(self) -> None:
-        """Write what is counted and not logged yet, so that the log is in order before a line of the owner's."""
+        """Log the wrong keys counted since the last line, so that they precede the owner's next line."""
         with self._lock:
             if self._unlogged:
                 self._write()
 
-    def _lengthen(self, address: str, known: Delay | None, moment: float) -> None:
-        is_fresh = known is not None and moment < known.until + FORGET_SECONDS
-        seconds = min(2 * known.seconds, MAX_DELAY_SECONDS) if known and is_fresh else FIRST_DELAY_SECONDS
+    def _lengthen(self, address: str, previous: Delay | None, moment: float) -> None:
+        is_recent = previous is not None and moment < previous.until + FORGET_SECONDS
+        seconds = min(2 * previous.seconds, MAX_DELAY_SECONDS) if previous and is_recent else FIRST_DELAY_SECONDS
         self._delays[address] = Delay(seconds, moment + seconds)
         self._delays.move_to_end(address)
         if len(self._delays) > MAX_ADDRESSES:
             self._delays.popitem(last=False)
 
     def _write(self) -> None:
-        """One line for all wrong keys since the last one; the address is that of the newest."""
+        """One line for all wrong keys since the last line, with the address of the newest."""
         self._audit.write("wrong key", address=self._last_address, count=self._unlogged, since=self._since)
         self._unlogged, self._since = 0, ""

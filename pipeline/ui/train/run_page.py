@@ -1,6 +1,6 @@
-"""One run as HTML: the strip, the heads of the charts, the prompt through time, runs, pushes, log. Read from disk.
+"""One run as HTML, read from disk: status strip, chart heads, sample completions by step, runs, pushes, log.
 
-Knows nothing of Gradio: page load, timer and a second browser all get the same text from the same files.
+Does not depend on Gradio: page load, timer and a second browser all get the same text from the same files.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.core.atomic_io import cached_lines, tail
 from pipeline.core.paths import Home, RunFolder
 from pipeline.jobs import views
 from pipeline.jobs.state import ACTIVE
@@ -19,15 +20,15 @@ from pipeline.ui.shared.privacy import corpus_for_visitors, hidden_unless, run_f
 from pipeline.ui.shared.texts import t
 from pipeline.ui.train import charts
 
-MOST_SAMPLES = 8
-MOST_LOG_LINES = 120
+MAX_SAMPLES = 8
+MAX_LOG_LINES = 120
 PUSHED = ("registered", "uploading", "pushed", "retrying")
-"""States of a push in which its revision can already be used here."""
+"""Push states in which the revision can already be used on this machine."""
 
 
 @dataclass(frozen=True)
 class RunPage:
-    """The run that a page shows, and everything its figures are made of."""
+    """The run that a page shows, with all data that it is rendered from."""
 
     view: RunView | None
     runs: list[RunView]
@@ -39,8 +40,8 @@ class RunPage:
 
     @classmethod
     def of(cls, home: Home, chosen: str | None, *, is_owner: bool) -> RunPage:
-        """The run that was chosen, else the one that trains or waits, else the newest. Visitors see no path of this machine."""
-        runs = [run for run in views.run_views(home) if not run.hidden]
+        """The chosen run, else the oldest active one, else the newest. Visitors see no path of this machine."""
+        runs = views.run_views(home)
         corpora = views.corpus_views(home)
         if not is_owner:
             runs, corpora = [*map(run_for_visitors, runs)], [*map(corpus_for_visitors, corpora)]
@@ -51,7 +52,7 @@ class RunPage:
             view=view,
             runs=runs,
             corpora=corpora,
-            metrics=views.metrics(folder) if folder else [],
+            metrics=list(cached_lines(folder.metrics)) if folder else [],
             pushes=hidden_unless(is_owner, views.latest_pushes(folder) if folder else []),
             folder=folder,
             is_owner=is_owner,
@@ -59,12 +60,12 @@ class RunPage:
 
     @property
     def corpus(self) -> CorpusView | None:
-        """The corpus of the run."""
+        """The corpus that the run trains on; None when it is gone or there is no run."""
         return next((c for c in self.corpora if self.view and c.corpus == self.view.corpus), None)
 
     @property
     def is_busy(self) -> bool:
-        """Whether anything changes by itself."""
+        """Whether a run, corpus or push is active, so that the page must poll often."""
         states = [*(run.state for run in self.runs), *(corpus.state for corpus in self.corpora)]
         is_pushing = any(row["state"] in ("uploading", "retrying") for row in self.pushes)
         return is_pushing or any(state in ACTIVE for state in states)
@@ -74,38 +75,41 @@ class RunPage:
         return next((row for row in self.pushes if row["state"] in PUSHED and row.get("revision")), None)
 
 
-def strip(watched: RunPage) -> str:
-    """What a person wants to know each second."""
+def strip(page: RunPage) -> str:
+    """The status line: state, step, losses and newest pushed revision."""
     return render(
         "strip",
-        is_owner=watched.is_owner,
-        view=watched.view,
-        has_metrics=bool(watched.metrics),
-        push=watched.newest_push,
-        corpus=watched.corpus,
-        newest_evaluation=next((row for row in reversed(watched.metrics) if row.get("eval_loss") is not None), None),
+        is_owner=page.is_owner,
+        view=page.view,
+        has_metrics=bool(page.metrics),
+        push=page.newest_push,
+        corpus=page.corpus,
+        newest_evaluation=next((row for row in reversed(page.metrics) if row.get("eval_loss") is not None), None),
     )
 
 
-def problem(watched: RunPage) -> str:
-    """Why the run stopped by itself, what is safe and what to press; empty when nothing is wrong."""
-    view = watched.view
+def problem(page: RunPage) -> str:
+    """Why the run failed, which step is saved, and which button to press; why it does not use the GPU. Empty without
+    either.
+    """
+    view = page.view
+    slow = notice(view.gpu_problem, kind="warn") if view and view.gpu_problem and view.state in ACTIVE else ""
     if view is None or not view.error:
-        return ""
-    push = watched.newest_push
+        return slow
+    push = page.newest_push
     safe = t("train.safe", step=whole(push["step"])) if push else t("train.nothing_safe")
     return notice(
         f"{view.error} {safe}", title=t("train.problem", state=t(f"state.{view.state}"), step=whole(view.step))
     )
 
 
-def chart_heads(watched: RunPage) -> dict[str, str]:
-    """Title, legend and newest values of each chart, by its name."""
+def chart_heads(page: RunPage) -> dict[str, str]:
+    """Title, legend and newest values of each chart, by chart name."""
     newest: dict[str, float] = {}
-    for row in watched.metrics:
+    for row in page.metrics:
         newest |= {name: value for name, value in row.items() if value is not None}
     train, validation = newest.get("train_loss"), newest.get("eval_loss")
-    top = charts.ceiling(watched.metrics)
+    ceiling = charts.ceiling(page.metrics)
     series = {
         "loss": [("train", loss(train)), ("val", loss(validation))],
         "perplexity": [("train", perplexity(_exp(train))), ("val", perplexity(_exp(validation)))],
@@ -117,41 +121,41 @@ def chart_heads(watched: RunPage) -> dict[str, str]:
             "chart_head",
             name=name,
             series=values,
-            note=t("chart.ceiling", most=whole(top)) if name == "perplexity" and top else "",
+            note=t("chart.ceiling", most=whole(ceiling)) if name == "perplexity" and ceiling else "",
         )
         for name, values in series.items()
     }
 
 
-def story(watched: RunPage) -> str:
-    """What the model made of the same prompt at each evaluation."""
-    rows = views.samples(watched.folder) if watched.folder else []
+def story(page: RunPage) -> str:
+    """Completions of one prompt, from the first to the last evaluation."""
+    rows = cached_lines(page.folder.samples) if page.folder else []
     if not rows:
         return render("story_blank")
     first = rows[0]["prompt_name"]
-    rows = evenly([row for row in rows if row["prompt_name"] == first], MOST_SAMPLES)
-    losses = {row["step"]: row["eval_loss"] for row in watched.metrics if row.get("eval_loss") is not None}
+    rows = evenly([row for row in rows if row["prompt_name"] == first], MAX_SAMPLES)
+    losses = {row["step"]: row["eval_loss"] for row in page.metrics if row.get("eval_loss") is not None}
     return render("story", name=first, rows=rows, losses=losses)
 
 
-def runs_table(watched: RunPage) -> str:
-    return render("runs", runs=watched.runs, shown=watched.view.run if watched.view else None)
+def runs_table(page: RunPage) -> str:
+    return render("runs", runs=page.runs, shown=page.view.run if page.view else None)
 
 
-def pushes_table(watched: RunPage, repo: str | None) -> str:
-    return render("pushes", pushes=watched.pushes, repo=repo)
+def pushes_table(page: RunPage, repo: str | None) -> str:
+    return render("pushes", pushes=page.pushes, repo=repo)
 
 
-def log(watched: RunPage) -> str:
-    lines = views.log(watched.folder, MOST_LOG_LINES) if watched.folder and watched.is_owner else []
-    return render("log", lines=lines, is_owner=watched.is_owner)
+def log(page: RunPage) -> str:
+    lines = tail(page.folder.log, MAX_LOG_LINES) if page.folder and page.is_owner else []
+    return render("log", lines=lines, is_owner=page.is_owner)
 
 
-def evenly(rows: list[Any], most: int) -> list[Any]:
-    """At most `most` of `rows`, evenly spread, the first and the last among them."""
-    if len(rows) <= most:
+def evenly(rows: list[Any], max_rows: int) -> list[Any]:
+    """At most `max_rows` of `rows`, evenly spaced, always with the first and the last."""
+    if len(rows) <= max_rows:
         return rows
-    return [rows[round(number * (len(rows) - 1) / (most - 1))] for number in range(most)]
+    return [rows[round(number * (len(rows) - 1) / (max_rows - 1))] for number in range(max_rows)]
 
 
 def _exp(value: float | None) -> float | None:

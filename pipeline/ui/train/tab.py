@@ -1,6 +1,6 @@
-"""The Train tab: set up a run, start, stop and resume it, watch it learn.
+"""The Train tab: set up, start, stop and resume a run, and follow its progress.
 
-Load and timer call the same `refresh`, which reads the disk and sends what this browser does not show yet.
+Page load and timer call the same `refresh`, which reads the disk and sends only what this browser does not show yet.
 """
 
 from __future__ import annotations
@@ -12,13 +12,16 @@ from typing import Any
 import gradio as gr
 
 from pipeline.config.recipes import PRESETS, RECIPES
+from pipeline.config.source_spec import corpus_id_of
 from pipeline.core.errors import PipelineError
-from pipeline.jobs import run_requests
+from pipeline.jobs.job import resume_job, stop_job
+from pipeline.jobs.runs import find_run
 from pipeline.jobs.state import ACTIVE, RESUMABLE
 from pipeline.jobs.views import run_views
 from pipeline.ui.shared import form_values
 from pipeline.ui.shared.components import BUSY_SECONDS, QUIET, ask, card, for_owners, head, html, picks, tick_seconds
 from pipeline.ui.shared.engine import Engine
+from pipeline.ui.shared.field_errors import Field, Fields, labelled, notice_of
 from pipeline.ui.shared.form_values import Setup
 from pipeline.ui.shared.formats import compact, rate, whole
 from pipeline.ui.shared.markup import blank, notice, render
@@ -28,23 +31,23 @@ from pipeline.ui.train import charts, run_page
 from pipeline.ui.train.run_page import RunPage
 
 CHART_TICKS = 5
-"""Charts are drawn every fifth tick: they cost the browser a hundred times what the strip does."""
+"""Charts are updated every fifth tick: drawing them costs the browser a hundred times as much as the strip."""
 STOPPABLE = ("queued", "starting", "running")
 
 Updates = dict[Any, Any]
 Keyed = dict[Any, tuple[Any, Any]]
-"""What each part shows, with a key that changes when it does."""
+"""By component: a key that changes when its content does, and the content or a function that makes it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClientState:
-    """What one browser shows already."""
+    """What one browser already shows."""
 
     ticks: int = 0
     run: str | None = None
     has_metrics: bool = False
     sent: dict[int, Any] = field(default_factory=dict)
-    """By component: a key that changes when its content does."""
+    """By component id: the key of the content that was sent last."""
 
 
 class TrainTab:
@@ -90,9 +93,16 @@ class TrainTab:
                 (t("train.preset.choice", title=p.title, layers=p.n_layer, width=p.n_embd), name)
                 for name, p in PRESETS.items()
             ]
-            self.preset = ask(gr.Dropdown, presets, value="tiny", label=t("train.preset"), filterable=False)
+            self.preset = ask(
+                gr.Dropdown, presets, value="tiny", label=t("train.preset"), filterable=False, elem_id="preset"
+            )
             self.recipe = ask(
-                gr.Radio, list(RECIPES), value="accelerate", label=t("train.recipe"), elem_classes="segments"
+                gr.Radio,
+                list(RECIPES),
+                value="accelerate",
+                label=t("train.recipe"),
+                elem_classes="segments",
+                elem_id="recipe",
             )
             self.recipe_note = html(elem_classes="under")
             self.numbers = [self._number("max_steps")]
@@ -103,7 +113,7 @@ class TrainTab:
             for_owners(t("access.owners.train"))
 
     def _number(self, name: str) -> gr.Textbox:
-        """Empty means: the figure of the recipe's table, which is shown as its placeholder."""
+        """A text field for a number. Empty means the recipe's value, which is shown as the placeholder."""
         return ask(gr.Textbox, label=t(f"train.{name}"), max_lines=1, elem_id=name.replace("_", "-"))
 
     def _build_charts(self) -> None:
@@ -142,7 +152,7 @@ class TrainTab:
         forecast_outputs = [self.plan, self.recipe_note, *self.numbers]
         page.load(self.refresh, seen, views, **live).then(self.forecast, setup, forecast_outputs, **live)
         self.timer.tick(self.refresh, seen, views, **live)
-        # What is on offer counts as well: a corpus that is ready now lets the plan say more.
+        # Also when the offered corpora change: the plan is more precise once the corpus is ready.
         gr.on(
             [item.change for item in [*setup, self.offer]],
             self.forecast,
@@ -159,23 +169,23 @@ class TrainTab:
         self.resume.click(self.go_on, self.shown, [self.answer, self.chosen], queue=False, **QUIET).then(**after)
         self.runs.click(self.choose, None, [self.chosen, self.answer], queue=False, **QUIET).then(**after)
 
-    # ---- handlers: what a person presses ----
+    # ---- handlers of buttons ----
 
     def begin(self, request: gr.Request, corpus: str, preset: str, recipe: str, *numbers: Any) -> tuple[str, Any]:
-        """Start, or queue, the run that is set up. Pressed twice, one run."""
+        """Start or queue the configured run. Pressed twice, it starts only one run."""
         try:
             self.engine.access.require(request, "start", corpus or "")
             setup = Setup.of_inputs(corpus, preset, recipe, *numbers)
-            run = form_values.start(self.engine.settings, setup, request.session_hash or "")
+            run = form_values.start(self.engine.settings, setup, request.session_hash or "", self.engine.offer.known())
         except PipelineError as error:
-            return notice(str(error)), gr.skip()
+            return notice_of(error, form_fields()), gr.skip()
         return "", run
 
     def end(self, shown: ClientState | None, request: gr.Request) -> str:
         """Ask the run that this browser shows to save and stop."""
         try:
             self.engine.access.require(request, "stop", _run_of(shown))
-            run_requests.stop_run(self.engine.settings, _run_of(shown))
+            stop_job(self.engine.settings, find_run(self.engine.settings, _run_of(shown)))
         except PipelineError as error:
             return notice(str(error))
         return ""
@@ -184,7 +194,7 @@ class TrainTab:
         """Resume the run that this browser shows."""
         try:
             self.engine.access.require(request, "resume", _run_of(shown))
-            run = run_requests.resume_run(self.engine.settings, _run_of(shown), queue=True)
+            run = resume_job(self.engine.settings, find_run(self.engine.settings, _run_of(shown)), queue=True)
         except PipelineError as error:
             return notice(str(error)), gr.skip()
         return "", run
@@ -193,62 +203,60 @@ class TrainTab:
         """Show another run."""
         return str(event.value), ""
 
-    # ---- what is shown ----
+    # ---- refreshing what is shown ----
 
     def refresh(self, chosen: str | None, shown: ClientState | None, corpus: str | None, request: gr.Request) -> Any:
-        """What has changed since this browser was sent something last."""
+        """Updates for everything that changed since the last ones for this browser."""
         shown = shown or ClientState()
-        watched, pieces = self._read(chosen, is_owner=self.engine.access.of(request).allowed)
-        run = watched.view.run if watched.view else None
-        seconds = tick_seconds(watched.is_busy)
+        page, html = self._read(chosen, is_owner=self.engine.access.of(request).allowed)
+        run = page.view.run if page.view else None
+        seconds = tick_seconds(page.is_busy)
         fresh = {
             self.timer: (seconds, seconds),
-            **pieces,
-            **self._buttons(watched),
-            **self._corpora(watched, corpus, known=shown.sent.get(self.corpus._id, ())),
+            **html,
+            **self._buttons(page),
+            **self._corpora(page, corpus, previous=shown.sent.get(self.corpus._id, ())),
         }
-        is_chart_tick = shown.ticks % CHART_TICKS == 0 or shown.run != run or not watched.is_busy
+        is_chart_tick = shown.ticks % CHART_TICKS == 0 or shown.run != run or not page.is_busy
         if is_chart_tick or not shown.has_metrics:
-            fresh |= self._charts(watched)
+            fresh |= self._charts(page)
         updates = {
             part: value() if callable(value) else value
             for part, (key, value) in fresh.items()
             if shown.sent.get(part._id) != key
         }
         keys = {part._id: key for part, (key, _) in fresh.items()}
-        now = ClientState(
-            ticks=shown.ticks + 1, run=run, has_metrics=bool(watched.metrics), sent={**shown.sent, **keys}
-        )
+        now = ClientState(ticks=shown.ticks + 1, run=run, has_metrics=bool(page.metrics), sent={**shown.sent, **keys})
         return {self.shown: now, **updates}
 
     def _read(self, chosen: str | None, *, is_owner: bool) -> tuple[RunPage, Keyed]:
-        """A run and its texts. The owner's are never shared: they show what was just pressed."""
+        """A run and its HTML. Never from the shared cache for the owner, who must see the effect of the last click."""
 
         def read() -> tuple[RunPage, Keyed]:
-            watched = RunPage.of(self.engine.home, chosen, is_owner=is_owner)
-            return watched, self._pieces(watched)
+            page = RunPage.of(self.engine.home, chosen, is_owner=is_owner)
+            return page, self._html(page)
 
         if is_owner:
             return read()
         runs = self.engine.recent.of("runs", lambda: {run.run for run in run_views(self.engine.home)})
-        chosen = chosen if chosen in runs else None  # a visitor cannot have others' time spent on runs that are none
+        chosen = chosen if chosen in runs else None  # a visitor must not cause work for runs that do not exist
         return self.engine.recent.of(("run", chosen), read)
 
-    def _pieces(self, watched: RunPage) -> Keyed:
-        """The HTML, each with a key that changes when it does."""
+    def _html(self, page: RunPage) -> Keyed:
+        """The HTML of each component, with its hash as the key."""
         texts = {
-            self.strip: run_page.strip(watched),
-            self.problem: run_page.problem(watched),
-            self.story: run_page.story(watched),
-            self.runs: run_page.runs_table(watched),
-            self.pushes: run_page.pushes_table(watched, self.engine.settings.hub_repo),
-            self.log: run_page.log(watched),
+            self.strip: run_page.strip(page),
+            self.problem: run_page.problem(page),
+            self.story: run_page.story(page),
+            self.runs: run_page.runs_table(page),
+            self.pushes: run_page.pushes_table(page, self.engine.settings.hub_repo),
+            self.log: run_page.log(page),
         }
         return {part: (hash(text), text) for part, text in texts.items()}
 
-    def _buttons(self, watched: RunPage) -> Keyed:
-        state = watched.view.state if watched.view else "idle"
-        is_busy = any(run.state in ACTIVE for run in watched.runs)
+    def _buttons(self, page: RunPage) -> Keyed:
+        state = page.view.state if page.view else "idle"
+        is_busy = any(run.state in ACTIVE for run in page.runs)
         label = t("train.queue") if is_busy else t("train.start")
         return {
             self.stop: (state, lambda: gr.update(visible=state in STOPPABLE)),
@@ -256,19 +264,20 @@ class TrainTab:
             self.start: (label, lambda: gr.update(value=label, variant="secondary" if is_busy else "primary")),
         }
 
-    def _charts(self, watched: RunPage) -> Keyed:
-        last = watched.metrics[-1] if watched.metrics else None
-        key = (watched.view.run if watched.view else None, len(watched.metrics), str(last))
-        heads = run_page.chart_heads(watched)
+    def _charts(self, page: RunPage) -> Keyed:
+        last = page.metrics[-1] if page.metrics else None
+        key = (page.view.run if page.view else None, len(page.metrics), str(last))
+        heads = run_page.chart_heads(page)
         parts: Keyed = {self.heads[name]: (hash(text), text) for name, text in heads.items()}
         for chart in charts.CHARTS:
-            parts[self.plots[chart.name]] = (key, lambda chart=chart: charts.frame(chart, watched.metrics))
+            parts[self.plots[chart.name]] = (key, lambda chart=chart: charts.frame(chart, page.metrics))
         return parts
 
-    def _corpora(self, watched: RunPage, value: str | None, *, known: Collection[tuple[str, str]]) -> Keyed:
-        """Corpora to train on, ready or on their way, and the offer to prepare one. `known`: what was offered before.
+    def _corpora(self, page: RunPage, value: str | None, *, previous: Collection[tuple[str, str]]) -> Keyed:
+        """Choices of the corpus field: corpora that are ready or being prepared, and the offer to prepare one.
 
-        A corpus that was not, takes the place of that offer: whoever prepared it wants to train on it.
+        `previous`: the choices sent before. While the offer is selected, a corpus that is not among them becomes the
+        selection: the person who prepared it wants to train on it.
         """
         choices = [
             (
@@ -277,33 +286,45 @@ class TrainTab:
                 else t("train.corpus.coming", corpus=view.corpus, state=t(f"state.{view.state}").lower()),
                 view.corpus,
             )
-            for view in watched.corpora
+            for view in page.corpora
             if view.state == "finished" or view.state in ACTIVE
         ]
-        if not any(view.corpus == form_values.FIRST_CORPUS for view in watched.corpora):
-            choices.append((t("train.corpus.new", corpus=form_values.FIRST_CORPUS), ""))
+        first = corpus_id_of(self.engine.offer.known())
+        if not any(view.corpus == first for view in page.corpora):
+            choices.append((t("train.corpus.new", corpus=first), ""))
         values = [choice for _, choice in choices]
-        new = [choice for choice in values if choice not in {choice for _, choice in known}]
-        best = value if value in values and not (value == "" and new) else next(iter(new or values), None)
+        new = [choice for choice in values if choice not in {choice for _, choice in previous}]
+        selected = value if value in values and not (value == "" and new) else next(iter(new or values), None)
         offer = tuple(choices)
-        return {self.corpus: (offer, lambda: gr.Dropdown(choices, value=best)), self.offer: (offer, offer)}
+        return {self.corpus: (offer, lambda: gr.Dropdown(choices, value=selected)), self.offer: (offer, offer)}
 
     def forecast(self, corpus: str, preset: str, recipe: str, *numbers: Any) -> Updates:
-        """The plan of the set-up, and the figures that the recipe's table puts where a field is empty."""
+        """The plan of the configured run, and the recipe's values as placeholders of the empty fields."""
         note = render("aside", text=RECIPES[recipe].title)
         try:
             forecast = form_values.forecast(self.engine.home, Setup.of_inputs(corpus, preset, recipe, *numbers))
         except PipelineError as error:
-            return {self.plan: notice(str(error)), self.recipe_note: note}
+            return {self.plan: notice_of(error, form_fields()), self.recipe_note: note}
         training = forecast.config.training
         updates: Updates = {
-            self.plan: render("plan", forecast=forecast, course=form_values.course_figures(recipe)),
+            self.plan: render(
+                "plan",
+                forecast=forecast,
+                course=form_values.course_figures(recipe),
+                warnings=[labelled(warning, form_fields()) for warning in forecast.plan.warnings],
+            ),
             self.recipe_note: note,
         }
         for name, number in zip(form_values.CHANGES, self.numbers, strict=True):
             value = getattr(training, name)
             updates[number] = gr.update(placeholder=rate(value) if isinstance(value, float) else whole(value))
         return updates
+
+
+def form_fields() -> Fields:
+    """The fields of the set-up."""
+    names = ("corpus", "preset", "recipe", *form_values.CHANGES)
+    return {name: Field(t(f"train.{name}"), name.replace("_", "-")) for name in names}
 
 
 def _run_of(shown: ClientState | None) -> str:

@@ -1,4 +1,4 @@
-"""Every test of an engine, whatever it does to its workers, leaves no process behind; and callers to be killed."""
+"""Checks that no test of an engine leaves a process running, and starts callers that can be killed."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from tests.data.execution.toys import Toy, nothing_left_behind, toys, wait_until
 CALLER = """
 import signal, sys
 from pathlib import Path
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite that a shell started in the background ignores it
-from pipeline.data.execution import never, open_engine
+signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored if a shell started the tests in the background
+from pipeline.data.execution import never, open_executor
 from tests.data.execution import toys
-engine = open_engine(sys.argv[1], 2)
+engine = open_executor(sys.argv[1], 2)
 engine.run(toys.hang, toys.toys(Path(sys.argv[2])), toys.is_done, lambda toy: None, never)
 """
 
@@ -34,7 +34,7 @@ def no_process_is_left() -> Iterator[None]:
 
 @pytest.fixture
 def start_caller(tmp_path: Path) -> Iterator[Callable[[str], tuple[subprocess.Popen[bytes], list[Toy]]]]:
-    """Starts a process in whose engine two tasks hang; it, and the two tasks."""
+    """Starts a process whose engine runs two tasks that hang. Returns the process and the two tasks."""
     started: list[subprocess.Popen[bytes]] = []
 
     def start(engine: str) -> tuple[subprocess.Popen[bytes], list[Toy]]:
@@ -46,7 +46,7 @@ def start_caller(tmp_path: Path) -> Iterator[Callable[[str], tuple[subprocess.Po
         )
         started.append(process)
         hanging = toys(tmp_path, 2)
-        wait_until(lambda: all(toy.pids for toy in hanging), 60, "the tasks do not begin")
+        wait_until(lambda: all(toy.pids for toy in hanging), 180, "the tasks do not begin")
         return process, hanging
 
     yield start

@@ -19,7 +19,7 @@ import pytest
 from pipeline.core.environment import child_environment
 from pipeline.core.errors import InputError, PipelineError
 from pipeline.core.paths import ROOT
-from pipeline.data.execution import Engine, cluster, never, open_engine
+from pipeline.data.execution import Executor, cluster, never, open_executor
 from tests.data.execution import toys
 from tests.data.execution.toys import Toy, children, is_done, is_gone, run, wait_until, wait_until_gone
 
@@ -29,69 +29,69 @@ StartCaller = Callable[[str], tuple["subprocess.Popen[bytes]", list[Toy]]]
 
 
 @pytest.fixture
-def two(monkeypatch: pytest.MonkeyPatch) -> Engine:
+def two(monkeypatch: pytest.MonkeyPatch) -> Executor:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    return open_engine("ray", 2)
+    return open_executor("ray", 2)
 
 
 def test_without_ray_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert open_engine("ray", 1), "the control: it is installed"
+    assert open_executor("ray", 1), "the control: it is installed"
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"Ray is not installed; `pip install -r requirements-ray\.txt`"):
-        open_engine("ray", 1)
+        open_executor("ray", 1)
 
 
-def test_nothing_to_do_starts_no_ray(two: Engine) -> None:
+def test_nothing_to_do_starts_no_ray(two: Executor) -> None:
     before = children()
     assert run(two, toys.write, []) == []
     assert children() <= before
 
 
 @pytest.mark.slow
-def test_ray_does_what_is_missing_and_leaves_the_signal_handler(two: Engine, tmp_path: Path) -> None:
+def test_ray_runs_what_is_missing_and_leaves_the_signal_handler(two: Executor, tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGTERM)
-    toys.check_it_does_what_is_missing(two, tmp_path)
+    toys.check_it_runs_what_is_missing(two, tmp_path)
     assert signal.getsignal(signal.SIGTERM) is before
 
 
 @pytest.mark.slow
-def test_a_killed_ray_worker_costs_one_task(two: Engine, tmp_path: Path) -> None:
+def test_a_killed_ray_worker_costs_one_task(two: Executor, tmp_path: Path) -> None:
     toys.check_a_killed_worker_costs_one_task(two, tmp_path)
 
 
 @pytest.mark.slow
-def test_a_poisonous_task_is_named_after_three_tries(two: Engine, tmp_path: Path) -> None:
+def test_a_poisonous_task_is_named_after_three_tries(two: Executor, tmp_path: Path) -> None:
     toys.check_a_poisonous_task_is_named(two, tmp_path)
 
 
 @pytest.mark.slow
-def test_an_error_for_people_arrives_as_it_was_raised(two: Engine, tmp_path: Path) -> None:
+def test_an_input_error_arrives_as_it_was_raised(two: Executor, tmp_path: Path) -> None:
     toys.check_an_error_arrives_as_it_was_raised(two, tmp_path)
 
 
 @pytest.mark.slow
-def test_a_stop_ends_ray_in_mid_task(two: Engine, tmp_path: Path) -> None:
+def test_a_stop_ends_ray_in_mid_task(two: Executor, tmp_path: Path) -> None:
     assert toys.check_it_stops(two, tmp_path) < 20
 
 
 @pytest.mark.slow
 def test_ray_listens_on_the_loopback_and_sees_no_secret(
-    two: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    two: Executor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("HF_TOKEN", "PIPELINE_OWNER_KEY"):
         monkeypatch.setenv(name, "sesame")
     listening: set[str] = set()
 
-    def look(toy: Toy) -> None:
+    def list_connections(toy: Toy) -> None:
         for process in (psutil.Process(), *psutil.Process().children(recursive=True)):
             found = process.net_connections("inet")
             listening.update(each.laddr.ip for each in found if each.status == psutil.CONN_LISTEN)
 
-    two.run(toys.tell, toys.toys(tmp_path, 2), is_done, look, never)
+    two.run(toys.write_environment, toys.toys(tmp_path, 2), is_done, list_connections, never)
     assert listening and {ip.removeprefix("::ffff:") for ip in listening} == {"127.0.0.1"}
-    told = (tmp_path / "0.txt").read_text()
-    assert "sesame" not in told
-    assert "POLARS_MAX_THREADS=1" in told.splitlines()
+    seen = (tmp_path / "0.txt").read_text()
+    assert "sesame" not in seen
+    assert "POLARS_MAX_THREADS=1" in seen.splitlines()
     assert os.environ["HF_TOKEN"] == "sesame", "this process keeps its own"
 
 
@@ -102,9 +102,9 @@ def test_a_ray_of_our_own_sees_the_credentials_for_the_parts_alone(
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     for name in ("HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_KEY"):
         monkeypatch.setenv(name, f"sesame of {name}")
-    run(open_engine("ray", 1, parts="s3://bucket/parts"), toys.tell, toys.toys(tmp_path, 1))
-    told = (tmp_path / "0.txt").read_text().splitlines()
-    assert [line for line in told if "sesame" in line] == ["AWS_SECRET_ACCESS_KEY=sesame of AWS_SECRET_ACCESS_KEY"]
+    run(open_executor("ray", 1, parts="s3://bucket/parts"), toys.write_environment, toys.toys(tmp_path, 1))
+    seen = (tmp_path / "0.txt").read_text().splitlines()
+    assert [line for line in seen if "sesame" in line] == ["AWS_SECRET_ACCESS_KEY=sesame of AWS_SECRET_ACCESS_KEY"]
 
 
 OF_HERE = (
@@ -112,7 +112,7 @@ OF_HERE = (
 )
 
 
-def test_what_is_of_this_machine_is_not_sent_to_others() -> None:
+def test_variables_of_this_machine_are_not_sent_to_others() -> None:
     sent = cluster.for_other_machines({**dict.fromkeys(OF_HERE, "/of/here"), "HF_ENDPOINT": "http://x", "LANG": "C"})
     assert "/of/here" not in sent.values()
     assert (sent["HF_ENDPOINT"], sent["LANG"]) == ("http://x", "C")
@@ -128,7 +128,7 @@ def test_ray_ends_when_its_caller_is_killed(start_caller: StartCaller) -> None:
     os.kill(caller.pid, signal.SIGKILL)
     caller.wait()
     wait_until_gone([process.pid for process in below if "Agent" not in process.name()], 20)
-    for process in below:  # two helpers of Ray's take a minute to notice
+    for process in below:  # two helper processes of Ray take a minute to notice
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
 
@@ -137,16 +137,17 @@ JOINED = """
 import sys
 from pathlib import Path
 from ray import cloudpickle
-from pipeline.data.execution import open_engine
+from pipeline.data.execution import open_executor
 from tests.data.execution import toys
-cloudpickle.register_pickle_by_value(toys)  # only the package is sent along, not the tests
-print(toys.run(open_engine("ray", 2, parts="s3://bucket/parts"), toys.tell, toys.toys(Path(sys.argv[1]), 2)))
+cloudpickle.register_pickle_by_value(toys)  # only the package is sent to the workers, not the tests
+engine = open_executor("ray", 2, parts="s3://bucket/parts")
+print(toys.run(engine, toys.write_environment, toys.toys(Path(sys.argv[1]), 2)))
 """
 
 
 @pytest.fixture
 def cluster_address() -> Iterator[dict[str, str]]:
-    """A Ray that somebody else started, from a folder where our package is not: what reaches it, as an environment."""
+    """Starts a separate Ray, from a folder without our package. Yields the environment variables to connect to it."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -155,7 +156,7 @@ def cluster_address() -> Iterator[dict[str, str]]:
     environment = {**child_environment(), **token, **quiet, "OF_THE_CLUSTER": "yes"}
     del environment["PYTHONPATH"]
     options = ["--block", "--include-dashboard=false", "--num-cpus=2", "--object-store-memory=80000000"]
-    # A short folder: the names of sockets are below it.
+    # A short path, because Ray creates its sockets below it.
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         command = [Path(sys.executable).parent / "ray", "start", "--head", f"--port={port}", f"--temp-dir={folder}"]
         with (Path(folder) / "log").open("wb") as log:
@@ -175,7 +176,7 @@ def cluster_address() -> Iterator[dict[str, str]]:
 def test_a_cluster_gets_the_package_and_no_secret(cluster_address: dict[str, str], tmp_path: Path) -> None:
     port = int(cluster_address["RAY_ADDRESS"].partition(":")[2])
     secrets = dict.fromkeys(("HF_TOKEN", "AWS_SECRET_ACCESS_KEY"), "sesame")
-    wait_until(lambda: answers(port), 30, "the cluster does not start")
+    wait_until(lambda: answers(port), 120, "the cluster does not start")
     done = subprocess.run(
         [sys.executable, "-c", JOINED, tmp_path],
         cwd=ROOT,
@@ -186,11 +187,11 @@ def test_a_cluster_gets_the_package_and_no_secret(cluster_address: dict[str, str
         check=False,
     )
     assert done.stdout.strip() == "[0, 1]", done.stderr
-    told = (tmp_path / "0.txt").read_text()
-    assert "OF_THE_CLUSTER=yes" in told, "it ran there"
-    assert str(ROOT) not in told, "with the package that was sent, not with ours"
-    assert "sesame" not in told
-    assert "HF_ENDPOINT=http://127.0.0.1:9" in told.splitlines()
+    seen = (tmp_path / "0.txt").read_text()
+    assert "OF_THE_CLUSTER=yes" in seen, "it ran there"
+    assert str(ROOT) not in seen, "with the package that was sent, not with ours"
+    assert "sesame" not in seen
+    assert "HF_ENDPOINT=http://127.0.0.1:9" in seen.splitlines()
 
 
 def answers(port: int) -> bool:
@@ -201,4 +202,4 @@ def answers(port: int) -> bool:
 def test_a_cluster_that_cannot_be_reached_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     with pytest.raises(PipelineError, match=r"Ray at RAY_ADDRESS 127\.0\.0\.1:1 does not start"):
-        run(open_engine("ray", 2), toys.write, toys.toys(tmp_path))
+        run(open_executor("ray", 2), toys.write, toys.toys(tmp_path))

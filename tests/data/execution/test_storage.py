@@ -1,4 +1,4 @@
-"""Small files at any address: a path, file:// and a file system that is not the machine's own."""
+"""Small files at any address: a path, file:// and a file system that is not this machine's."""
 
 from __future__ import annotations
 
@@ -86,9 +86,9 @@ def test_a_transfer_that_fails_leaves_the_old_file_and_nothing_else(monkeypatch:
     assert (read(f"{folder}/a.bin"), names(folder)) == (b"old", ["a.bin"])
 
 
-@pytest.mark.parametrize("look", [storage.exists, storage.size, storage.open_read])
-def test_a_place_that_says_no_is_one_sentence_without_the_credentials(
-    look: Callable[[str], object], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("access", [storage.exists, storage.size, storage.open_read])
+def test_an_address_that_fails_gives_one_sentence_without_the_credentials(
+    access: Callable[[str], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "sesamesesame")
 
@@ -98,7 +98,7 @@ def test_a_place_that_says_no_is_one_sentence_without_the_credentials(
     for name in ("exists", "size", "open"):
         monkeypatch.setattr(type(fsspec.filesystem("memory")), name, failing)
     with pytest.raises(PipelineError) as caught:
-        look("memory://parts/a.bin")
+        access("memory://parts/a.bin")
     assert str(caught.value) == (
         "memory://parts/a.bin cannot be used (RuntimeError: [AWS_SECRET_ACCESS_KEY] opens nothing here); check the "
         "address and the credentials for it in the environment, then go on."
@@ -113,27 +113,27 @@ def test_a_killed_writer_leaves_the_old_file(tmp_path: Path) -> None:
         assert (done.returncode, path.read_bytes()) == (status, found)
 
 
-def test_what_is_missing_is_not_found(folder: str) -> None:
-    for look in (storage.size, storage.open_read):
+def test_a_missing_file_is_not_found(folder: str) -> None:
+    for access in (storage.size, storage.open_read):
         with pytest.raises(FileNotFoundError):
-            look(f"{folder}/missing")
+            access(f"{folder}/missing")
 
 
 def test_a_file_gets_the_usual_permissions(tmp_path: Path) -> None:
-    """Others read what one prepares on a shared folder; a temporary file's own 0600 must not stay."""
+    """Other users read files in a shared folder, so the 0600 of a temporary file must not stay."""
     write(str(tmp_path / "a.bin"), b"x")
     mask = os.umask(0)
     os.umask(mask)
     assert (tmp_path / "a.bin").stat().st_mode & 0o777 == 0o666 & ~mask
 
 
-def test_an_address_that_nothing_reads_is_refused() -> None:
+def test_an_address_without_a_file_system_is_refused() -> None:
     with pytest.raises(InputError, match="Address 'nowhere://a' cannot be opened"):
         storage.exists("nowhere://a")
 
 
 @pytest.mark.parametrize("address", ["/mnt/shared", "./here:there", "shared", "file:///mnt/shared", "memory://parts"])
-def test_what_can_be_written_to_passes(address: str) -> None:
+def test_addresses_that_can_be_written_to_pass(address: str) -> None:
     storage.check(address, "parts")
 
 
@@ -149,7 +149,7 @@ def test_what_can_be_written_to_passes(address: str) -> None:
         ("hf://datasets/me/parts", "a preparation may not write to the Hub"),
     ],
 )
-def test_what_cannot_be_written_to_is_refused_with_the_remedy(address: str, words: str) -> None:
+def test_addresses_that_cannot_be_written_to_are_refused_with_the_remedy(address: str, words: str) -> None:
     with pytest.raises(InputError) as caught:
         storage.check(address, "parts")
     assert words in str(caught.value)
@@ -160,7 +160,7 @@ def test_what_cannot_be_written_to_is_refused_with_the_remedy(address: str, word
 def test_a_package_that_is_missing_is_named_with_its_command(
     scheme: str, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, package, None)  # as if it was not installed, also where it is
+    monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
     with pytest.raises(
         InputError, match=rf"{scheme}://\.\.\. needs {package}; install it with `pip install {package}`"
     ):

@@ -1,6 +1,6 @@
-"""A task that writes one small file, functions that do it well or badly, and what any engine must make of them.
+"""A toy task that writes one small file, functions that run it correctly or fail, and checks for any engine.
 
-The functions write down that they began, and in which process, so that a test can count tries and kill the right one.
+The functions record that they began, and in which process, so that a test can count attempts and kill the right one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import pytest
 
 from pipeline.core.atomic_io import append_line, read_lines, write_text
 from pipeline.core.errors import InputError, PipelineError
-from pipeline.data.execution import Engine, ShouldStop, never
+from pipeline.data.execution import Executor, ShouldStop, never
+from pipeline.data.execution.worker import MAX_BYTES
 from pipeline.data.progress import Stopped
 
 
@@ -37,7 +38,7 @@ class Toy:
 
     @property
     def pids(self) -> list[int]:
-        """The processes that began it, one for each try."""
+        """The processes that began it, one for each attempt."""
         return [row["pid"] for row in read_lines(self.begun)]
 
 
@@ -54,7 +55,7 @@ def outputs(folder: Path) -> dict[str, bytes]:
 
 
 def begin(toy: Toy) -> int:
-    """Write down that a process begins it; how many began it before."""
+    """Record that this process begins it. Returns how many processes began it before."""
     append_line(toy.begun, {"pid": os.getpid()})
     return len(toy.pids) - 1
 
@@ -67,7 +68,7 @@ def write(toy: Toy, should_stop: ShouldStop) -> str:
 
 
 def hang_at_first(toy: Toy, should_stop: ShouldStop) -> None:
-    """Number 2 never ends when it is begun for the first time."""
+    """Number 2 hangs at its first attempt."""
     if begin(toy) == 0 and toy.number == 2:
         time.sleep(600)
     write_text(toy.output, f"square of {toy.number}: {toy.number**2}\n")
@@ -79,14 +80,14 @@ def hang(toy: Toy, should_stop: ShouldStop) -> None:
 
 
 def die(toy: Toy, should_stop: ShouldStop) -> None:
-    """Number 1 kills its process, always."""
+    """Number 1 always kills its process."""
     if begin(toy) >= 0 and toy.number == 1:
         os.kill(os.getpid(), signal.SIGKILL)
     write_text(toy.output, "done\n")
 
 
 def refuse(toy: Toy, should_stop: ShouldStop) -> None:
-    """Number 1 cannot be done, the others take for ever."""
+    """Number 1 raises an error, the others hang."""
     begin(toy)
     if toy.number == 1:
         raise InputError("The bird is 1; give it 4.")
@@ -94,7 +95,7 @@ def refuse(toy: Toy, should_stop: ShouldStop) -> None:
 
 
 class StubbornError(Exception):
-    """Cannot be read again after it was pickled."""
+    """Can be pickled, but not unpickled."""
 
     def __init__(self, first: int, second: int) -> None:
         super().__init__(f"{first} and {second}")
@@ -108,20 +109,30 @@ def forget(toy: Toy, should_stop: ShouldStop) -> None:
     """Writes nothing."""
 
 
-def tell(toy: Toy, should_stop: ShouldStop) -> None:
+def take_too_much_memory(toy: Toy, should_stop: ShouldStop) -> None:
+    """Reserves more than a worker may, without touching it."""
+    bytearray(MAX_BYTES + 2**20)
+
+
+def take_too_much_memory_and_write(toy: Toy, should_stop: ShouldStop) -> None:
+    take_too_much_memory(toy, should_stop)
+    write(toy, should_stop)
+
+
+def write_environment(toy: Toy, should_stop: ShouldStop) -> None:
     """Writes its environment."""
     write_text(toy.output, "\n".join(f"{name}={value}" for name, value in sorted(os.environ.items())))
 
 
 # ---- what any engine must do ----
-def run(engine: Engine, function: Callable[[Toy, ShouldStop], object], tasks: list[Toy]) -> list[int]:
-    """Run all; the numbers that were reported as done, sorted."""
+def run(engine: Executor, function: Callable[[Toy, ShouldStop], object], tasks: list[Toy]) -> list[int]:
+    """Run all tasks. Returns the numbers that were reported as done, sorted."""
     done: list[int] = []
     engine.run(function, tasks, is_done, lambda toy: done.append(toy.number), never)
     return sorted(done)
 
 
-def check_it_does_what_is_missing(engine: Engine, folder: Path) -> None:
+def check_it_runs_what_is_missing(engine: Executor, folder: Path) -> None:
     tasks = toys(folder)
     write_text(tasks[3].output, "was there before\n")
     assert run(engine, write, tasks) == [0, 1, 2, 3, 4, 5]
@@ -132,7 +143,7 @@ def check_it_does_what_is_missing(engine: Engine, folder: Path) -> None:
     assert sum(len(toy.pids) for toy in tasks) == 5, "nothing is done twice"
 
 
-def check_a_killed_worker_costs_one_task(engine: Engine, folder: Path) -> None:
+def check_a_killed_worker_costs_one_task(engine: Executor, folder: Path) -> None:
     tasks, killed = toys(folder), []
 
     def kill_it_when_the_others_are_done() -> bool:
@@ -149,7 +160,7 @@ def check_a_killed_worker_costs_one_task(engine: Engine, folder: Path) -> None:
     assert tasks[2].pids[0] == killed[0] != tasks[2].pids[1]
 
 
-def check_a_poisonous_task_is_named(engine: Engine, folder: Path) -> None:
+def check_a_poisonous_task_is_named(engine: Executor, folder: Path) -> None:
     tasks = toys(folder, 4)
     with pytest.raises(PipelineError, match=r"number=1\) ended its worker 3 times .*; use fewer workers"):
         run(engine, die, tasks)
@@ -157,15 +168,15 @@ def check_a_poisonous_task_is_named(engine: Engine, folder: Path) -> None:
     assert {len(tasks[n].pids) for n in (0, 2, 3)} <= {0, 1}, "the others are not blamed"
 
 
-def check_an_error_arrives_as_it_was_raised(engine: Engine, folder: Path) -> None:
+def check_an_error_arrives_as_it_was_raised(engine: Executor, folder: Path) -> None:
     with pytest.raises(InputError) as caught:
         run(engine, refuse, toys(folder, 2))
     assert (type(caught.value), str(caught.value)) == (InputError, "The bird is 1; give it 4.")
     assert "in refuse" in caught.value.__notes__[0], "the worker's traceback is kept"
 
 
-def check_it_stops(engine: Engine, folder: Path) -> float:
-    """Stop while every worker is in mid-task; how many seconds it took."""
+def check_it_stops(engine: Executor, folder: Path) -> float:
+    """Stop while every worker runs a task. Returns how many seconds that took."""
     tasks, asked = toys(folder), 0.0
 
     def stop_once_two_have_begun() -> bool:
@@ -202,7 +213,7 @@ def is_gone(pid: int) -> bool:
         return True
 
 
-def wait_until_gone(pids: set[int] | list[int], seconds: float = 10) -> None:
+def wait_until_gone(pids: set[int] | list[int], seconds: float = 60) -> None:
     wait_until(lambda: all(is_gone(pid) for pid in pids), seconds, f"{pids} live on")
 
 

@@ -33,7 +33,7 @@ def frame(*texts: str) -> pl.DataFrame:
 
 
 def pair(jaccard: float, number: int, num_words: int = 200) -> tuple[str, str]:
-    """Two texts whose sets of words have this similarity; other words for every `number`."""
+    """Two texts whose sets of words have this Jaccard similarity; each `number` has its own words."""
     num_common = round(2 * num_words * jaccard / (1 + jaccard))
     common = [f"w{number}_{word}" for word in range(num_common)]
     own = [[f"{side}{number}_{word}" for word in range(num_words - num_common)] for side in "ab"]
@@ -41,7 +41,7 @@ def pair(jaccard: float, number: int, num_words: int = 200) -> tuple[str, str]:
 
 
 def share_found(jaccard: float, threshold: float = 0.85, num_pairs: int = 200) -> float:
-    """Of pairs so similar, how many are found, all in one index."""
+    """Share of pairs with this similarity that are found, all in one index."""
     index = NearDuplicates(threshold)
     pairs = [pair(jaccard, number) for number in range(num_pairs)]
     for number, print_ in enumerate(signatures(frame(*(first for first, _ in pairs)))):
@@ -86,27 +86,27 @@ def test_order_and_repetition_of_words_leave_the_signature_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("jaccard", [0.3, 0.7, 0.85, 0.95])
-def test_equal_places_estimate_the_jaccard_similarity(jaccard: float) -> None:
+def test_equal_positions_estimate_the_jaccard_similarity(jaccard: float) -> None:
     pairs = [pair(jaccard, number) for number in range(100)]
     prints = [signatures(frame(*texts)) for texts in zip(*pairs, strict=True)]
     assert abs((prints[0] == prints[1]).mean() - jaccard) < 0.01
 
 
-def test_files_of_seven_tenths_the_same_words_stay_and_of_nineteen_twentieths_go() -> None:
+def test_pairs_of_similarity_0_7_stay_and_of_0_95_are_found() -> None:
     assert share_found(0.7) == 0
     assert share_found(0.95) == 1
 
 
-def test_at_the_threshold_half_are_found_as_the_estimate_goes_either_way() -> None:
+def test_about_half_of_the_pairs_at_the_threshold_are_found() -> None:
     assert 0.3 < share_found(0.85) < 0.7
 
 
 @pytest.mark.parametrize("threshold", [0.5, 0.85, 0.95, 1.0])
-def test_whoever_is_clearly_above_the_threshold_is_found_whatever_the_threshold(threshold: float) -> None:
+def test_pairs_clearly_above_any_threshold_are_found(threshold: float) -> None:
     assert share_found(min(1.0, threshold + 0.12), threshold) == 1
 
 
-def test_a_band_is_as_long_as_it_may_be() -> None:
+def test_a_band_has_the_most_rows_that_keep_the_recall() -> None:
     assert [rows_per_band(jaccard) for jaccard in (0.5, 0.85, 1.0)] == [3, 10, NUM_PERMUTATIONS]
 
 
@@ -120,15 +120,15 @@ def test_the_earliest_of_two_near_files_is_named() -> None:
     assert [index.add(prints[number], "abc"[number]) for number in (1, 0, 2)] == [None, None, "b"]
 
 
-def test_nothing_is_known_of_the_rows_behind_the_limit() -> None:
+def test_rows_after_the_limit_are_not_stored() -> None:
     duplicates = Duplicates(QualityConfig(drop_exact_duplicates=True, near_duplicate_jaccard=0.85))
     rows = frame("a = 1", "a  =  1", "b = 2", "c = 3", "b = 2")
-    reasons, of = duplicates.find(rows, most=2)
+    reasons, of = duplicates.find(rows, limit=2)
     assert reasons.to_list() == [None, EXACT, None]
     assert of[0] is None and of[1] is not None and of[2] is None
     reasons, _ = duplicates.find(rows.tail(2))
-    assert reasons.to_list() == [None, EXACT], "c = 3 was behind the limit, b = 2 was not"
-    assert duplicates.find(rows, most=0)[0].to_list() == []
+    assert reasons.to_list() == [None, EXACT], "c = 3 was after the limit, b = 2 was not"
+    assert duplicates.find(rows, limit=0)[0].to_list() == []
 
 
 def test_a_removed_file_removes_no_other() -> None:
@@ -138,7 +138,7 @@ def test_a_removed_file_removes_no_other() -> None:
     assert [index.add(print_, name) for print_, name in zip(prints, "abc", strict=True)] == [None, "a", None]
 
 
-def test_files_that_meet_in_a_band_and_are_not_near_all_stay() -> None:
+def test_files_that_share_a_band_and_are_not_near_all_stay() -> None:
     base = np.arange(NUM_PERMUTATIONS, dtype=np.uint32)
     prints = [np.where(np.arange(NUM_PERMUTATIONS) < 10, base, base + 1_000 * number) for number in range(1, 6)]
     index = NearDuplicates()
@@ -147,7 +147,7 @@ def test_files_that_meet_in_a_band_and_are_not_near_all_stay() -> None:
 
 
 def test_every_file_of_a_band_is_compared() -> None:
-    """Five files share one band; who is near one of them and shares no other band with it is still found."""
+    """Five files share one band; a file that is near one of them and shares no other band with it is still found."""
     base = np.arange(NUM_PERMUTATIONS, dtype=np.uint32)
     prints = [np.where(base < 10, base, base + np.uint32(1_000 * number)) for number in range(5)]
     index = NearDuplicates()
@@ -204,7 +204,7 @@ print(hashlib.sha256(signatures(rows).tobytes() + b"".join(exact_keys(rows))).he
 
 @pytest.mark.slow
 def test_two_processes_agree_on_every_key_and_signature() -> None:
-    """With other seeds of Python's own hash and other numbers of threads."""
+    """With different seeds of Python's own hash and different numbers of threads."""
     digests = {
         subprocess.run(
             [sys.executable, "-c", IN_A_PROCESS],
@@ -220,7 +220,7 @@ def test_two_processes_agree_on_every_key_and_signature() -> None:
 
 
 # ---- both ----
-def test_duplicates_are_told_by_kind_with_what_they_duplicate() -> None:
+def test_duplicates_are_reported_by_kind_with_the_file_they_duplicate() -> None:
     first, near = pair(0.95, 1)
     rows = frame(first, "x = 1", near, first.replace(" ", "\n"), "x=1")
     reasons, of = Duplicates(QualityConfig.as_codeparrot()).find(rows)
@@ -229,7 +229,7 @@ def test_duplicates_are_told_by_kind_with_what_they_duplicate() -> None:
     assert of == [None, None, names[0], names[0], names[1]]
 
 
-def test_what_other_processes_computed_gives_the_same_in_any_batches() -> None:
+def test_keys_and_signatures_from_other_processes_give_the_same_result_in_any_batches() -> None:
     rows = frame(*[text for number in range(20) for text in pair(0.9, number % 7)])
     config = QualityConfig.as_codeparrot()
     whole = Duplicates(config).find(rows)

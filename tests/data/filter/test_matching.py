@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.data.filter.matching import Matcher, import_pattern, kept
+from pipeline.data.filter.matching import Matcher, import_pattern, kept, places
+from tests.data.examples import batch, row
 
 
 @given(
@@ -34,6 +35,9 @@ def test_the_courses_example_is_kept_and_its_counterexample_is_not() -> None:
         ("x = 1\n    from pandas.core import frame\n", True),
         ("import os, pandas\n", True),
         ("import pandas", True),
+        ("\ufeffimport pandas\n", True),
+        ("x = 1\n\fimport pandas\n", True),
+        ("x = 1\n \f\tfrom pandas import read_csv\n", True),
         ("import pandas_gbq\n", False),
         ("import pandasé\n", False),
         ("# import pandas\n", False),
@@ -41,9 +45,16 @@ def test_the_courses_example_is_kept_and_its_counterexample_is_not() -> None:
         ("import geopandas\n", False),
     ],
 )
-def test_an_import_is_told_from_a_mention(text: str, is_one: bool) -> None:
+def test_an_import_is_distinguished_from_a_mention(text: str, is_one: bool) -> None:
     assert found(text, "pandas", "import") is is_one
     assert found(text, "pandas", "substring")
+    assert bool(list(places(text, "pandas", "import"))) is is_one
+
+
+def test_a_byte_order_mark_is_not_part_of_a_kept_text() -> None:
+    texts = ["\ufeffimport pandas\n", "import pandas  # \ufeff\n"]
+    rows = batch([row(number, content=text) for number, text in enumerate(texts)])
+    assert Matcher(["pandas"]).matched(rows).rows["content"].to_list() == ["import pandas\n", texts[1]]
 
 
 @pytest.mark.parametrize("keyword", ["plt.plot(", "data frame", "3d", ""])
@@ -73,7 +84,7 @@ def found(text: str, keyword: str, match: str) -> bool:
         ("xplt.plot", "plt.plot", False),
     ],
 )
-def test_a_whole_identifier_is_told_from_a_part_of_one(text: str, keyword: str, is_one: bool) -> None:
+def test_a_whole_identifier_is_distinguished_from_a_part_of_one(text: str, keyword: str, is_one: bool) -> None:
     assert found(text, keyword, "identifier") is is_one
     assert found(text, keyword, "substring")
 
@@ -85,11 +96,11 @@ def test_only_imports_can_be_asked_for(text: str, is_one: bool) -> None:
     assert found(text, "pandas", "import") is is_one
 
 
-def test_what_names_no_module_is_imported_by_nobody() -> None:
+def test_a_keyword_that_names_no_module_matches_no_import() -> None:
     assert not found("import plt.plot(", "plt.plot(", "import")
 
 
 @given(st.lists(st.text(alphabet="pd _.\n", max_size=8), max_size=6))
-def test_an_identifier_is_what_pythons_pattern_says(texts: list[str]) -> None:
+def test_an_identifier_is_matched_as_by_pythons_pattern(texts: list[str]) -> None:
     hits = Matcher(["pd"], "identifier").hits(pl.Series(texts, dtype=pl.String))
     assert hits["pd"].to_list() == [bool(re.search(r"(?<!\w)pd(?!\w)", text)) for text in texts]

@@ -110,19 +110,19 @@ def test_letters_and_digits_are_pythons_own(texts: list[str], share: float) -> N
 
 @settings(deadline=None)
 @given(TEXTS, st.integers(1, 20))
-def test_lines_are_those_that_end_with_lf_crlf_or_cr(texts: list[str], most: int) -> None:
+def test_lines_are_those_that_end_with_lf_crlf_or_cr(texts: list[str], limit: int) -> None:
     lines = [_unix(text).removesuffix("\n").split("\n") for text in texts]
-    longest = reasons(frame(*texts), QualityConfig(max_line_length=most))
-    assert longest.is_not_null().to_list() == [max(map(len, file)) > most for file in lines]
-    mean = reasons(frame(*texts), QualityConfig(max_mean_line_length=most))
-    assert mean.is_not_null().to_list() == [sum(map(len, file)) / len(file) > most for file in lines]
+    longest = reasons(frame(*texts), QualityConfig(max_line_length=limit))
+    assert longest.is_not_null().to_list() == [max(map(len, file)) > limit for file in lines]
+    mean = reasons(frame(*texts), QualityConfig(max_mean_line_length=limit))
+    assert mean.is_not_null().to_list() == [sum(map(len, file)) / len(file) > limit for file in lines]
 
 
 def _unix(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def test_seven_of_ten_test_files_go_and_the_same_ones_whatever_the_batch() -> None:
+def test_seven_of_ten_test_files_are_removed_and_the_same_ones_in_any_batch() -> None:
     rows = batch([row(number, content="unit tests, without a keyword") for number in range(2_000)]).rows
     tests = reasons(rows, QualityConfig(test_drop_share=0.7))
     assert 0.66 < tests.is_not_null().mean() < 0.74  # type: ignore[operator]
@@ -130,7 +130,7 @@ def test_seven_of_ten_test_files_go_and_the_same_ones_whatever_the_batch() -> No
     assert pl.concat(pieces).equals(tests, null_equal=True)
 
 
-def test_the_two_draws_have_nothing_to_do_with_each_other() -> None:
+def test_the_two_draws_are_independent() -> None:
     rows = batch([row(number, content="unit tests, without a keyword") for number in range(2_000)]).rows
     both = reasons(rows, QualityConfig(test_drop_share=0.7, no_keyword_drop_share=0.7))
     assert 0.88 < both.is_not_null().mean() < 0.94, "1 - 0.3 * 0.3"  # type: ignore[operator]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -9,7 +10,7 @@ from tests.data.examples import batch, row
 
 
 def divided(rows: list[dict[str, str]], share: float, batch_rows: int) -> dict[str, list[str]]:
-    """The paths of each split, in the order they come."""
+    """The paths of each split, in the order of arrival."""
     splitter = Splitter(share)
     parts: dict[str, list[pl.DataFrame]] = {"train": [], "validation": []}
     for start in range(0, len(rows), batch_rows):
@@ -31,22 +32,22 @@ def test_every_file_is_in_one_split_and_neither_is_empty(num_files: int, share: 
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(0, 400), min_size=100, max_size=200, unique=True), st.integers(1, 50))
-def test_a_files_split_depends_on_nothing_but_its_name(numbers: list[int], batch_rows: int) -> None:
+def test_a_files_split_depends_on_nothing_but_the_file(numbers: list[int], batch_rows: int) -> None:
     rows = [row(number) for number in numbers]
-    expected = {value["path"] for value in rows if place_of(value["repo_name"], value["path"], "") < 0.2}
+    expected = {value["path"] for value in rows if place_of(value["repo_name"], value["path"], value["content"]) < 0.2}
     assert expected, "a hundred files with a share of 0.2"
     assert set(divided(rows, 0.2, batch_rows)["validation"]) == expected
 
 
-def test_the_share_is_about_what_was_asked_for() -> None:
+def test_the_share_is_about_the_requested_one() -> None:
     found = divided([row(number) for number in range(5_000)], 0.05, 500)
     assert 200 <= len(found["validation"]) <= 300
 
 
-def test_files_without_a_path_are_told_apart_by_their_text() -> None:
-    rows = [row(number, repo_name="", path="") for number in range(1_000)]
+@pytest.mark.parametrize("names", [{"repo_name": "", "path": ""}, {"repo_name": "", "path": "setup.py"}])
+def test_files_of_the_same_name_are_distinguished_by_their_text(names: dict[str, str]) -> None:
+    rows = [row(number, **names) for number in range(1_000)]
     assert 50 <= len(divided(rows, 0.1, 100)["validation"]) <= 150
-    assert place_of("r", "a.py", "one") == place_of("r", "a.py", "two")
 
 
 def test_two_copies_of_one_file_still_make_two_splits() -> None:

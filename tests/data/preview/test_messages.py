@@ -1,4 +1,4 @@
-"""What a scan process says is read as what it is, or refused: whatever took the process over, the page stays as it was."""
+"""A scan process's messages are parsed or refused: even if an attacker controls the process, the page is unaffected."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ def scan(*samples: Sample) -> Scan:
     )
 
 
-def told(**changes: Any) -> dict[str, Any]:
+def message_with(**changes: Any) -> dict[str, Any]:
     return {**scan_message(scan(), with_samples=True), **changes}
 
 
-def test_a_scan_arrives_as_it_was() -> None:
+def test_a_scan_survives_the_round_trip() -> None:
     sent = scan(sample(1), sample(2))
     assert scan_of(message_of(line_of(scan_message(sent, with_samples=True))), []) == sent
     without = scan_of(message_of(line_of(scan_message(sent, with_samples=False))), sent.samples)
     assert without == sent
 
 
-def test_a_message_has_an_end_whatever_the_files_hold() -> None:
+def test_a_message_is_bounded_whatever_the_files_contain() -> None:
     names = "n" * 10_000_000
     large = [sample(number, "\U0001f600[{" * 100_000, names) for number in range(150)]
     line = line_of(scan_message(scan(*large), with_samples=True))
@@ -76,7 +76,7 @@ def test_a_message_has_an_end_whatever_the_files_hold() -> None:
         b"\xff",
     ],
 )
-def test_a_line_that_is_no_message_is_refused(line: bytes) -> None:
+def test_a_line_that_is_not_a_message_is_refused(line: bytes) -> None:
     with pytest.raises((ValueError, RecursionError)):
         message_of(line)
 
@@ -86,14 +86,14 @@ def test_a_line_that_is_no_message_is_refused(line: bytes) -> None:
     [
         {"report": []},
         {"report": {}},
-        {"report": {**told()["report"], "scanned": "9" * 100}},
-        {"report": {**told()["report"], "scanned": -1}},
-        {"report": {**told()["report"], "kept": 10**30}},
-        {"report": {**told()["report"], "keep_rate": float("inf")}},
-        {"report": {**told()["report"], "repositories": [{"name": "x", "files": 1}] * 1_000}},
-        {"report": {**told()["report"], "repositories": [{"name": "x" * 10_000, "files": 1}]}},
-        {"report": {**told()["report"], "keywords": {str(n): {} for n in range(1_000)}}},
-        {"num_remembered": float("inf")},
+        {"report": {**message_with()["report"], "scanned": "9" * 100}},
+        {"report": {**message_with()["report"], "scanned": -1}},
+        {"report": {**message_with()["report"], "kept": 10**30}},
+        {"report": {**message_with()["report"], "keep_rate": float("inf")}},
+        {"report": {**message_with()["report"], "repositories": [{"name": "x", "files": 1}] * 1_000}},
+        {"report": {**message_with()["report"], "repositories": [{"name": "x" * 10_000, "files": 1}]}},
+        {"report": {**message_with()["report"], "keywords": {str(n): {} for n in range(1_000)}}},
+        {"num_from_memory": float("inf")},
         {"progress": "x"},
         {"extent": [1, 2, 3]},
         {"ended": "x"},
@@ -101,11 +101,11 @@ def test_a_line_that_is_no_message_is_refused(line: bytes) -> None:
         {"samples": 7},
     ],
 )
-def test_a_scan_that_is_none_is_refused(changes: dict[str, Any]) -> None:
+def test_an_invalid_scan_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError):
-        scan_of(told(**changes), [])
-    assert json.dumps(told()), "control"
+        scan_of(message_with(**changes), [])
+    assert json.dumps(message_with()), "control"
 
 
-def test_what_a_report_has_not_is_dropped() -> None:
-    assert "more" not in scan_of(told(report={**told()["report"], "more": "x" * 10**6}), []).report
+def test_unknown_fields_of_a_report_are_dropped() -> None:
+    assert "more" not in scan_of(message_with(report={**message_with()["report"], "more": "x" * 10**6}), []).report

@@ -1,4 +1,4 @@
-"""A real scan process: what it answers, what it sees of the page, and what becomes of one that goes wrong."""
+"""A real scan process: its results, what it can access of the page, and how one that misbehaves is ended."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,8 @@ import pytest
 from pipeline.core.errors import InputError
 from pipeline.core.paths import ROOT
 from pipeline.data.preview import process as module
-from pipeline.data.preview.process import Look, ScanProcess, environment
+from pipeline.data.preview.process import ScanHandle, ScanProcess, environment
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
 
@@ -46,31 +46,24 @@ def code(tmp_path: Path) -> Path:
     return folder
 
 
-def ask(process: ScanProcess, limit: int = 100) -> Look:
-    look = process.ask(("pandas",), "substring", limit, seconds=60, most_bytes=10**9)
-    with look.changed:
-        assert look.changed.wait_for(lambda: look.is_over, 120)
-    return look
+def ask(process: ScanProcess, limit: int = 100) -> ScanHandle:
+    handle = process.ask(("pandas",), "substring", limit, seconds=60, max_bytes=10**9)
+    with handle.changed:
+        assert handle.changed.wait_for(lambda: handle.is_over, 120)
+    return handle
 
 
-def eventually(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.05)
+def test_it_gives_the_same_results_as_a_scan_in_this_process(start: Start, code: Path) -> None:
+    handle = ask(start(f"files:{code}"))
+    assert handle.error is None and handle.newest is not None
+    assert handle.newest.done
+    assert (handle.newest.report["scanned"], handle.newest.report["kept"], len(handle.newest.samples)) == (30, 30, 30)
 
 
-def test_it_answers_what_a_scan_in_this_process_would(start: Start, code: Path) -> None:
-    look = ask(start(f"files:{code}"))
-    assert look.error is None and look.newest is not None
-    assert look.newest.done
-    assert (look.newest.report["scanned"], look.newest.report["kept"], len(look.newest.samples)) == (30, 30, 30)
-
-
-def test_what_it_refuses_keeps_its_kind(start: Start, tmp_path: Path) -> None:
-    look = ask(start(f"files:{tmp_path}/nowhere"))
-    assert isinstance(look.error, InputError)
-    assert "nowhere" in str(look.error)
+def test_refused_requests_keep_their_error_type(start: Start, tmp_path: Path) -> None:
+    handle = ask(start(f"files:{tmp_path}/nowhere"))
+    assert isinstance(handle.error, InputError)
+    assert "nowhere" in str(handle.error)
 
 
 def test_it_has_no_secret_and_a_home_of_its_own(tmp_path: Path) -> None:
@@ -91,7 +84,7 @@ def test_it_has_no_secret_and_a_home_of_its_own(tmp_path: Path) -> None:
     assert seen["HF_HUB_DISABLE_IMPLICIT_TOKEN"] == "1"
 
 
-def test_its_folder_is_gone_with_it(start: Start, code: Path) -> None:
+def test_its_folder_is_deleted_when_it_ends(start: Start, code: Path) -> None:
     process = start(f"files:{code}")
     ask(process)
     assert process._folder.exists()
@@ -99,23 +92,25 @@ def test_its_folder_is_gone_with_it(start: Start, code: Path) -> None:
     eventually(lambda: not process._folder.exists())
 
 
-def test_a_source_that_takes_too_much_memory_is_one_sentence(start: Start, code: Path) -> None:
+def test_a_source_that_takes_too_much_memory_is_reported_in_one_sentence(start: Start, code: Path) -> None:
     (code / "large.jsonl").write_text(json.dumps({"content": "import pandas\n" + "x" * 15_000_000}) + "\n")
     for number in range(10):
         (code / f"large{number}.jsonl").symlink_to(code / "large.jsonl")
     needed = start(f"files:{code}")
     assert ask(needed).error is None, "control"
-    look = ask(start(f"files:{code}", memory_bytes=260 * 2**20))
-    assert "0.3 GB of memory that it may take" in str(look.error)
+    handle = ask(start(f"files:{code}", memory_bytes=260 * 2**20))
+    assert "0.3 GB of memory that it may take" in str(handle.error)
 
 
-def test_a_process_that_writes_no_answers_is_ended(start: Start, code: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_writes_invalid_responses_is_ended(
+    start: Start, code: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (code / "liar.py").write_text("print('[1, 2]', flush=True)\nimport time\ntime.sleep(60)\n")
     monkeypatch.setattr(module, "MODULE", "liar")
     monkeypatch.setattr(module, "environment", lambda folder: {"PYTHONPATH": str(code)})
     process = start("installed")
-    look = ask(process)
-    assert "it wrote what is no answer" in str(look.error)
+    handle = ask(process)
+    assert "it wrote an invalid response" in str(handle.error)
     eventually(lambda: not psutil.pid_exists(process.pid))
 
 
@@ -125,13 +120,14 @@ def test_a_process_that_writes_a_line_without_end_is_ended(
     (code / "liar.py").write_text("while True: print('x' * 2**20, end='', flush=True)\n")
     monkeypatch.setattr(module, "MODULE", "liar")
     monkeypatch.setattr(module, "environment", lambda folder: {"PYTHONPATH": str(code)})
-    assert "it wrote what is no answer" in str(ask(start("installed")).error)
+    assert "it wrote an invalid response" in str(ask(start("installed")).error)
 
 
 PARENT = """
 import sys, time
 from pathlib import Path
 from pipeline.data.preview.process import ScanProcess
+from tests.waiting import eventually
 process = ScanProcess("installed", builders=False, scratch=Path(sys.argv[1]))
 print(process.pid, flush=True)
 time.sleep(60)

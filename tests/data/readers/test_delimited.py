@@ -7,7 +7,7 @@ import random
 import pytest
 
 from pipeline.data.readers import delimited_records
-from pipeline.data.readers.delimited import delimited_pieces
+from pipeline.data.readers.delimited import delimited_blocks
 from pipeline.data.readers.frames import text_column
 from pipeline.data.sources.base import LONGEST_TEXT, BadRow
 
@@ -15,16 +15,16 @@ MB = 2**20
 
 
 def read(data: bytes, delimiter: bytes = b",", asked: str | None = None) -> tuple[list[str], list[BadRow]]:
-    read_from = delimited_pieces(
+    read_from = delimited_blocks(
         io.BytesIO(data), "f", len(data), lambda schema: text_column(schema, asked), delimiter=delimiter
     )
-    made = [piece.read() for piece in read_from]
+    made = [block.read() for block in read_from]
     return [text for one in made for text in one.rows["content"]], [bad for one in made for bad in one.bad]
 
 
 @pytest.mark.parametrize("seed", range(200))
-def test_records_are_those_that_pythons_csv_finds(seed: int) -> None:
-    """Of anything but an unclosed quote, over which it reads on to the end, and a lone \\r."""
+def test_records_are_those_of_pythons_csv(seed: int) -> None:
+    """Except after an unclosed quote, where csv reads on to the end of the file, and for a lone \\r."""
     letters = random.Random(seed)
     data = "a,b\n" + "".join(letters.choices(['"', '""', ",", "\n", "\r\n", "x", "é", '"y"', " "], k=60)) + '",\n"\n'
     rows = list(csv.reader(io.StringIO(data, newline=""), strict=False))
@@ -40,13 +40,13 @@ def test_the_header_names_the_columns_and_the_text_is_chosen_among_them() -> Non
     data = b"path,content,n\r\na.py,import x,7\r\n"
     assert read(data) == (["import x"], [])
     assert read(data, asked="path") == (["a.py"], [])
-    assert read(b"body\nimport x\n") == (["import x"], []), "the only one"
+    assert read(b"body\nimport x\n") == (["import x"], []), "the only column"
     assert read(b"path,n\na.py,7\n") == ([], [BadRow("no text column", "f")])
     assert read(data, asked="body") == ([], [BadRow("no text column", "f")])
     assert read(b"a\tcontent\n1\tx, y\n", b"\t") == (["x, y"], [])
 
 
-def test_a_bad_record_costs_itself_and_says_its_line() -> None:
+def test_a_bad_record_loses_only_itself_and_reports_its_line() -> None:
     data = b'n,content\n1,"two\nlines"\n2\n3,x,y\n\n4,\n5,caf\xe9\n6,"it ""is"""\n'
     assert read(data) == (
         ["two\nlines", 'it "is"'],
@@ -59,21 +59,21 @@ def test_a_bad_record_costs_itself_and_says_its_line() -> None:
     )
 
 
-def test_an_unclosed_quote_costs_its_own_record() -> None:
+def test_an_unclosed_quote_loses_only_its_own_record() -> None:
     data = b'n,content\n1,a\n2,"b\n3,c\n4,d\n'
     assert read(data) == (["a", "c", "d"], [BadRow("quote is not closed", "f:3")])
     assert read(b'n,content\n1,"a') == ([], [BadRow("quote is not closed", "f:2")])
     assert read(b'"n,content\n1,a\n') == ([], [BadRow("quote is not closed", "f:1")])
 
 
-def test_an_unclosed_quote_before_much_text_costs_its_own_record() -> None:
+def test_an_unclosed_quote_before_much_text_loses_only_its_own_record() -> None:
     lines = b"3," + b"c" * 100 + b"\n"
     texts, bad = read(b'n,content\n2,"b\n' + lines * 200_000)
     assert (len(texts), set(texts)) == (200_000, {"c" * 100})
     assert bad == [BadRow("longer than 16 MB", "f:2")]
 
 
-def test_what_is_too_long_costs_itself() -> None:
+def test_a_line_or_field_that_is_too_long_loses_only_itself() -> None:
     long, field = b"x" * (LONGEST_TEXT + 1), b"y" * LONGEST_TEXT
     assert read(b"content\na\n" + long + b"\nb\n" + 3 * long + b"\nc\n") == (
         ["a", "b", "c"],
@@ -84,14 +84,14 @@ def test_what_is_too_long_costs_itself() -> None:
     assert (texts, [row.where for row in bad]) == (["b"], ["f:2", "f:3"])
 
 
-def test_a_million_of_fields_is_one_bad_record() -> None:
+def test_a_million_fields_are_one_bad_record() -> None:
     wide = b"1," * 5 * MB
     assert read(b"n,content\n" + wide + b"\n2,b\n" + b'"1",' * MB + b"\n3,c\n")[0] == ["b", "c"]
     assert read(wide + b"\n1,b\n") == ([], [BadRow("more or fewer fields than the header", "f:1")])
 
 
-def test_records_of_which_each_reads_on_without_end_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every line closes a quote and opens one: to look for the end of each would take days."""
+def test_a_file_of_unfinished_records_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every line closes a quote and opens one: searching for the end of each record would take days."""
     monkeypatch.setattr(delimited_records, "FREE_BYTES", MB)
     texts, bad = read(b"content\n" + b'x","a\n' * 1_000_000)
     assert texts == []
@@ -99,7 +99,7 @@ def test_records_of_which_each_reads_on_without_end_are_given_up(monkeypatch: py
     assert len(bad) < 100
 
 
-def test_what_is_not_utf8_is_seen_on_the_border_of_two_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_utf8_is_detected_across_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delimited_records, "CHUNK", 3)
     assert read("content\néééé\n".encode() + b"caf\xe9\n" + 'x\n"é"\n'.encode()) == (
         ["éééé", "x", "é"],
@@ -108,9 +108,9 @@ def test_what_is_not_utf8_is_seen_on_the_border_of_two_parts(monkeypatch: pytest
     assert read(b"content\nx\n\xc3") == (["x"], [BadRow("not UTF-8", "f:3")])
 
 
-def test_a_byte_order_mark_is_no_part_of_the_first_name() -> None:
+def test_a_byte_order_mark_is_not_part_of_the_first_name() -> None:
     assert read(b"\xef\xbb\xbfcontent\nx\n") == (["x"], [])
 
 
-def test_an_empty_file_and_one_of_a_header_alone_have_no_rows() -> None:
+def test_an_empty_file_and_a_file_with_only_a_header_have_no_rows() -> None:
     assert read(b"") == read(b"\n\n") == read(b"content") == read(b"content\n\n") == ([], [])

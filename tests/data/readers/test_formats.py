@@ -62,11 +62,11 @@ def separated(rows: list[dict[str, Any]], delimiter: str) -> bytes:
         ("json", None),
     ],
 )
-def test_the_ending_says_what_a_file_holds(name: str, found: Format | None) -> None:
+def test_the_extension_determines_the_format(name: str, found: Format | None) -> None:
     assert format_of(name) == found
 
 
-def test_every_ending_is_named_to_people() -> None:
+def test_every_extension_is_named_in_messages() -> None:
     assert all(ending in ENDINGS for ending in [*KINDS, *PACKINGS])
 
 
@@ -88,7 +88,7 @@ def test_every_format_gives_the_same_rows(packing: str, tmp_path: Path) -> None:
         assert batches[-1].progress == 1.0
 
 
-def test_lines_of_text_are_rows(tmp_path: Path) -> None:
+def test_lines_of_a_text_file_are_rows(tmp_path: Path) -> None:
     (tmp_path / "a.txt.gz").write_bytes(gzip.compress("import x\r\n\nprint('é')".encode()))
     (batch,) = FilesSource(str(tmp_path / "a.txt.gz")).batches()
     assert batch.rows["content"].to_list() == ["import x", "", "print('é')"]

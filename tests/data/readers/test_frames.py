@@ -7,14 +7,14 @@ from pipeline.data.readers.frames import batch_of, text_column
 from pipeline.data.sources.base import COLUMNS, BadRow
 
 
-def test_the_text_column_is_content_before_text_before_code() -> None:
+def test_the_text_column_is_content_before_code_before_text() -> None:
     def chosen(*names: str, asked: str | None = None) -> str | None:
         return text_column({name: pl.String() for name in names}, asked)
 
     assert chosen("code", "text", "content") == "content"
-    assert chosen("code", "text") == "text"
+    assert chosen("code", "text") == chosen("text", "code") == "code", "text is often prose"
     assert chosen("code", "x") == "code"
-    assert chosen("x") == "x", "the only one of text"
+    assert chosen("x") == "x", "the only text column"
     assert chosen("x", "y") is None
     assert chosen("x", "content", asked="x") == "x"
     assert chosen("content", asked="x") is None
@@ -25,7 +25,7 @@ def test_missing_columns_are_empty_and_others_become_text() -> None:
     frame = pl.DataFrame({"text": ["é"], "copies": [3], "license": [["mit"]], "path": [None], "more": [1]})
     made = batch_of(frame, "text", place="f", first=1)
     assert made.rows.schema == dict.fromkeys(COLUMNS, pl.String)
-    assert made.rows.rows() == [("", "", "3", "", "é", '["mit"]')]
+    assert made.rows.rows() == [("", "", "3", "", "é", "mit")]
     assert (made.num_bytes, made.bad) == (2, ())
 
 

@@ -1,4 +1,4 @@
-"""Reading by columns gives what reading by lines gives, on lines made to be hostile, or leaves them to it."""
+"""Reading by columns gives the same as reading by lines on hostile lines, or leaves them to it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.data.readers import jsonl_columns
-from pipeline.data.readers.jsonl import Block
+from pipeline.data.readers.line_block import LineBlock
 from pipeline.data.sources.base import TEXT_COLUMNS, Batch
 
 ESCAPES = '\\n \\t \\" \\\\ \\/ \\b \\f \\r \\u0041 \\u00e9 \\u0080 \\u2028 \\uffff \\ud83d\\ude00 \\u0000'.split()
@@ -70,10 +70,10 @@ def encoded(values: list[str]) -> list[bytes]:
     return [value.encode() for value in values]
 
 
-pieces = st.one_of(
+parts = st.one_of(
     st.sampled_from(encoded(RAW + ESCAPES)), st.sampled_from(encoded(RAW + HALVES)), st.sampled_from(WRONG)
 )
-strings = st.lists(pieces, max_size=3).map(lambda parts: b'"' + b"".join(parts) + b'"')
+strings = st.lists(parts, max_size=3).map(lambda parts: b'"' + b"".join(parts) + b'"')
 names = st.sampled_from(encoded(NAMES + NAMES + ODD_NAMES)).map(lambda name: b'"' + name + b'"')
 numbers = st.one_of(
     st.sampled_from(encoded(NUMBERS)),
@@ -115,11 +115,11 @@ def by_columns(data: bytes) -> Any:
 def by_lines(data: bytes, monkeypatch: pytest.MonkeyPatch) -> Batch:
     with monkeypatch.context() as patch:
         patch.setattr(jsonl_columns, "table", lambda *_: None)
-        return Block(data, 1, data.count(b"\n") + 1, "f", TEXT_COLUMNS).read()
+        return LineBlock(data, 1, data.count(b"\n") + 1, "f", TEXT_COLUMNS).read()
 
 
 def check_both_agree(data: bytes, monkeypatch: pytest.MonkeyPatch) -> bool:
-    """Whether reading by columns dared to."""
+    """Whether the lines were read by columns."""
     if not data or (table := by_columns(data)) is None:
         return False
     batch = by_lines(data, monkeypatch)
@@ -141,8 +141,8 @@ def test_both_readers_agree_on_hostile_lines(data: bytes, monkeypatch: pytest.Mo
     check_both_agree(data, monkeypatch)
 
 
-def test_what_it_is_for_is_read_by_columns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The control: agreeing is easy for one that never dares."""
+def test_ordinary_lines_are_read_by_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control: both readers would also agree if none were ever read by columns."""
     for data in (
         b'{"content": "import pandas", "path": "a.py", "copies": 3}\n{"content": "b", "more": [1, {"x": "\\b"}]}\n',
         b'{"text": "caf\\u00e9 \\ud83d\\ude00", "size": 1.5}',
@@ -154,8 +154,8 @@ def test_what_it_is_for_is_read_by_columns(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", ["_has_odd_pair", "_has_escaped_name", "NOT_EXACT", "NOT_TEXT"])
-def test_every_doubt_is_needed(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The control of the proof: without one of its doubts, reading by columns is found to be wrong."""
+def test_every_check_is_needed(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control: without one of its checks, reading by columns gives a wrong result."""
     never: Callable[[bytes], bool] | str = (lambda data: False) if part.startswith("_") else "\0never"
     monkeypatch.setattr(jsonl_columns, part, never)
     wrong = {
@@ -169,8 +169,8 @@ def test_every_doubt_is_needed(part: str, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize("offset", range(-12, 3))
-def test_an_odd_pair_is_seen_wherever_it_stands(offset: int) -> None:
-    """Also where the parts meet that a block is searched in."""
+def test_an_odd_pair_is_found_at_every_offset(offset: int) -> None:
+    """Also where two parts of a searched block meet."""
     data = b" " * (jsonl_columns.PART + offset) + rb"\ud83d\uE000" + b" " * jsonl_columns.PART
     assert jsonl_columns._has_odd_pair(data)
     assert not jsonl_columns._has_odd_pair(data.replace(b"E", b"D"))

@@ -12,7 +12,7 @@ ROWS = [row(number, content="import pandas" if number % 10 else "mean of pandas"
 
 
 def samples_of(rows: list[dict[str, str]], most: int = 50, batch_rows: int = 8, seed: int = 0) -> Samples:
-    samples, matcher = Samples(most, most_of_each=10, seed=seed), Matcher(["pandas", "mean"])
+    samples, matcher = Samples(most, max_of_each=10, seed=seed), Matcher(["pandas", "mean"])
     for start in range(0, len(rows), batch_rows):
         samples.add(matcher.matched(batch(rows[start : start + batch_rows])))
     return samples
@@ -29,7 +29,7 @@ def test_every_part_of_the_source_is_as_likely_to_be_shown() -> None:
         for sample in samples_of(ROWS, most=20, batch_rows=100, seed=seed)._all
     )
     assert shown.total() == 800
-    # Of 800 draws over four equal parts, 200 each with a standard deviation of 12.
+    # 800 draws over four equal parts: 200 each are expected, with a standard deviation of 12.
     assert all(140 < shown[quarter] < 260 for quarter in range(4))
 
 
@@ -45,7 +45,7 @@ def test_a_seed_decides_the_sample_and_another_one_draws_another() -> None:
 
 
 @pytest.mark.parametrize("batch_rows", [1, 7, 400])
-def test_how_the_rows_were_cut_changes_nothing(batch_rows: int) -> None:
+def test_the_batch_size_changes_nothing(batch_rows: int) -> None:
     assert samples_of(ROWS, batch_rows=batch_rows).to_list() == samples_of(ROWS).to_list()
 
 
@@ -73,8 +73,8 @@ def test_a_sample_carries_its_provenance_as_json() -> None:
     assert only.to_dict() == {**row(3), "keywords": ("pandas", "mean")}
 
 
-def test_of_a_very_long_file_only_the_beginning_is_held() -> None:
+def test_of_a_very_long_file_only_the_beginning_is_kept() -> None:
     text = "pandas " + "x" * 1_000_000
     (only,) = samples_of([row(1, content=text, size=str(len(text)))]).to_list()
     assert only.content == text[:LONGEST_SAMPLE]
-    assert only.size == str(len(text)), "what it is said to be"
+    assert only.size == str(len(text)), "the size that the source states"

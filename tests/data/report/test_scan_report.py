@@ -79,14 +79,22 @@ def test_the_interval_is_wilsons(hits: int, tries: int, low: float, high: float)
     assert interval(0, 0) is None
 
 
-def test_the_line_of_the_first_hit_is_the_median_over_files() -> None:
+def test_the_first_line_is_the_median_over_files() -> None:
     texts = ["pandas", "\n\npandas pandas", "\r\n" * 8 + "x pandas"]
     found = report_of(batch([row(number, content=text) for number, text in enumerate(texts)])).to_dict()
     assert found["keywords"]["pandas"]["first_line"] == 3
     assert found["keywords"]["sklearn"]["first_line"] is None
 
 
-def test_lengths_are_counted_by_doubling_classes_kept_ones_beside_all() -> None:
+@pytest.mark.parametrize(("match", "line"), [("substring", 1), ("identifier", 2), ("import", 3)])
+def test_the_first_line_is_that_of_a_match_of_the_requested_kind(match: str, line: int) -> None:
+    rows = batch([row(0, content="geopandas\n# pandas\nimport pandas\n")])
+    report = Report(["pandas"])
+    report.add(Matcher(["pandas"], match).matched(rows))
+    assert report.to_dict()["keywords"]["pandas"]["first_line"] == line
+
+
+def test_lengths_are_counted_in_doubling_classes_for_kept_and_for_all_files() -> None:
     rows = [row(number, content="x" * size) for number, size in enumerate([1, 2, 3, 4, 5])]
     found = report_of(batch([*rows, row(9, content="pandas")])).to_dict()
     assert found["lengths"] == [
@@ -114,7 +122,7 @@ def test_an_empty_report_is_json_and_divides_by_nothing() -> None:
     assert (found["scanned"], found["keep_rate"], found["bytes_per_second"]) == (0, 0.0, None)
 
 
-def test_long_lists_are_cut_and_counts_are_not() -> None:
+def test_long_lists_are_truncated_and_counts_are_not() -> None:
     rows = [row(number, repo_name=f"repo{number}") for number in range(50)]
     bad = tuple(BadRow("not JSON", f"f:{number}") for number in range(50))
     found = report_of(batch(rows, bad=bad)).to_dict()
@@ -134,7 +142,7 @@ def test_a_keyword_that_names_no_module_has_no_import_figures() -> None:
     }
 
 
-def test_fifty_keywords_still_tell_their_overlaps_apart() -> None:
+def test_the_overlaps_of_fifty_keywords_are_still_distinguished() -> None:
     words = tuple(f"w{number:02}" for number in range(50))
     found = report_of(batch([row(1, content="w00 w49")]), keywords=words).to_dict()
     assert found["overlap"] == [{"keywords": ["w00", "w49"], "files": 1}]

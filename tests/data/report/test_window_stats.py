@@ -17,8 +17,8 @@ def encoder() -> Encoder:
     return Encoder(own, 0)
 
 
-def test_dropped_tails_stand_beside_joined_files(encoder: Encoder) -> None:
-    """Of 3, 4, 9 and 0 tokens with windows of 4: 0, 1, 2 and 0 windows, tails of 3, 0, 1 and 0."""
+def test_dropped_tails_are_compared_with_joined_files(encoder: Encoder) -> None:
+    """Files of 3, 4, 9 and 0 tokens have 0, 1, 2 and 0 windows of 4 tokens, and tails of 3, 0, 1 and 0."""
     assert window_report(encoder, ["abc", "abcd", "abcdefghi", ""], 4) == {
         "files": 4,
         "tokens": 16,
@@ -35,7 +35,7 @@ def test_dropped_tails_stand_beside_joined_files(encoder: Encoder) -> None:
 
 
 def test_joined_files_lose_only_the_rest_at_the_very_end(encoder: Encoder) -> None:
-    """2 files of 5 tokens and an end each: 12 tokens, one window of 8 and 4 left."""
+    """2 files of 5 tokens and an end-of-text each: 12 tokens, one window of 8, and 4 tokens left over."""
     joined = window_report(encoder, ["abcde", "abcde"], 8)["join"]
     assert joined == {"tokens": 12, "windows": 1, "dropped": 4, "share": pytest.approx(1 / 3)}
 
@@ -49,7 +49,7 @@ def test_no_files_are_no_windows(encoder: Encoder) -> None:
 
 
 def test_each_key_word_is_one_token_or_its_pieces(encoder: Encoder) -> None:
-    """`xpd pd fit` is x, pd, ` pd`, a space, fit."""
+    """`xpd pd fit` is encoded as x, pd, ` pd`, a space, fit."""
     tokens = key_token_report(encoder, ["xpd pd fit", "pd"], ["pd", "fit"], 4, 1.0)["tokens"]
     facts = ("text", "pieces", "counted", "control", "in_texts", "as_token")
     assert [tuple(token[fact] for fact in facts) for token in tokens] == [
@@ -62,7 +62,7 @@ def test_each_key_word_is_one_token_or_its_pieces(encoder: Encoder) -> None:
 
 
 def test_windows_are_counted_by_their_weight(encoder: Encoder) -> None:
-    """Windows of 3: `x pd  pd` holds two, ` fit END` one; `pd END` is left over. The weight is 0.5 * (1 + number)."""
+    """Windows of 3: `x pd  pd` has two key tokens, ` fit END` one; `pd END` is left over. Weights: 0.5 * (1 + n)."""
     report = key_token_report(encoder, ["xpd pd fit", "pd"], ["pd", "fit"], 3, 0.5)
     assert (report["windows"], report["alpha"]) == (2, 0.5)
     assert report["weights"] == [

@@ -1,6 +1,6 @@
-"""Hostile files: what is in each, and what a scan must make of it, counted by hand.
+"""Malformed and malicious files: what each contains, and the expected result of a scan, counted by hand.
 
-`cases()` is the table. Where a number depends on how much of a packed file can be unpacked, another unpacker says it.
+`cases()` is the table. Numbers that depend on how much of a file can be decompressed come from another decompressor.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from pipeline.data.sources.base import (
     NO_TEXT,
     NOT_A_STRING,
     NOT_AN_OBJECT,
+    NOT_AS_NAMED,
     NOT_JSON,
     NOT_UTF8,
     NULL_TEXT,
@@ -50,13 +51,13 @@ DEEP = 100_000
 
 @dataclass(frozen=True)
 class Case:
-    """One file. `make` gives its bytes, or makes what is no file at the path that it is given."""
+    """One file. `make` returns its bytes, or creates something that is not a regular file at the path it is given."""
 
     name: str
     make: Callable[[], bytes] | Callable[[Path], None]
     good: int
     bad: dict[str, str] = field(default_factory=dict)
-    """{place behind the file's name: reason}; `` is the file itself, `:3` its third line, `*` any line."""
+    """{location after the file's name: reason}; `` is the file itself, `:3` its third line, `*` any line."""
     is_file: bool = True
 
     def write(self, folder: Path) -> Path:
@@ -87,13 +88,13 @@ def cases() -> list[Case]:
 
 
 def between(name: str, line: bytes, reason: str | None) -> Case:
-    """`line` between two good ones, as .jsonl: bad for `reason`, or good too."""
+    """A .jsonl with `line` between two good ones; it is bad for `reason`, or good if that is None."""
     data = FIRST + line + b"\n" + LAST
     return Case(f"{name}.jsonl", lambda: data, 2 if reason else 3, {":2": reason} if reason else {})
 
 
 def lines() -> Iterable[Case]:
-    """Malformed JSON, and JSON that only looks malformed."""
+    """Malformed JSON, and JSON that only seems malformed."""
     nested = b'{"a":' * DEEP + b"1" + b"}" * DEEP
     for name, line in {
         "no-end": b'{"content": "x"',
@@ -153,7 +154,7 @@ def lines() -> Iterable[Case]:
 
 
 def texts() -> Iterable[Case]:
-    """Texts that are none, or not UTF-8."""
+    """Values of the text column that are not text, or not UTF-8."""
     for name, value in {"null": b"null", "twice-null-first": b'null, "content": "x"'}.items():
         yield between(f"text-{name}", b'{"content": ' + value + b"}", NULL_TEXT)
     for name, value in {
@@ -195,7 +196,7 @@ def texts() -> Iterable[Case]:
 
 
 def shapes() -> Iterable[Case]:
-    """Whole files of an odd shape."""
+    """Files with an unusual overall structure."""
     pretty = json.dumps([row(1), row(2)], indent=1).encode()
     yield Case("empty.json", lambda: b"", 0)
     yield Case("sevens.jsonl", lambda: b"7\n" * 150_000, 0, {f":{n}": NOT_AN_OBJECT for n in range(1, 150_001)})
@@ -231,7 +232,7 @@ def shapes() -> Iterable[Case]:
 
 
 def packed() -> Iterable[Case]:
-    """Packed files: cut off, damaged, odd or not packed."""
+    """Compressed files that are truncated, damaged, unusual or not compressed at all."""
     gz, zst = gzip.compress(MANY, mtime=0), zstandard.ZstdCompressor().compress(MANY)
     for share in (1, 3, 7, 9):
         yield cut_off(f"cut-{share}.json.gz", gz[: len(gz) * share // 10])
@@ -267,14 +268,14 @@ def packed() -> Iterable[Case]:
 
 
 def cut_off(name: str, data: bytes) -> Case:
-    """As many rows as whole lines can be unpacked, by another unpacker than ours."""
+    """A truncated file. Another decompressor than ours determines how many whole lines it has."""
     decoder = zlib.decompressobj(31) if name.endswith(".gz") else zstandard.ZstdDecompressor().decompressobj()
     whole = decoder.decompress(data).count(b"\n")
     return Case(name, lambda: data, whole, {f":{whole + 1}": TRUNCATED})
 
 
 def long() -> Iterable[Case]:
-    """Lines and files that grow beyond measure."""
+    """Lines and decompressed files that are far too large."""
     yield Case("line-of-50-mb.jsonl", lambda: FIRST + line_of(50 * MB) + LAST, 2, {":2": TOO_LONG})
     yield Case("line-of-50-mb.json.gz", lambda: pack(FIRST + line_of(50 * MB) + LAST), 2, {":2": TOO_LONG})
     yield Case("line-of-50-mb-first.jsonl", lambda: line_of(50 * MB) + LAST, 1, {":1": TOO_LONG})
@@ -324,7 +325,9 @@ def python() -> Iterable[Case]:
     yield Case("nul.py", lambda: b"x = '\0'\n", 1)
     yield Case("bom.py", lambda: b"\xef\xbb\xbfx = 1\n", 1)
     yield Case("latin-1.py", lambda: b"x = 1\n\ny = 'caf\xe9'\n", 0, {":3": NOT_UTF8})
-    yield Case("utf-16.py", lambda: "x = 1\n".encode("utf-16"), 0, {":1": NOT_UTF8})
+    yield Case("utf-16.py", lambda: "x = 1\n".encode("utf-16"), 1, {})
+    yield Case("utf-16-cut.py", lambda: "x = 1\n".encode("utf-16")[:-1], 0, {":1": NOT_AS_NAMED})
+    yield Case("gbk.py", lambda: b"# coding: gbk\n\n\xff\xff\n", 0, {":3": NOT_AS_NAMED})
     yield Case("of-16-mb.py", lambda: b"#" * LONGEST_TEXT, 1)
     yield Case("above-16-mb.py", lambda: b"#" * (LONGEST_TEXT + 1), 0, {"": TOO_LONG})
 

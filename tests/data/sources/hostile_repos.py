@@ -1,6 +1,6 @@
-"""Dataset repositories that mean harm: what is in each, as {path: bytes}.
+"""Malicious dataset repositories: the contents of each, as {path: bytes}.
 
-`escapes` are those whose card, names or files point out of the repository; `bombs` those whose small files become large.
+In `escapes`, the card, names or files point out of the repository; in `bombs`, small files decompress to large ones.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ Files = dict[str, bytes]
 
 @dataclass(frozen=True)
 class Targets:
-    """What the repositories of `escapes` are after."""
+    """What the repositories of `escapes` try to reach."""
 
     file: Path
     """A file in the working directory."""
     token: Path
-    """The Hub client's file with the token."""
+    """The Hub client's token file."""
     hub: str
     """The Hub's address."""
     private: str
-    """A repository that needs the token; `secret.txt` is in it."""
+    """A repository that needs the token and contains `secret.txt`."""
     listener: str
-    """host:port of something else that listens."""
+    """host:port of another server."""
 
 
 @dataclass(frozen=True)
 class Repo:
     files: Files
     is_refused: bool = True
-    """Whether nothing of it may be read; else only what is harmless."""
+    """Whether nothing in it may be read; otherwise only its harmless parts are read."""
 
 
 def card(data_files: str, *, name: str = "default", more: str = "") -> bytes:
@@ -57,7 +57,7 @@ def quoted(text: str) -> str:
 
 
 def chain(layer: str, target: str, name: str, ending: str = "txt") -> Files:
-    """A card that `datasets` takes for a path in its own repository, but that leads over a reference file to `target`."""
+    """A card that `datasets` takes for a path in its own repository, but that leads to `target` by a reference file."""
     inside = f"../hf:/datasets/{name}@main/a.{ending}"
     refs = {key: [target] for key in (inside, inside.replace("hf:/", "hf://"))}
     return {
@@ -67,7 +67,7 @@ def chain(layer: str, target: str, name: str, ending: str = "txt") -> Files:
 
 
 def escapes(owner: str, targets: Targets) -> dict[str, Repo]:
-    """By their names, of `owner`."""
+    """Repository name of `owner` -> repository."""
     found = {
         **_chains(owner, targets),
         **_addresses(targets),
@@ -111,7 +111,7 @@ def _chains(owner: str, targets: Targets) -> dict[str, Repo]:
 
 
 def _addresses(targets: Targets) -> dict[str, Repo]:
-    """Everything that is no path inside a repository, or no longer when somebody has resolved it."""
+    """Patterns that are not a path inside a repository, or no longer are once they are resolved."""
     own, file = targets.listener, targets.file
     patterns = {
         "absolute": str(file),
@@ -156,7 +156,7 @@ def _addresses(targets: Targets) -> dict[str, Repo]:
 
 
 def _forms(targets: Targets) -> dict[str, Repo]:
-    """The same path in every place of a card that may hold one."""
+    """The same path in every part of a card that may contain one."""
     path = quoted(str(targets.file))
     forms = {
         "list": f"[a.txt, {path}]",
@@ -205,7 +205,7 @@ def _folders(targets: Targets) -> dict[str, Repo]:
 
 
 def _yaml() -> dict[str, Repo]:
-    """Cards that take a reader down, or make it do more than read."""
+    """Cards that crash a reader, or make it do more than read."""
     bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 10)
     )
@@ -229,7 +229,7 @@ def _yaml() -> dict[str, Repo]:
 
 
 def _elsewhere(targets: Targets) -> dict[str, Repo]:
-    """What is in other files, or in their names. All of it is ignored or read as text."""
+    """Attacks in other files, or in their names. All of them are ignored or read as text."""
     file = str(targets.file)
     config = f"configs:\n- config_name: default\n  data_files: {quoted(file)}\n"
     infos = {"default": {"download_checksums": {file: {}}, "data_files": {"train": [file]}}}
@@ -273,7 +273,7 @@ def _pickled() -> bytes:
 
 
 def bombs() -> dict[str, Files]:
-    """By name: small files whose text, or whose values, are large."""
+    """Name -> small files whose text or values are large."""
     gz, zst = gz_bomb, zst_bomb
     line = b"x" * (64 * MB)
     text, header = gzip.compress(b"first\n"), gzip.compress(b"content\nfirst\n")

@@ -1,4 +1,4 @@
-"""The most memory that a piece of work takes, measured in a process of its own."""
+"""Measures the peak memory of some work in a separate process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LOOK = "for look in scan(open_source(f'files:{sys.argv[1]}'), ['x']): pass"
 
 
 def peak_megabytes(work: str, path: Path) -> float:
-    """Of `work`, in which `sys.argv[1]` is `path`."""
+    """The peak memory of the code `work`, in which `sys.argv[1]` is `path`."""
     done = subprocess.run(
         [sys.executable, "-c", PEAK.format(work=work), path],
         cwd=ROOT,

@@ -41,7 +41,7 @@ def test_the_folder_of_a_config_is_read(folder: str) -> None:
         b"---\nconfigs: []\n---\n",
     ],
 )
-def test_a_card_without_configs_leaves_it_to_the_names(card: bytes) -> None:
+def test_without_configs_the_file_names_decide(card: bytes) -> None:
     assert config_of(card, "me/data") == Config()
 
 
@@ -54,12 +54,26 @@ def test_several_configs_without_a_default_are_named() -> None:
         read(f"configs:{many}")
 
 
+def test_a_config_can_be_named() -> None:
+    configs = "configs:\n- config_name: python\n  data_files: python/*.jsonl\n- config_name: java\n  data_dir: java\n"
+    card = f"---\n{configs}---\n".encode()
+    assert config_of(card, "me/data", "python").data_files == {"train": ["python/*.jsonl"]}
+    assert config_of(card, "me/data", "java").data_dir == "java"
+    with pytest.raises(InputError, match=r"name one, as in hub:me/data/python\.$"):
+        config_of(card, "me/data")
+    with pytest.raises(InputError, match=r"has no config 'go': it has 'python', 'java'\.$"):
+        config_of(card, "me/data", "go")
+    assert config_of(b"", "me/data", "default") == Config()
+    with pytest.raises(InputError, match=r"has no config 'go': it has none; leave the name out\.$"):
+        config_of(b"", "me/data", "go")
+
+
 def test_two_defaults_are_refused() -> None:
     with pytest.raises(InputError, match="several default configs: 'a', 'default'"):
         read("configs:\n- {config_name: a, default: true}\n- {config_name: default}")
 
 
-def test_what_is_no_path_inside_is_named_shortened() -> None:
+def test_a_path_outside_the_repository_is_refused_with_a_shortened_name() -> None:
     with pytest.raises(InputError) as caught:
         read('configs:\n- config_name: a\n  data_files: "/a\\nb' + 500 * "c" + '"')
     message = str(caught.value)
@@ -89,15 +103,15 @@ def test_what_is_no_path_inside_is_named_shortened() -> None:
         ("x: " + "y" * (LARGEST_CARD + 1), "more than 1 MB"),
     ],
 )
-def test_yaml_that_is_too_much_or_wrong_is_one_sentence(body: str, words: str) -> None:
+def test_yaml_that_is_too_large_or_invalid_is_refused_in_one_sentence(body: str, words: str) -> None:
     with pytest.raises(InputError, match=words) as caught:
         read(body)
     assert "'me/data'" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_what_a_card_may_hold_besides_is_no_fault() -> None:
-    """Anchors, a long text that begins with a number, and as much as a thousand configs have."""
+def test_other_contents_of_a_card_are_accepted() -> None:
+    """Anchors, a long text that begins with a number, and the front matter of a thousand configs."""
     infos = "".join(
         f"- config_name: c{n}\n  features: &f{n} [{{name: text, dtype: string}}]\n  like: *f{n}\n" for n in range(1_000)
     )

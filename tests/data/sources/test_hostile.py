@@ -1,4 +1,4 @@
-"""Files that mean harm: what is good in them is kept, what is bad is counted with its place, and memory is bounded."""
+"""Malicious files: their good rows are kept, bad ones are counted with their location, and memory is bounded."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tests.data.sources.peak import LOOK, peak_megabytes
 
 CASES = hostile.cases()
 LARGE = ("mb", "bomb")
-"""What a file's name contains when it takes a second."""
+"""Files with these words in their names take a second to read."""
 
 
 def read(path: Path) -> tuple[int, Counter[tuple[str, str]]]:
-    """How many good rows, and of the bad ones (place behind the path, reason)."""
+    """The number of good rows, and the bad ones as (location after the path, reason)."""
     batches = list(FilesSource(str(path)).batches())
     bad = Counter((bad.where.removeprefix(str(path)), bad.reason) for batch in batches for bad in batch.bad)
     return sum(len(batch.rows) for batch in batches), bad
@@ -28,7 +28,7 @@ def read(path: Path) -> tuple[int, Counter[tuple[str, str]]]:
 
 def found_in(case: Case, folder: Path) -> tuple[int, Counter[tuple[str, str]]]:
     good, bad = read(case.write(folder))
-    if "*" in case.bad:  # where a bomb is given up depends on how it is unpacked
+    if "*" in case.bad:  # where a bomb is rejected depends on the decompressor
         bad = Counter(("*", reason) if reason == case.bad["*"] else (place, reason) for place, reason in bad.elements())
     return good, bad
 
@@ -40,11 +40,11 @@ def found_in(case: Case, folder: Path) -> tuple[int, Counter[tuple[str, str]]]:
         for case in CASES
     ],
 )
-def test_alone(case: Case, tmp_path: Path) -> None:
+def test_a_hostile_file_gives_the_expected_rows(case: Case, tmp_path: Path) -> None:
     assert found_in(case, tmp_path) == (case.good, Counter(case.bad.items()))
 
 
-def test_there_are_more_than_a_hundred_and_every_reason_is_among_them() -> None:
+def test_there_are_over_a_hundred_cases_with_every_reason() -> None:
     from pipeline.data.sources import base
 
     reasons = {value for name, value in vars(base).items() if name.isupper() and isinstance(value, str)}
@@ -54,7 +54,7 @@ def test_there_are_more_than_a_hundred_and_every_reason_is_among_them() -> None:
 
 @pytest.mark.slow
 def test_all_together_in_one_folder(tmp_path: Path) -> None:
-    """The lines of a text file are rows only where the file is named: in a folder it is a README or a licence."""
+    """The lines of a text file are rows only if it is requested itself: in a folder it is a README or a licence."""
     for case in CASES:
         case.write(tmp_path)
     read = [case for case in CASES if ".txt" not in case.name]
@@ -66,11 +66,11 @@ def test_all_together_in_one_folder(tmp_path: Path) -> None:
     assert last.report["skipped"] == len(CASES) - len(read)
 
 
-def test_a_checksum_that_does_not_fit_is_seen(tmp_path: Path) -> None:
-    """The rows before it were read already, but for the last quarter of a megabyte, which is not given out unchecked."""
+def test_a_wrong_checksum_is_detected(tmp_path: Path) -> None:
+    """Rows before it have been read already, but not the last quarter of a megabyte, which is not output unchecked."""
     whole = hostile.gzip.compress(hostile.MANY)
     path = tmp_path / "sum.json.gz"
-    for place in (-8, -1):  # of the checksum, and of the length
+    for place in (-8, -1):  # in the checksum, and in the length
         data = bytearray(whole)
         data[place] ^= 1
         path.write_bytes(data)
@@ -81,8 +81,8 @@ def test_a_checksum_that_does_not_fit_is_seen(tmp_path: Path) -> None:
     assert read(path) == (3_000, {}), "control"
 
 
-def test_a_byte_turned_anywhere_in_a_packed_file_is_seen_and_no_row_is_invented(tmp_path: Path) -> None:
-    """But for the header of a .gz, whose date and flags mean nothing."""
+def test_any_flipped_bit_in_a_compressed_file_is_detected_and_no_row_is_invented(tmp_path: Path) -> None:
+    """Except in the header of a .gz, whose date and flags do not matter."""
     rows = [hostile.row(number) for number in range(40)]
     whole = hostile.gzip.compress(hostile.json_lines(rows), mtime=0)
     path = tmp_path / "turned.json.gz"
@@ -97,8 +97,8 @@ def test_a_byte_turned_anywhere_in_a_packed_file_is_seen_and_no_row_is_invented(
     assert read(path) == (40, {}), "control"
 
 
-def test_good_files_of_every_kind_have_nothing_bad(tmp_path: Path) -> None:
-    """The control of the whole table: around what is bad, everything is good."""
+def test_good_files_of_every_format_have_no_bad_rows(tmp_path: Path) -> None:
+    """The control of the whole table: the rows around the bad ones are good."""
     for name, data in {
         "a.json": FIRST + LAST,
         "a.jsonl": FIRST + b"\n" + LAST,
@@ -116,4 +116,4 @@ def test_lines_of_50_mb_and_bombs_are_read_in_bounded_memory(tmp_path: Path) -> 
             case.write(tmp_path)
     assert peak_megabytes(LOOK, tmp_path) < 1_000
     whole = "import gzip; gzip.decompress(Path(sys.argv[1], 'bomb-of-zeros.json.gz').read_bytes())"
-    assert peak_megabytes(whole, tmp_path) > 1_200, "control: what unpacks them takes more"
+    assert peak_megabytes(whole, tmp_path) > 1_200, "control: decompressing them at once takes more"

@@ -1,5 +1,5 @@
-"""Repositories that mean harm, read from a Hub on loopback: nothing of this machine, of the token's owner or of another host
-gets into what they are read as, and their bombs stay small.
+"""Malicious repositories, read from a Hub on loopback: no data of this machine, of the token's owner or of another host
+gets into their rows, and their bombs stay small.
 """
 
 from __future__ import annotations
@@ -82,14 +82,14 @@ for spec in sys.argv[1:]:
         rows = bad = str(error)
     status = Path("/proc/self/status").read_text()
     peaks[spec] = [int(re.search(r"VmHWM:\\s*(\\d+) kB", status)[1]) / 1024, rows, bad]
-    Path("/proc/self/clear_refs").write_text("5")  # the next peak is the next one's
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak before the next source
 print(json.dumps(peaks))
 """
 
 
 @dataclass
 class Listener:
-    """Counts the connections to a port of this machine, and answers none."""
+    """Counts the connections to a port of this machine, without answering."""
 
     socket: socket.socket = field(default_factory=lambda: socket.create_server(("127.0.0.1", 0)))
     num_connections: int = 0
@@ -110,7 +110,7 @@ class Listener:
 
 @dataclass
 class World:
-    """A Hub with the repositories, and what they are after: each place holds CANARY."""
+    """A Hub with the repositories, and their targets, each of which contains CANARY."""
 
     hub: DatasetHub
     repos: dict[str, Repo]
@@ -172,22 +172,22 @@ def test_no_repository_reads_anything_but_itself(builders: bool, world: World) -
     found = answer["found"]
     assert len(found) == len(world.repos) > 80
 
-    # ---- nothing of it came in ----
+    # ---- nothing was read from the targets ----
     assert CANARY not in json.dumps(found)
-    assert answer["opened"], "control: the watch works"
+    assert answer["opened"], "control: the audit hook works"
     watched = {str(world.targets.file), str(world.targets.token), "/proc/self/environ"}
     assert not watched & set(answer["opened"])
     assert not [path for path in answer["opened"] if "opened-by" in path]
     assert not list(world.targets.file.parent.glob("opened-by*"))
 
-    # ---- nobody else was asked ----
+    # ---- no other host was contacted ----
     port = world.hub.server_port
     assert {tuple(address) for address in answer["connected"]} == {("127.0.0.1", port)}
     assert world.listener.num_connections == before
     assert world.hub.tokens == []
     assert_only_own_files(world)
 
-    # ---- what was refused is said in one sentence; what is harmless is read ----
+    # ---- each refusal is one sentence; harmless parts are read ----
     for name, repo in world.repos.items():
         one = found[f"hub:{name}"]
         assert "\n" not in one["error"]
@@ -203,9 +203,9 @@ def test_no_repository_reads_anything_but_itself(builders: bool, world: World) -
 
 
 def assert_only_own_files(world: World) -> None:
-    """Every request was for a repository that was asked for, and for a file that it has."""
+    """Every request was for a requested repository, and for a file that it has."""
     assert world.hub.requests
-    for request in set(world.hub.requests) - {"GET /api/agent-harnesses"}:  # the client's own, of no repository
+    for request in set(world.hub.requests) - {"GET /api/agent-harnesses"}:  # the client's own, for no repository
         match = re.fullmatch(
             r"\w+ /(?:api/)?datasets/([^/]+/[^/]+)(?:/(?:revision|tree)/[^/]+)?(?:/resolve/([^/]+)/(.*))?", request
         )
@@ -216,7 +216,7 @@ def assert_only_own_files(world: World) -> None:
 
 
 @pytest.mark.slow
-def test_plain_datasets_gives_all_of_it_away(world: World) -> None:
+def test_plain_datasets_leaks_all_targets(world: World) -> None:
     """The control: these repositories are dangerous."""
     goals = ("environ", "file", "token", "private")
     names = [*(f"chain-simplecache-{goal}" for goal in goals), "chain-straight-ftp", "local"]
@@ -231,7 +231,7 @@ def test_plain_datasets_gives_all_of_it_away(world: World) -> None:
 
 @pytest.mark.slow
 def test_a_refusal_does_not_tell_whether_a_local_file_exists(world: World) -> None:
-    said = {}
+    errors = {}
     for name, path in {"yes": world.targets.file, "not": world.targets.file.with_name("nosuch.txt")}.items():
         repo = f"{OWNER}/same-{name}"
         world.hub.repos[repo] = chain("simplecache", f"file://{path}", repo)
@@ -240,9 +240,10 @@ def test_a_refusal_does_not_tell_whether_a_local_file_exists(world: World) -> No
         }
         for one in (repo, f"{repo}-path"):
             error = world.run(WATCHED + READ.replace("BUILDERS", "True"), f"hub:{one}")["found"][f"hub:{one}"]["error"]
-            said[one] = error.replace(f"same-{name}", "same").replace(path.name, "x")
-    assert said[f"{OWNER}/same-yes"] == said[f"{OWNER}/same-not"] != ""
-    assert said[f"{OWNER}/same-yes-path"] == said[f"{OWNER}/same-not-path"] != ""
+            shown = next(path.name[:n] for n in range(len(path.name), 0, -1) if n < 4 or path.name[:n] in error)
+            errors[one] = error.replace(f"same-{name}", "same").replace(shown, "x")  # a long path is shown cut
+    assert errors[f"{OWNER}/same-yes"] == errors[f"{OWNER}/same-not"] != ""
+    assert errors[f"{OWNER}/same-yes-path"] == errors[f"{OWNER}/same-not-path"] != ""
 
 
 @pytest.mark.slow
@@ -267,7 +268,7 @@ def test_bombs_are_read_in_bounded_memory(world: World) -> None:
     peaks = world.run(PEAKS, *(f"hub:bomb/{name}" for name in files))
     ordinary = peaks["hub:bomb/ordinary"][0]
     for spec, (megabytes, _, bad) in peaks.items():
-        most = 120 if spec.startswith("hub:bomb/line-of-") else 400
-        assert megabytes < ordinary + most, (spec, megabytes - ordinary)
+        allowed = 120 if spec.startswith("hub:bomb/line-of-") else 400
+        assert megabytes < ordinary + allowed, (spec, megabytes - ordinary)
         assert bad or spec.endswith(("ordinary", "line-ends-txt-gz", "long-lines-txt-gz")), spec
     assert "only the page's owner may read .arrow" in peaks["hub:bomb/arrow"][1]

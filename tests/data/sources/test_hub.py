@@ -25,9 +25,9 @@ from pipeline.core.errors import PipelineError
 found = {}
 for spec in sys.argv[1:]:
     try:
-        for look in scan(open_source(spec.removeprefix("public "), builders=not spec.startswith("public ")), ["pandas"]):
+        for last in scan(open_source(spec.removeprefix("public "), builders=not spec.startswith("public ")), ["pandas"]):
             pass
-        found[spec] = {**look.report, "first": look.samples[0].path if look.samples else None}
+        found[spec] = {**last.report, "first": last.samples[0].path if last.samples else None}
     except PipelineError as error:
         found[spec] = {"error": str(error), "exit_status": error.exit_status}
 print(json.dumps({"found": found, "torch": "torch" in sys.modules}))
@@ -80,7 +80,7 @@ def hub() -> Iterator[DatasetHub]:
 
 
 def ask(endpoint: str, folder: Path, *specs: str) -> dict[str, Any]:
-    """Scan `specs` in a process of its own: the Hub's client reads its address when it is imported."""
+    """Scans `specs` in a separate process, because the Hub's client reads its address when it is imported."""
     environment = {
         **os.environ,
         "HF_ENDPOINT": endpoint,
@@ -117,16 +117,16 @@ def test_datasets_stream_in_every_format_and_keep_their_good_rows(hub: DatasetHu
     assert found["hub:me/tables:validation"]["kept"] == 7
     assert found[f"hub:me/tables@{COMMIT}:validation"]["kept"] == 7
     assert found["hub:me/only"]["kept"] == 7
-    assert found["hub:me/tables"]["first"] == found["hub:me/lines"]["first"], "the sample depends on the files alone"
+    assert found["hub:me/tables"]["first"] == found["hub:me/lines"]["first"], "the sample depends only on the files"
     assert found["hub:me/bad"]["kept"] == 599
     assert found["hub:me/bad"]["bad_rows"] == {"not JSON": 1, "text is null": 1, "text is not a string": 1}
     assert found["hub:me/bad"]["bad_examples"][0]["where"] == "a.jsonl:301"
-    assert not answer["torch"], "reading a dataset imports torch unless it is told not to"
-    assert not hub.tokens, "public data is asked for without the token"
+    assert not answer["torch"], "reading a dataset imports torch by default"
+    assert not hub.tokens, "public data is requested without the token"
 
 
 @pytest.mark.slow
-def test_what_the_hub_does_not_have_is_said_in_one_sentence(hub: DatasetHub, tmp_path: Path) -> None:
+def test_missing_data_on_the_hub_is_reported_in_one_sentence(hub: DatasetHub, tmp_path: Path) -> None:
     specs = [
         "hub:me/missing",
         "hub:me/tables@nope",
@@ -162,9 +162,7 @@ def test_what_the_hub_does_not_have_is_said_in_one_sentence(hub: DatasetHub, tmp
 
 
 @pytest.mark.slow
-def test_the_text_is_in_the_column_that_was_asked_for_or_in_the_only_one_of_text(
-    hub: DatasetHub, tmp_path: Path
-) -> None:
+def test_the_text_is_in_the_requested_column_or_in_the_only_text_column(hub: DatasetHub, tmp_path: Path) -> None:
     specs = [
         "hub:me/other#body",
         f"hub:me/other@{COMMIT}:train#name",
@@ -178,7 +176,7 @@ def test_the_text_is_in_the_column_that_was_asked_for_or_in_the_only_one_of_text
 
 
 @pytest.mark.slow
-def test_tables_of_values_and_lines_of_text_are_read(hub: DatasetHub, tmp_path: Path) -> None:
+def test_csv_files_and_text_files_are_read(hub: DatasetHub, tmp_path: Path) -> None:
     found = ask(hub.endpoint, tmp_path, "hub:me/csv", "hub:me/csv#n", "hub:me/text")["found"]
     assert [found[spec]["kept"] for spec in ("hub:me/csv", "hub:me/csv#n", "hub:me/text")] == [1, 0, 1]
     assert found["hub:me/csv"]["bad_rows"] == {"more or fewer fields than the header": 1}
@@ -187,7 +185,7 @@ def test_tables_of_values_and_lines_of_text_are_read(hub: DatasetHub, tmp_path: 
 
 
 @pytest.mark.slow
-def test_what_only_datasets_can_read_is_for_the_owner(hub: DatasetHub, tmp_path: Path) -> None:
+def test_formats_that_only_datasets_reads_need_the_owner(hub: DatasetHub, tmp_path: Path) -> None:
     specs = ("hub:me/arrow", "public hub:me/arrow", "hub:me/mixed", "public hub:me/mixed")
     found = ask(hub.endpoint, tmp_path, *specs)["found"]
     assert found["hub:me/arrow"]["kept"] == 8

@@ -20,7 +20,7 @@ from pipeline.core import http_client
 from pipeline.data.sources import hub_errors
 from pipeline.core.errors import HubError
 hub_errors.ANSWER_SECONDS = 0.5
-time.sleep = lambda seconds: None  # between the client's tries, half a minute in all
+time.sleep = lambda seconds: None  # the client's retries would wait for half a minute in all
 {seam}
 try:
     with hub_errors.hub_faults("Dataset 'me/data'"):
@@ -41,7 +41,7 @@ http_client.bounded_client = client
 @pytest.mark.parametrize(
     "error", [ConnectionError("line one\nline two"), TimeoutError(), ValueError("bad"), EOFError()]
 )
-def test_what_the_client_raises_becomes_one_sentence(error: Exception) -> None:
+def test_errors_of_the_client_become_one_sentence(error: Exception) -> None:
     with pytest.raises(HubError) as caught, hub_faults("Dataset 'x'"):
         raise error
     assert str(caught.value).startswith("Dataset 'x' could not be read from the Hub (")
@@ -52,12 +52,12 @@ def test_what_the_client_raises_becomes_one_sentence(error: Exception) -> None:
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (ConnectionResetError(104, "Connection reset by peer"), "[Errno 104] Connection reset by peer"),
+        (ConnectionResetError(104, "Connection reset by peer"), "Connection reset by peer"),
         (TimeoutError("The read operation timed out"), "The read operation timed out"),
         (OSError(errno.ENOSPC, "No space left on device", "/home/someone/.cache/x"), "No space left on device"),
     ],
 )
-def test_the_reason_of_a_fault_of_the_network_or_the_disk_is_kept(error: Exception, reason: str) -> None:
+def test_the_reason_of_a_network_or_disk_error_is_kept(error: Exception, reason: str) -> None:
     with pytest.raises(HubError) as caught, hub_faults("Dataset 'x'"):
         raise error
     assert f"({reason})" in str(caught.value)
@@ -66,8 +66,8 @@ def test_the_reason_of_a_fault_of_the_network_or_the_disk_is_kept(error: Excepti
     assert f"({reason})" in str(caught.value)
 
 
-def test_errors_about_files_of_this_machine_all_read_the_same() -> None:
-    said = set()
+def test_errors_about_local_files_have_the_same_message() -> None:
+    messages = set()
     for error in (
         FileNotFoundError(errno.ENOENT, "No such file or directory", "/home/someone/secret"),
         PermissionError(errno.EACCES, "Permission denied", "/home/someone/secret"),
@@ -76,14 +76,14 @@ def test_errors_about_files_of_this_machine_all_read_the_same() -> None:
     ):
         with pytest.raises(HubError) as caught, hub_faults("Dataset 'x'"):
             raise error
-        said.add(str(caught.value))
+        messages.add(str(caught.value))
     with pytest.raises(HubError) as caught, hub_faults("Dataset 'x'"):
         raise ValueError("Protocol not known: secret of /home/someone")
-    assert len(said) == 1
-    assert not [text for text in [*said, str(caught.value)] if "secret" in text or "someone" in text]
+    assert len(messages) == 1
+    assert not [text for text in [*messages, str(caught.value)] if "secret" in text or "someone" in text]
 
 
-def test_our_own_errors_and_our_own_mistakes_pass_unchanged() -> None:
+def test_our_own_errors_and_bugs_are_not_translated() -> None:
     with pytest.raises(InputError, match="ours"), hub_faults("x"):
         raise InputError("ours")
     with pytest.raises(KeyError), hub_faults("x"):
@@ -91,7 +91,7 @@ def test_our_own_errors_and_our_own_mistakes_pass_unchanged() -> None:
 
 
 def list_files(hub: DatasetHub, folder: Path, *, seam: str = "", patience: float = 60) -> str:
-    """In a process of its own: the Hub's client reads its address when it is imported."""
+    """Lists files in a separate process, because the Hub's client reads its address when it is imported."""
     done = subprocess.run(
         [sys.executable, "-c", LIST_FILES.format(seam=seam)],
         env={**os.environ, "PYTHONPATH": str(ROOT), "HF_ENDPOINT": hub.endpoint, "HF_HOME": str(folder)},
@@ -104,11 +104,11 @@ def list_files(hub: DatasetHub, folder: Path, *, seam: str = "", patience: float
 
 
 @pytest.mark.slow
-def test_a_silent_hub_is_given_up_even_by_calls_that_ask_for_no_limit(tmp_path: Path) -> None:
+def test_a_silent_hub_times_out_even_in_calls_without_a_timeout(tmp_path: Path) -> None:
     with DatasetHub({"me/data": {"a.jsonl": b"{}"}}) as hub:
         assert list_files(hub, tmp_path) == "a.jsonl"
         hub.silent = "/tree/"
         assert "could not be read from the Hub" in list_files(hub, tmp_path)
-        # The control: with a limit on the client alone, list_repo_tree's own `timeout=None` wins.
+        # The control: with a timeout on the client alone, list_repo_tree's own `timeout=None` overrides it.
         with pytest.raises(subprocess.TimeoutExpired):
             list_files(hub, tmp_path, seam=LIMIT_ON_THE_CLIENT_ALONE, patience=15)

@@ -12,7 +12,7 @@ from pipeline.data.sources.installed import InstalledSource
 def install(
     site: Path, name: str, files: dict[str, bytes], *, listed: Sequence[str] = (), metadata: str = "License: MIT\n"
 ) -> Distribution:
-    """Put a package into `site` as an installer does; `listed` are entries of its RECORD that have no file."""
+    """Installs a package into `site` as an installer does; `listed` are entries of its RECORD that have no file."""
     info = site / f"{name}-1.0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{metadata}")
@@ -37,7 +37,7 @@ def test_each_python_file_has_its_distribution_path_licence_and_size(tmp_path: P
     ]
 
 
-def test_what_cannot_be_read_is_counted_with_its_place_and_the_rest_is_kept(tmp_path: Path) -> None:
+def test_unreadable_files_are_counted_with_their_location_and_the_rest_is_kept(tmp_path: Path) -> None:
     files = {"a.py": b"x = 1\n", "latin.py": b"# one\n# caf\xe9\n", "b.py": b"y = 2\n"}
     read = whole(install(tmp_path, "tool", files, listed=["gone.py"]))
     assert sorted(read.rows["path"]) == ["a.py", "b.py"]
@@ -47,7 +47,7 @@ def test_what_cannot_be_read_is_counted_with_its_place_and_the_rest_is_kept(tmp_
     }
 
 
-def test_a_file_that_two_distributions_list_comes_once(tmp_path: Path) -> None:
+def test_a_file_that_two_distributions_list_is_read_once(tmp_path: Path) -> None:
     site = tmp_path / "lib"
     first = install(site, "first", {"shared/__init__.py": b"", "first.py": b""})
     second = install(site, "second", {"shared/__init__.py": b"", "shared/../second.py": b""})
@@ -57,7 +57,7 @@ def test_a_file_that_two_distributions_list_comes_once(tmp_path: Path) -> None:
     assert sorted(rows["path"]) == ["first.py", "shared/../second.py", "shared/__init__.py"]
 
 
-def test_a_broken_or_editable_distribution_costs_only_itself(tmp_path: Path) -> None:
+def test_a_broken_or_editable_distribution_loses_only_its_own_files(tmp_path: Path) -> None:
     good = install(tmp_path / "good", "good", {"good.py": b""})
     unlisted = install(tmp_path / "editable", "editable", {"editable.py": b""})
     (tmp_path / "editable" / "editable-1.0.dist-info" / "RECORD").unlink()
@@ -98,7 +98,7 @@ def test_the_order_is_shuffled_and_the_same_every_time(tmp_path: Path) -> None:
     assert any(path.startswith("few/") for path in orders[0][:60])
 
 
-def test_this_environment_can_be_read_and_ends_at_its_whole() -> None:
+def test_this_environment_can_be_read_with_rising_progress() -> None:
     first = next(InstalledSource().batches())
     assert len(first.rows) > 100
     assert first.rows["repo_name"].n_unique() > 5

@@ -14,13 +14,13 @@ from tests.data.examples import code, code_folder, json_lines, row
 
 
 def read(path: Path | str) -> tuple[list[tuple[str, ...]], Counter[str], list[Batch]]:
-    """Every row, the bad ones by reason, and the batches."""
+    """Every row, the number of bad ones by reason, and the batches."""
     batches = list(FilesSource(str(path)).batches())
     rows = [values for batch in batches for values in batch.rows.iter_rows()]
     return rows, Counter(bad.reason for batch in batches for bad in batch.bad), batches
 
 
-def test_a_folder_is_walked_to_its_depths_and_other_endings_are_counted(tmp_path: Path) -> None:
+def test_a_folder_is_read_recursively_and_other_extensions_are_counted(tmp_path: Path) -> None:
     folder = code_folder(tmp_path / "project", 5)
     (folder / "deep" / "er").mkdir(parents=True)
     (folder / "deep" / "er" / "rows.jsonl").write_bytes(json_lines([row(1)]))
@@ -59,7 +59,7 @@ def test_every_format_gives_the_same_rows(tmp_path: Path) -> None:
         assert read(path)[0] == expected, path.name
 
 
-def test_good_rows_around_every_kind_of_damage_are_kept_and_each_fault_is_counted(tmp_path: Path) -> None:
+def test_good_rows_around_every_kind_of_damage_are_kept_and_each_error_is_counted(tmp_path: Path) -> None:
     lines = json_lines(row(number) for number in range(100)).splitlines(keepends=True)
     lines[10] = lines[10][:-5] + b"\n"
     lines[20] = b'{"content": null}\n'
@@ -87,7 +87,7 @@ def test_good_rows_around_every_kind_of_damage_are_kept_and_each_fault_is_counte
     assert f"{tmp_path}/numbers.parquet" in places
 
 
-def test_a_cut_off_gz_keeps_its_whole_lines(tmp_path: Path) -> None:
+def test_a_truncated_gz_keeps_its_whole_lines(tmp_path: Path) -> None:
     packed = gzip.compress(json_lines(row(number) for number in range(3_000)))
     (tmp_path / "whole.json.gz").write_bytes(packed)
     (tmp_path / "cut.json.gz").write_bytes(packed[:-2_000])
@@ -98,7 +98,7 @@ def test_a_cut_off_gz_keeps_its_whole_lines(tmp_path: Path) -> None:
     assert len(read(tmp_path / "whole.json.gz")[0]) == 3_000, "control"
 
 
-def test_what_is_no_file_cannot_hang_or_stop_the_scan(tmp_path: Path) -> None:
+def test_pipes_and_broken_links_cannot_hang_or_stop_the_scan(tmp_path: Path) -> None:
     code_folder(tmp_path, 2)
     os.mkfifo(tmp_path / "pipe.py")
     (tmp_path / "dangling.py").symlink_to(tmp_path / "nowhere.py")
@@ -109,17 +109,17 @@ def test_what_is_no_file_cannot_hang_or_stop_the_scan(tmp_path: Path) -> None:
 
 
 def test_a_name_that_is_not_utf8_becomes_printable(tmp_path: Path) -> None:
-    with open(os.fsencode(tmp_path) + b"/caf\xe9.py", "wb") as file:  # noqa: PTH123 - a name that no text holds
+    with open(os.fsencode(tmp_path) + b"/caf\xe9.py", "wb") as file:  # noqa: PTH123 - a name that is not UTF-8
         file.write(b"x = 1\n")
     (only,) = read(tmp_path)[0]
     assert only[1] == "caf?.py"
 
 
-def test_progress_rises_to_the_whole(tmp_path: Path) -> None:
+def test_progress_rises_to_one(tmp_path: Path) -> None:
     code_folder(tmp_path, 40)
     (tmp_path / "rows.json.gz").write_bytes(gzip.compress(json_lines(row(number) for number in range(2_000))))
     shares = [batch.progress or 0 for batch in read(tmp_path)[2]]
-    assert len(shares) == 3  # the file of the folder itself, the rows, the files below
+    assert len(shares) == 3  # the file in the folder itself, the rows, the files in subfolders
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
 
@@ -129,10 +129,24 @@ def test_reading_twice_gives_the_same(tmp_path: Path) -> None:
     assert [batch.rows.rows() for batch in source.batches()] == [batch.rows.rows() for batch in source.batches()]
 
 
-def test_lines_of_a_text_are_rows_only_where_it_is_named(tmp_path: Path) -> None:
+def test_lines_of_a_text_file_are_rows_only_if_it_is_requested_itself(tmp_path: Path) -> None:
     (tmp_path / "requirements.txt").write_text("pandas\nnumpy\n")
     (tmp_path / "a.py").write_text("import pandas\n")
     found = [(len(batch.rows), batch.num_skipped) for batch in FilesSource(str(tmp_path)).batches()]
     assert found == [(1, 1)]
     named = [len(batch.rows) for batch in FilesSource(str(tmp_path / "requirements.txt")).batches()]
     assert sum(named) == 2
+
+
+def test_the_text_column_can_be_named_behind_the_path(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_bytes(json_lines([{"body": "import x\n", "content": "prose", "title": "t"}]))
+    for path in (tmp_path / "rows.jsonl", tmp_path, tmp_path / "*.jsonl"):
+        assert [values[4] for values in read(f"{path}#body")[0]] == ["import x\n"]
+    assert [values[4] for values in read(tmp_path)[0]] == ["prose"], "control"
+    rows, bad, _ = read(f"{tmp_path}#nothing")
+    assert (rows, bad) == ([], {"no text column": 1})
+
+
+def test_a_name_with_a_number_sign_is_that_file(tmp_path: Path) -> None:
+    folder = code_folder(tmp_path / "c#", 3)
+    assert len(read(folder)[0]) == len(read(f"{folder}/**/*.py")[0]) == 4

@@ -9,13 +9,38 @@ from pipeline.data.sources import open_source
 
 
 def test_each_kind_of_source_opens_under_its_own_name(tmp_path: Path) -> None:
-    for spec in ("installed", f"files:{tmp_path}", "hub:owner/name", "hub:name", "hub:owner/name@main:validation"):
+    for spec in (
+        "installed",
+        "pypi",
+        "pypi#all",
+        "pypi:a,b==1#examples",
+        f"files:{tmp_path}",
+        "hub:owner/name",
+        "hub:name",
+        "hub:owner/name@main:validation",
+    ):
         assert open_source(spec).spec == spec
 
 
-@pytest.mark.parametrize("spec", ["", "github", "installed:x", "hub:", "hub:a/b/c", "hub:a b", "files:", "Files:/tmp"])
-def test_an_unknown_source_is_named_and_the_known_ones_are_said(spec: str) -> None:
-    with pytest.raises(InputError, match=r"files:|hub:owner") as caught:
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "",
+        "github",
+        "installed:x",
+        "pypi:",
+        "pypi:a b",
+        "pypix",
+        "hub:",
+        "hub:a/b/c/d",
+        "hub:a/b/",
+        "hub:a b",
+        "files:",
+        "Files:/tmp",
+    ],
+)
+def test_an_unknown_source_is_refused_with_the_known_ones(spec: str) -> None:
+    with pytest.raises(InputError, match=r"files:|hub:owner|pypi:seaborn") as caught:
         open_source(spec)
     assert spec in str(caught.value)
 
@@ -33,6 +58,8 @@ def test_a_single_file_that_cannot_hold_code_is_refused(tmp_path: Path) -> None:
         open_source(f"files:{tmp_path}/notes.md")
 
 
-def test_only_installed_has_something_to_say_about_its_numbers(tmp_path: Path) -> None:
+def test_installed_and_pypi_have_a_note(tmp_path: Path) -> None:
     assert "pandas itself" in open_source("installed").note
+    assert "the examples in source distributions of 26 projects" in open_source("pypi").note
+    assert "These are source distributions of 1 project," in open_source("pypi:a").note
     assert open_source(f"files:{tmp_path}").note == ""

@@ -1,4 +1,4 @@
-"""Which files the splits of ordinary datasets have: ours and those of `datasets`, from one Hub on loopback."""
+"""Compares our splits of ordinary datasets with those of `datasets`, from one Hub on loopback."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tests.data.dataset_hub import COMMIT, DatasetHub
 COMPARE = """
 import json, sys
 import datasets
-from pipeline.data.sources.hub import Listing
+from pipeline.data.sources.hub import RepoFiles
 datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = False
 found = {}
 for repo in sys.argv[2:]:
     theirs = datasets.load_dataset_builder(repo, revision=sys.argv[1], token=False).config.data_files
-    listing = Listing.of(repo, sys.argv[1])
-    ours = {split: [listing.address(name) for name in names] for split, names in listing.splits().items()}
+    listing = RepoFiles.of(repo, sys.argv[1])
+    ours = {split: [listing.address(name) for name in names] for split, names in listing.splits(None).items()}
     found[repo] = [ours, {str(split): list(map(str, urls)) for split, urls in theirs.items()}]
 print(json.dumps(found))
 """
@@ -153,7 +153,7 @@ def test_the_files_of_ordinary_datasets_are_those_that_datasets_finds(tmp_path: 
         (["train/a.jsonl", "test/notes.md"], {"train": ["train/a.jsonl"]}),
     ],
 )
-def test_where_datasets_would_fail_or_repeat_rows_what_can_be_read_is_read_once(
+def test_where_datasets_would_fail_or_repeat_rows_readable_files_are_read_once(
     files: list[str], expected: dict[str, list[str]]
 ) -> None:
     assert splits_of(files, Config()) == expected

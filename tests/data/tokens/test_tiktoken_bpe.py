@@ -11,7 +11,7 @@ BYTES = byte_letters()
 def byte_level(
     merges: list[tuple[str, str]] | None = None, extra: list[str] | None = None, **options: object
 ) -> Tokenizer:
-    """A byte-level BPE as GPT-2's: end-of-text, the 256 bytes, `extra`, and what `merges` lead to."""
+    """A byte-level BPE like GPT-2's: end-of-text, the 256 bytes, `extra`, and what `merges` lead to."""
     merges = merges or []
     tokens = dict.fromkeys(["<|endoftext|>", *BYTES, *(extra or []), *(first + second for first, second in merges)])
     vocabulary = {token: number for number, token in enumerate(tokens)}
@@ -42,13 +42,13 @@ def test_bytes_come_first_and_then_tokens_by_number_of_merge() -> None:
 
 
 def test_a_token_that_no_merges_lead_to_is_left_out() -> None:
-    """`abc` is spelled by a merge, but `bc` always goes first; `xyz` and end-of-text by none."""
+    """A merge makes `abc`, but `bc` is always merged first; no merge makes `xyz` and end-of-text."""
     made = byte_level([("b", "c"), ("a", "b"), ("ab", "c")], extra=["xyz"])
     assert spelled(made)[256:] == [b"bc", b"ab"]
 
 
-def test_of_two_ways_to_a_token_the_one_that_is_taken_counts() -> None:
-    """`abc` is spelled by ab+c (first) and a+bc; bc goes before ab, so a+bc is what happens, after `de`."""
+def test_of_two_ways_to_a_token_the_one_that_is_used_counts() -> None:
+    """ab+c (listed first) and a+bc make `abc`. bc is merged before ab, so a+bc is used, which ranks after `de`."""
     made = byte_level([("ab", "c"), ("b", "c"), ("a", "b"), ("d", "e"), ("a", "bc")], extra=["ab", "bc"])
     assert spelled(made)[256:] == [b"bc", b"ab", b"de", b"abc"]
 
@@ -59,7 +59,7 @@ def test_an_option_that_changes_ids_is_refused(option: dict[str, object]) -> Non
         tokens_in_order(byte_level([("a", "b")], **option))
 
 
-def test_other_ways_to_cut_are_refused() -> None:
+def test_other_pre_tokenizers_are_refused() -> None:
     for other in (
         pre_tokenizers.Whitespace(),
         pre_tokenizers.ByteLevel(add_prefix_space=True),
@@ -74,13 +74,13 @@ def test_other_ways_to_cut_are_refused() -> None:
         tokens_in_order(Tokenizer(models.BPE()))
 
 
-def test_a_sequence_of_the_one_way_is_taken() -> None:
+def test_a_sequence_of_gpt2s_pre_tokenizer_alone_is_accepted() -> None:
     made = byte_level([("a", "b")])
     made.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.ByteLevel(add_prefix_space=False)])
     assert spelled(made)[256:] == [b"ab"]
 
 
-def test_what_changes_texts_or_ids_around_it_is_refused() -> None:
+def test_normalizers_post_processors_and_added_tokens_are_refused() -> None:
     made = byte_level()
     made.normalizer = normalizers.NFC()
     with pytest.raises(Unsuited, match="changes texts"):

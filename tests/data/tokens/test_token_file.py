@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
+from pipeline.artifacts.corpus import dtype_for
 from pipeline.data.filter.parquet_shards import ShardWriter
 from pipeline.data.progress import Stopped
 from pipeline.data.tokens import tokenizer
@@ -15,7 +16,6 @@ from pipeline.data.tokens.token_file import (
     Encoded,
     EncodeTask,
     TokenFile,
-    dtype_for,
     encode_shard,
     is_done,
     join,
@@ -47,7 +47,7 @@ def write(
     return written, np.fromfile(path, dtype=f"<{np.dtype(dtype).str[1:]}")
 
 
-def test_joined_files_are_all_there_each_with_one_end(tmp_path: Path, encoder: Encoder, own: Tokenizer) -> None:
+def test_joined_files_are_complete_and_each_has_one_end(tmp_path: Path, encoder: Encoder, own: Tokenizer) -> None:
     written, ids = write(tmp_path / "t.bin", encoder, TEXTS)
     ends = np.flatnonzero(ids == 0)
     assert len(ends) == len(TEXTS)
@@ -110,7 +110,7 @@ def tasks(tmp_path: Path) -> list[EncodeTask]:
     ]
 
 
-def test_shards_put_together_are_the_tokens_of_all_their_texts(
+def test_joined_shards_are_the_tokens_of_all_their_texts(
     tmp_path: Path, tasks: list[EncodeTask], encoder: Encoder
 ) -> None:
     assert len(tasks) == 3
@@ -124,7 +124,7 @@ def test_shards_put_together_are_the_tokens_of_all_their_texts(
     assert joined == TokenFile(len(ids), 0, 0, hashlib.sha256(data).hexdigest())
 
 
-def test_a_shard_that_is_broken_off_leaves_nothing(tasks: list[EncodeTask]) -> None:
+def test_a_stopped_shard_leaves_nothing(tasks: list[EncodeTask]) -> None:
     with pytest.raises(Stopped):
         encode_shard(tasks[0], lambda: True)
     assert not is_done(tasks[0])

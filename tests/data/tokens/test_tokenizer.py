@@ -4,11 +4,12 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tokenizers import Tokenizer, models
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from pipeline.core.errors import InputError
 from pipeline.core.paths import ROOT
@@ -60,6 +61,36 @@ def test_any_text_comes_back_unchanged_even_with_the_smallest_vocabulary(tmp_pat
     assert loaded.decode(loaded.encode(ODD).ids) == ODD
 
 
+def with_holes(text: str = "abc def import pandas") -> Tokenizer:
+    """Byte-level without the alphabet of bytes: characters that it has not seen vanish."""
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    made.train_from_iterator([text] * 10, trainers.BpeTrainer(vocab_size=300))
+    return made
+
+
+def of_words() -> Tokenizer:
+    made = Tokenizer(models.WordLevel({"[UNK]": 0, "import": 1}, unk_token="[UNK]"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    return made
+
+
+@pytest.mark.parametrize("make", [with_holes, of_words])
+def test_a_tokenizer_that_cannot_write_the_text_back_is_refused_with_an_example(make: Callable[[], Tokenizer]) -> None:
+    with pytest.raises(
+        InputError, match=r"'mine' writes back only \d+% of the text, for example 'import pandas as pd'"
+    ):
+        tokenizer.check_round_trip(make(), TEXTS, "mine")
+
+
+def test_the_share_of_text_that_is_written_back_is_measured_by_line() -> None:
+    made = with_holes("import pandas\n")
+    assert tokenizer.check_round_trip(made, ["import pandas\n" * 19 + "import numpys\n"], "mine") == 0.95
+    assert tokenizer.check_round_trip(made, [], "mine") == 1
+    assert tokenizer.check_round_trip(tokenizer.train(iter(TEXTS), 257), [ODD, *TEXTS], None) == 1
+
+
 def test_the_same_texts_make_the_same_tokenizer(tmp_path: Path) -> None:
     first, second = trained(tmp_path / "a"), trained(tmp_path / "b")
     assert (first / "tokenizer.json").read_bytes() == (second / "tokenizer.json").read_bytes()
@@ -98,7 +129,7 @@ print(json.dumps({
     }
 
 
-def test_a_given_folder_is_copied_without_what_runs_code(tmp_path: Path) -> None:
+def test_a_given_folder_is_copied_without_references_to_code(tmp_path: Path) -> None:
     given, target = trained(tmp_path / "given"), tmp_path / "corpus"
     change_config(given, auto_map={"AutoTokenizer": ["evil.py", None]}, eos_token={"content": "<|endoftext|>"})
     target.mkdir()
@@ -110,7 +141,7 @@ def test_a_given_folder_is_copied_without_what_runs_code(tmp_path: Path) -> None
     assert tokenizer.load(target)[1] == 0
 
 
-def test_a_tokenizer_that_cuts_or_pads_does_neither_here(tmp_path: Path) -> None:
+def test_truncation_and_padding_of_a_given_tokenizer_are_disabled(tmp_path: Path) -> None:
     folder = trained(tmp_path)
     cutting = Tokenizer.from_file(str(folder / "tokenizer.json"))
     cutting.enable_truncation(3)
@@ -146,13 +177,13 @@ def test_an_impossible_name_is_refused(name: str, words: str, tmp_path: Path) ->
     ],
 )
 def test_a_path_that_is_no_folder_is_not_taken_for_a_name_on_the_hub(name: str, tmp_path: Path) -> None:
-    """Without a network: asking the Hub would be an error of the Hub."""
+    """There is no network: a request to the Hub would raise an error of the Hub."""
     for refuse in (lambda: tokenizer.check_tokenizer(name), lambda: tokenizer.save_given(name, tmp_path)):
         with pytest.raises(InputError, match="There is no tokenizer"):
             refuse()
 
 
-def test_what_may_be_a_tokenizer_passes_the_check_and_an_empty_folder_does_not(tmp_path: Path) -> None:
+def test_a_possible_tokenizer_passes_the_check_and_an_empty_folder_does_not(tmp_path: Path) -> None:
     for name in ("gpt2", "huggingface-course/code-search-net-tokenizer", "a/b_c.d", str(trained(tmp_path / "given"))):
         tokenizer.check_tokenizer(name)
     (tmp_path / "empty").mkdir()
@@ -190,14 +221,14 @@ except PipelineError as error:
     print(error.exit_status, error)
 """
     with DatasetHub({"me/tokenizer": files, "me/empty": {"README.md": b""}}) as hub:
-        place = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "cache"), "HF_TOKEN": "hf_secret"}
-        assert run_python(script, "me/tokenizer", str(target), **place) == "saved"
-        assert run_python(script, "me/empty", str(target), **place).startswith(
+        environment = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "cache"), "HF_TOKEN": "hf_secret"}
+        assert run_python(script, "me/tokenizer", str(target), **environment) == "saved"
+        assert run_python(script, "me/empty", str(target), **environment).startswith(
             "2 Tokenizer 'me/empty' (tokenizer.json): "
         )
-        assert "no such public repository" in run_python(script, "me/missing", str(target), **place)
+        assert "no such public repository" in run_python(script, "me/missing", str(target), **environment)
         assert not hub.tokens
-    assert run_python(script, "me/other", str(target), **place).startswith(
+    assert run_python(script, "me/other", str(target), **environment).startswith(
         "1 Tokenizer 'me/other' (tokenizer.json) could not be read"
     )
     assert tokenizer.load(target)[0].encode(ODD).ids == tokenizer.load(given)[0].encode(ODD).ids

@@ -11,12 +11,12 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 def windows(num_windows: int, window: int = 4, rest: int = 3) -> Windows:
-    """Window number i holds i*window, i*window + 1, ..."""
+    """Window i has the tokens i*window, i*window + 1, ..."""
     return Windows(np.arange(num_windows * window + rest, dtype=np.uint16), window)
 
 
 def numbers(batch: np.ndarray) -> list[int]:
-    """Which windows are in a batch of `windows`."""
+    """The indices of the windows in a batch of `windows`."""
     return (batch[:, 0] // batch.shape[1]).tolist()
 
 
@@ -34,9 +34,10 @@ def test_every_window_comes_exactly_once_per_epoch(size: int, seed: int, epoch: 
 
 
 @given(sizes, seeds, st.integers(0, 200), st.integers(0, 100))
-def test_a_batch_is_a_piece_of_one_endless_sequence(size: int, seed: int, start: int, count: int) -> None:
+def test_a_batch_is_a_slice_of_one_endless_sequence(size: int, seed: int, start: int, count: int) -> None:
     one_by_one = [
-        int(windows(size).permutation(seed, place // size)[place % size]) for place in range(start, start + count)
+        int(windows(size).permutation(seed, position // size)[position % size])
+        for position in range(start, start + count)
     ]
     batch = windows(size).batch(seed, start, count)
     assert batch.shape == (count, 4)
@@ -44,7 +45,7 @@ def test_a_batch_is_a_piece_of_one_endless_sequence(size: int, seed: int, start:
 
 
 @given(sizes, st.lists(st.tuples(seeds, st.integers(0, 300), st.integers(0, 50)), min_size=2, max_size=6))
-def test_what_was_asked_before_changes_nothing(size: int, calls: list[tuple[int, int, int]]) -> None:
+def test_earlier_calls_change_nothing(size: int, calls: list[tuple[int, int, int]]) -> None:
     used = windows(size)
     for seed, start, count in calls:
         assert np.array_equal(used.batch(seed, start, count), windows(size).batch(seed, start, count))
@@ -57,7 +58,7 @@ def test_seeds_and_epochs_have_orders_of_their_own() -> None:
     assert orders[0] != list(range(1_000))
 
 
-def test_the_order_is_the_one_of_every_run_before() -> None:
-    """A run that is resumed under a newer numpy must go on in the same order."""
+def test_the_order_is_the_same_as_for_all_earlier_runs() -> None:
+    """A run that is resumed under a newer numpy must continue in the same order."""
     assert windows(10).permutation(0, 0).tolist() == [0, 8, 9, 3, 7, 5, 1, 2, 6, 4]
     assert windows(10).permutation(7, 3).tolist() == [7, 1, 9, 6, 0, 4, 2, 8, 3, 5]

@@ -1,4 +1,4 @@
-"""What the form of a corpus means, what the engine refuses of it, and what is expected by what is on the disk."""
+"""The configuration of the corpus form, its invalid values, and the forecast from earlier scans and preparations."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def setup(**given: Any) -> CorpusSetup:
     return CorpusSetup.of_inputs(source, keywords, match, name, workers, [given.get(n) for n in (*FIELDS, *RULES)])
 
 
-def test_empty_fields_are_the_engines_own_figures() -> None:
+def test_empty_fields_have_the_configurations_defaults() -> None:
     assert setup().config == DataConfig()
     assert setup(workers=None).workforce.workers == 1
     off = dict(zip(RULES, corpus_form.plain_values(), strict=True))
@@ -62,7 +62,7 @@ def test_every_field_reaches_the_configuration() -> None:
     )
 
 
-def test_the_switch_fills_in_what_codeparrot_did() -> None:
+def test_the_switch_fills_in_codeparrots_rules() -> None:
     texts = [value if isinstance(value, bool) else str(value) for value in corpus_form.codeparrot_values()]
     assert setup(**dict(zip(RULES, texts, strict=True))).config.quality == QualityConfig.as_codeparrot()
 
@@ -83,12 +83,12 @@ def test_the_switch_fills_in_what_codeparrot_did() -> None:
         ({"workers": "many"}, "workers is 'many'; give a whole number"),
     ],
 )
-def test_what_cannot_be_is_refused_in_the_engines_words(given: dict[str, Any], refusal: str) -> None:
+def test_an_invalid_value_is_refused_with_the_engines_message(given: dict[str, Any], refusal: str) -> None:
     with pytest.raises(InputError, match=refusal):
         setup(**given)
 
 
-def test_a_scanned_corpus_is_prepared_as_it_was_asked_for(settings: Settings, home: Home) -> None:
+def test_a_scanned_corpus_is_prepared_with_the_configuration_of_its_scan(settings: Settings, home: Home) -> None:
     made = setup(workers="2", vocab_size=300, max_line_length="9")
     made.start(settings, only_scan=True)
     request = read_json(home.corpus("new").request) or {}
@@ -103,7 +103,7 @@ def test_a_scanned_corpus_is_prepared_as_it_was_asked_for(settings: Settings, ho
 REPORT = {"bytes": 1_000_000, "kept": 30, "kept_bytes": 90_000, "seconds": 2.0, "done": True}
 
 
-def look(**changes: Any) -> Scan:
+def preview(**changes: Any) -> Scan:
     report = {**REPORT, "keywords": {word: {} for word in COURSE_KEYWORDS}}
     return Scan(**{"report": report, "samples": [], "done": False, "progress": 0.5, "source": "installed", **changes})
 
@@ -112,18 +112,18 @@ def forecast(home: Home, made: CorpusSetup, scan: Scan | None = None) -> corpus_
     return corpus_form.forecast(home, made, scan, corpus_views(home))
 
 
-def test_a_look_at_the_same_source_and_keywords_foresees_the_corpus(home: Home) -> None:
-    expected = forecast(home, setup(), look())
-    assert (expected.by, expected.plan.files, expected.plan.text_bytes) == ("look", 60, 180_000)
-    assert expected.plan.seconds is None, "the corpus that is there was made elsewhere"
+def test_a_preview_of_the_same_source_and_keywords_gives_a_forecast(home: Home) -> None:
+    expected = forecast(home, setup(), preview())
+    assert (expected.by, expected.plan.files, expected.plan.text_bytes) == ("preview", 60, 180_000)
+    assert expected.plan.seconds is None, "the existing corpus was prepared elsewhere"
 
 
-def test_a_look_at_something_else_does_not(home: Home) -> None:
+def test_a_preview_of_something_else_gives_no_forecast(home: Home) -> None:
     for made, scan in [
         (setup(), None),
-        (setup(source="hub:a/b"), look()),
-        (setup(keywords=("pandas",)), look()),
-        (setup(match="import"), look()),
+        (setup(source="hub:a/b"), preview()),
+        (setup(keywords=("pandas",)), preview()),
+        (setup(match="import"), preview()),
     ]:
         assert (forecast(home, made, scan).by, forecast(home, made, scan).plan.tokens) == ("", None)
 
@@ -136,24 +136,24 @@ def write_scan(settings: Settings, made: CorpusSetup, **report: Any) -> None:
     write_json(folder.report, {**REPORT, **report})
 
 
-def test_a_scan_of_the_whole_source_counts_for_more_than_a_look(settings: Settings, home: Home) -> None:
+def test_a_scan_of_the_whole_source_takes_precedence_over_a_preview(settings: Settings, home: Home) -> None:
     made = setup(max_line_length="99")
     write_scan(settings, made, removed={"a long line": {"files": 10, "bytes": 30_000, "examples": []}})
-    expected = forecast(home, made, look())
+    expected = forecast(home, made, preview())
     assert expected.by == "scan"
     assert (expected.plan.files, expected.plan.text_bytes) == (20, 60_000)
     assert expected.seen is not None
     assert expected.seen.is_filtered
-    other = forecast(home, setup(corpus="other", max_line_length="99"), look())
+    other = forecast(home, setup(corpus="other", max_line_length="99"), preview())
     assert other.by == "scan"
     assert other.seen is not None
-    assert not other.seen.is_filtered, "another corpus filters for itself"
-    without = forecast(home, setup(), look())
-    assert (without.by, without.plan.files) == ("look", 60), "a scan by other rules says nothing"
+    assert not other.seen.is_filtered, "another corpus has to filter again"
+    without = forecast(home, setup(), preview())
+    assert (without.by, without.plan.files) == ("preview", 60), "a scan with other rules is not used"
 
 
-def test_the_pace_is_that_of_an_earlier_preparation(home: Home) -> None:
-    """Filtering 1 MB took 2 s of one process; learning from 4 MB 4 s; writing 5 MB 1 s by each of two processes."""
+def test_the_throughput_is_that_of_an_earlier_preparation(home: Home) -> None:
+    """Filtering 1 MB took one process 2 s, training on 4 MB took 4 s, writing 5 MB took each of two processes 1 s."""
     folder = home.corpus("ready")
     write_corpus(home, "ready")
     found = {"train_bytes": 4_000_000, "validation_bytes": 1_000_000}
@@ -163,16 +163,20 @@ def test_the_pace_is_that_of_an_earlier_preparation(home: Home) -> None:
     write_json(folder.report, REPORT)
     write_json(folder.request, {"workforce": {"workers": 2}})
     (folder.path / "files-train-00000.parquet").write_bytes(b"x" * 500_000)
-    pace = corpus_form.pace_of(folder)
-    assert pace is not None
-    assert pace.filter_seconds_per_byte == pytest.approx(2e-6)
-    assert pace.learn_seconds_per_byte == pytest.approx(1e-6)
-    assert pace.write_seconds_per_byte == pytest.approx(2 / 5_000_000)
-    assert (pace.stored_share, pace.bytes_per_token, pace.vocab_size) == (0.1, 5_000_000 / 1_050_000, 4_096)
-    expected = forecast(home, setup(), look())
+    throughput = corpus_form.throughput_of(folder)
+    assert throughput is not None
+    assert throughput.filter_seconds_per_byte == pytest.approx(2e-6)
+    assert throughput.learn_seconds_per_byte == pytest.approx(1e-6)
+    assert throughput.write_seconds_per_byte == pytest.approx(2 / 5_000_000)
+    assert (throughput.stored_share, throughput.bytes_per_token, throughput.vocab_size) == (
+        0.1,
+        5_000_000 / 1_050_000,
+        4_096,
+    )
+    expected = forecast(home, setup(), preview())
     assert expected.plan.seconds == pytest.approx(2 * 2.0 + 180_000 * 1e-6 + 180_000 * 4e-7)
 
-    # ---- one of less text took its time to start, and foretells nothing ----
+    # ---- a preparation of less text is mostly startup, and gives no forecast ----
     done["filter"]["found"] = {"train_bytes": 40_000, "validation_bytes": 10_000}
     write_json(folder.path / "stages.json", {"done": done})
-    assert forecast(home, setup(), look()).plan.seconds is None
+    assert forecast(home, setup(), preview()).plan.seconds is None

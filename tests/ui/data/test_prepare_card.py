@@ -1,4 +1,4 @@
-"""What the Prepare card's handlers do, whom they refuse, and what a tick sends."""
+"""The Prepare card: its handlers, their access checks, and the updates of a tick."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.core.atomic_io import read_json, write_json
 from pipeline.core.paths import Home
 from pipeline.core.settings import Limits, Settings
 from pipeline.data.report.scan_report import Report
-from pipeline.jobs import run_requests
+from pipeline.jobs.runs import start_training
 from pipeline.jobs.state import job_state
 from pipeline.ui.data import corpus_form, prepare_card
 from pipeline.ui.data.prepare_card import PrepareCard, fill_rules
@@ -73,7 +73,7 @@ def test_a_tick_sends_only_what_is_new(card: PrepareCard, home: Home, monkeypatc
     assert card.report not in again
 
 
-def test_scan_it_all_asks_for_a_scan_and_prepare_for_a_corpus(card: PrepareCard, home: Home) -> None:
+def test_scan_it_all_requests_a_scan_and_prepare_a_corpus(card: PrepareCard, home: Home) -> None:
     answer, chosen = card.scan(HERE, *form("one", workers="2"))
     assert ("one" in answer, chosen) == (True, "one")
     request = read_json(home.corpus("one").request) or {}
@@ -85,19 +85,27 @@ def test_scan_it_all_asks_for_a_scan_and_prepare_for_a_corpus(card: PrepareCard,
 @pytest.mark.parametrize("way", ["prepare", "scan"])
 def test_a_refusal_is_one_sentence_as_text(card: PrepareCard, home: Home, way: str) -> None:
     answer, _ = getattr(card, way)(HERE, *form("new", max_line_length=EVIL))
-    assert "max_line_length is" in answer
+    assert "“Longest line, characters” is “" in answer
     assert "<img" not in answer
     assert not home.corpus("new").request.exists()
     assert "<img" not in card.forecast(HERE, None, *form("new", max_line_length=EVIL))
-    assert "corpus id is" in getattr(card, way)(HERE, *form(EVIL))[0]
+    assert "“Name of the corpus” is “" in getattr(card, way)(HERE, *form(EVIL))[0]
 
 
-def test_a_full_disk_is_refused_as_anything_else(settings: Settings, home: Home) -> None:
+def test_the_name_follows_the_source_until_somebody_edits_it(card: PrepareCard) -> None:
+    hub = ("hub", None, "me/code")
+    assert card.follow(*hub, "installed", "installed") == ("code", "code")
+    assert card.follow(*hub, "", "installed") == ("code", "code")
+    for edited, offered in (("mine", "installed"), ("code", "code")):
+        assert card.follow(*hub, edited, offered) == (gr.skip(), "code")
+
+
+def test_corpora_above_the_disk_budget_are_refused(settings: Settings, home: Home) -> None:
     card = built(Settings(home=settings.home, limits=Limits(corpora_bytes=1)))
     assert "PIPELINE_CORPORA_GB allows" in card.prepare(HERE, *form("new"))[0]
 
 
-def test_who_is_not_the_owner_starts_deletes_and_reads_nothing(card: PrepareCard, home: Home) -> None:
+def test_a_visitor_cannot_start_delete_or_read(card: PrepareCard, home: Home) -> None:
     for answer in (card.prepare(AWAY, *form())[0], card.scan(AWAY, *form())[0]):
         assert "Nobody may do that here" in answer
     for action in ("stop ready", "resume ready", "prepare ready", "show ready", "ask ready", "delete ready"):
@@ -108,7 +116,7 @@ def test_who_is_not_the_owner_starts_deletes_and_reads_nothing(card: PrepareCard
     assert home.corpus("ready").path.exists()
 
 
-def test_a_report_of_another_version_is_said_to_be_one(card: PrepareCard, home: Home) -> None:
+def test_a_report_of_another_version_is_named_as_such(card: PrepareCard, home: Home) -> None:
     written = {**Report(["pandas"]).to_dict(), "removed": {}, "validation": None, "max_files": None, "done": True}
     write_json(home.corpus("ready").report, written)
     assert "Kept rate" in tick(card, chosen="ready")[card.report]
@@ -119,7 +127,7 @@ def test_a_report_of_another_version_is_said_to_be_one(card: PrepareCard, home: 
 
 def test_deleting_takes_two_presses(card: PrepareCard, home: Home) -> None:
     assert press(card, "delete ready") == ("", "ready", None)
-    assert home.corpus("ready").path.exists(), "nobody was asked"
+    assert home.corpus("ready").path.exists(), "not confirmed yet"
     assert press(card, "ask ready")[2] == "ready"
     assert 'data-job="delete ready"' in tick(card, doubtful="ready")[card.corpora]
     assert 'data-job="delete ready"' not in tick(card)[card.corpora]
@@ -130,7 +138,7 @@ def test_deleting_takes_two_presses(card: PrepareCard, home: Home) -> None:
 
 
 def test_a_corpus_that_a_run_trains_on_is_not_deleted(card: PrepareCard, home: Home, settings: Settings) -> None:
-    run = run_requests.start_training(settings, corpus="ready", preset="tiny", recipe="accelerate")
+    run = start_training(settings, corpus="ready", preset="tiny", recipe="accelerate")
     answer, _, doubtful = press(card, "delete ready", doubtful="ready")
     assert f"Run {run} trains on corpus ready" in answer
     assert doubtful is None
@@ -138,7 +146,7 @@ def test_a_corpus_that_a_run_trains_on_is_not_deleted(card: PrepareCard, home: H
 
 
 @pytest.mark.parametrize("action", ["show ../..", "ask ../../etc", "delete ../x", "resume", "stop <b>", "nonsense"])
-def test_what_no_button_says_does_nothing(card: PrepareCard, home: Home, action: str) -> None:
+def test_an_action_that_no_button_sends_does_nothing(card: PrepareCard, home: Home, action: str) -> None:
     press(card, action, doubtful=action.partition(" ")[2])
     assert set(tick(card, chosen="../..", doubtful="../x")) >= {card.corpora}
     assert home.corpus("ready").path.exists()
@@ -158,8 +166,8 @@ def test_the_samples_of_the_chosen_corpus_are_inspected(card: PrepareCard, home:
     assert "was trained on these samples" in found
     assert 'data-word="DataFrame"' in found
     assert "<img" not in found
-    assert "window is 2" in card.inspect.inspect(None, "ready", "", "2", HERE)  # type: ignore[arg-type]
-    assert "own word is" in card.inspect.inspect(None, "ready", "x" * 50, "", HERE)  # type: ignore[arg-type]
+    assert "in tokens” is 2" in card.inspect.inspect(None, "ready", "", "2", HERE)  # type: ignore[arg-type]
+    assert "“Other key tokens” is “xxx" in card.inspect.inspect(None, "ready", "x" * 50, "", HERE)  # type: ignore[arg-type]
 
 
 def offer(card: PrepareCard, action: str, request: Any = HERE) -> dict[Any, Any]:
@@ -171,7 +179,7 @@ def test_a_push_is_offered_for_the_dataset_it_went_to_before(
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_of_the_test")
     card = built(settings)
-    assert offer(card, "offer ready")[card.push.repo] == "", "nobody knows whose it is"
+    assert offer(card, "offer ready")[card.push.repo] == "", "no owner is configured"
     card = built(Settings(home=settings.home, hub_repo="me/parrot"))
     offered = offer(card, "offer ready")
     assert (offered[card.push.corpus], offered[card.push.repo]) == ("ready", "me/ready")
@@ -183,14 +191,12 @@ def test_a_push_is_offered_for_the_dataset_it_went_to_before(
     assert job_state(home.corpus("ready").push).state == "stopped"
 
 
-def test_any_other_press_and_any_other_person_closes_the_form(card: PrepareCard) -> None:
+def test_another_button_and_a_visitor_close_the_form(card: PrepareCard) -> None:
     for action, request in (("show ready", HERE), ("offer ../..", HERE), ("offer", HERE), ("offer ready", AWAY)):
         assert offer(card, action, request)[card.push.corpus] is None, action
 
 
-def test_who_is_not_the_owner_pushes_nothing_and_sees_no_push(
-    card: PrepareCard, home: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_visitor_cannot_push_and_sees_no_push(card: PrepareCard, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_of_the_test")
     asked = card.push.push("ready", "me/files", False, AWAY)  # type: ignore[arg-type]
     assert "Nobody may do that here" in asked[card.push.answer]
@@ -207,15 +213,15 @@ def test_a_push_without_a_token_is_refused_in_the_form(
     monkeypatch.delenv("HF_TOKEN", raising=False)
     asked = card.push.push("ready", "me/files", False, HERE)  # type: ignore[arg-type]
     assert "HF_TOKEN is not set; set it to a token" in asked[card.push.answer]
-    assert card.push.form not in asked, "it stays open"
+    assert card.push.form not in asked, "the form stays open"
     assert not home.corpus("ready").push.path.exists()
 
 
 @pytest.mark.parametrize("kind", ["installed", "files"])
-def test_a_visitors_plan_learns_nothing_from_a_corpus_of_a_private_source(
+def test_a_visitors_plan_uses_no_corpus_of_a_private_source(
     card: PrepareCard, home: Home, tmp_path: Path, kind: str
 ) -> None:
-    """Not even that somebody scanned it."""
+    """Otherwise the plan would reveal that somebody scanned the source."""
     values = [kind, str(tmp_path), *form("seen")[2:]]
     (tmp_path / "salaries.py").write_text("import pandas")
     answer, _ = card.scan(HERE, *values)

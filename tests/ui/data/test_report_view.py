@@ -1,4 +1,4 @@
-"""What is drawn of a report, and said of it."""
+"""Chart data and sentences of a report."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def report(kept: int = 0, scanned: int = 1_000, **changes: Any) -> dict[str, Any
 
 
 @pytest.mark.parametrize(("kept", "said"), [(0, "less than"), (33, "lies within"), (100, "more than"), (1_000, "more")])
-def test_the_rate_is_told_beside_the_courses(kept: int, said: str) -> None:
+def test_the_rate_is_compared_with_the_courses(kept: int, said: str) -> None:
     axis = RateAxis.of(report(kept))
     assert axis is not None
     assert said in axis.words
@@ -43,7 +43,7 @@ def test_very_short_and_very_long_files_share_a_column_and_nothing_is_lost() -> 
     assert report_view.length_columns(report()) == []
 
 
-def test_half_of_the_files_are_up_to_the_middle_class() -> None:
+def test_the_lengths_are_summarized_by_their_medians() -> None:
     lengths = [
         {"up_to": 1024, "files": 6, "kept": 1},
         {"up_to": 2048, "files": 0, "kept": 0},
@@ -66,14 +66,14 @@ def test_half_of_the_files_are_up_to_the_middle_class() -> None:
         ({}, ""),
     ],
 )
-def test_a_repository_that_speaks_for_all_is_named(repositories: dict[str, int], said: str) -> None:
+def test_a_dominant_repository_is_named(repositories: dict[str, int], said: str) -> None:
     rows = [{"name": name, "files": files} for name, files in repositories.items()]
     found = report_view.dominance(report(100, repositories=rows))
     assert found.startswith(said)
     assert bool(found) == bool(said)
 
 
-def test_progress_is_of_the_source_or_of_the_limit_whichever_comes_first() -> None:
+def test_progress_is_that_of_the_source_or_of_the_limit_whichever_is_larger() -> None:
     found = report(scanned=90, seconds=9.0, bad_rows={"not JSON": 10})
     assert report_view.share_done(Scan(found, [], False, 0.25), 1_000) == 0.25
     assert report_view.share_done(Scan(found, [], False, 0.25), 200) == 0.5
@@ -82,18 +82,18 @@ def test_progress_is_of_the_source_or_of_the_limit_whichever_comes_first() -> No
     assert report_view.seconds_left(Scan({**found, "seconds": 0.2}, [], False, 0.25), 1_000) is None
 
 
-def test_bad_rows_come_with_a_few_places_each() -> None:
+def test_bad_rows_come_with_a_few_locations_each() -> None:
     examples = [{"reason": "not JSON", "where": f"rows.jsonl:{n}"} for n in range(9)]
-    ((reason, files, places),) = report_view.bad_rows(report(bad_rows={"not JSON": 12}, bad_examples=examples))
-    assert (reason, files, places) == ("not JSON", 12, [f"rows.jsonl:{n}" for n in range(report_view.MOST_EXAMPLES)])
+    ((reason, files, locations),) = report_view.bad_rows(report(bad_rows={"not JSON": 12}, bad_examples=examples))
+    assert (reason, files, locations) == ("not JSON", 12, [f"rows.jsonl:{n}" for n in range(report_view.MAX_EXAMPLES)])
 
 
-@pytest.mark.parametrize(("most", "is_said"), [(None, False), (41, False), (40, True), (5, True)])
-def test_numbers_of_more_files_than_a_corpus_takes_are_said_to_be(most: int | None, is_said: bool) -> None:
+@pytest.mark.parametrize(("max_files", "is_said"), [(None, False), (41, False), (40, True), (5, True)])
+def test_a_report_of_more_files_than_a_corpus_takes_says_so(max_files: int | None, is_said: bool) -> None:
     removed = {"a long line": {"files": 10, "bytes": 1, "examples": []}}
-    said = report_view.limited(report(50, removed=removed, max_files=most))
+    said = report_view.limited(report(50, removed=removed, max_files=max_files))
     assert said == (
-        f"A corpus takes the first {most} of the files that match; these numbers count "
+        f"A corpus takes the first {max_files} of the files that match; these numbers count "
         "all that was read for them, which may be more."
         if is_said
         else ""

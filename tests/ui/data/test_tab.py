@@ -1,4 +1,4 @@
-"""What the Data tab says of a scan that is refused, beside the figures of the one before."""
+"""The Data tab's message when a scan is refused while an older scan's figures are still shown."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ import pytest
 from pipeline.core.settings import Settings
 from pipeline.ui.data.tab import DataTab
 from pipeline.ui.shared.engine import Engine
+from pipeline.ui.shared.texts import t
+from tests.package_index import PackageIndex, sdist
 from tests.ui.conftest import request_of
 
+COURSE, ALL = t("data.repo.course"), t("data.repo.all")
 BEFORE = ("installed", 1_000)
 
 
@@ -26,18 +29,54 @@ def tab(settings: Settings) -> DataTab:
     return tab
 
 
-def looked(tab: DataTab, asked: Any, path: str) -> list[dict[Any, Any]]:
+def scan_updates(tab: DataTab, asked: Any, path: str) -> list[dict[Any, Any]]:
     async def updates() -> list[dict[Any, Any]]:
-        look = tab.look(asked, "files", path, "", ["pandas"], "substring", 1_000, request_of())
-        return [update async for update in look]
+        scan = tab.look(asked, "files", path, "", ["pandas"], "substring", 1_000, request_of())
+        return [update async for update in scan]
 
     return asyncio.run(updates())
 
 
-@pytest.mark.parametrize(("asked", "is_told"), [(None, False), (BEFORE, True)])
-def test_an_error_above_older_figures_says_whose_they_are(tab: DataTab, asked: Any, is_told: bool) -> None:
-    for path in ("", "/nowhere/at/all"):  # refused at once; refused by what reads it
-        told = [update for update in looked(tab, asked, path) if "notice" in str(update.get(tab.progress, ""))]
-        assert len(told) == 1
-        assert ("the scan before: installed" in told[0][tab.progress]) == is_told
-        assert told[0][tab.asked] == asked, "other keywords are counted in what is shown"
+@pytest.mark.parametrize(("asked", "is_named"), [(None, False), (BEFORE, True)])
+def test_an_error_above_older_figures_names_their_source(tab: DataTab, asked: Any, is_named: bool) -> None:
+    for path in ("", "/nowhere/at/all"):  # refused by the form; refused by the reader
+        notices = [update for update in scan_updates(tab, asked, path) if "notice" in str(update.get(tab.progress, ""))]
+        assert len(notices) == 1
+        assert ("the scan before: installed" in notices[0][tab.progress]) == is_named
+        assert notices[0][tab.asked] == asked, "other keywords are counted in the rows of the shown scan"
+
+
+@pytest.mark.parametrize(
+    ("kind", "before", "after"),
+    [
+        ("pypi", COURSE, "#examples"),
+        ("pypi", ALL, "#examples"),
+        ("pypi", "#all", None),
+        ("pypi", "seaborn", None),
+        ("pypi", "owner/name", "#examples"),
+        ("hub", "#examples", COURSE),
+        ("hub", "seaborn", COURSE),
+        ("hub", "owner/name", None),
+        ("hub", None, COURSE),
+    ],
+)
+def test_the_field_for_datasets_and_projects_follows_the_kind(
+    tab: DataTab, kind: str, before: str | None, after: str | None
+) -> None:
+    path, repo = tab.show_source(kind, before)
+    assert (path["visible"], repo["visible"]) == (False, True)
+    assert repo.get("value") == after, "what somebody wrote stays"
+    assert repo["label"] == t("data.projects" if kind == "pypi" else "data.repo")
+
+
+def test_without_an_index_the_page_opens_with_the_installed_packages(tab: DataTab) -> None:
+    assert tab.offer() == (gr.skip(), gr.skip()), "somebody may have chosen another source meanwhile"
+
+
+def test_with_an_index_the_page_opens_with_its_examples(tab: DataTab, monkeypatch: pytest.MonkeyPatch) -> None:
+    with PackageIndex({"matplotlib": [sdist("matplotlib", "1.0", {})]}) as index:
+        for name, value in index.environment().items():
+            monkeypatch.setenv(name, value)
+        kind, repo = tab.offer()
+    assert (kind, repo["value"], repo["visible"]) == ("pypi", "#examples", True)
+    assert tab.engine.offer.known() == "pypi"

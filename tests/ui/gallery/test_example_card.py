@@ -1,4 +1,4 @@
-"""However much an example holds, its card is small."""
+"""A card is small, however large its example is."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.gallery.example import Example
 from pipeline.gallery.moderation import UNTOUCHED
-from pipeline.ui.gallery.example_card import MOST_CHARACTERS, MOST_HTML_CHARACTERS, MOST_LINES, ExampleCard, beginning
+from pipeline.ui.gallery.example_card import MAX_CHARACTERS, MAX_HTML_CHARACTERS, MAX_LINES, ExampleCard, beginning
 
 
 def card(prompt: str, text: str) -> ExampleCard:
@@ -40,15 +40,15 @@ def test_a_long_example_is_cut_to_lines_and_characters_and_says_so(text: str) ->
     shown = card("x" * 8_000, text)
     given, new = shown.given.striptags(), html.unescape(re.sub("<[^>]*>", "", shown.new))
     assert (given[-1], new[-1]) == ("…", "…")
-    assert 1 + len(new.split("\n")) <= MOST_LINES
-    assert len(given) + len(new) <= MOST_CHARACTERS
+    assert 1 + len(new.split("\n")) <= MAX_LINES
+    assert len(given) + len(new) <= MAX_CHARACTERS
 
 
 @pytest.mark.parametrize("text", ["'' " * 6_000, "1+" * 9_000, "<&\"'" * 5_000, "if 1:\n" * 3_000])
-def test_colours_never_blow_a_card_up(text: str) -> None:
+def test_colours_do_not_make_a_card_too_large(text: str) -> None:
     shown = card(text[:8_000], text)
-    assert len(shown.given) <= MOST_HTML_CHARACTERS
-    assert len(shown.new) <= MOST_HTML_CHARACTERS
+    assert len(shown.given) <= MAX_HTML_CHARACTERS
+    assert len(shown.new) <= MAX_HTML_CHARACTERS
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What the gallery's buttons do, for visitors and for the owner; nothing on the page is trusted to hide a button."""
+"""The gallery's buttons for visitors and for the owner. Access does not rely on hidden buttons."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ OTHER = asked("example.org", "203.0.113.8")
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> GalleryTab:
-    """Building a page takes longer than any of these tests."""
+    """Shared, because building a page takes longer than any of these tests."""
     generate = GenerateTab(Engine(Settings(home=tmp_path_factory.mktemp("unused"))))
     tab = GalleryTab(generate.engine, generate)
     with gr.Blocks() as page:
@@ -70,7 +70,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> GalleryTab:
 
 @pytest.fixture
 def tab(built: GalleryTab, settings: Settings) -> GalleryTab:
-    """Over a home of its own."""
+    """The tab with a home folder of its own."""
     built.engine = built.generate.engine = Engine(settings)
     return built
 
@@ -89,14 +89,14 @@ def ids(markup: str) -> list[str]:
 
 
 def buttons(markup: str) -> set[str]:
-    """What the buttons do, without the example or page they do it to."""
+    """Actions of the buttons, without their example or page."""
     return {button.split()[0] for button in re.findall(r'data-example="([^"]+)"', markup)}
 
 
 # ---- pages ----
 
 
-def test_one_page_of_24_is_sent_and_the_pager_turns_it(tab: GalleryTab) -> None:
+def test_one_page_of_24_is_sent_and_the_pager_shows_another(tab: GalleryTab) -> None:
     kept = [keep(tab, number).id for number in range(50)]
     first = tab.show(View(), VISITOR)
     assert ids(first) == kept[:25:-1]
@@ -107,14 +107,14 @@ def test_one_page_of_24_is_sent_and_the_pager_turns_it(tab: GalleryTab) -> None:
 
 
 @pytest.mark.parametrize("number", ["x", "-1", "9" * 5_000, "", "٣٣٣٣٣٣٣٣٣٣٣"])
-def test_a_page_number_that_is_none_is_the_first_page(tab: GalleryTab, number: str) -> None:
+def test_an_invalid_page_number_shows_the_first_page(tab: GalleryTab, number: str) -> None:
     for seed in range(30):
         keep(tab, seed)
     assert "page 1 of 2" in press(tab, f"page {number}", VISITOR)[tab.shelf]
 
 
 def test_a_full_page_of_the_largest_examples_is_small(tab: GalleryTab) -> None:
-    """9.5 MB before."""
+    """It was 9.5 MB before cards were limited."""
     for number in range(30):
         keep(tab, number, prompt="'' " * 2_600 + str(number), texts=["'' " * 6_600] * 4, title="<" * 80)
     markup = tab.show(View(), OWNER)
@@ -131,12 +131,12 @@ def test_a_program_gets_a_page_at_a_time_and_nothing_after_the_last(tab: Gallery
 
 
 @pytest.mark.parametrize("page", [0, -1, "x" * 5_000, "1", 1.5, None, [1], True])
-def test_a_program_that_asks_for_no_page_is_told_in_one_sentence(tab: GalleryTab, page: Any) -> None:
+def test_a_program_that_asks_for_an_invalid_page_gets_one_sentence(tab: GalleryTab, page: Any) -> None:
     with pytest.raises(InputError, match=r"^page is '.{1,20}'; give a whole number, 1 or more\.$"):
         Api(tab.engine).examples(page)
 
 
-def test_a_program_is_not_given_what_is_hidden(tab: GalleryTab) -> None:
+def test_a_program_gets_no_hidden_example(tab: GalleryTab) -> None:
     example, other = keep(tab, 1), keep(tab, 2)
     tab.engine.examples.hide(example.id)
     assert [row["id"] for row in Api(tab.engine).examples()] == [other.id]
@@ -156,7 +156,7 @@ def test_a_visitor_sees_only_a_visitors_buttons(tab: GalleryTab) -> None:
 
 
 @pytest.mark.parametrize("decision", DECISIONS)
-def test_a_visitor_who_sends_what_the_owners_buttons_send_is_refused(tab: GalleryTab, decision: str) -> None:
+def test_a_visitor_who_sends_an_action_of_the_owner_is_refused(tab: GalleryTab, decision: str) -> None:
     example = keep(tab)
     before = tab.engine.examples.page(1, include_hidden=True)
     for view in (View(), View(doubtful=example.id)):
@@ -175,7 +175,7 @@ def test_an_unknown_button_does_nothing(tab: GalleryTab) -> None:
 # ---- the owner ----
 
 
-def test_what_the_owner_hides_is_gone_for_visitors_and_marked_for_the_owner(tab: GalleryTab) -> None:
+def test_a_hidden_example_is_gone_for_visitors_and_marked_for_the_owner(tab: GalleryTab) -> None:
     example, other = keep(tab, 1), keep(tab, 2)
     updates = press(tab, f"hide {example.id}", OWNER)
     assert "pill hidden" in updates[tab.shelf]
@@ -226,7 +226,7 @@ def test_reported_examples_come_first_when_the_owner_asks(tab: GalleryTab) -> No
     assert press(tab, "sort", OWNER, view)[tab.view] == View()
 
 
-def test_the_last_example_of_the_last_page_can_go(tab: GalleryTab) -> None:
+def test_the_last_example_of_the_last_page_can_be_deleted(tab: GalleryTab) -> None:
     oldest = keep(tab, 0)
     for number in range(1, 25):
         keep(tab, number)
@@ -249,7 +249,7 @@ def result(seed: int) -> Result:
     return Result("# a frame\n", {"temperature": 0.6, "seed": seed}, REVISION, ["x = 1"])
 
 
-def test_a_visitor_keeps_ten_within_an_hour_whatever_cookie_and_the_owner_more(tab: GalleryTab) -> None:
+def test_a_visitor_keeps_ten_examples_an_hour_and_the_owner_more(tab: GalleryTab) -> None:
     answers = [tab.generate.keep_example(result(seed), "", VISITOR) for seed in range(12)]
     assert ["Kept as example" in answer for answer in answers] == [True] * 10 + [False] * 2
     assert "Examples kept from your address in the last hour: 10" in answers[10]
@@ -266,20 +266,20 @@ def test_a_completion_that_is_kept_already_gives_its_link(tab: GalleryTab) -> No
     assert "was kept before" in again
 
 
-def test_a_request_without_an_address_has_a_quota_all_the_same(settings: Settings) -> None:
+def test_a_request_without_an_address_has_a_quota_too(settings: Settings) -> None:
     engine = Engine(replace(settings, server_name="0.0.0.0", owner_key=OWNER_KEY))
     nobody = gr.Request(request=Request({"type": "http", "headers": [(b"host", b"example.org")]}))
     assert engine.visitor_key(nobody) == "unknown"
     assert engine.visitor_key(VISITOR) == "203.0.113.7"
 
 
-def test_a_damaged_list_of_decisions_is_told_on_the_page(tab: GalleryTab) -> None:
+def test_a_damaged_moderation_file_is_reported_on_the_page(tab: GalleryTab) -> None:
     example = keep(tab)
     (tab.engine.examples.folder / "moderation.json").write_text("{")
     markup = tab.show(View(), VISITOR)
     assert "moderation.json, cannot be read" in markup
     assert "x = 1" not in markup
-    assert str(tab.engine.settings.home) not in markup, "no path of this machine for strangers"
+    assert str(tab.engine.settings.home) not in markup, "visitors see no path of this machine"
     with pytest.raises(InputError):
         tab.generate.example("nowhere0", VISITOR)
     assert "moderation.json, cannot be read" in str(list(press(tab, f"open {example.id}", VISITOR).values()))

@@ -1,4 +1,4 @@
-"""What programs are answered; who may ask is in test_guards."""
+"""Responses of the endpoints for programs; test_guards tests access to them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_preview_says_why_it_ended_early(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "arguments", "told"),
+    ("name", "arguments", "message"),
     [
         ("preview", {"limit": "many"}, "limit is 'many'; input should be a valid integer"),
         ("preview", {"keywords": [{"a": 1}]}, "keywords is"),
@@ -47,10 +47,10 @@ def test_a_preview_says_why_it_ended_early(tmp_path: Path) -> None:
     ],
 )
 def test_an_argument_of_another_type_is_one_sentence(
-    tmp_path: Path, name: str, arguments: dict[str, Any], told: str
+    tmp_path: Path, name: str, arguments: dict[str, Any], message: str
 ) -> None:
     call = for_people(getattr(Api(Engine(Settings(home=tmp_path))), name))
     with pytest.raises(gr.Error) as refused:
         asyncio.run(call(request=HERE, **arguments))
-    assert html.unescape(str(refused.value.message)).startswith(told)
+    assert html.unescape(str(refused.value.message)).startswith(message)
     assert refused.value.print_exception is False

@@ -1,4 +1,4 @@
-"""A real server on loopback: a connection whose request does not come is closed, and one that is answered stays."""
+"""A real server on loopback closes connections without a complete request, and keeps those it is answering."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def port() -> Iterator[int]:
 
 
 def answer(sock: socket.socket) -> bytes:
-    """All of one, or what came before the connection was closed."""
+    """The whole response, or what arrived before the connection was closed."""
     found = b""
     while not found.endswith(b"answered") and (part := sock.recv(1_000)):
         found += part
@@ -50,13 +50,13 @@ def connected(port: int) -> socket.socket:
 
 
 @pytest.mark.parametrize("start", [b"", b"G", REQUEST[:-2], REQUEST[:-2] + b"X-Slow: "])
-def test_a_request_that_does_not_come_is_not_waited_for(port: int, start: bytes) -> None:
+def test_an_incomplete_request_is_closed(port: int, start: bytes) -> None:
     with connected(port) as sock:
         sock.sendall(start)
         assert sock.recv(100) == b"", "closed"
 
 
-def test_an_answer_may_take_longer(port: int) -> None:
+def test_a_slow_response_is_not_closed(port: int) -> None:
     with connected(port) as sock:
         sock.sendall(REQUEST)
         assert answer(sock).endswith(b"answered")
@@ -72,7 +72,7 @@ def test_the_second_request_of_a_connection_is_timed_too(port: int) -> None:
         assert sock.recv(100) == b"", "closed"
 
 
-def test_a_body_in_chunks_is_turned_away_and_the_rest_of_it_is_not_parsed(port: int) -> None:
+def test_a_chunked_body_is_refused_and_the_rest_of_it_is_not_parsed(port: int) -> None:
     with connected(port) as sock:
         sock.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 100)
         assert sock.recv(100).startswith(b"HTTP/1.1 400")

@@ -1,4 +1,4 @@
-"""Posts to the real page's events that it would never make itself: one sentence each, and nothing in the log."""
+"""Posts that the page never sends itself: each is answered with one sentence, and nothing is logged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.posts import events, get, log_of, post
 pytestmark = pytest.mark.slow
 
 ODD_EACH = 3
-"""Odd values of each field that are tried; `make security` tries them all."""
+"""Odd values tried in each field; `make security` tries them all."""
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def quiet_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     ],
 )
 @pytest.mark.parametrize("path", ["/gradio_api/queue/join", "/gradio_api/run/predict", "/gradio_api/call/nothing"])
-def test_what_is_no_event_is_refused_before_gradio(quiet_page: Page, path: str, body: Any) -> None:
+def test_a_malformed_post_is_refused_before_gradio(quiet_page: Page, path: str, body: Any) -> None:
     before = log_of(quiet_page)
     status, text = post(quiet_page, path, body)
     assert 400 <= status < 500, text
@@ -62,7 +62,7 @@ def test_what_is_no_event_is_refused_before_gradio(quiet_page: Page, path: str, 
     assert log_of(quiet_page) == before
 
 
-def test_odd_values_in_every_field_of_every_event_are_sentences(quiet_page: Page) -> None:
+def test_odd_values_in_every_field_of_every_event_get_a_sentence(quiet_page: Page) -> None:
     before, answers = log_of(quiet_page), Counter[int]()
     for event in events(quiet_page):
         for field, kind in enumerate(event["kinds"]):
@@ -77,7 +77,7 @@ def test_odd_values_in_every_field_of_every_event_are_sentences(quiet_page: Page
                 assert "Traceback" not in text
                 answers[status] += 1
     assert answers[200] > 20 and answers[422] > 100, answers
-    assert log_of(quiet_page) == before, "an error that nobody expected"
+    assert log_of(quiet_page) == before, "an unexpected error"
 
 
 FILE = {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}
@@ -95,7 +95,7 @@ def test_an_unknown_session_has_no_answers_and_leaves_no_traceback(quiet_page: P
     assert log_of(quiet_page) == before
 
 
-def test_a_session_is_its_browsers_alone(quiet_page: Page) -> None:
+def test_a_session_belongs_to_one_browser(quiet_page: Page) -> None:
     own, other = "studio_visitor=" + "a" * 32, "studio_visitor=" + "b" * 32
     [halt] = [event["id"] for event in events(quiet_page) if event["api_name"] == "halt"]
     body = {"data": [], "fn_index": halt, "session_hash": "mine"}
@@ -105,7 +105,7 @@ def test_a_session_is_its_browsers_alone(quiet_page: Page) -> None:
     assert post(quiet_page, "/gradio_api/run/predict", body, cookie=own)[0] == 200
 
 
-def test_a_number_that_no_machine_holds_is_refused(quiet_page: Page) -> None:
+def test_a_huge_number_is_refused(quiet_page: Page) -> None:
     [write] = [event for event in events(quiet_page) if event["api_name"] == "write"]
     data = [10**400 if type(value) is int else value for value in write["values"]]
     assert 10**400 in data
@@ -115,8 +115,8 @@ def test_a_number_that_no_machine_holds_is_refused(quiet_page: Page) -> None:
     assert log_of(quiet_page).count("Traceback") == before
 
 
-def test_a_stream_of_an_event_that_is_none_is_no_way_to_a_session(quiet_page: Page) -> None:
-    """Gradio takes an unknown event for the name of a session, whatever session the query names."""
+def test_an_unknown_event_id_gives_no_access_to_a_session(quiet_page: Page) -> None:
+    """Gradio takes an unknown event id for a session hash, whatever session the query names."""
     own, other = "studio_visitor=" + "a" * 32, "studio_visitor=" + "b" * 32
     [look] = [event for event in events(quiet_page) if event["api_name"] == "look"]
     for session, cookie in (("victim", own), ("attacker", other)):

@@ -1,4 +1,4 @@
-"""What the real page answers over HTTP: strange hosts, other sites, large bodies and closed paths are turned away."""
+"""Responses of the real page over HTTP: unknown hosts, other sites, large bodies and closed paths are refused."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import time
 
 import pytest
 
-from pipeline.ui.server.guards import MOST_BODIES
-from pipeline.ui.server.sessions import MOST_UNREAD_OF_EACH
+from pipeline.ui.server.guards import MAX_BODIES
+from pipeline.ui.server.sessions import MAX_UNREAD_OF_EACH
 from tests.page import Page
 from tests.posts import status_of_chunked
 from tests.ui.conftest import OWNER_KEY
@@ -22,7 +22,7 @@ JOIN = "/gradio_api/queue/join"
 
 
 def ask(page: Page, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, str]:
-    """Status and text. `headers` with underscores for hyphens; the Host is the page's own unless given."""
+    """Status and text. `headers`: names with underscores for hyphens; the Host is the page's own unless given."""
     connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=30)
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     named.setdefault("host", f"127.0.0.1:{page.port}")
@@ -40,7 +40,7 @@ def test_loopback_names_are_served(page: Page, host: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.nip.io:{port}", "192.168.1.5:{port}", ""])
-def test_other_names_are_turned_away_with_what_to_do(page: Page, host: str) -> None:
+def test_other_host_names_are_refused_with_what_to_do(page: Page, host: str) -> None:
     status, text = ask(page, "GET", CONFIG, host=host.format(port=page.port))
     assert status in (400, 421)
     assert "Open it under the address" in text or status == 400
@@ -56,14 +56,14 @@ def test_other_names_are_turned_away_with_what_to_do(page: Page, host: str) -> N
         {"sec_fetch_site": "same-site"},
     ],
 )
-def test_another_site_cannot_press_buttons(page: Page, headers: dict[str, str]) -> None:
+def test_another_site_cannot_post_events(page: Page, headers: dict[str, str]) -> None:
     status, text = ask(page, "POST", JOIN, b"{}", content_type="application/json", **headers)
     assert (status, "Another site" in text) == (403, True)
 
 
 @pytest.mark.parametrize("headers", [{}, {"origin": "http://127.0.0.1:{port}"}, {"sec_fetch_site": "same-origin"}])
-def test_the_page_itself_and_programs_can(page: Page, headers: dict[str, str]) -> None:
-    """The control: such a request reaches Gradio, which finds it incomplete."""
+def test_the_page_itself_and_programs_can_post_events(page: Page, headers: dict[str, str]) -> None:
+    """Control: such a request passes the guards, and is then refused as incomplete."""
     own = {name: value.format(port=page.port) for name, value in headers.items()}
     assert ask(page, "POST", JOIN, b"{}", content_type="application/json", **own)[0] == 422
 
@@ -73,7 +73,7 @@ def test_a_large_body_is_refused_by_its_length(page: Page) -> None:
 
 
 def test_a_body_that_hides_its_length_is_refused(page: Page) -> None:
-    """Its chunks would be parsed one by one, in Python, before any limit sees them."""
+    """Its chunks would be parsed one by one, in Python, before any limit applies."""
     assert status_of_chunked(page.port, JOIN, b"x") == 400
 
 
@@ -100,7 +100,7 @@ def test_a_body_that_hides_its_length_is_refused(page: Page) -> None:
         ("GET", "/assets/%2e%2e/%2e%2e/config"),
     ],
 )
-def test_nothing_is_taken_and_nothing_fetched(page: Page, method: str, path: str) -> None:
+def test_paths_that_accept_or_fetch_files_are_closed(page: Page, method: str, path: str) -> None:
     status, text = ask(page, method, path, b"" if method == "POST" else None)
     assert (status, "nothing at that address" in text) == (403, True)
 
@@ -112,13 +112,13 @@ def test_a_file_of_the_home_is_not_served(page: Page) -> None:
 
 
 @pytest.mark.parametrize("path", ["/monitoring/summary", "/docs", "/redoc", "/gradio_api/runs"])
-def test_gradios_own_side_doors_are_closed(page: Page, path: str) -> None:
+def test_unused_routes_of_gradio_are_closed(page: Page, path: str) -> None:
     status, text = ask(page, "GET", path)
     assert status in (403, 404) or "detail" in text
 
 
 def call(page: Page, name: str, *values: object, **headers: str) -> tuple[str, str]:
-    """An endpoint as any program may call it: the last event and its data."""
+    """Call an endpoint as any program can. Returns the last event and its data."""
     body = json.dumps({"data": list(values)}).encode()
     status, text = ask(page, "POST", f"/gradio_api/call/{name}", body, content_type="application/json", **headers)
     assert status == 200, text
@@ -127,7 +127,7 @@ def call(page: Page, name: str, *values: object, **headers: str) -> tuple[str, s
     return events[-1]
 
 
-def test_exactly_the_named_calls_are_there(page: Page) -> None:
+def test_exactly_the_named_endpoints_exist(page: Page) -> None:
     names = set(json.loads(ask(page, "GET", "/gradio_api/info")[1])["named_endpoints"])
     assert names == {"/preview", "/start", "/stop", "/status", "/generate", "/revisions", "/examples"}
 
@@ -151,31 +151,31 @@ FORWARDED = {"x_forwarded_for": "203.0.113.9"}
         ("preview", ["files:/etc", ["root"], 10, "substring"]),
     ],
 )
-def test_a_stranger_starts_stops_and_reads_nothing(page: Page, name: str, values: list[object]) -> None:
+def test_a_stranger_cannot_start_stop_or_read_files(page: Page, name: str, values: list[object]) -> None:
     event, data = call(page, name, *values, **FORWARDED)
     assert (event, "for the owner" in data) == ("error", True)
     event, data = call(page, name, *values, **FORWARDED, x_owner_key="wrong")
     assert (event, "the owner" in data) == ("error", True)
 
 
-def test_the_owners_key_opens(page: Page) -> None:
-    """The control: with the key the same call gets as far as the run, which is over."""
+def test_the_owners_key_gives_access(page: Page) -> None:
+    """Control: with the key the same call reaches the run, which has ended."""
     event, data = call(page, "stop", "calm-kea", **FORWARDED, x_owner_key="correct horse battery staple")
     assert (event, "nothing to stop" in data) == ("error", True)
 
 
-def test_an_error_reaches_a_program_as_it_is(page: Page) -> None:
+def test_an_error_reaches_a_program_unescaped(page: Page) -> None:
     """The page itself calls no endpoint, so nothing shows it as HTML."""
     event, data = call(page, "status", "O'Neill & <Sons>")
     assert event == "error"
     assert "O'Neill & <Sons>" in json.loads(data)["error"]
 
 
-# ---- what a second attack found ----
+# ---- found by a second attack ----
 
 
-def test_programs_that_name_values_find_no_way_around_the_checks(page: Page) -> None:
-    """Gradio's newer way of calling takes files, and copies them."""
+def test_calls_with_named_values_are_closed(page: Page) -> None:
+    """Gradio's newer call route accepts files, and copies them."""
     body = json.dumps(
         {"source": "installed", "keywords": {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}}
     )
@@ -190,10 +190,10 @@ def test_the_pages_own_events_are_no_endpoints(page: Page, name: str) -> None:
 
 
 def test_calls_without_a_session_count_for_their_address(page: Page) -> None:
-    """Each made a session of its own in Gradio, which stopped its queue for good at the two thousandth."""
+    """Each used to create a session in Gradio, whose queue stopped for good at the 2,000th."""
     body, found = b'{"data": ["nothing"]}', []
-    for _ in range(MOST_UNREAD_OF_EACH + 8):
-        time.sleep(0.12)  # within what an address may ask
+    for _ in range(MAX_UNREAD_OF_EACH + 8):
+        time.sleep(0.12)  # stays within the rate limit
         found.append(
             ask(
                 page,
@@ -204,13 +204,13 @@ def test_calls_without_a_session_count_for_their_address(page: Page) -> None:
                 x_forwarded_for="9.8.7.6",
             )
         )
-    assert [status for status, _ in found].count(200) >= MOST_UNREAD_OF_EACH
+    assert [status for status, _ in found].count(200) >= MAX_UNREAD_OF_EACH
     assert found[-1][0] == 429
     assert call(page, "revisions")[0] == "complete", "others are answered"
 
 
 def flood(page: Page, peer: str) -> None:
-    """Until the address is refused."""
+    """Send requests until the address is refused."""
     for _ in range(2_000):
         if ask(page, "GET", "/", x_forwarded_for=peer)[0] == 429:
             return
@@ -227,7 +227,7 @@ def test_a_flooder_behind_the_owners_address_does_not_keep_the_owner_out(page: P
 def test_slow_bodies_from_the_owners_address_do_not_keep_the_owner_out(page: Page) -> None:
     peer = "9.8.7.4"
     head = f"POST {JOIN} HTTP/1.1\r\nhost: 127.0.0.1:{page.port}\r\nx-forwarded-for: {peer}\r\n"
-    slow = [socket.create_connection(("127.0.0.1", page.port)) for _ in range(MOST_BODIES + 2)]
+    slow = [socket.create_connection(("127.0.0.1", page.port)) for _ in range(MAX_BODIES + 2)]
     try:
         for connection in slow:
             connection.sendall(f"{head}content-type: application/json\r\ncontent-length: 100\r\n\r\n".encode())
@@ -245,8 +245,8 @@ def unlock(page: Page, peer: str) -> int:
     return ask(page, "POST", "/studio/unlock", body, content_type="application/json", x_forwarded_for=peer)[0]
 
 
-def test_a_new_session_costs_the_same_by_every_way(page: Page) -> None:
-    """A heartbeat costs little, and made a session that later requests entered for nothing."""
+def test_a_session_made_by_a_heartbeat_costs_as_much_as_any_other(page: Page) -> None:
+    """A heartbeat is cheap, and used to create a session that later requests entered for free."""
     peer, statuses = "9.8.7.3", []
     for number in range(300):
         with socket.create_connection(("127.0.0.1", page.port)) as connection:
@@ -257,7 +257,7 @@ def test_a_new_session_costs_the_same_by_every_way(page: Page) -> None:
     assert 429 in statuses
 
 
-def test_a_body_where_none_belongs_is_refused(page: Page) -> None:
+def test_a_get_request_with_a_body_is_refused(page: Page) -> None:
     assert ask(page, "GET", CONFIG, b"x" * 10)[0] == 400
 
 
@@ -265,6 +265,6 @@ def test_many_header_lines_are_refused(page: Page) -> None:
     assert ask(page, "GET", CONFIG, **{f"x_{number}": "a" for number in range(70)})[0] == 431
 
 
-def test_no_other_host_gets_into_the_page(page: Page) -> None:
+def test_a_forged_forwarded_host_is_not_in_the_page(page: Page) -> None:
     _, text = ask(page, "GET", "/", x_forwarded_host="evil.example")
     assert "evil.example" not in text

@@ -1,4 +1,4 @@
-"""What every answer of the real page carries, and what becomes of one that nobody reads."""
+"""Headers of every response of the real page; responses that fail, or that the client does not read."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def answer(page: Page, path: str, **headers: str) -> tuple[http.client.HTTPRespo
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", ["/", "/config", "/theme.css", "/gradio_api/info", "/nowhere", "/favicon.ico"])
-def test_types_are_not_guessed_and_addresses_not_told(page: Page, path: str) -> None:
+def test_every_response_has_the_security_headers(page: Page, path: str) -> None:
     found, _ = answer(page, path)
     assert found.headers["x-content-type-options"] == "nosniff"
     assert found.headers["referrer-policy"] == "same-origin"
@@ -55,21 +55,21 @@ def test_a_browser_gets_a_cookie_that_no_script_reads_and_keeps_it(page: Page) -
     assert "SameSite=None; Secure; Partitioned" in behind.headers["set-cookie"]
 
 
-# ---- answers that fail, or that nobody reads ----
+# ---- responses that fail, or that the client does not read ----
 
 SCOPE: dict[str, Any] = {"type": "http", "method": "GET", "path": "/", "headers": [], "client": ("127.0.0.1", 1)}
 
 
 async def received() -> dict[str, Any]:
-    await asyncio.Event().wait()  # whoever asked is still there and says nothing more
+    await asyncio.Event().wait()  # the client stays connected and sends nothing more
     raise AssertionError
 
 
-def asked(app: Any, send: Send, **settings: Any) -> None:
+def respond(app: Any, send: Send, **settings: Any) -> None:
     asyncio.run(Headers(app, Settings(), **settings)(dict(SCOPE), received, send))
 
 
-def test_an_error_is_a_sentence_with_the_number_that_stands_in_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_error_is_a_sentence_with_the_number_in_the_log(capsys: pytest.CaptureFixture[str]) -> None:
     sent: list[dict[str, Any]] = []
 
     async def fails(scope: Scope, receive: Receive, send: Send) -> None:
@@ -78,25 +78,25 @@ def test_an_error_is_a_sentence_with_the_number_that_stands_in_the_log(capsys: p
     async def send(message: Any) -> None:
         sent.append(message)
 
-    asked(fails, send)
+    respond(fails, send)
     assert sent[0]["status"] == 500
     [number] = re.findall(r"number ([0-9a-f]{8})", sent[1]["body"].decode())
     assert "secret" not in sent[1]["body"].decode()
     assert f"[{number}]" in capsys.readouterr().err
 
 
-def test_nothing_inside_overrules_the_policy() -> None:
+def test_the_application_cannot_override_the_policy() -> None:
     sent: list[dict[str, Any]] = []
 
     async def send(message: Any) -> None:
         sent.append(message)
 
-    asked(HTMLResponse("x", headers={"content-security-policy": "default-src *"}), send)
+    respond(HTMLResponse("x", headers={"content-security-policy": "default-src *"}), send)
     found = [value.decode() for name, value in sent[0]["headers"] if name == b"content-security-policy"]
     assert len(found) == 1 and found[0].startswith("default-src 'none'; script-src 'self' 'unsafe-eval';")
 
 
-def test_an_answer_that_nobody_reads_is_given_up() -> None:
+def test_a_response_that_is_not_read_is_dropped() -> None:
     ended = []
 
     async def endless(scope: Scope, receive: Receive, send: Send) -> None:
@@ -108,5 +108,5 @@ def test_an_answer_that_nobody_reads_is_given_up() -> None:
     async def never(message: Any) -> None:
         await asyncio.Event().wait()
 
-    asked(endless, never, send_seconds=0.05)
+    respond(endless, never, send_seconds=0.05)
     assert ended == [True]

@@ -1,4 +1,4 @@
-"""The page starts without what it does not need, and is served with what it must have."""
+"""The page starts without heavy imports, and is served with the required settings."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_the_page_is_built_without_anything_heavy(tmp_path: Path) -> None:
     assert not (tmp_path / "home").exists()
 
 
-def test_the_page_is_served_closed(tmp_path: Path) -> None:
+def test_features_that_the_page_does_not_use_are_off(tmp_path: Path) -> None:
     arguments = mount_arguments(Settings(home=tmp_path))
     closed = ("show_error", "ssr_mode", "enable_monitoring", "run_history", "mcp_server", "pwa")
     assert {arguments[name] for name in closed} == {False}
@@ -64,7 +64,7 @@ def test_the_first_free_port_is_taken() -> None:
 
 
 def test_an_address_of_another_machine_is_refused() -> None:
-    with pytest.raises(InputError, match="GRADIO_SERVER_PORT"):
+    with pytest.raises(InputError, match=r"no address '192\.0\.2\.1'; set GRADIO_SERVER_NAME"):
         listen("192.0.2.1", [0])
 
 
@@ -94,7 +94,7 @@ def test_a_short_owner_key_is_one_sentence_and_exit_status_2(tmp_path: Path) -> 
 
 
 def started(home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """`python app.py`, which is to end by itself."""
-    known = {**os.environ, "PIPELINE_HOME": str(home), **environment}
+    """Run `python app.py`, which must end by itself."""
+    full = {**os.environ, "PIPELINE_HOME": str(home), **environment}
     command = [sys.executable, "app.py"]
-    return subprocess.run(command, cwd=ROOT, env=known, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, cwd=ROOT, env=full, capture_output=True, text=True, timeout=120, check=False)

@@ -1,4 +1,4 @@
-"""The page is rendered once, names each visitor's own origin, and only its own inline scripts may run in it."""
+"""The page is rendered once and contains each visitor's own origin, and only its own inline scripts may run in it."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ class _Scripts(HTMLParser):
 
 
 def inline_scripts(page: str) -> list[str]:
-    """As a parser of HTML reads them."""
+    """The inline scripts as an HTML parser finds them."""
     parser = _Scripts()
     parser.feed(page)
     return parser.found
 
 
 class Gradio:
-    """Counts how often it renders, and names the origin that it was asked under, as Gradio does."""
+    """Counts its renderings and includes the origin of the request, as Gradio does."""
 
     def __init__(self, status: int = 200) -> None:
         self.asked: list[dict[str, Any]] = []
@@ -72,13 +72,13 @@ class Gradio:
 def get(
     cache: PageCache, path: str = "/", query: bytes = b"", method: str = "GET", **headers: str
 ) -> tuple[int, dict[str, str], bytes]:
-    return asyncio.run(got(cache, path, query, method, **headers))
+    return asyncio.run(get_async(cache, path, query, method, **headers))
 
 
-async def got(
+async def get_async(
     cache: PageCache, path: str = "/", query: bytes = b"", method: str = "GET", **headers: str
 ) -> tuple[int, dict[str, str], bytes]:
-    """As it leaves the page, behind Headers."""
+    """Status, headers and body as the page sends them, behind Headers."""
     named = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
     scope = {"type": "http", "method": method, "scheme": "http", "path": path, "query_string": query, "headers": named}
     scope["client"] = ("127.0.0.1", 1)
@@ -121,7 +121,7 @@ def test_nothing_of_one_visitor_is_rendered_for_another() -> None:
     assert b"first.example" not in get(cache, host="second.example")[2]
 
 
-def test_each_visitor_reads_the_own_origin_and_it_costs_no_rendering() -> None:
+def test_each_visitor_gets_their_own_origin_from_one_rendering() -> None:
     gradio = Gradio()
     cache = cached(gradio)
     assert get(cache, host="a:1")[2] == page_of("http://a:1")
@@ -138,7 +138,7 @@ def test_a_host_that_would_need_escaping_is_refused(host: str) -> None:
     assert b"<script>" not in body
 
 
-def test_neither_a_slash_nor_head_is_a_way_around() -> None:
+def test_a_trailing_slash_and_head_use_the_same_rendering() -> None:
     gradio = Gradio()
     cache = cached(gradio)
     for path, method in (("/config", "GET"), ("/config/", "GET"), ("/config", "HEAD"), ("/config/", "HEAD")):
@@ -146,18 +146,18 @@ def test_neither_a_slash_nor_head_is_a_way_around() -> None:
     assert [(scope["path"], scope["method"]) for scope in gradio.asked] == [("/config", "GET")]
 
 
-def test_many_who_ask_at_once_wait_for_one_rendering() -> None:
+def test_concurrent_requests_wait_for_one_rendering() -> None:
     gradio = Gradio()
     cache = cached(gradio)
 
     async def crowd() -> list[int]:
-        return [answer[0] for answer in await asyncio.gather(*(got(cache, host="a") for _ in range(30)))]
+        return [answer[0] for answer in await asyncio.gather(*(get_async(cache, host="a") for _ in range(30)))]
 
     assert asyncio.run(crowd()) == [200] * 30
     assert len(gradio.asked) == 1
 
 
-def test_it_is_sent_compressed_to_whoever_can_unpack_it() -> None:
+def test_it_is_compressed_for_clients_that_accept_gzip() -> None:
     _, headers, body = get(cached(Gradio()), host="a", accept_encoding="br, gzip")
     assert headers["content-encoding"] == "gzip" and int(headers["content-length"]) == len(body)
     assert gzip.decompress(body) == page_of("http://a")
@@ -176,16 +176,16 @@ def test_a_failed_rendering_is_not_cached() -> None:
     assert len(gradio.asked) == 2
 
 
-def test_it_holds_no_more_than_its_maximum() -> None:
+def test_the_cache_is_bounded() -> None:
     cache = cached(Gradio())
     for number in range(MAX_ENTRIES + 5):
         get(cache, host=f"10.0.0.{number}")
-        get(cache, host="10.0.0.0")  # what is asked for stays
+        get(cache, host="10.0.0.0")  # an entry in use is kept
     assert len(cache._entries) == MAX_ENTRIES
     assert ("/", "http://10.0.0.0") in cache._entries
 
 
-def test_other_paths_go_through_as_they_are() -> None:
+def test_other_paths_pass_unchanged() -> None:
     async def echo(scope: Any, receive: Any, send: Any) -> None:
         await PlainTextResponse(scope["query_string"].decode())(scope, receive, send)
 
@@ -209,8 +209,8 @@ def test_all_inline_scripts_of_the_real_page_are_allowed(page: Page) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", ["/", "/config", "/gradio_api/info"])
-def test_the_real_page_names_the_own_origin_alone(page: Page, path: str) -> None:
-    """Gradio gives the API description with the first visitor's origin to all: a stranger's, where the key would be sent to."""
+def test_the_real_page_contains_only_the_visitors_own_origin(page: Page, path: str) -> None:
+    """Gradio's API description has the first visitor's origin for all: they would send the key to a stranger."""
     _, other = read(page, path, "127.0.0.1:1")
     _, own = read(page, path)
     assert "http://127.0.0.1:1/" in other or 'http://127.0.0.1:1"' in other, "control"

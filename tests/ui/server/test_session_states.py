@@ -1,4 +1,4 @@
-"""What Gradio keeps of a session: its states, and not what was shown in it."""
+"""A session keeps its states, and not the values shown in its components."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_each_session_has_states_of_its_own() -> None:
     assert "one" in holder
 
 
-def test_what_was_shown_is_not_kept() -> None:
+def test_shown_values_are_not_kept() -> None:
     holder, state, shown = states()
     session = holder["one"]
     session[shown._id] = gr.HTML("second")
@@ -30,4 +30,4 @@ def test_what_was_shown_is_not_kept() -> None:
     session._update_value_in_config(shown._id, "x" * 1_000)
     session._update_config(shown._id)
     assert session.config_values == {}
-    assert session[shown._id].value == "second", "a session's own component is"
+    assert session[shown._id].value == "second", "but the session's own component is kept"

@@ -1,4 +1,4 @@
-"""Signing in and out over real HTTP: alone behind the guards, and on the real page."""
+"""Signing in and out over HTTP: behind the guards alone, and on the real page."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Answer:
 
 
 def send(port: int, method: str, path: str, body: bytes | None = None, **headers: str) -> Answer:
-    """`headers` with underscores for hyphens; the Host is 127.0.0.1 unless given."""
+    """`headers`: names with underscores for hyphens; the Host is 127.0.0.1 unless given."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     named = {"host": f"127.0.0.1:{port}", **{name.replace("_", "-"): value for name, value in headers.items()}}
     try:
@@ -74,7 +74,7 @@ def who(port: int, token: str = "", **headers: str) -> str:
     return send(port, "GET", WHO, cookie=f"{OWNER_COOKIE}={token}", **headers).json["state"]
 
 
-# ---- behind the guards, with a clock of our own ----
+# ---- behind the guards alone, with a test clock ----
 
 
 @dataclass
@@ -88,7 +88,7 @@ Serve = Callable[..., Served]
 
 @pytest.fixture
 def serve(tmp_path: Path, clock: Clock) -> Iterator[Serve]:
-    """Serves the two middlewares as the page does, on a port of loopback but as if other machines reached it."""
+    """Serves the two middlewares as the page does, on a loopback port but as if other machines could reach it."""
     servers: list[tuple[uvicorn.Server, threading.Thread]] = []
 
     def start(read_seconds: float = 10.0, **given: Any) -> Served:
@@ -147,12 +147,12 @@ def test_lock_ends_the_sign_in_and_takes_the_cookie_away(port: int) -> None:
     assert who(port, other) == "owner"
 
 
-def test_a_cookie_of_another_process_is_nobodys(serve: Serve) -> None:
+def test_a_cookie_of_another_process_is_not_valid(serve: Serve) -> None:
     one, other = serve().port, serve().port
     assert who(other, unlock(one).token) == "locked"
 
 
-def test_answers_are_kept_by_no_cache(port: int) -> None:
+def test_responses_are_not_cached(port: int) -> None:
     answers = [unlock(port), unlock(port, "wrong"), send(port, "GET", WHO), send(port, "GET", UNLOCK)]
     assert {answer.headers["cache-control"] for answer in answers} == {"no-store"}
 
@@ -164,13 +164,13 @@ SPACE = {"space_id": "me/studio", "space_host": "me-studio.hf.space"}
     ("given", "headers", "rules"),
     [
         ({}, {}, {"HttpOnly", "SameSite=Strict"}),
-        # uvicorn believes a proxy on this machine.
+        # uvicorn trusts a proxy on this machine.
         ({}, {"x_forwarded_proto": "https"}, {"HttpOnly", "SameSite=Strict", "Secure"}),
         (SPACE, {}, {"HttpOnly", "SameSite=None", "Secure", "Partitioned"}),
         (SPACE, {"x_forwarded_proto": "http"}, {"HttpOnly", "SameSite=None", "Secure", "Partitioned"}),
     ],
 )
-def test_the_cookie_is_as_closed_as_its_place_allows(
+def test_the_cookie_is_as_restricted_as_its_site_allows(
     serve: Serve, given: dict[str, str], headers: dict[str, str], rules: set[str]
 ) -> None:
     port = serve(**given).port
@@ -204,12 +204,12 @@ def test_another_site_neither_signs_in_nor_out(serve: Serve, headers: dict[str, 
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", UNLOCK), ("PUT", UNLOCK), ("GET", LOCK), ("POST", WHO)])
-def test_each_address_takes_one_method(port: int, method: str, path: str) -> None:
+def test_each_path_takes_one_method(port: int, method: str, path: str) -> None:
     answer = send(port, method, path)
     assert (answer.status, answer.headers["allow"] in answer.json["message"]) == (405, True)
 
 
-def test_other_addresses_are_the_pages(port: int) -> None:
+def test_other_paths_belong_to_the_page(port: int) -> None:
     assert send(port, "GET", "/studio/").status == 403
     assert send(port, "GET", "/config").text == "locked"
 
@@ -237,7 +237,7 @@ def test_a_request_without_a_key_is_told_how_to_send_one(port: int, body: bytes,
 
 
 @pytest.mark.parametrize("key", ["\ud800", "\x00", "clé"])
-def test_a_strange_key_is_just_wrong(port: int, key: str) -> None:
+def test_a_strange_key_is_simply_wrong(port: int, key: str) -> None:
     assert unlock(port, key).status == 403
 
 
@@ -247,7 +247,7 @@ def test_a_body_above_4_kilobytes_is_not_read(port: int) -> None:
     assert unlock(port, "x" * (MAX_BODY_BYTES - 20)).status == 403, "control"
 
 
-def test_a_body_that_does_not_come_is_not_waited_for(serve: Serve) -> None:
+def test_an_incomplete_body_times_out(serve: Serve) -> None:
     port = serve(read_seconds=0.2).port
     with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
         head = f"POST {UNLOCK} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {FORM}\r\nContent-Length: 50\r\n\r\nkey="
@@ -257,24 +257,24 @@ def test_a_body_that_does_not_come_is_not_waited_for(serve: Serve) -> None:
     assert who(port) == "locked", "control: the next one is served"
 
 
-def test_a_wrong_key_is_refused_and_the_next_one_too_early(serve: Serve, clock: Clock) -> None:
+def test_a_wrong_key_is_refused_and_the_next_one_is_delayed(serve: Serve, clock: Clock) -> None:
     port = serve().port
     first, second = unlock(port, "wrong"), unlock(port, "wrong")
     assert (first.status, "That is not the owner's key." in first.json["message"]) == (403, True)
     assert (second.status, second.headers["retry-after"]) == (429, "1")
     assert "Wait 1 s" in second.json["message"]
     assert [answer.headers["set-cookie"] for answer in (first, second)] == [None, None]
-    assert unlock(port).status == 200, "the right key works all the same"
+    assert unlock(port).status == 200, "the right key works at any time"
     clock.now += 1
     unlock(port, "wrong")
-    assert unlock(port, "wrong").headers["retry-after"] == "1", "and ends the delay"
+    assert unlock(port, "wrong").headers["retry-after"] == "1", "it has also ended the delay"
 
 
 def test_a_wrong_header_is_counted_once_for_each_call(serve: Serve) -> None:
     served = serve()
     for _ in range(3):
         assert send(served.port, "POST", "/gradio_api/call/stop", x_owner_key="wrong").text == "locked"
-        assert send(served.port, "GET", "/gradio_api/call/stop/1", x_owner_key="wrong").text == "locked"  # its answer
+        assert send(served.port, "GET", "/gradio_api/call/stop/1", x_owner_key="wrong").text == "locked"  # the result
     for _ in range(3):
         assert send(served.port, "GET", "/config", x_owner_key=KEY).text == "owner"
     unlock(served.port)
@@ -282,10 +282,10 @@ def test_a_wrong_header_is_counted_once_for_each_call(serve: Serve) -> None:
     assert [(row["action"], row.get("count")) for row in rows] == [("wrong key", 1), ("wrong key", 2), ("unlock", None)]
 
 
-def test_behind_a_spaces_proxy_visitors_are_told_apart(serve: Serve) -> None:
+def test_behind_a_spaces_proxy_visitors_are_distinguished(serve: Serve) -> None:
     port = serve(**SPACE).port
     assert unlock(port, "wrong", x_forwarded_for="6.6.6.6, 8.8.8.8").status == 403
-    assert unlock(port, "wrong", x_forwarded_for="7.7.7.7, 8.8.8.8").status == 429, "the first is made up"
+    assert unlock(port, "wrong", x_forwarded_for="7.7.7.7, 8.8.8.8").status == 429, "the first entry is forged"
     assert unlock(port, "wrong", x_forwarded_for="1.1.1.1").status == 403
 
 
@@ -297,13 +297,13 @@ def test_a_page_without_an_owner_key_is_closed(serve: Serve) -> None:
     assert not Home(served.settings.home).audit.exists()
 
 
-# ---- the real page: forwarded requests, which make a page on loopback one that others reach ----
+# ---- the real page: a forwarded request makes a page on loopback count as reachable by others ----
 
 FORWARDED = {"x_forwarded_for": "203.0.113.77"}
 
 
 def call_stop(page: Page, session_hash: str, **headers: str) -> str:
-    """The error with which /stop ends, called as an event of the page with this session hash."""
+    """The error of /stop, called as an event of the page with this session hash."""
     body = json.dumps({"data": ["calm-kea"], "session_hash": session_hash}).encode()
     asked = send(page.port, "POST", "/gradio_api/call/stop", body, content_type=JSON, **FORWARDED, **headers)
     path = f"/gradio_api/call/stop/{asked.json['event_id']}"
@@ -314,7 +314,7 @@ def call_stop(page: Page, session_hash: str, **headers: str) -> str:
 def test_on_the_page_a_session_hash_gives_no_rights_and_the_cookie_does(page: Page) -> None:
     token = unlock(page.port, **FORWARDED).token
     signed_in = call_stop(page, "the-owners-tab", cookie=f"{OWNER_COOKIE}={token}")
-    assert "nothing to stop" in signed_in, "control: it got as far as the run, which is over"
+    assert "nothing to stop" in signed_in, "control: it reached the run, which has ended"
     assert "for the owner" in call_stop(page, "the-owners-tab")
 
 
@@ -339,7 +339,7 @@ def test_on_the_page_100_wrong_keys_are_delayed_logged_in_a_few_lines_and_never_
     assert who(page.port, token, **FORWARDED) == "owner"
     new = read_lines(Home(page.home).audit)[num_lines:]
     assert sum(row.get("count", 0) for row in new) == 100
-    assert len(new) <= statuses.count(403) + 2, "one for each step of the delay, the rest, and the owner's"
+    assert len(new) <= statuses.count(403) + 2, "one line for each step of the delay, one for the rest, and the owner's"
     written = Home(page.home).audit.read_text() + (page.home / "page.log").read_text()
     assert "open sesame" not in written
     assert KEY not in written

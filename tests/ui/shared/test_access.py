@@ -1,4 +1,4 @@
-"""Who may start, stop, delete and read local files: the table of the one function that decides, and what shows an owner."""
+"""Who may start, stop, delete and read local files: the table of the deciding function, and how owners are known."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LOCAL, LAN = "127.0.0.1", "0.0.0.0"
         (LOCAL, "localhost:7860", [], None, "", "open"),
         (LOCAL, "[::1]:7860", [], None, "", "open"),
         ("::1", "[::1]:7860", ["accept", "cookie"], None, "", "open"),
-        # A name that only resolves to loopback is somebody else's: DNS rebinding.
+        # A name that only resolves to loopback belongs to somebody else: DNS rebinding.
         (LOCAL, "evil.example:7860", [], None, "", "closed"),
         (LOCAL, "127.0.0.1.evil.example", [], None, "", "closed"),
         (LOCAL, "", [], None, "", "closed"),
@@ -47,7 +47,7 @@ LOCAL, LAN = "127.0.0.1", "0.0.0.0"
         (LAN, "192.168.1.5:7860", [], KEY, "", "locked"),
         (LAN, "192.168.1.5:7860", [], KEY, "cookie", "owner"),
         (LAN, "localhost:7860", [], KEY, "", "locked"),
-        # Nobody can show a key that is not known.
+        # Without an owner key, no cookie is valid.
         (LAN, "192.168.1.5:7860", [], None, "cookie", "closed"),
     ],
 )
@@ -91,7 +91,7 @@ def access(lan: Settings, clock: Clock) -> Access:
 
 
 def visit(token: str | None = None, **headers: str) -> gr.Request:
-    """A request of a browser that has the cookie `token`."""
+    """A request of a browser with the cookie `token`."""
     cookies = {} if token is None else {"cookie": f"other=1; {OWNER_COOKIE}={token}"}
     return request_of("192.168.1.5:7860", **cookies, **headers)
 
@@ -115,18 +115,18 @@ def test_the_cookie_of_a_sign_in_makes_its_browser_the_owner(access: Access) -> 
     assert access.of(visit()).state == "locked", "control: without it"
 
 
-def test_a_forged_or_damaged_cookie_is_nobodys(access: Access) -> None:
+def test_a_forged_or_damaged_cookie_is_not_valid(access: Access) -> None:
     token = unlock(access)
     for other in ("", "x", token[:-1], token[1:], token + "A", token.swapcase(), KEY, "\xff" * 43, "None"):
         assert access.of(visit(other)).state == "locked", other
     assert access.of(visit(token)).state == "owner", "control"
 
 
-def test_a_cookie_of_another_process_or_of_before_a_restart_is_nobodys(access: Access, lan: Settings) -> None:
+def test_a_cookie_of_another_process_or_of_before_a_restart_is_not_valid(access: Access, lan: Settings) -> None:
     assert Access(lan).of(visit(unlock(access))).state == "locked"
 
 
-def test_a_sign_in_ends_by_itself(access: Access, clock: Clock) -> None:
+def test_a_sign_in_expires(access: Access, clock: Clock) -> None:
     token = unlock(access)
     clock.now += SIGN_IN_SECONDS - 1
     assert access.of(visit(token)).allowed
@@ -140,25 +140,25 @@ def test_lock_ends_one_browsers_sign_in_and_no_other(access: Access) -> None:
     assert (access.of(visit(one)).state, access.of(visit(other)).state) == ("locked", "owner")
 
 
-def test_unlocking_again_ends_the_sign_in_before(access: Access) -> None:
+def test_unlocking_again_ends_the_previous_sign_in(access: Access) -> None:
     first = unlock(access)
     second = unlock(access, token=first)
     assert (access.of(visit(first)).allowed, access.of(visit(second)).allowed) == (False, True)
 
 
-def test_only_so_many_browsers_are_signed_in(access: Access) -> None:
+def test_the_number_of_signed_in_browsers_is_limited(access: Access) -> None:
     tokens = [unlock(access) for _ in range(MAX_SIGN_INS + 1)]
     assert [access.of(visit(token)).allowed for token in tokens] == [False] + [True] * MAX_SIGN_INS
 
 
-def test_nothing_that_is_kept_prints_a_token_or_the_key(access: Access) -> None:
+def test_no_attribute_prints_a_token_or_the_key(access: Access) -> None:
     token = unlock(access)
     kept = repr(vars(access)) + repr(vars(access._tokens)) + repr(vars(access._wrong_keys))
     assert token not in kept
     assert KEY not in kept
 
 
-def test_a_session_hash_shows_nothing(access: Access) -> None:
+def test_a_session_hash_gives_no_access(access: Access) -> None:
     token = unlock(access)
     signed_in = visit(token)
     stranger = visit()
@@ -169,22 +169,22 @@ def test_a_session_hash_shows_nothing(access: Access) -> None:
 
 
 @pytest.mark.parametrize("key", [KEY, f" {KEY}\n"])
-def test_a_program_shows_the_key_in_a_header(access: Access, key: str) -> None:
+def test_a_program_sends_the_key_in_a_header(access: Access, key: str) -> None:
     decision = access.of(visit(x_owner_key=key))
     assert (decision.state, decision.known_by) == ("owner", "header")
 
 
 @pytest.mark.parametrize("key", ["", "x", KEY[:-1], KEY + "x", KEY.upper(), "clé"])
-def test_a_wrong_header_shows_nothing(access: Access, key: str) -> None:
+def test_a_wrong_header_gives_no_access(access: Access, key: str) -> None:
     assert access.of(visit(x_owner_key=key)).state == "locked"
 
 
 @pytest.mark.parametrize("key", [f"{KEY}\n", f"\t {KEY} ", KEY])
-def test_space_around_a_typed_key_is_nothing(access: Access, key: str) -> None:
+def test_space_around_a_typed_key_is_ignored(access: Access, key: str) -> None:
     assert access.of(visit(unlock(access, key))).allowed
 
 
-def test_a_key_beyond_ascii_opens(tmp_path: Path) -> None:
+def test_a_non_ascii_key_works(tmp_path: Path) -> None:
     key = "правильная лошадь батарея"
     access = Access(Settings(home=tmp_path, server_name=LAN, owner_key=key))
     assert access.of(visit(unlock(access, key))).allowed
@@ -197,7 +197,7 @@ def test_a_wrong_key_signs_nobody_in(access: Access, key: str) -> None:
         unlock(access, key)
 
 
-def test_a_page_that_knows_no_key_takes_none(tmp_path: Path) -> None:
+def test_a_page_without_a_key_accepts_none(tmp_path: Path) -> None:
     access = Access(Settings(home=tmp_path, server_name=LAN))
     with pytest.raises(AccessError, match="without an owner's key"):
         unlock(access, "")
@@ -237,7 +237,7 @@ def test_wrong_headers_are_counted_as_wrong_keys_are(access: Access, lan: Settin
     assert rows == [("wrong key", 1, ""), ("wrong key", 5, ""), ("stop", None, "header")]
 
 
-def test_what_an_owner_does_is_recorded_and_what_is_only_read_is_not(access: Access, lan: Settings) -> None:
+def test_an_owners_actions_are_logged_and_reads_are_not(access: Access, lan: Settings) -> None:
     token = unlock(access)
     access.require(visit(token), "delete", "ready")
     access.require(visit(token))
@@ -257,7 +257,7 @@ def test_what_an_owner_does_is_recorded_and_what_is_only_read_is_not(access: Acc
     assert token not in text
 
 
-def test_an_open_page_records_as_well(settings: Settings) -> None:
+def test_an_open_page_logs_actions_too(settings: Settings) -> None:
     Access(settings).require(request_of(), "start", "ready")
     [row] = logged(settings)
     assert (row["action"], row["known_by"]) == ("start", "open")

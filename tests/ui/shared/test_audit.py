@@ -1,4 +1,4 @@
-"""The audit log: whole lines, readable by its owner alone, bounded, and never in the way."""
+"""The audit log: whole lines, readable only by its owner, bounded, and never a reason to stop an action."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_a_line_has_time_action_target_address_and_how_the_owner_was_known(tmp_p
     assert row == expected
 
 
-def test_only_the_machines_owner_can_read_it_whatever_the_umask(tmp_path: Path) -> None:
+def test_only_its_owner_can_read_it_whatever_the_umask(tmp_path: Path) -> None:
     home = Home(tmp_path)
     before = os.umask(0)
     try:
@@ -65,9 +65,7 @@ def test_lines_of_many_threads_are_whole(tmp_path: Path) -> None:
     assert len(read_lines(home.audit)) == 200
 
 
-def test_a_disk_that_takes_no_line_is_reported_and_stops_nothing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_failed_write_is_reported_and_stops_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     home = Home(tmp_path)
     home.audit.mkdir()  # no file can be opened there
     Audit(home).write("delete", target="ready")

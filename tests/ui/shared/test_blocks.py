@@ -1,4 +1,4 @@
-"""What the page's Blocks answers is what Gradio's own answers, value by value, through several events of one session."""
+"""StudioBlocks returns the same values as gr.Blocks, over several events of one session."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Handler = Callable[..., Any]
 
 SKIP = gr.skip()
 SKIPPED_HTML = {"props": SKIP, **SKIP}
-"""Gradio's answer where a gr.HTML is skipped: it sets a property that nothing reads."""
+"""Gradio's response for a skipped gr.HTML: it sets a property that nothing reads."""
 
 
 def build(kind: type[gr.Blocks], handler: Handler) -> gr.Blocks:
@@ -36,14 +36,14 @@ def build(kind: type[gr.Blocks], handler: Handler) -> gr.Blocks:
 
 
 def answers(kind: type[gr.Blocks], handler: Handler, events: int = 2) -> list[Any]:
-    """What each of some events in a row sends, and what its handler is given."""
+    """What each of `events` consecutive events sends, and what its handler receives."""
     given: list[Any] = []
 
-    def noting(*values: Any) -> Any:
+    def recording(*values: Any) -> Any:
         given.append(values)
         return handler(*values)
 
-    page = build(kind, noting)
+    page = build(kind, recording)
     state = SessionState(page)
     [number] = page.fns
 
@@ -107,7 +107,7 @@ def test_a_choice_that_was_sent_in_an_update_is_taken_and_another_is_not() -> No
 
 
 def test_a_generator_that_ends_leaves_the_states_as_they_are() -> None:
-    """Gradio asks with a mark of its own when a generator is at its end; it is no value."""
+    """At the end of a generator Gradio passes a marker of its own, which is not a value."""
     found = []
     for kind in (StudioBlocks, gr.Blocks):
         with kind() as page:

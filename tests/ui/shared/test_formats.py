@@ -1,4 +1,4 @@
-"""Numbers as people read them."""
+"""Numbers formatted for people."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pipeline.ui.shared import formats
 
 
 @pytest.mark.parametrize(
-    ("written", "read"),
+    ("formatted", "expected"),
     [
         (formats.whole(12_345.0), "12,345"),
         (formats.loss(4.20749), "4.207"),
@@ -19,6 +19,11 @@ from pipeline.ui.shared import formats
         (formats.percent(0.0326), "3.26 %"),
         (formats.compact(124_242_432), "124.2 M"),
         (formats.compact(950), "950"),
+        (formats.compact(4.096e12), "4.1 T"),
+        (formats.compact(1.31072e17), "131,072 T"),
+        (formats.size(4.096e12), "4.1 TB"),
+        (formats.epochs(0.41), "0.41"),
+        (formats.epochs(2_542_826.39), "2,542,826"),
         (formats.size(812), "812 B"),
         (formats.size(1_400), "1.4 kB"),
         (formats.duration(42), "42 s"),
@@ -29,12 +34,12 @@ from pipeline.ui.shared import formats
         (formats.ago(1_000, now=1_000 + 90_000), "1 d ago"),
     ],
 )
-def test_numbers_are_short_and_carry_their_unit(written: str, read: str) -> None:
-    assert written == read
+def test_numbers_are_short_and_carry_their_unit(formatted: str, expected: str) -> None:
+    assert formatted == expected
 
 
 @pytest.mark.parametrize(
     "name", ["whole", "loss", "perplexity", "rate", "percent", "compact", "size", "duration", "ago"]
 )
-def test_what_is_not_known_is_a_dash(name: str) -> None:
+def test_an_unknown_value_is_a_dash(name: str) -> None:
     assert getattr(formats, name)(None) == formats.UNKNOWN

@@ -1,11 +1,11 @@
-"""Code is coloured and marked, and whatever is in it stays text."""
+"""Code is highlighted and marked, and all of it stays text."""
 
 from __future__ import annotations
 
 import html
 import re
 from collections.abc import Iterable, Iterator
-from re import _constants, _parser  # type: ignore[attr-defined]  # how a pattern is built, which re itself does not tell
+from re import _constants, _parser  # type: ignore[attr-defined]  # the structure of a pattern, which re itself does not expose
 from typing import Any
 
 import pytest
@@ -16,9 +16,9 @@ from pipeline.config.schema import MATCHES
 from pipeline.ui.shared.highlight import (
     LINES_BEFORE,
     LONGEST_LINE,
-    MOST_CHARACTERS,
-    MOST_LINES,
-    MOST_TOKENS,
+    MAX_CHARACTERS,
+    MAX_LINES,
+    MAX_TOKENS,
     TOKEN,
     excerpt,
     line_of,
@@ -58,7 +58,7 @@ def test_keywords_are_marked_inside_tokens_and_across_them() -> None:
     assert "<mark>" not in python_html("import pandas", ())
 
 
-def test_a_keyword_is_no_pattern() -> None:
+def test_a_keyword_is_not_a_regex() -> None:
     assert "<mark>" not in python_html("abc", ("a.c",))
 
 
@@ -69,8 +69,8 @@ def test_every_line_is_an_item_and_no_span_crosses_it() -> None:
 
 
 def test_a_long_file_is_shortened_and_says_by_how_much() -> None:
-    shown = excerpt("x\n" * (MOST_LINES + 25))
-    assert (shown.first, shown.last, shown.num_after, shown.code.count("\n") + 1) == (1, MOST_LINES, 25, MOST_LINES)
+    shown = excerpt("x\n" * (MAX_LINES + 25))
+    assert (shown.first, shown.last, shown.num_after, shown.code.count("\n") + 1) == (1, MAX_LINES, 25, MAX_LINES)
     whole = excerpt("x = 1\n")
     assert (whole.code, whole.first, whole.last, whole.num_after) == ("x = 1", 1, 1, 0)
 
@@ -82,11 +82,11 @@ def test_an_excerpt_begins_a_little_before_a_line_that_would_not_be_shown() -> N
     assert shown.first == 900 - LINES_BEFORE
     assert lines[900 - shown.first] == "x900"
     assert (shown.last, shown.num_after, lines[-1]) == (1_000, 0, "x1000")
-    assert excerpt(code, MOST_LINES).first == 1
+    assert excerpt(code, MAX_LINES).first == 1
     assert excerpt(code, 5_000).last == 1_000
 
 
-def test_wide_lines_count_as_well_as_many() -> None:
+def test_long_lines_reach_the_limit_as_many_lines_do() -> None:
     code = "y" * 900 + "\n"
     assert excerpt(code * 300, 1).last < 50
     assert excerpt(code * 300, 200).first == 200 - LINES_BEFORE
@@ -96,7 +96,7 @@ def test_a_long_line_is_cut() -> None:
     assert len(excerpt("y" * 10 * LONGEST_LINE).code) == LONGEST_LINE + 1
 
 
-def test_only_what_was_looked_for_is_marked() -> None:
+def test_only_matches_are_marked() -> None:
     code = "geopandas = pandas\nimport numpy, pandas.core\n"
     marked = {match: python_html(code, ("pandas",), match).count("<mark>") for match in MATCHES}
     assert marked == {"substring": 3, "identifier": 2, "import": 1}
@@ -132,7 +132,7 @@ SLOW = {
 @pytest.mark.parametrize("code", SLOW.values(), ids=SLOW)
 def test_no_text_is_slow(code: str) -> None:
     """A lexer that backtracks takes 76 seconds for the tabs."""
-    assert text_of(python_html(code[:MOST_CHARACTERS])) == code[:MOST_CHARACTERS]
+    assert text_of(python_html(code[:MAX_CHARACTERS])) == code[:MAX_CHARACTERS]
 
 
 def repeats(parsed: Iterable[Any]) -> Iterator[tuple[str, Any]]:
@@ -144,13 +144,13 @@ def repeats(parsed: Iterable[Any]) -> Iterator[tuple[str, Any]]:
             yield from repeats(node)
 
 
-def test_no_repeat_of_the_pattern_is_tried_twice() -> None:
+def test_no_repeat_of_the_pattern_backtracks() -> None:
     found = list(repeats(_parser.parse(TOKEN.pattern, TOKEN.flags)))
-    assert {kind for kind, most in found if most == _constants.MAXREPEAT} == {"POSSESSIVE_REPEAT"}
+    assert {kind for kind, limit in found if limit == _constants.MAXREPEAT} == {"POSSESSIVE_REPEAT"}
     assert ("MAX_REPEAT", _constants.MAXREPEAT) in repeats(_parser.parse("(a*b)"))  # the control
 
 
 def test_a_text_of_very_many_tokens_is_coloured_at_its_beginning() -> None:
-    code = "1 " * (MOST_TOKENS + 50)
-    assert python_html(code).count("syn-number") == MOST_TOKENS
+    code = "1 " * (MAX_TOKENS + 50)
+    assert python_html(code).count("syn-number") == MAX_TOKENS
     assert text_of(python_html(code)) == code

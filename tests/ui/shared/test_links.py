@@ -19,7 +19,7 @@ from pipeline.ui.shared.links import permalink
         ("me/parrot", {"host": "me-parrot.hf.space"}, "https://huggingface.co/spaces/me/parrot?example=abcd1234"),
     ],
 )
-def test_a_link_opens_where_people_look(tmp_path: Path, space: str | None, headers: dict[str, str], link: str) -> None:
+def test_a_link_opens_the_visible_page(tmp_path: Path, space: str | None, headers: dict[str, str], link: str) -> None:
     request = gr.Request(headers=headers)
     request.kwargs["headers"] = headers
     assert permalink(Settings(home=tmp_path, space_id=space), request, "abcd1234") == link

@@ -1,4 +1,4 @@
-"""Every template shows what it is given as text, whoever wrote it."""
+"""Every template shows its values as text, whoever wrote them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Any
 
 import jinja2
 import pytest
+from markupsafe import Markup
 
 from pipeline.config.prompts import Prompt
 from pipeline.config.schema import DataConfig
-from pipeline.core.atomic_io import write_json
+from pipeline.core.atomic_io import read_json, write_json
+from pipeline.core.errors import PipelineError
 from pipeline.core.paths import Home
 from pipeline.data.preview.scan import Ended, Scan
 from pipeline.data.report.samples import Sample
@@ -22,16 +24,15 @@ from pipeline.gallery.examples import ExamplesPage
 from pipeline.gallery.moderation import State
 from pipeline.jobs.state import ACTIVE, RESUMABLE
 from pipeline.jobs.views import CorpusView, PushView, corpus_view
-from pipeline.planning import Pace, plan_corpus
-from pipeline.planning import Seen as SeenSource
+from pipeline.planning import CorpusThroughput, SourceFigures, plan_corpus
 from pipeline.ui.data.corpus_form import CorpusForecast
 from pipeline.ui.data.inspection import Inspection
 from pipeline.ui.data.report_view import bad_rows, length_columns, length_words, parts
-from pipeline.ui.data.sample_view import Seen, sample_html
+from pipeline.ui.data.sample_view import ShownScan, sample_html
 from pipeline.ui.data.tab import figures_html, progress_html
 from pipeline.ui.gallery.example_card import ExampleCard
 from pipeline.ui.gallery.tab import Note, View
-from pipeline.ui.generate.answers import Answer
+from pipeline.ui.generate.answers import Answer, Completion
 from pipeline.ui.shared import form_values
 from pipeline.ui.shared.markup import environment, notice, render
 from pipeline.ui.shared.texts import ASSETS
@@ -41,7 +42,7 @@ from tests.homes import write_run
 
 EVIL = """"><script>alert(1)</script><img src=x onerror=alert(2)>' onmouseover='{{ 7*7 }}${7*7}"""
 OWN_TAGS = set(
-    "a article b button circle code dd details div dl dt footer form h2 h3 h4 header i input li mark nav ol p path pre "
+    "a article b button circle code dd details div dl dt footer form h1 h2 h3 h4 header i input li mark nav ol p path pre "
     "section small span strong summary svg table tbody td template th thead tr ul".split()
 )
 
@@ -79,12 +80,17 @@ def report() -> dict[str, Any]:
     }
 
 
+def completion(state: str) -> Completion:
+    answer = Answer(example(), [EVIL, EVIL], note=EVIL)
+    return Completion(EVIL, SAMPLING, [answer], state, error=PipelineError(EVIL) if state == "failed" else None)
+
+
 def sample() -> Sample:
     return Sample("0", EVIL, EVIL, EVIL, EVIL, EVIL, EVIL, (EVIL[:5],))
 
 
-def seen() -> Seen:
-    return Seen(Scan(report(), [sample()], False))
+def seen() -> ShownScan:
+    return ShownScan(Scan(report(), [sample()], False))
 
 
 def corpus() -> CorpusView:
@@ -128,8 +134,8 @@ def inspection() -> Inspection:
 
 
 def forecast() -> CorpusForecast:
-    seen = SeenSource(num_bytes=10, kept=2, kept_bytes=5, share=0.5, knows_rules=False)
-    pace = Pace(
+    seen = SourceFigures(num_bytes=10, kept=2, kept_bytes=5, share=0.5, knows_rules=False)
+    throughput = CorpusThroughput(
         corpus=EVIL,
         filter_seconds_per_byte=1.0,
         learn_seconds_per_byte=1.0,
@@ -139,9 +145,9 @@ def forecast() -> CorpusForecast:
         vocab_size=300,
         text_bytes=50_000_000,
     )
-    plan = plan_corpus(DataConfig(), seen=seen, pace=pace)
+    plan = plan_corpus(DataConfig(), seen=seen, throughput=throughput)
     plan.warnings.append(EVIL)
-    return CorpusForecast(plan=plan, seen=seen, by="look", pace=pace)
+    return CorpusForecast(plan=plan, seen=seen, by="preview", throughput=throughput)
 
 
 def example() -> Example:
@@ -183,7 +189,7 @@ def gallery(*, is_owner: bool) -> dict[str, Any]:
 
 SAMPLING = {"temperature": EVIL, "top_p": EVIL, "top_k": EVIL, "max_new_tokens": EVIL, "seed": 0}
 SHOWN: list[tuple[str, dict[str, Any]]] = [
-    ("notice", {"kind": "bad", "title": EVIL, "message": EVIL}),
+    ("notice", {"kind": "bad", "title": EVIL, "message": EVIL, "field": EVIL, "more": EVIL, "number": 1}),
     ("blank", {"title": EVIL, "message": EVIL}),
     ("scan_cancelled", {"rows": 7}),
     ("keyword_hits", {"report": report(), "match": "substring"}),
@@ -236,16 +242,9 @@ SHOWN: list[tuple[str, dict[str, Any]]] = [
     ("inspection", {"found": inspection()}),
     ("corpus_plan", {"forecast": forecast(), "config": DataConfig(source=EVIL, tokenizer=EVIL)}),
     ("prompts", {"prompts": [Prompt(EVIL, EVIL)], "current": EVIL}),
-    ("completion_failed", {"message": EVIL}),
-    (
-        "completion",
-        {
-            "prompt": EVIL,
-            "sampling": SAMPLING,
-            "answers": [Answer(example(), [EVIL, EVIL], note=EVIL)],
-            "example": example(),
-        },
-    ),
+    ("completion_failed", {"notice": Markup(notice(EVIL))}),
+    *(("completion", {"completion": completion(state)}) for state in ("running", "stopped", "failed")),
+    ("completion", {"completion": dataclasses.replace(completion("finished"), example=example())}),
     ("permalink", {"link": EVIL, "example": example(), "note": EVIL}),
     ("gallery", gallery(is_owner=False)),
     ("gallery", gallery(is_owner=True)),
@@ -269,10 +268,10 @@ def test_hostile_values_stay_text(template: str, values: dict[str, Any]) -> None
     assert_harmless(markup)
 
 
-@pytest.mark.parametrize("num_remembered", [0, 4, 12])
+@pytest.mark.parametrize("num_from_memory", [0, 4, 12])
 @pytest.mark.parametrize("done", [False, True])
-def test_a_scan_of_hostile_names_stays_text(done: bool, num_remembered: int) -> None:
-    scan = Scan({**report(), "seconds": 3.0}, [sample()], done, 0.5, num_remembered)
+def test_a_scan_of_hostile_names_stays_text(done: bool, num_from_memory: int) -> None:
+    scan = Scan({**report(), "seconds": 3.0}, [sample()], done, 0.5, num_from_memory)
     assert_harmless(progress_html(scan, 12))
     figures = figures_html(dataclasses.replace(scan, note=EVIL))
     assert "script" in figures
@@ -301,27 +300,27 @@ def test_a_hostile_file_stays_text(keyword: str) -> None:
     assert_harmless(markup)
 
 
-def test_nothing_found_is_shown_with_nothing_known() -> None:
+def test_an_empty_scan_is_shown() -> None:
     empty = Report(["pandas"]).to_dict()
     scan = Scan(empty, [], True)
     assert "0.00 %" in figures_html(scan)
     assert "No files yet" in render("lengths", columns=length_columns(empty), words=length_words(empty))
     assert "No kept files" in render("largest", report=empty)
-    assert "No kept files" in sample_html(Seen(scan), "", 0)
+    assert "No kept files" in sample_html(ShownScan(scan), "", 0)
     assert "No kept files" in sample_html(None, "", 0)
     assert "Nothing was read" in render("scan_cancelled", rows=0)
 
 
 @pytest.mark.parametrize("state", [*ACTIVE, *RESUMABLE, "finished"])
-def test_a_corpus_and_a_run_are_shown_in_every_state_with_nothing_known(state: str) -> None:
+def test_a_corpus_and_a_run_without_details_are_shown_in_every_state(state: str) -> None:
     home = Home(Path("nowhere"))
     view = dataclasses.replace(corpus_view(home, "some-id"), state=state, progress=0.5, stage="filter")
     nothing = dataclasses.replace(view, stage=None, progress=None)
     values = {"pushes": {}, "chosen": None, "doubtful": "some-id", "free": 5, "is_owner": True}
     markup = render("corpora", corpora=[view, nothing], **values)
     assert state in markup
-    assert ('data-job="delete some-id"' in markup) == (state not in ACTIVE), "what runs is stopped first"
-    assert ('data-job="offer some-id"' in markup) == (state == "finished"), "what is ready can be pushed"
+    assert ('data-job="delete some-id"' in markup) == (state not in ACTIVE), "a running job must be stopped first"
+    assert ('data-job="offer some-id"' in markup) == (state == "finished"), "a finished corpus can be pushed"
     assert state in render("corpus_report", view=nothing, report=None, **parts(full_report(), "substring"))
     assert "No corpus chosen" in render("corpus_report", view=None)
     visitors = render("corpora", corpora=[view, nothing], **{**values, "is_owner": False})
@@ -360,23 +359,24 @@ def test_a_push_of_a_corpus_is_shown_in_every_state(state: str, words: str) -> N
     assert ('data-job="stop-push some-id"' in markup) == (state in ("queued", "starting", "running"))
 
 
-def test_a_push_is_shown_with_nothing_known() -> None:
+def test_a_push_without_details_is_shown() -> None:
     assert "Retrying" in render("pushes", pushes=[{"step": 1, "state": "retrying"}], repo=None)
 
 
-def test_a_run_with_a_hostile_name_and_error_stays_text(home: Home) -> None:
+def test_a_run_with_a_hostile_preset_and_error_stays_text(home: Home) -> None:
     folder = write_run(home, "evil-kea", state="failed", error=EVIL, message=EVIL)
-    write_json(folder.label, {"name": EVIL})
+    write_json(folder.request, {**(read_json(folder.request) or {}), "preset": EVIL})
     watched = RunPage.of(home, None, is_owner=True)
-    for markup in (run_page.strip(watched), run_page.problem(watched), run_page.runs_table(watched)):
+    assert_harmless(run_page.strip(watched))
+    for markup in (run_page.problem(watched), run_page.runs_table(watched)):
         assert "script" in markup
         assert_harmless(markup)
 
 
-def test_the_plan_shows_what_was_asked_as_text(home: Home) -> None:
+def test_the_plan_shows_its_values_as_text(home: Home) -> None:
     setup = form_values.Setup(corpus="ready", preset="tiny", recipe="accelerate", changes={})
     forecast = form_values.forecast(home, setup)
-    assert_harmless(render("plan", forecast=forecast, course=form_values.course_figures("accelerate")))
+    assert_harmless(render("plan", forecast=forecast, course=form_values.course_figures("accelerate"), warnings=[EVIL]))
 
 
 @pytest.mark.parametrize("markup", [f"<p>{EVIL}</p>", f'<p title="{EVIL}">', "<iframe></iframe>", '<b onclick="x">'])
@@ -390,7 +390,7 @@ def test_an_error_is_shown_escaped() -> None:
     assert "&lt;script&gt;" in notice(EVIL)
 
 
-def test_a_template_that_is_given_too_little_says_so() -> None:
+def test_a_missing_value_is_an_error() -> None:
     with pytest.raises(jinja2.UndefinedError):
         render("notice", kind="bad")
 

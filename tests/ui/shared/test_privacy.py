@@ -1,4 +1,4 @@
-"""Paths of this machine are not for visitors; what only looks like one stays."""
+"""Paths of this machine are hidden from visitors; text that only looks like a path stays."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def test_a_path_is_replaced(text: str, shown: str) -> None:
         "1,200/2,000",
     ],
 )
-def test_what_is_no_path_of_this_machine_stays(text: str) -> None:
+def test_text_that_is_not_a_path_of_this_machine_stays(text: str) -> None:
     assert without_paths(text) == text
 
 
-def test_every_text_inside_is_looked_at() -> None:
+def test_nested_strings_are_replaced() -> None:
     assert hidden({"a": ["/srv/x/y", 1, None], "b": ("/srv/x/y",)}) == {"a": ["[path]", 1, None], "b": ["[path]"]}

@@ -1,4 +1,4 @@
-"""What visitors are shown alike is made once in a while, however many ask."""
+"""What all visitors are shown alike is made once per interval, however many ask."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from pipeline.ui.shared.recent import MAX_ENTRIES, Recent
 
 
-def test_many_who_ask_at_once_are_given_one_result() -> None:
+def test_concurrent_calls_get_one_result() -> None:
     made: list[int] = []
 
     def make() -> int:
@@ -27,22 +27,22 @@ def test_many_who_ask_at_once_are_given_one_result() -> None:
     assert found == [1] * 8
 
 
-def test_who_asks_for_something_else_does_not_wait() -> None:
+def test_a_call_with_another_key_does_not_wait() -> None:
     recent, is_free = Recent(60), threading.Event()
     slow = threading.Thread(target=lambda: recent.of("slow", lambda: is_free.wait(30)))
     slow.start()
     assert recent.of("quick", lambda: 1) == 1
-    assert slow.is_alive(), "control: the other one is not done"
+    assert slow.is_alive(), "control: the other call has not returned"
     is_free.set()
     slow.join()
 
 
-def test_what_is_old_is_made_again() -> None:
+def test_an_old_result_is_made_again() -> None:
     recent, numbers = Recent(0), iter(range(3))
     assert [recent.of("a", lambda: next(numbers)) for _ in range(3)] == [0, 1, 2]
 
 
-def test_each_key_has_its_own() -> None:
+def test_each_key_has_its_own_result() -> None:
     recent = Recent(60)
     assert [recent.of(key, lambda key=key: key * 2) for key in ("a", "b", "a")] == ["aa", "bb", "aa"]
 
@@ -58,7 +58,7 @@ def test_an_error_is_raised_and_not_kept() -> None:
     assert recent.of("a", lambda: 1) == 1
 
 
-def test_it_holds_no_more_than_its_maximum() -> None:
+def test_the_cache_is_bounded() -> None:
     recent = Recent(60)
     for number in range(MAX_ENTRIES + 10):
         recent.of(number, lambda: 0)

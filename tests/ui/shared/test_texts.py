@@ -1,4 +1,4 @@
-"""The catalogue holds every text of the page: no key is missing, none is left over, and tabs hold no texts themselves."""
+"""The catalogue contains every text of the page: no key is missing or unused, and tabs contain no texts themselves."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import pytest
 from pipeline.config.schema import MATCHES
 from pipeline.core.paths import ROOT
 from pipeline.ui.data.corpus_form import FIELDS, RULES
-from pipeline.ui.data.tab import SOURCES
+from pipeline.ui.data.source_fields import KINDS
+from pipeline.ui.generate.tab import SAMPLING
 from pipeline.ui.shared.form_values import CHANGES
 from pipeline.ui.shared.markup import GLYPHS
 from pipeline.ui.shared.texts import ASSETS, catalogue, t
@@ -33,8 +34,9 @@ COMPUTED = {
     "series.": {"train", "val", "rate", "speed"},
     "picker.": {"charts", "tables"},
     "pick.": {chart.name for chart in CHARTS} | {"runs", "pushes", "log"},
-    "train.": set(CHANGES),
-    "data.source.": set(SOURCES),
+    "train.": {*CHANGES, "corpus", "preset", "recipe"},
+    "generate.": {*SAMPLING, "length"},
+    "data.source.": set(KINDS),
     "data.match.": {*MATCHES, *(f"{match}.info" for match in MATCHES)},
     "data.hits.": set(MATCHES),
     "data.ended.": {"seconds", "bytes"},
@@ -44,11 +46,11 @@ COMPUTED = {
     "quality.": set(RULES),
     "inspect.quantile.": {"0", "25", "50", "75", "100"},
 }
-"""Keys that are put together, by their beginning: every one of them."""
+"""All keys that are composed at run time, by prefix."""
 
 
 def keys_in_python(path: Path) -> tuple[set[str], set[str]]:
-    """Keys given to `t`, and the beginnings of those that are put together."""
+    """Keys passed to `t`, and the prefixes of composed keys."""
     whole, begun = set(), set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "t":
@@ -58,7 +60,7 @@ def keys_in_python(path: Path) -> tuple[set[str], set[str]]:
             elif isinstance(key, ast.JoinedStr) and isinstance(key.values[0], ast.Constant):
                 begun.add(key.values[0].value)
         elif isinstance(node, ast.Constant) and node.value in catalogue():
-            whole.add(node.value)  # a key that waits in a table
+            whole.add(node.value)  # a key stored in a table
     return whole, begun
 
 
@@ -83,7 +85,7 @@ def test_every_key_of_the_catalogue_is_used() -> None:
     assert set(catalogue()) - used_keys() == set()
 
 
-def test_the_check_sees_keys_whole_and_put_together(tmp_path: Path) -> None:
+def test_the_check_sees_whole_and_composed_keys(tmp_path: Path) -> None:
     """The control."""
     code, template = tmp_path / "x.py", tmp_path / "x.html.j2"
     code.write_text('t("nowhere.to.be.found"), t(f"state.{x}")')
@@ -93,16 +95,16 @@ def test_the_check_sees_keys_whole_and_put_together(tmp_path: Path) -> None:
 
 
 def literal_texts(path: Path) -> list[str]:
-    """Strings of a module that read like a text for people; docstrings, raised and asserted messages left out."""
+    """Strings of a module that read like a text for people, without docstrings and raised AssertionErrors."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    silent: set[int] = set()
+    ignored: set[int] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-            silent.add(id(node.value))
+            ignored.add(id(node.value))
         if isinstance(node, ast.Raise) and "AssertionError" in ast.dump(node):
-            silent |= {id(inner) for inner in ast.walk(node)}
+            ignored |= {id(inner) for inner in ast.walk(node)}
     strings = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
-    return [node.value for node in strings if id(node) not in silent and SPOKEN.search(node.value)]
+    return [node.value for node in strings if id(node) not in ignored and SPOKEN.search(node.value)]
 
 
 @pytest.mark.parametrize(
@@ -110,7 +112,7 @@ def literal_texts(path: Path) -> list[str]:
     [path for path in PYTHON if path.stem.endswith(("_tab", "_card", "_bar", "unlock", "app", "run_view"))],
     ids=str,
 )
-def test_tabs_hold_no_texts_of_their_own(path: Path) -> None:
+def test_tabs_contain_no_texts(path: Path) -> None:
     assert literal_texts(path) == []
 
 
@@ -122,7 +124,7 @@ def test_the_check_sees_a_text(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
-def test_templates_hold_no_texts_of_their_own(path: Path) -> None:
+def test_templates_contain_no_texts(path: Path) -> None:
     source = re.sub(r"\{[{%#].*?[}%#]\}", " ", path.read_text(encoding="utf-8"), flags=re.DOTALL)
     shown = re.sub(r"<[^>]*>", " ", source)
     assert not re.search(r"[A-Za-z]{3,}", shown), shown
@@ -134,5 +136,5 @@ def test_every_text_can_be_filled() -> None:
         assert t(key, **dict.fromkeys(names, "x")), key
 
 
-def test_a_value_is_never_read_as_a_text() -> None:
+def test_a_value_is_never_formatted_as_a_text() -> None:
     assert "{run}" in t("train.spoken", run="{run}", state="{0.__class__}")

@@ -1,4 +1,4 @@
-"""Quotas count by an address that a visitor cannot make up."""
+"""Quotas count by an address that a visitor cannot forge."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def connection(peer: str, **headers: str) -> HTTPConnection:
     [
         ("8.8.8.8", "", "8.8.8.8"),
         ("10.0.0.7", "8.8.8.8", "8.8.8.8"),
-        ("10.0.0.7", "1.1.1.1, 8.8.8.8", "8.8.8.8"),  # the first is the visitor's own invention
+        ("10.0.0.7", "1.1.1.1, 8.8.8.8", "8.8.8.8"),  # the visitor made up the first
         ("10.0.0.7", "1.1.1.1, 8.8.8.8, 10.0.0.9", "8.8.8.8"),
         ("10.0.0.7", "not an address", "10.0.0.7"),
         ("127.0.0.1", "10.0.0.5", "10.0.0.5"),
@@ -32,7 +32,7 @@ def test_the_address_is_what_the_last_proxy_saw(peer: str, forwarded: str, addre
     assert address_of(peer, forwarded, several=True) == address
 
 
-def test_behind_one_proxy_of_our_own_the_last_hop_counts_be_it_public_or_not() -> None:
+def test_behind_one_proxy_the_last_hop_counts_even_if_it_is_not_public() -> None:
     assert address_of("127.0.0.1", "1.1.1.1, 10.0.0.7") == "10.0.0.7"
     assert address_of("127.0.0.1", "1.1.1.1, 8.8.8.8") == "8.8.8.8"
 
@@ -43,14 +43,14 @@ def test_a_header_line_that_a_proxy_added_counts_and_not_the_visitors_own() -> N
     assert visitor_of(asked, Settings()).address == "8.8.8.8"
 
 
-def test_only_a_known_proxy_is_believed() -> None:
+def test_only_a_known_proxy_is_trusted() -> None:
     asked = connection("10.0.0.7", x_forwarded_for="8.8.8.8")
     assert visitor_of(asked, Settings()).address == "10.0.0.7"
     assert visitor_of(asked, Settings(space_id="me/studio")).address == "8.8.8.8"
     assert visitor_of(connection("127.0.0.1", x_forwarded_for="8.8.8.8"), Settings()).address == "8.8.8.8"
 
 
-def test_a_cookie_that_is_not_ours_is_none() -> None:
+def test_a_cookie_that_is_not_ours_is_ignored() -> None:
     own = new_cookie()
     assert visitor_of(connection("8.8.8.8", cookie=f"{COOKIE}={own}"), Settings()) == Visitor("8.8.8.8", own)
     assert visitor_of(connection("8.8.8.8", cookie=f"{COOKIE}=../../etc"), Settings()).cookie == ""

@@ -32,7 +32,7 @@ def keys(home: Home, clock: Clock) -> WrongKeys:
 def test_the_delay_doubles_up_to_15_minutes(keys: WrongKeys, clock: Clock) -> None:
     delays = []
     for _ in range(13):
-        assert keys.add("8.8.8.8") == 0.0, "the delay is over, so this one is looked at"
+        assert keys.add("8.8.8.8") == 0.0, "the delay is over, so this one is a new try"
         delays.append(keys.add("8.8.8.8"))
         clock.now += delays[-1]
     assert delays == [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900, 900]
@@ -44,7 +44,7 @@ def test_an_address_does_not_delay_another_one(keys: WrongKeys) -> None:
     assert keys.add("1.1.1.1") == 0
 
 
-def test_the_right_key_and_an_hour_of_peace_end_a_delay(keys: WrongKeys, clock: Clock) -> None:
+def test_the_right_key_and_an_hour_without_wrong_keys_end_a_delay(keys: WrongKeys, clock: Clock) -> None:
     for _ in range(3):
         clock.now += keys.add("8.8.8.8") + 5
     keys.forget("8.8.8.8")

@@ -1,4 +1,4 @@
-"""Metrics become tables that a line plot can bear: few points, the extremes kept, every series named from the start."""
+"""Tables of the line plots: few points, extremes kept, every series named in the first table."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def rows(num: int, every: int = 10) -> list[dict[str, float]]:
 @given(POINTS)
 def test_thinning_keeps_the_extremes_and_both_ends_and_invents_nothing(points: charts.Points) -> None:
     thinned = charts.thin(points)
-    assert len(thinned) <= charts.MOST_POINTS
+    assert len(thinned) <= charts.MAX_POINTS
     assert set(thinned) <= set(points)
     assert thinned == sorted(thinned)
     assert (thinned[0], thinned[-1]) == (points[0], points[-1])
@@ -38,15 +38,15 @@ def test_thinning_keeps_the_extremes_and_both_ends_and_invents_nothing(points: c
 
 
 def test_a_short_series_is_left_as_it_is() -> None:
-    points = [(step, float(step)) for step in range(charts.MOST_POINTS)]
+    points = [(step, float(step)) for step in range(charts.MAX_POINTS)]
     assert charts.thin(points) == points
 
 
 @pytest.mark.parametrize("chart", charts.CHARTS, ids=lambda chart: chart.name)
-def test_no_chart_draws_more_points_than_it_can_bear(chart: charts.Chart) -> None:
+def test_no_chart_draws_more_than_the_maximum_of_points(chart: charts.Chart) -> None:
     frame = charts.frame(chart, rows(5_000))
     assert frame is not None
-    assert frame.groupby("series").size().max() <= charts.MOST_POINTS + 1
+    assert frame.groupby("series").size().max() <= charts.MAX_POINTS + 1
 
 
 def test_there_is_nothing_to_draw_before_the_first_row() -> None:
@@ -72,7 +72,7 @@ def test_perplexity_is_exp_of_the_loss() -> None:
     assert frame.dropna()["perplexity"].tolist() == [pytest.approx(math.exp(2.0), rel=1e-4)]
 
 
-def test_perplexities_far_above_the_lowest_are_left_out_and_said_so() -> None:
+def test_perplexities_far_above_the_lowest_are_left_out_and_the_ceiling_is_reported() -> None:
     metrics = [{"step": 0, "eval_loss": math.log(4_096)}, {"step": 100, "eval_loss": math.log(100)}]
     frame = charts.frame(PERPLEXITY, metrics)
     assert frame is not None

@@ -1,4 +1,4 @@
-"""Which run a page shows, and what it says of it: all from the files."""
+"""The run that a page shows and its HTML, all from files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core.atomic_io import append_line, locked, write_json
+from pipeline.core.atomic_io import append_line, locked
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
 from pipeline.ui.train import run_page
@@ -27,23 +27,18 @@ def test_the_run_shown_is_the_chosen_else_the_active_else_the_newest(home: Home)
     assert view.run == "new-kea"
 
 
-def test_a_hidden_run_is_not_listed(home: Home) -> None:
-    write_json(write_run(home, "shy-kea").label, {"hidden": True})
-    assert RunPage.of(home, None, is_owner=True).view is None
-
-
 def test_nothing_has_run_yet(settings: Settings) -> None:
-    watched = RunPage.of(Home(settings.home), None, is_owner=True)
-    assert "press Start training" in run_page.strip(watched)
+    page = RunPage.of(Home(settings.home), None, is_owner=True)
+    assert "press Start training" in run_page.strip(page)
     visitors = run_page.strip(RunPage.of(Home(settings.home), None, is_owner=False))
     assert "The owner of this page starts trainings" in visitors
     assert "press Start" not in visitors, "a visitor has no such button"
-    assert run_page.problem(watched) == ""
-    assert "No runs yet" in run_page.runs_table(watched)
-    assert "Nothing written yet" in run_page.story(watched)
+    assert run_page.problem(page) == ""
+    assert "No runs yet" in run_page.runs_table(page)
+    assert "Nothing written yet" in run_page.story(page)
 
 
-def test_the_strip_says_state_step_losses_and_the_newest_revision(home: Home) -> None:
+def test_the_strip_shows_state_step_losses_and_the_newest_revision(home: Home) -> None:
     folder = write_run(home, "calm-kea", train_loss=6.3, eval_loss=6.25, perplexity=518.0)
     for step, state in ((10, "pushed"), (20, "refused")):
         append_line(folder.pushes, {"step": step, "state": state, "revision": f"{step:012x}", "repo": "local"})
@@ -53,14 +48,14 @@ def test_the_strip_says_state_step_losses_and_the_newest_revision(home: Home) ->
     assert 'aria-live="polite"' in text
 
 
-def test_what_is_spoken_changes_with_state_and_evaluation_and_not_each_second(home: Home) -> None:
+def test_the_live_region_changes_with_state_and_evaluation_and_not_each_second(home: Home) -> None:
     folder = write_run(home, "calm-kea", state="running")
     with locked(folder.lock):
-        before = spoken(home)
+        before = live_region(home)
         append_line(folder.metrics, {"step": 21, "train_loss": 5.0})
-        assert spoken(home) == before
+        assert live_region(home) == before
         append_line(folder.metrics, {"step": 22, "eval_loss": 4.75})
-        assert "4.750 at step 22" in spoken(home)
+        assert "4.750 at step 22" in live_region(home)
 
 
 def test_a_failed_run_says_what_failed_what_is_safe_and_what_to_press(home: Home) -> None:
@@ -78,16 +73,16 @@ def test_the_story_follows_one_prompt_from_the_first_to_the_last_evaluation(home
         for name in ("one", "two"):
             append_line(folder.samples, {"step": step, "prompt_name": name, "prompt": "#", "text": f"{name} {step}"})
     text = run_page.story(RunPage.of(home, None, is_owner=True))
-    assert text.count("<li") == run_page.MOST_SAMPLES
+    assert text.count("<li") == run_page.MAX_SAMPLES
     assert "one" in text
     assert "two" not in text
     assert "step 0<" in text
-    assert "step 190<" in text
+    assert text.index("step 190<") < text.index("step 0<")  # the newest is first, where the strip begins
 
 
-@pytest.mark.parametrize(("num", "most", "kept"), [(3, 8, [0, 1, 2]), (20, 3, [0, 10, 19]), (9, 2, [0, 8])])
-def test_rows_are_left_out_evenly(num: int, most: int, kept: list[int]) -> None:
-    assert run_page.evenly(list(range(num)), most) == kept
+@pytest.mark.parametrize(("num", "max_rows", "kept"), [(3, 8, [0, 1, 2]), (20, 3, [0, 10, 19]), (9, 2, [0, 8])])
+def test_the_kept_rows_are_evenly_spaced(num: int, max_rows: int, kept: list[int]) -> None:
+    assert run_page.evenly(list(range(num)), max_rows) == kept
 
 
 def test_heads_show_the_newest_of_each_series(home: Home, tmp_path: Path) -> None:
@@ -101,6 +96,15 @@ def test_heads_show_the_newest_of_each_series(home: Home, tmp_path: Path) -> Non
     assert "2,905" in heads["speed"]
 
 
-def spoken(home: Home) -> str:
+def live_region(home: Home) -> str:
     text = run_page.strip(RunPage.of(home, None, is_owner=True))
     return text[text.index('aria-live="polite"') :]
+
+
+def test_a_gpu_that_the_run_does_not_use_is_named_while_it_trains(home: Home) -> None:
+    problem = "This machine has a GPU, Tesla T4, but training uses the CPU: torch is a build without CUDA."
+    folder = write_run(home, "slow-kea", state="running", gpu_problem=problem)
+    with locked(folder.lock):
+        shown = run_page.problem(RunPage.of(home, None, is_owner=True))
+    assert problem in shown and "warn" in shown
+    assert problem not in run_page.problem(RunPage.of(home, None, is_owner=True)), "it has ended"

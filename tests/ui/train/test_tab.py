@@ -1,4 +1,4 @@
-"""What a tick sends: everything at first, then only what has changed; charts every fifth time."""
+"""Updates of a tick: everything at first, then only what has changed; charts at every fifth tick."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def tick(
     return tab.refresh(chosen, shown, corpus, request)
 
 
-def test_the_first_time_everything_is_sent_and_then_nothing_until_something_is_new(tab: TrainTab, home: Home) -> None:
+def test_the_first_tick_sends_everything_and_the_next_ones_only_changes(tab: TrainTab, home: Home) -> None:
     write_run(home, "calm-kea")
     first = tick(tab)
     assert {tab.strip, tab.log, tab.corpus, *tab.plots.values(), *tab.heads.values()} <= set(first)
@@ -45,7 +45,7 @@ def test_the_first_time_everything_is_sent_and_then_nothing_until_something_is_n
         shown = again[tab.shown]
 
 
-def test_charts_are_sent_every_fifth_tick_and_the_strip_each(tab: TrainTab, home: Home) -> None:
+def test_charts_are_sent_every_fifth_tick_and_the_strip_at_each(tab: TrainTab, home: Home) -> None:
     folder = write_run(home, "calm-kea", state="running")
     loss, sent, shown = tab.plots["loss"], [], None
     with locked(folder.lock):
@@ -59,7 +59,7 @@ def test_charts_are_sent_every_fifth_tick_and_the_strip_each(tab: TrainTab, home
     assert sent == [number % CHART_TICKS == 0 for number in range(2 * CHART_TICKS + 1)]
 
 
-def test_a_page_asks_each_second_while_something_runs_and_else_seldom(tab: TrainTab, home: Home) -> None:
+def test_a_page_polls_each_second_while_something_runs_and_less_often_otherwise(tab: TrainTab, home: Home) -> None:
     folder = write_run(home, "calm-kea", state="running")
     with locked(folder.lock):
         first = tick(tab)
@@ -78,7 +78,7 @@ def test_the_last_figures_are_drawn_when_the_run_has_ended(tab: TrainTab, home: 
     assert tab.plots["loss"] in tick(tab, shown)
 
 
-def test_another_run_brings_its_charts_at_once(tab: TrainTab, home: Home) -> None:
+def test_choosing_another_run_sends_its_charts_at_once(tab: TrainTab, home: Home) -> None:
     write_run(home, "calm-kea")
     write_run(home, "old-kea", age_seconds=900)
     updates = tick(tab, tick(tab)[tab.shown], chosen="old-kea")
@@ -86,11 +86,11 @@ def test_another_run_brings_its_charts_at_once(tab: TrainTab, home: Home) -> Non
     assert tab.plots["loss"] in updates
 
 
-def test_stop_and_resume_are_offered_when_they_can_be_done(tab: TrainTab, home: Home) -> None:
+def test_stop_and_resume_are_shown_when_they_are_possible(tab: TrainTab, home: Home) -> None:
     folder = write_run(home, "calm-kea", state="running")
     with locked(folder.lock):
         assert buttons(tick(tab), tab) == {"stop": True, "resume": False}
-    assert buttons(tick(tab), tab) == {"stop": False, "resume": True}  # nobody holds its lock: interrupted
+    assert buttons(tick(tab), tab) == {"stop": False, "resume": True}  # no process holds its lock: interrupted
     write_json(folder.status, {"request_id": "calm-kea", "state": "finished"})
     assert buttons(tick(tab), tab) == {"stop": False, "resume": False}
 
@@ -104,10 +104,10 @@ def test_a_corpus_that_is_new_takes_the_place_of_the_offer_to_prepare_one(tab: T
     assert updates[tab.corpus].constructor_args["value"] == "fresh"
     write_corpus(home, "later")
     updates = tick(tab, updates[tab.shown], corpus="fresh")
-    assert updates[tab.corpus].constructor_args["value"] == "fresh"  # what somebody has, they keep
+    assert updates[tab.corpus].constructor_args["value"] == "fresh"  # a selected corpus stays selected
 
 
-def test_a_file_that_was_edited_by_hand_is_named_and_the_page_lives(tab: TrainTab, home: Home) -> None:
+def test_a_damaged_file_is_named_and_the_page_still_renders(tab: TrainTab, home: Home) -> None:
     home.corpus("ready").manifest.write_text("{")
     assert tab.strip in tick(tab)
     updates = tab.forecast("ready", "tiny", "accelerate", *[""] * len(tab.numbers))

@@ -1,0 +1,39 @@
+"""A process that was given another token or repo replaces those that still use the earlier ones.
+
+Environments do not change, so a worker or publisher that was started before a token was replaced would use the old one
+for ever. `takeover.json` holds no secret: a digest tells whether two processes were given the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+
+from pipeline.core import atomic_io
+from pipeline.core.paths import Home
+from pipeline.core.settings import Settings
+from pipeline.hub.token import read_token
+
+
+class Credentials:
+    """The token and repo that this process was given."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._home = Home(settings.home)
+        self._since = time.time()
+        token = read_token()
+        given = "\0".join([token or "", settings.repo, os.environ.get("HF_ENDPOINT", "")])
+        self.digest = hashlib.sha256(given.encode()).hexdigest()[:16] if token else None
+        """None without a token: a command that was given none does not replace a publisher that has one."""
+
+    def request_takeover(self) -> None:
+        """Ask the processes with other credentials to end."""
+        atomic_io.write_json(self._home.takeover, {"credentials": self.digest, "requested_at": time.time()})
+
+    def are_replaced(self) -> bool:
+        """Whether a process with other credentials has asked for that since this one started."""
+        asked = atomic_io.readable_json(self._home.takeover)
+        requested_at = asked.get("requested_at")
+        is_newer = isinstance(requested_at, (int, float)) and requested_at > self._since
+        return is_newer and asked.get("credentials") not in (None, self.digest)

@@ -1,0 +1,73 @@
+"""Writes the completions of one or two revisions, and paces their updates. Does not depend on Gradio."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from pipeline.core.errors import PipelineError
+from pipeline.generation.settings import Sampling
+from pipeline.ui.generate.answers import Answer, Completion
+
+if TYPE_CHECKING:
+    from pipeline.artifacts.revision import Revision
+    from pipeline.generation.process import Generator
+
+UPDATE_SECONDS = 0.5
+"""Min time between two updates in the browser. Each costs its main thread up to 40 ms, most of it in Gradio's front end
+(benchmarks/page_stream.py)."""
+
+
+class Pace:
+    """Spaces updates in time."""
+
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._clock = clock
+        self._sleep = sleep
+        self._due_at = clock()
+
+    def wait(self) -> None:
+        """Sleep until the next update is due."""
+        if (seconds := self._due_at - self._clock()) > 0:
+            self._sleep(seconds)
+        self._due_at = self._clock() + UPDATE_SECONDS
+
+
+def written(
+    generator: Generator,
+    revisions: Sequence[Revision],
+    prompt: str,
+    sampling: Sampling,
+    *,
+    visitor: str,
+    asked_by: str,
+    pace: Pace | None = None,
+) -> Iterator[Completion]:
+    """Yield the same Completion again whenever it should be shown: as soon as the generator has accepted the request,
+    while the revisions write, one after the other, and at the end, when its state is no longer `running`.
+
+    Text that arrives between two updates is in the next one, so an update has the new text of all samples.
+    """
+    pace = pace or Pace()
+    completion = Completion(prompt, sampling.to_dict())
+    try:
+        for revision in revisions:
+            answer = Answer(revision, [""] * sampling.samples)
+            for chunks in generator.batches(revision, prompt, sampling, visitor=visitor, asked_by=asked_by):
+                if not chunks:  # the request is open
+                    completion.answers.append(answer)
+                for chunk in chunks:
+                    answer.add(chunk)
+                if not answer.is_complete:  # else the next revision's first update shows it, or the end
+                    pace.wait()
+                    yield completion
+            if answer.is_stopped:  # the person who stopped one answer does not wait for the other
+                break
+        completion.state = "stopped" if any(answer.is_stopped for answer in completion.answers) else "finished"
+    except PipelineError as error:
+        completion.state, completion.error = "failed", error
+    pace.wait()
+    yield completion

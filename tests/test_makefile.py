@@ -1,0 +1,106 @@
+"""`make run`: what it installs from where, and what it says when the index of the CPU build is away."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.core.paths import ROOT
+from tests.page import free_port
+
+TORCH = next(line for line in (ROOT / "requirements.txt").read_text().splitlines() if line.startswith("torch=="))
+CPU_TORCH = f"{TORCH}+cpu" if sys.platform == "linux" else TORCH
+PYTHON = """#!/bin/sh
+# Stands in for Python: notes its arguments, and makes an environment whose Python is itself.
+echo "$@" >> {log}
+case "$*" in
+  "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
+  *"{fails}"*) echo "WARNING: Retrying after connection broken" >&2; exit 1 ;;
+esac
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A folder with what `make` reads."""
+    for name in ("Makefile", "requirements.txt", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    return tmp_path
+
+
+def make(project: Path, *arguments: str, python: str = "./python3") -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "PIP_"))}
+    environment = {**kept, "PIP_CONFIG_FILE": os.devnull}  # a machine's own settings may name other places
+    command = ["make", *arguments, f"PYTHON={python}"]
+    return subprocess.run(
+        command, cwd=project, env=environment, capture_output=True, text=True, check=False, timeout=300
+    )
+
+
+def stand_in(project: Path, fails: str = "nothing fails") -> None:
+    (project / "python3").write_text(PYTHON.format(log=project / "calls", fails=fails))
+    (project / "python3").chmod(0o755)
+
+
+def calls(project: Path) -> list[str]:
+    return (project / "calls").read_text().splitlines()
+
+
+def test_run_installs_once_and_shows_what(project: Path) -> None:
+    stand_in(project)
+    done = make(project, "run")
+    assert done.returncode == 0, done.stderr
+    venv, install, start = calls(project)
+    assert (venv, start) == ("-m venv .venv", "app.py")
+    assert install.endswith("-c constraints.txt -r requirements.txt")
+    assert "--quiet" not in install and "-q" not in install.split()
+    assert "Installing the packages of requirements.txt into .venv" in done.stdout
+    make(project, "run")
+    assert calls(project)[3:] == ["app.py"]
+
+
+def test_cpu_takes_torch_alone_from_pytorchs_index_and_all_else_from_the_usual_one(project: Path) -> None:
+    stand_in(project)
+    assert make(project, "run", "CPU=1").returncode == 0
+    _, torch, install, _ = calls(project)
+    assert torch.split()[-3:] == ["--index-url", "https://download.pytorch.org/whl/cpu", CPU_TORCH]
+    assert "--no-deps" in torch
+    assert "index" not in install
+    make(project, "run")  # keeps it
+    make(project, "run", "CPU=1")
+    assert calls(project)[4:] == ["app.py", "app.py"]
+
+
+def test_cpu_replaces_another_build_that_is_installed(project: Path) -> None:
+    stand_in(project)
+    make(project, "run")
+    make(project, "run", "CPU=1")
+    assert [CPU_TORCH in call for call in calls(project)] == [False, False, False, True, False, False]
+
+
+def test_an_index_that_is_away_is_one_sentence(project: Path) -> None:
+    stand_in(project, fails="--index-url")
+    done = make(project, "run", "CPU=1")
+    assert done.returncode != 0
+    said = [line for line in done.stderr.splitlines() if not line.startswith("make")]
+    assert said == [
+        f"{CPU_TORCH} could not be installed from https://download.pytorch.org/whl/cpu (pip's reason is in "
+        ".venv/cpu-torch.log); try again when that address can be reached, or run make without CPU=1."
+    ]
+    assert "Retrying" in (project / ".venv" / "cpu-torch.log").read_text()
+    assert [call for call in calls(project) if "requirements.txt" in call or call == "app.py"] == []
+
+
+@pytest.mark.slow
+def test_pip_itself_ends_soon_when_the_index_is_away(project: Path) -> None:
+    index = f"TORCH_INDEX=http://127.0.0.1:{free_port()}/"
+    done = make(project, ".venv/cpu-torch", index, python=sys.executable)
+    assert done.returncode != 0
+    assert "could not be installed from http://127.0.0.1" in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+    assert "No matching distribution" in (project / ".venv" / "cpu-torch.log").read_text()
