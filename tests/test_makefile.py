@@ -13,8 +13,6 @@ import pytest
 from pipeline.core.paths import ROOT
 from tests.page import free_port
 
-TORCH = next(line for line in (ROOT / "requirements.txt").read_text().splitlines() if line.startswith("torch=="))
-CPU_TORCH = f"{TORCH}+cpu" if sys.platform == "linux" else TORCH
 PYTHON = """#!/bin/sh
 # Stands in for Python: notes its arguments, and makes an environment whose Python is itself.
 echo "$@" >> {log}
@@ -23,6 +21,13 @@ case "$*" in
   *"{fails}"*) echo "WARNING: Retrying after connection broken" >&2; exit 1 ;;
 esac
 """
+
+
+def cpu_torch() -> str:
+    """What pip is asked for with CPU=1."""
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    torch = next(line for line in lines if line.startswith("torch=="))
+    return f"{torch}+cpu" if sys.platform == "linux" else torch
 
 
 @pytest.fixture
@@ -68,7 +73,7 @@ def test_cpu_takes_torch_alone_from_pytorchs_index_and_all_else_from_the_usual_o
     stand_in(project)
     assert make(project, "run", "CPU=1").returncode == 0
     _, torch, install, _ = calls(project)
-    assert torch.split()[-3:] == ["--index-url", "https://download.pytorch.org/whl/cpu", CPU_TORCH]
+    assert torch.split()[-3:] == ["--index-url", "https://download.pytorch.org/whl/cpu", cpu_torch()]
     assert "--no-deps" in torch
     assert "index" not in install
     make(project, "run")  # keeps it
@@ -80,7 +85,7 @@ def test_cpu_replaces_another_build_that_is_installed(project: Path) -> None:
     stand_in(project)
     make(project, "run")
     make(project, "run", "CPU=1")
-    assert [CPU_TORCH in call for call in calls(project)] == [False, False, False, True, False, False]
+    assert [cpu_torch() in call for call in calls(project)] == [False, False, False, True, False, False]
 
 
 def test_an_index_that_is_away_is_one_sentence(project: Path) -> None:
@@ -89,7 +94,7 @@ def test_an_index_that_is_away_is_one_sentence(project: Path) -> None:
     assert done.returncode != 0
     said = [line for line in done.stderr.splitlines() if not line.startswith("make")]
     assert said == [
-        f"{CPU_TORCH} could not be installed from https://download.pytorch.org/whl/cpu (pip's reason is in "
+        f"{cpu_torch()} could not be installed from https://download.pytorch.org/whl/cpu (pip's reason is in "
         ".venv/cpu-torch.log); try again when that address can be reached, or run make without CPU=1."
     ]
     assert "Retrying" in (project / ".venv" / "cpu-torch.log").read_text()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 from pipeline.artifacts.revision import Revision
 from pipeline.core.settings import Limits, Settings
 from pipeline.generation.process import Generator
+from tests.generation.conversation import Conversation
 from tests.generation.models import insist_on, tiny_model, tiny_tokenizer, write_revision
 
 LONG = 16_384
@@ -57,3 +58,31 @@ def generator(settings: Settings) -> Iterator[Generator]:
     generator = Generator(settings)
     yield generator
     generator.close()
+
+
+@pytest.fixture(scope="module")
+def conversations(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Conversation]]:
+    """Returns the running generator, or a new one if the last was ended by a test: its start takes ten seconds."""
+    started: list[Conversation] = []
+
+    def conversation() -> Conversation:
+        if not started or started[-1].process.poll() is not None:
+            started.append(Conversation(tmp_path_factory.mktemp("generator") / "log"))
+        return started[-1]
+
+    yield conversation
+    for each in started:
+        with each.process as process:
+            process.kill()
+
+
+@pytest.fixture
+def talk(conversations: Callable[[], Conversation]) -> Iterator[Conversation]:
+    """A generator that writes nothing; what a test leaves open is stopped after it."""
+    talk = conversations()
+    yield talk
+    if talk.process.poll() is None:
+        for request_id in talk.open:
+            talk.say({"stop": request_id})
+        while talk.open:
+            talk.hear()

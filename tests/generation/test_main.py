@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,85 +15,12 @@ from pipeline.generation.seats import SEATS
 from pipeline.generation.settings import Sampling
 from pipeline.generation.subprocess_client import environment
 from tests.generation.conftest import LONG
+from tests.generation.conversation import Conversation, is_final
 from tests.generation.models import tiny_model, write_revision
 
 pytestmark = pytest.mark.slow
 
 ENDLESS = Sampling(max_new_tokens=LONG - 64)
-
-
-class Conversation:
-    def __init__(self, log: Path) -> None:
-        self.log = log
-        self.open: set[int] = set()
-        """Ids of the requests that `ask` sent and whose last answer was not heard."""
-        with log.open("wb") as errors:
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "pipeline.generation"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                env=environment(),
-                cwd=log.parent,
-                text=True,
-            )
-
-    def say(self, message: Any) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write((message if isinstance(message, str) else json.dumps(message)) + "\n")
-        self.process.stdin.flush()
-
-    def ask(self, request_id: int, path: Path, prompt: str = "import pandas", sampling: Sampling | None = None) -> None:
-        self.open.add(request_id)
-        values = (sampling or Sampling(max_new_tokens=4)).to_dict()
-        self.say({"id": request_id, "revision_path": str(path), "prompt": prompt, "sampling": values})
-
-    def hear(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        message = json.loads(self.process.stdout.readline())
-        if "device" in message:  # before the first answer
-            return self.hear()
-        if is_final(message):
-            self.open.discard(message["id"])
-        return message
-
-    def hear_until(self, is_last: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
-        heard = [self.hear()]
-        while not is_last(heard[-1]):
-            heard.append(self.hear())
-        return heard
-
-
-def is_final(message: dict[str, Any]) -> bool:
-    return "chunk" not in message
-
-
-@pytest.fixture(scope="module")
-def conversations(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Conversation]]:
-    """Returns the running generator, or a new one if the last was ended by a test: its start takes ten seconds."""
-    started: list[Conversation] = []
-
-    def conversation() -> Conversation:
-        if not started or started[-1].process.poll() is not None:
-            started.append(Conversation(tmp_path_factory.mktemp("generator") / "log"))
-        return started[-1]
-
-    yield conversation
-    for each in started:
-        with each.process as process:
-            process.kill()
-
-
-@pytest.fixture
-def talk(conversations: Callable[[], Conversation]) -> Iterator[Conversation]:
-    """A generator that writes nothing; what a test leaves open is stopped after it."""
-    talk = conversations()
-    yield talk
-    if talk.process.poll() is None:
-        for request_id in talk.open:
-            talk.say({"stop": request_id})
-        while talk.open:
-            talk.hear()
 
 
 def heard_of(talk: Conversation, count: int) -> dict[int, list[dict[str, Any]]]:

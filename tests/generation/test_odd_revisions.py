@@ -17,8 +17,8 @@ from pipeline.core.errors import DamagedError
 from pipeline.generation.loading import load
 from pipeline.generation.sampling import complete
 from pipeline.generation.settings import Sampling
+from tests.generation.conversation import Conversation, is_final
 from tests.generation.models import seal
-from tests.generation.test_main import Conversation, is_final, talk  # noqa: F401 - a fixture
 
 Change = Callable[[Path], None]
 CATASTROPHIC = r"(\w+\s?)+\."
@@ -230,7 +230,7 @@ def test_what_is_not_read_changes_nothing(revision: Revision, copy: Path, change
 
 
 @pytest.mark.slow
-def test_the_process_answers_the_next_request(talk: Conversation, revision: Revision, copy: Path) -> None:  # noqa: F811
+def test_the_process_answers_the_next_request(talk: Conversation, revision: Revision, copy: Path) -> None:
     kept = {path.name: path.read_bytes() for path in copy.iterdir()}
     odd = [
         "attention from the Hub",

@@ -113,11 +113,13 @@ def stops_at(step: int) -> type[JobProcess]:
     return Stops
 
 
-def start_process(folder: RunFolder, *launcher: str) -> subprocess.Popen[bytes]:
+def start_process(folder: RunFolder, *launcher: str, **variables: str) -> subprocess.Popen[bytes]:
     """Start the trainer as its worker does: in a separate process, with its output in train.log."""
     command = [sys.executable, *(launcher or ("-m",)), "pipeline.training", str(folder.path)]
     with folder.log.open("ab") as log:
-        return subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT, env={**os.environ, **ENVIRONMENT})
+        return subprocess.Popen(
+            command, stdout=log, stderr=log, cwd=ROOT, env={**os.environ, **ENVIRONMENT, **variables}
+        )
 
 
 def status(folder: RunFolder) -> dict[str, Any]:

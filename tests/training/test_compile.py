@@ -42,14 +42,11 @@ def test_a_compiled_run_has_the_losses_of_a_plain_one(home: Home) -> None:
 
 
 @pytest.mark.slow
-def test_a_failed_compilation_is_logged_and_falls_back_to_torchs_own_kernels(
-    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CXX", "/no compiler here")
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))  # else kernels of another run are used
+def test_a_failed_compilation_is_logged_and_falls_back_to_torchs_own_kernels(home: Home, tmp_path: Path) -> None:
     small = {"max_steps": 2, "warmup_steps": 1, "n_layer": 1, "eval_every_steps": 2}
     folder, plain = new_run(home, **small, compile="on"), new_run(home, "plain", **small)
-    assert start_process(folder).wait(timeout=TIMEOUT_SECONDS) == 0, folder.log.read_text()
+    process = start_process(folder, **compiler("/no compiler here", tmp_path))
+    assert process.wait(timeout=TIMEOUT_SECONDS) == 0, folder.log.read_text()
     train_here(plain)
     assert (
         "kernels could not be compiled at step 0 (InvalidCxxCompiler: No working C++ compiler" in folder.log.read_text()
@@ -61,18 +58,17 @@ def test_a_failed_compilation_is_logged_and_falls_back_to_torchs_own_kernels(
 @pytest.mark.slow
 @pytest.mark.parametrize(("resumed", "how"), [(False, "file"), (True, "signal")])
 def test_a_stop_request_interrupts_the_compilation_of_a_kernel(
-    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, resumed: bool, how: str
+    home: Home, tmp_path: Path, *, resumed: bool, how: str
 ) -> None:
     """The compiler does not finish before the run has stopped."""
     small = {"max_steps": 4, "warmup_steps": 1, "n_layer": 1, "eval_every_steps": 4, "checkpoint_every_steps": 2}
     folder = new_run(home, **small, compile="on")
     if resumed:
         train_here(folder, stops_at(2))
+        assert (read_json(folder.config) or {})["chosen"]["compiled"] is True
         ask_to_resume(folder)
     called, may_end = tmp_path / "called", tmp_path / "may end"
-    monkeypatch.setenv("CXX", str(slow_compiler(tmp_path / "c++", called, may_end)))
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
-    process = start_process(folder)
+    process = start_process(folder, **compiler(str(slow_compiler(tmp_path / "c++", called, may_end)), tmp_path))
     try:
         wait_until(called.exists, process, folder)
         assert status(folder)["message"] == ("compiling" if resumed else "compiling and evaluating")
@@ -86,6 +82,13 @@ def test_a_stop_request_interrupts_the_compilation_of_a_kernel(
     assert process.wait(timeout=TIMEOUT_SECONDS) == 0, folder.log.read_text()
     assert (status(folder)["state"], status(folder)["step"]) == ("stopped", 2 if resumed else 0)
     assert checkpoints_of(folder) == ([folder.checkpoint(2)] if resumed else [])
+
+
+def compiler(command: str, tmp_path: Path) -> dict[str, str]:
+    """The variables of a process that compiles with `command` and finds no kernels of another run. They are not set
+    here: torch reads them once, and the compiled runs of this process would keep them.
+    """
+    return {"CXX": command, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
 
 
 def slow_compiler(path: Path, called: Path, may_end: Path) -> Path:

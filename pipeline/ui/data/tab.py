@@ -232,7 +232,8 @@ class DataTab:
             except PipelineError as error:
                 message = notice_of(error, source_fields(kind), default="source", more=still_shown(previous))
                 yield {self.asked: previous, self.progress: message}
-            yield {self.cancel_button: gr.update(interactive=False)}
+            if not question.is_superseded:  # else the button belongs to the newer question
+                yield {self.cancel_button: gr.update(interactive=False)}
             # Gradio repeats the last update at the end, which could overwrite what a newer scan already shows.
             yield {self.progress: gr.skip()}
 

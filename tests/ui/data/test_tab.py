@@ -80,3 +80,16 @@ def test_with_an_index_the_page_opens_with_its_examples(tab: DataTab, monkeypatc
         kind, repo = tab.offer()
     assert (kind, repo["value"], repo["visible"]) == ("pypi", "#examples", True)
     assert tab.engine.offer.known() == "pypi"
+
+
+@pytest.mark.parametrize("is_newer", [False, True])
+def test_an_older_scan_does_not_switch_off_cancel_for_a_newer_one(tab: DataTab, *, is_newer: bool) -> None:
+    """The newer one waits for the older one for a few seconds only, so the older one's last updates may come late."""
+    request = request_of()
+    older = tab._answer(None, "files", "/nowhere/at/all", "", ["pandas"], "substring", 1_000, request)
+    first = next(older)
+    assert first[tab.cancel_button]["interactive"] is True
+    if is_newer:
+        tab.engine.scans._questions[request.session_hash or ""].is_superseded = True
+    buttons = [update[tab.cancel_button]["interactive"] for update in older if tab.cancel_button in update]
+    assert buttons == ([] if is_newer else [False])
