@@ -74,6 +74,7 @@ def test_the_way_to_match_changes_the_numbers_from_memory(
         expect(files_with(tab, "pandas")).to_have_text(count)
         expect(tab.locator("#scan-progress")).to_contain_text("counted again from memory")
     tab.locator("#match label", has_text="Imported").click()
+    expect(files_with(tab, "pandas")).to_have_text("10")
     add_keyword(tab, "no module")
     expect(tab.locator("#scan-progress .notice")).to_contain_text(
         "“Keyword” is “no module”; write 1 to 200 characters; where imports"
@@ -169,8 +170,7 @@ def test_a_cancelled_scan_keeps_what_it_counted_and_resumes_from_memory(
     tab.get_by_test_id("Hub-radio-label").click()
     repo = tab.get_by_label("Dataset on the Hub")
     repo.fill("me/code")
-    repo.press("Enter")
-    tab.locator("#scan").click()
+    repo.press("Enter")  # scans
     expect(tab.locator("#scan-progress")).to_contain_text(re.compile(r"[^0-9,][2-9]\d of at most 20,000 files"))
     tab.locator("#cancel-scan").click()
     expect(tab.locator("#scan-progress")).to_contain_text("stays here; press Scan to go on from there")

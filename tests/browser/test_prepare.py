@@ -151,6 +151,7 @@ def test_a_corpus_fits_on_a_phone(page: Page, home: Home, open_tab: OpenTab) -> 
     tab = open_tab(page.url, viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
     tab.locator("#corpora [data-job='show odd']").click()
     expect(tab.locator("#corpus-report")).to_contain_text(EVIL)
+    expect(tab.locator("#scan-progress")).to_contain_text("Scan finished")  # its samples are what is inspected
     tab.locator("#inspect").click()
     expect(tab.locator("#inspection [data-way=join]")).to_be_visible()
     assert tab.evaluate("document.documentElement.scrollWidth") <= 390
