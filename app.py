@@ -55,9 +55,9 @@ def build(engine: Engine) -> gr.Blocks:
                 generate.build()
             with gr.Tab(t("tab.gallery"), id="gallery") as gallery_tab:
                 gallery.build()
-        train.connect(page, bar.owner_changed)
+        train.connect(page, bar)
         data.connect(page)
-        prepare.connect(page, bar.owner_changed)
+        prepare.connect(page, bar)
         generate.connect(page, tabs, generate_tab)
         gallery.connect(page, gallery_tab, bar.owner_changed)
         Api(engine).connect()

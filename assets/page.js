@@ -83,7 +83,7 @@ document.addEventListener('submit', (event) => {
   event.preventDefault();
   unlock(event.target);
 });
-document.addEventListener('visibilitychange', () => { if (!document.hidden) lookWho(); });
+document.addEventListener('visibilitychange', () => { if (!document.hidden) { lookWho(); poll(); } });
 otherTabs.addEventListener('message', lookWho);
 lookWho();
 
@@ -133,6 +133,40 @@ if (place && !asked.get('example')) {
   const timer = setInterval(() => { if (tabs()[place]) { tabs()[place].click(); clearInterval(timer); } }, 50);
   setTimeout(() => clearInterval(timer), 5000);
 }
+
+// The figures of a tab are refreshed when the server tells another version, and only while the tab is shown; once a minute
+// in any case, for "2 min ago" and after a refresh that was lost. A hidden window does not poll.
+const LIVE = ['data', 'train'];
+let version = '';
+let refreshed = {}; // by tab: the version that its figures were refreshed at, and when
+let nextPoll = 0;
+let isPolling = false;
+const refreshShown = () => {
+  const name = LIVE[tabs().findIndex((tab) => tab.ariaSelected === 'true')];
+  const button = document.getElementById(`${name}-changed`);
+  const last = refreshed[name];
+  if (!button || !version || (last?.version === version && Date.now() - last.at < 60_000)) return;
+  refreshed[name] = { version, at: Date.now() };
+  button.click();
+};
+const poll = async () => {
+  clearTimeout(nextPoll);
+  if (document.hidden || isPolling) return;
+  isPolling = true;
+  let seconds = 5;
+  try {
+    const answer = await ask('changes');
+    if (!answer.ok) throw answer;
+    ({ version, seconds } = answer);
+    refreshShown();
+  } catch (_) {
+    refreshed = {}; // a refresh may have been lost as well
+  }
+  isPolling = false;
+  nextPoll = setTimeout(poll, seconds * 1000);
+};
+document.addEventListener('click', (event) => { if (event.target.closest('[role=tab]')) setTimeout(refreshShown); });
+poll();
 
 // Against clickjacking: a site that frames this page could make the owner click its buttons. Only the Hub's own frame is allowed.
 // Anybody can own a Space, so other Spaces are not.

@@ -18,6 +18,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import math
 import os
 import random
 import signal
@@ -34,7 +35,9 @@ from typing import Any
 import psutil
 
 from benchmarks.http_load import Visitor, events_of
-from pipeline.ui.shared.components import BUSY_SECONDS, IDLE_SECONDS
+from pipeline.core.atomic_io import append_line, locked, write_json
+from pipeline.core.paths import Home
+from pipeline.ui.shared.live_home import IDLE_SECONDS
 
 ROOT = Path(__file__).resolve().parents[1]
 KEY = "correct horse battery staple"
@@ -54,13 +57,17 @@ Flood = Callable[["Load"], Awaitable[int]]
 class Load:
     """One page and the measurements of it."""
 
-    def __init__(self, port: int, events: list[dict[str, Any]], process: psutil.Process, seconds: float) -> None:
+    def __init__(
+        self, port: int, events: list[dict[str, Any]], process: psutil.Process, home: Home, seconds: float
+    ) -> None:
         self.port = port
+        self.home = home
         self.process = process
         self.seconds = seconds
         self.number = 0
         self.by_name = {event["api_name"]: event for event in events if event["api_name"]}
-        self.ticks = [event for event in events if any(kind == "tick" for _, kind in event["targets"])]
+        self.refresh = {"train": self.by_name["poll_runs"], "data": self.by_name["poll_corpora"]}
+        """By tab: the event that page.js causes when the home folder has changed."""
         self.flooder = ""
         """The address of the current flooder."""
         self.checks: list[dict[str, Any]] = []
@@ -86,12 +93,13 @@ class Load:
         self.flooder = f"8.8.4.{len(self.checks) + 1}"
         waits: dict[str, list[float]] = defaultdict(list)
         answers: Counter[int] = Counter()
-        open_pages = [(await self._opened(self.ticks[1]), self.ticks[1], IDLE_SECONDS) for _ in range(tabs)]
-        open_pages += [(await self._opened(self.ticks[0]), self.ticks[0], BUSY_SECONDS) for _ in range(watchers)]
+        open_pages = [(await self._opened("data"), "data") for _ in range(tabs)]
+        open_pages += [(await self._opened("train"), "train") for _ in range(watchers)]
         ends = time.monotonic() + self.seconds
         before, cpu, began = self.process.memory_info().rss, sum(self.process.cpu_times()[:2]), time.monotonic()
         loads = [self._flood(flood, ends, answers) for _ in range(FLOODERS)] if flood else []
         loads += [self._watch(ends, *open_page) for open_page in open_pages]
+        loads += [self._train(ends)] if watchers else []
         await asyncio.gather(*loads, *(self._probe(ends, waits, think_seconds) for _ in range(num_visitors)))
         core = (sum(self.process.cpu_times()[:2]) - cpu) / (time.monotonic() - began)
         grown = (self.process.memory_info().rss - before) / 2**20
@@ -105,28 +113,51 @@ class Load:
             except (OSError, TimeoutError, asyncio.IncompleteReadError, ValueError):
                 answers[0] += 1
 
-    async def _opened(self, tick: dict[str, Any]) -> Visitor:
-        """A visitor with the tab of timer event `tick` open, after the first tick."""
+    async def _opened(self, tab: str) -> Visitor:
+        """A visitor with `tab` open, after the first refresh."""
         visitor = self.visitor()
-        await visitor.run(tick)
+        await visitor.run(self.refresh[tab])
         return visitor
 
-    async def _watch(self, ends: float, visitor: Visitor, tick: dict[str, Any], seconds: float) -> None:
-        """Keep a page open: its heartbeat stream and the timer of its tab."""
-        await asyncio.sleep(seconds * random.random())
+    async def _watch(self, ends: float, visitor: Visitor, tab: str) -> None:
+        """Keep a page open as page.js does: its heartbeat stream, and polls that refresh `tab` when something changed."""
+        await asyncio.sleep(IDLE_SECONDS * random.random())
+        shown = ""
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             async with visitor.asked("GET", f"/gradio_api/heartbeat/{visitor.session}"):
                 while time.monotonic() < ends:
-                    await visitor.run(tick)
-                    await asyncio.sleep(seconds)
+                    found = (await visitor.get("/studio/changes")).json()
+                    if found["version"] != shown:
+                        shown = found["version"]
+                        await visitor.run(self.refresh[tab])
+                    await asyncio.sleep(found["seconds"])
+
+    async def _train(self, ends: float) -> None:
+        """Write a step of a run of 2,000 steps each second, as a trainer does."""
+        folder = self.home.run("watched")
+        status = {"request_id": "watched", "state": "running", "max_steps": 4_000}
+        with locked(folder.lock):
+            write_json(folder.status, {**status, "step": 0})
+            values = {"corpus": "load", "preset": "tiny", "recipe": "accelerate", "changes": {}, "resume": False}
+            write_json(
+                folder.request, {"request_id": "watched", "kind": "train", "requested_at": time.time(), **values}
+            )
+            for step in range(2_000):
+                append_line(folder.metrics, _row(step))
+            while time.monotonic() < ends:
+                step += 1
+                append_line(folder.metrics, _row(step))
+                write_json(folder.status, {**status, "step": step})
+                await asyncio.sleep(1)
+            write_json(folder.status, {**status, "state": "finished", "step": step})
 
     async def _probe(self, ends: float, waits: dict[str, list[float]], think_seconds: float) -> None:
-        """Repeatedly open the page, tick and scan as a visitor, and press a button as the owner; store each wait."""
+        """Repeatedly open the page, refresh and scan as a visitor, and press a button as the owner; store each wait."""
         while time.monotonic() < ends:
             visitor, owner = self.visitor(), self.visitor(x_owner_key=KEY)
             for name, asked in (
                 ("page", lambda: visitor.get("/")),  # noqa: B023 - called at once
-                ("tick", lambda: visitor.run(self.ticks[0])),  # noqa: B023
+                ("refresh", lambda: visitor.run(self.refresh["train"])),  # noqa: B023
                 ("scan", lambda: visitor.stream(self.by_name["look"])),  # noqa: B023
                 ("owner", lambda: owner.run(self.by_name["end"])),  # noqa: B023
             ):
@@ -146,7 +177,7 @@ class Load:
         self, name: str, waits: dict[str, list[float]], answers: Counter[int], core: float, grown: float
     ) -> None:
         parts, worst, longest = [], 0.0, 0.0
-        for kind in ("page", "tick", "scan", "owner"):
+        for kind in ("page", "refresh", "scan", "owner"):
             found = sorted(waits[kind])
             p95 = found[min(len(found) - 1, int(0.95 * len(found)))]
             worst, longest = max(worst, p95), max(longest, found[-1])
@@ -158,6 +189,12 @@ class Load:
         self.checks.append({"name": name, "ratio": round(worst, 3), "goal": GOAL_SECONDS, "ok": is_ok})
 
 
+def _row(step: int) -> dict[str, Any]:
+    loss = 9 - 5 * step / (step + 500) + 0.1 * random.random()
+    row = {"step": step, "train_loss": loss, "learning_rate": 5e-4, "tokens_per_second": 9_000.0}
+    return row if step % 100 else {**row, "eval_loss": loss, "perplexity": math.exp(loss)}
+
+
 # ---- one flooder of each kind, each from its own address ----
 
 
@@ -166,7 +203,7 @@ async def pages(load: Load) -> int:
 
 
 async def sessions(load: Load) -> int:
-    return (await load.visitor(load.flooder).run(load.ticks[0])).status
+    return (await load.visitor(load.flooder).run(load.refresh["train"])).status
 
 
 async def unread_scans(load: Load) -> int:
@@ -207,9 +244,11 @@ async def streams(load: Load) -> int:
 FLOODS = (pages, sessions, unread_scans, scans, completions, wrong_keys, slow_bodies, streams)
 
 
-async def measured(port: int, process: psutil.Process, seconds: float, *, is_quick: bool) -> list[dict[str, Any]]:
+async def measured(
+    port: int, process: psutil.Process, home: Home, seconds: float, *, is_quick: bool
+) -> list[dict[str, Any]]:
     events = await events_of(Visitor(port, "9.9.9.9"))
-    load = Load(port, events, process, seconds)
+    load = Load(port, events, process, home, seconds)
     print("load         (median, 95th percentile, longest, in seconds, of each)", flush=True)
     await load.measure("nothing")
     await load.measure("32 visitors", num_visitors=32, think_seconds=1.0)
@@ -233,7 +272,7 @@ def main() -> int:
             for command in (CORPUS, RUN):
                 _run(command, home)
         with _page(home) as (port, process):
-            checks = asyncio.run(measured(port, process, seconds, is_quick=options.quick))
+            checks = asyncio.run(measured(port, process, Home(home), seconds, is_quick=options.quick))
     worst = max(check["ratio"] for check in checks)
     is_ok = all(check["ok"] for check in checks)
     print(json.dumps({"ratio": worst, "goal": GOAL_SECONDS, "ok": is_ok, "checks": checks}))

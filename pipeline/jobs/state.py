@@ -7,7 +7,7 @@ requested. *interrupted*: its status is running, but no process holds its lock.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -97,17 +97,26 @@ def process_of(state: JobState) -> ProcessId | None:
 
 def in_order(home: Home) -> list[JobState]:
     """The queue: every queued or running preparation, run and dry run, in the order of the requests."""
-    return _active([folder for folder in home.jobs() if folder.kind != "push"])
+    return queue_of(_states([folder for folder in home.jobs() if folder.kind != "push"]))
 
 
 def pushes_in_order(home: Home) -> list[JobState]:
     """The queue of corpus pushes. They wait only for each other, as they need the network and not the CPU or GPU."""
-    return _active([folder for folder in home.jobs() if folder.kind == "push"])
+    return queue_of(_states([folder for folder in home.jobs() if folder.kind == "push"]))
 
 
-def _active(folders: Sequence[JobFolder]) -> list[JobState]:
-    states = [job_state(folder) for folder in folders if folder.request.exists()]
+def queue_of(states: Iterable[JobState]) -> list[JobState]:
+    """The queued and running ones of `states`, in the order of the requests."""
     return sorted((s for s in states if s.is_active), key=lambda s: (s.requested_at, s.id))
+
+
+def states_of(home: Home) -> list[JobState]:
+    """Every job that was requested, pushes included."""
+    return _states(home.jobs())
+
+
+def _states(folders: Sequence[JobFolder]) -> list[JobState]:
+    return [job_state(folder) for folder in folders if folder.request.exists()]
 
 
 def _derive(folder: JobFolder, request: dict[str, Any], status: dict[str, Any], process: dict[str, Any]) -> str:

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, ClassVar
 
 from pipeline.artifacts.corpus import corpus_warnings
@@ -17,7 +20,10 @@ from pipeline.core import atomic_io
 from pipeline.core.paths import CorpusFolder, Home, PushFolder, RunFolder
 from pipeline.hub import push_log
 from pipeline.hub.push_status import read_retrying
-from pipeline.jobs.state import JobState, in_order, job_state
+from pipeline.jobs.state import ACTIVE, JobState, in_order, job_state, queue_of, states_of
+
+COUNT_AGAIN_SECONDS = 5
+"""How often the files of a corpus that is being prepared are counted: there may be thousands."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +87,8 @@ class RunView(JobView):
     eta_seconds: float | None
     config: dict[str, Any] | None
     """config.json: everything needed to run it again."""
+    is_pushing: bool = False
+    """Whether a checkpoint is being pushed, or waits for its next try."""
     pushed_step: int | None = None
     """The newest step whose commit is on the Hub."""
     push_fault: PushFault | None = None
@@ -88,7 +96,7 @@ class RunView(JobView):
     gpu_problem: str | None = None
     """Why the trainer did not use a GPU that is there."""
 
-    not_printed = frozenset({"config", "message", "is_callers_mistake"})
+    not_printed = frozenset({"config", "message", "is_callers_mistake", "is_pushing"})
 
     def to_dict(self) -> dict[str, Any]:
         return {"run": self.run, "name": self.run, **super().to_dict()}  # scripts rely on both names
@@ -143,31 +151,79 @@ class DryRunView(JobView):
     """Seconds of a step, an evaluation and a checkpoint; checkpoint bytes; memory; precision, device, micro-batch."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class HomeView:
+    """Every job of a home folder at one moment, the dry run excepted. Runs and corpora are newest first."""
+
+    runs: list[RunView]
+    corpora: list[CorpusView]
+    pushes: dict[str, PushView]
+    """Corpus id -> its newest push."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a job is queued or running, or a checkpoint is being pushed."""
+        jobs = [*self.runs, *self.corpora, *self.pushes.values()]
+        return any(job.state in ACTIVE for job in jobs) or any(run.is_pushing for run in self.runs)
+
+
+def home_view(home: Home) -> HomeView:
+    """Reads each job once."""
+    states = _by_path(home)
+    pushes = [(corpus.id, corpus.push) for corpus in home.corpora() if corpus.push.path in states]
+    return HomeView(
+        runs=_run_views(home, states),
+        corpora=_corpus_views(home, states),
+        pushes={corpus_id: _push_view(folder, states[folder.path]) for corpus_id, folder in pushes},
+    )
+
+
+def _by_path(home: Home) -> dict[Path, JobState]:
+    return {state.folder.path: state for state in states_of(home)}
+
+
+def _queue(states: dict[Path, JobState]) -> list[JobState]:
+    return queue_of(state for state in states.values() if state.kind != "push")
+
+
+def _run_views(home: Home, states: dict[Path, JobState]) -> list[RunView]:
+    queue = _queue(states)
+    found = [_run_view(home, states[folder.path], queue) for folder in home.runs() if folder.path in states]
+    return sorted(found, key=lambda view: view.requested_at, reverse=True)
+
+
+def _corpus_views(home: Home, states: dict[Path, JobState]) -> list[CorpusView]:
+    queue = _queue(states)
+    folders = [folder for folder in home.corpora() if folder.path in states or folder.is_ready]
+    found = [_corpus_view(folder, states.get(folder.path) or job_state(folder), queue) for folder in folders]
+    return sorted(found, key=lambda view: view.requested_at, reverse=True)
+
+
 def run_view(home: Home, run_id: str) -> RunView:
     """The run, from its files; a run that nobody requested is shown as queued, without values."""
-    return _run_view(home, home.run(run_id), in_order(home))
+    return _run_view(home, job_state(home.run(run_id)), in_order(home))
 
 
 def run_views(home: Home) -> list[RunView]:
     """Every run, newest first."""
-    queue = in_order(home)
-    views = [_run_view(home, folder, queue) for folder in home.runs() if folder.request.exists()]
-    return sorted(views, key=lambda view: view.requested_at, reverse=True)
+    return _run_views(home, _by_path(home))
 
 
 def corpus_view(home: Home, corpus_id: str) -> CorpusView:
-    return _corpus_view(home.corpus(corpus_id), in_order(home))
+    folder = home.corpus(corpus_id)
+    return _corpus_view(folder, job_state(folder), in_order(home))
 
 
 def corpus_views(home: Home) -> list[CorpusView]:
     """Every corpus, newest first."""
-    queue = in_order(home)
-    views = [_corpus_view(folder, queue) for folder in home.corpora() if folder.request.exists() or folder.is_ready]
-    return sorted(views, key=lambda view: view.requested_at, reverse=True)
+    return _corpus_views(home, _by_path(home))
 
 
 def push_view(folder: PushFolder) -> PushView:
-    state = job_state(folder)
+    return _push_view(folder, job_state(folder))
+
+
+def _push_view(folder: PushFolder, state: JobState) -> PushView:
     pushed = _own_status(state).get("pushed") if state.state == "finished" else None
     return PushView(
         **_job_fields(state, ()),
@@ -177,11 +233,6 @@ def push_view(folder: PushFolder) -> PushView:
         url=(pushed or {}).get("url"),
         pushed=pushed,
     )
-
-
-def push_views(home: Home) -> dict[str, PushView]:
-    """Corpus id -> newest push, for every corpus with a requested push."""
-    return {corpus.id: push_view(corpus.push) for corpus in home.corpora() if corpus.push.request.exists()}
 
 
 def dry_run_view(home: Home) -> DryRunView:
@@ -217,8 +268,8 @@ def push_fault(home: Home, folder: RunFolder) -> PushFault | None:
     )
 
 
-def _run_view(home: Home, folder: RunFolder, queue: Sequence[JobState]) -> RunView:
-    state = job_state(folder)
+def _run_view(home: Home, state: JobState, queue: Sequence[JobState]) -> RunView:
+    folder = home.run(state.id)
     request, status = state.request, state.status
     config = atomic_io.readable_json(folder.config) or None
     return RunView(
@@ -235,15 +286,15 @@ def _run_view(home: Home, folder: RunFolder, queue: Sequence[JobState]) -> RunVi
         tokens_per_second=status.get("tokens_per_second"),
         eta_seconds=status.get("eta_seconds") if state.is_active else None,
         config=config,
+        is_pushing=any(row["state"] in (push_log.UPLOADING, push_log.RETRYING) for row in latest_pushes(folder)),
         pushed_step=next((row["step"] for row in latest_pushes(folder) if row["state"] == push_log.PUSHED), None),
         push_fault=push_fault(home, folder),
         gpu_problem=status.get("gpu_problem"),
     )
 
 
-def _corpus_view(folder: CorpusFolder, queue: Sequence[JobState]) -> CorpusView:
+def _corpus_view(folder: CorpusFolder, state: JobState, queue: Sequence[JobState]) -> CorpusView:
     manifest = atomic_io.readable_json(folder.manifest)
-    state = job_state(folder)
     status, job_fields = state.status, _job_fields(state, queue)
     if manifest:  # a corpus that was copied here has a manifest but no job; it is complete, which is what counts
         job_fields |= {"state": "finished", "error": None}
@@ -294,12 +345,23 @@ def _own_status(state: JobState) -> dict[str, Any]:
 
 
 def corpus_bytes(folder: CorpusFolder) -> int:
-    """Disk space that a corpus uses, in bytes."""
+    """Disk space that a corpus uses, in bytes: counted again when it gets ready, and before that every few seconds."""
+    manifest = folder.manifest
+    try:
+        moment = manifest.stat().st_mtime_ns
+    except FileNotFoundError:
+        moment = int(time.monotonic() // COUNT_AGAIN_SECONDS)
+    return _bytes_below(str(folder.path), moment)
+
+
+@lru_cache(maxsize=256)
+def _bytes_below(path: str, moment: int) -> int:
+    """`moment` makes a later call count again."""
     total = 0
-    for parent, _, names in os.walk(folder.path):
+    for parent, _, names in os.walk(path):
         for name in names:
             with contextlib.suppress(FileNotFoundError):  # a job may replace files meanwhile
-                total += os.stat(os.path.join(parent, name)).st_size  # noqa: PTH116, PTH118 - once a second, for every file
+                total += os.stat(os.path.join(parent, name)).st_size  # noqa: PTH116, PTH118 - for every file
     return total
 
 

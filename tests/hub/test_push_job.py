@@ -17,7 +17,7 @@ import pytest
 from pipeline.core.atomic_io import is_locked, read_json, write_json
 from pipeline.core.paths import CorpusFolder, Home
 from pipeline.jobs.state import job_state
-from pipeline.jobs.views import PushView, push_view, push_views
+from pipeline.jobs.views import PushView, home_view, push_view
 from tests.hub.conftest import ROOT
 from tests.hub.corpora import CORPUS, prepare_corpus, project
 from tests.loopback_hub import TOKEN, LoopbackHub
@@ -65,7 +65,7 @@ def seen(corpus: CorpusFolder) -> PushView:
 
 
 def test_a_push_ends_with_the_address_of_the_dataset(start: Start, corpus: CorpusFolder, hub: LoopbackHub) -> None:
-    assert push_views(Home(corpus.path.parent.parent)) == {}
+    assert home_view(Home(corpus.path.parent.parent)).pushes == {}
     assert start().wait(60) == 0
     view = seen(corpus)
     assert (view.corpus, view.state, view.repo, view.error) == (CORPUS, "finished", NAME, None)

@@ -9,7 +9,7 @@ from pipeline.core.atomic_io import append_line, read_json, write_json
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
 from pipeline.jobs.corpora import start_preparing, start_pushing
-from pipeline.jobs.views import corpus_view, latest_pushes, push_view, push_views, run_view, run_views
+from pipeline.jobs.views import corpus_view, home_view, latest_pushes, push_view, run_view, run_views
 from tests.jobs.conftest import start
 
 pytestmark = pytest.mark.usefixtures("no_worker")
@@ -68,7 +68,7 @@ def test_a_push_that_waits_shows_nothing_of_the_push_before_it(
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_of_the_test")
     folder = home.corpus("ready").push
-    assert push_views(home) == {}
+    assert home_view(home).pushes == {}
     start_pushing(settings, corpus_id="ready", repo="me/files")
     request_id = (read_json(folder.request) or {})["request_id"]
     write_json(
@@ -77,7 +77,7 @@ def test_a_push_that_waits_shows_nothing_of_the_push_before_it(
     assert (push_view(folder).url, push_view(folder).message) == ("there", "m")
     start_pushing(settings, corpus_id="ready", repo="me/others")
     assert (push_view(folder).state, push_view(folder).url, push_view(folder).message) == ("queued", None, None)
-    assert set(push_views(home)) == {"ready"}
+    assert set(home_view(home).pushes) == {"ready"}
 
 
 def test_the_newest_row_of_each_step_is_the_push_that_counts(home: Home) -> None:

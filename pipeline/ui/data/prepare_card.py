@@ -1,11 +1,12 @@
 """Preparing a corpus: the form and its forecast, the list of corpora, the report of one, pushing, deleting.
 
-`refresh` reads everything shown from disk; page load, timer and buttons all call it.
+Page load, buttons and page.js, when it has seen a change, cause a `refresh`.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -16,11 +17,10 @@ from pipeline.config.source_spec import corpus_id_of
 from pipeline.core.atomic_io import readable_json
 from pipeline.core.errors import FieldError, PipelineError
 from pipeline.core.paths import CORPUS_ID
-from pipeline.jobs import views
 from pipeline.jobs.corpora import delete_corpus, find_corpus
 from pipeline.jobs.job import resume_job, stop_job
 from pipeline.jobs.state import ACTIVE
-from pipeline.jobs.views import CorpusView, corpus_views
+from pipeline.jobs.views import CorpusView, HomeView, corpus_views
 from pipeline.planning import free_bytes
 from pipeline.ui.data import corpus_form, report_view
 from pipeline.ui.data.corpus_form import CorpusSetup
@@ -30,12 +30,14 @@ from pipeline.ui.data.scans import Key
 from pipeline.ui.data.source_fields import source_fields
 from pipeline.ui.data.tab import DataTab
 from pipeline.ui.shared import form_values
-from pipeline.ui.shared.components import BUSY_SECONDS, QUIET, ask, card, for_owners, head, html, picks, tick_seconds
+from pipeline.ui.shared.components import QUIET, ask, card, for_owners, head, html, picks
 from pipeline.ui.shared.engine import Engine
 from pipeline.ui.shared.field_errors import Field, Fields, notice_of
+from pipeline.ui.shared.live_home import Reading
 from pipeline.ui.shared.markup import notice, render
 from pipeline.ui.shared.privacy import corpus_for_visitors
 from pipeline.ui.shared.texts import t
+from pipeline.ui.shared.top_bar import TopBar
 
 NUM_SOURCE_INPUTS = 5
 """Number of the source card's inputs, which come before the form's; the first of the form's is the corpus name."""
@@ -56,7 +58,6 @@ class PrepareCard:
 
     def build(self) -> None:
         """Build the form, inside the side column."""
-        self.timer = gr.Timer(BUSY_SECONDS)
         self.offered = gr.State(DEFAULT_CORPUS)
         with card("form-card", "fold", elem_id="prepare-card"):
             head(t("prepare.title"), fold=True)
@@ -135,7 +136,7 @@ class PrepareCard:
             self.report = picks(attribute="job", elem_id="corpus-report")
         self.inspect.build()
 
-    def connect(self, page: gr.Blocks, owner_changed: gr.Button) -> None:
+    def connect(self, page: gr.Blocks, bar: TopBar) -> None:
         shown = gr.State(None)
         data = self.data
         source = [data.kind, data.path, data.repo, data.keywords, data.match]
@@ -146,7 +147,7 @@ class PrepareCard:
         after: dict[str, Any] = {
             "fn": self.refresh,
             "inputs": [shown, self.chosen, self.doubtful],
-            "outputs": [shown, self.timer, self.running, self.corpora, self.report],
+            "outputs": [shown, self.running, self.corpora, self.report],
             **live,
         }
         self.button.click(self.prepare, form, [self.answer, self.chosen], queue=False, **QUIET).then(**after)
@@ -171,8 +172,8 @@ class PrepareCard:
             scan_event.then(**forecast_event)
         # Also when the list changes: a finished corpus gives the throughput for the forecast of another one.
         gr.on([part.change for part in [self.corpora, data.key, *form]], **forecast_event, trigger_mode="always_last")
-        self.timer.tick(**after)
-        owner_changed.click(**after)
+        bar.changed["data"].click(**{**after, "fn": self.poll_corpora})
+        bar.owner_changed.click(**after)
         self.inspect.connect(self.chosen, self.fields[corpus_form.FIELDS.index("window")])
 
     # ---- handlers of buttons ----
@@ -235,11 +236,27 @@ class PrepareCard:
     def refresh(
         self, request: gr.Request, shown: dict[str, int] | None, chosen: str | None, doubtful: str | None
     ) -> Updates:
-        """Updates for everything that changed on disk since the last ones for this browser."""
-        if self.engine.access.of(request).allowed:  # not from the shared cache: must show the last click
-            parts = self._parts(corpus_views(self.engine.home), chosen, doubtful, is_owner=True)
+        """Updates for everything that changed since the last ones for this browser, read now."""
+        return self._updates(request, shown, chosen, doubtful, self.engine.live.reading(fresh=True))
+
+    def poll_corpora(
+        self, request: gr.Request, shown: dict[str, int] | None, chosen: str | None, doubtful: str | None
+    ) -> Updates:
+        """The same, from the reading that is shared by all open pages."""
+        return self._updates(request, shown, chosen, doubtful, self.engine.live.reading())
+
+    def _updates(
+        self,
+        request: gr.Request,
+        shown: dict[str, int] | None,
+        chosen: str | None,
+        doubtful: str | None,
+        reading: Reading,
+    ) -> Updates:
+        if self.engine.access.of(request).allowed:
+            parts = self._parts(reading.view, chosen, doubtful, is_owner=True)
         else:
-            parts = self.engine.recent.of("corpora", self._for_visitors)
+            parts = self.engine.recent.of(("corpora", reading.version), lambda: self._for_visitors(reading.view))
         keys = {str(part._id): hash(value) for part, value in parts.items()}
         previous = shown or {}
         updates: Updates = {
@@ -264,20 +281,19 @@ class PrepareCard:
         is_open = self.engine.access.of(request).allowed or self.engine.reading.is_public(source)
         return corpus_views(self.engine.home) if is_open else []
 
-    def _for_visitors(self) -> Updates:
-        return self._parts([*map(corpus_for_visitors, corpus_views(self.engine.home))], None, None, is_owner=False)
+    def _for_visitors(self, seen: HomeView) -> Updates:
+        # Not the pushes: visitors must not see private datasets.
+        public = replace(seen, corpora=[*map(corpus_for_visitors, seen.corpora)], pushes={})
+        return self._parts(public, None, None, is_owner=False)
 
-    def _parts(self, corpora: list[CorpusView], chosen: str | None, doubtful: str | None, *, is_owner: bool) -> Updates:
-        view = self._report_corpus(corpora, chosen) if is_owner else None
-        pushes = views.push_views(self.engine.home) if is_owner else {}  # visitors must not see private datasets
-        states = [*(corpus.state for corpus in corpora), *(push.state for push in pushes.values())]
+    def _parts(self, seen: HomeView, chosen: str | None, doubtful: str | None, *, is_owner: bool) -> Updates:
+        view = self._report_corpus(seen.corpora, chosen) if is_owner else None
         return {
-            self.timer: tick_seconds(any(state in ACTIVE for state in states)),
-            self.running: render("preparing", corpora=corpora, is_owner=is_owner),
+            self.running: render("preparing", corpora=seen.corpora, is_owner=is_owner),
             self.corpora: render(
                 "corpora",
-                corpora=corpora,
-                pushes=pushes,
+                corpora=seen.corpora,
+                pushes=seen.pushes,
                 doubtful=doubtful,
                 chosen=view.corpus if view else None,
                 free=free_bytes(self.engine.home.path),

@@ -18,16 +18,6 @@ The empty list: at each message of any event Gradio's front end walks its compon
 every component that ever could show progress, hidden or not (benchmarks/page_stream.py)."""
 
 
-BUSY_SECONDS = 1.0
-IDLE_SECONDS = 5.0
-"""Time between two ticks of an open page, while something runs and while nothing does."""
-
-
-def tick_seconds(is_busy: bool) -> float:
-    """How often an open page refreshes: a hundred pages that refresh every second use a whole core of the server."""
-    return BUSY_SECONDS if is_busy else IDLE_SECONDS
-
-
 def html(value: str = "", **settings: Any) -> gr.HTML:
     """HTML made by `markup.render`, without Gradio's CSS for prose."""
     return gr.HTML(value, apply_default_css=False, **{"js_on_load": None, **settings})

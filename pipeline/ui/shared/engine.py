@@ -11,6 +11,7 @@ from pipeline.jobs.state import RUNNING, in_order
 from pipeline.ui.data.reading import Reading
 from pipeline.ui.data.scans import Scans
 from pipeline.ui.shared.access import Access
+from pipeline.ui.shared.live_home import LiveHome
 from pipeline.ui.shared.offer import Offer
 from pipeline.ui.shared.recent import Recent
 from pipeline.ui.shared.visitors import visitor_of
@@ -34,6 +35,7 @@ class Engine:
         self.scans = Scans(settings.limits, self.home.scans, self.home.sdists)
         self.recent = Recent()
         self.offer = Offer()
+        self.live = LiveHome(self.home, self.offer.known)
 
     def abandon(self, session_hash: str, cookie: str) -> None:
         """Stop the work that this session waits for: nobody listens any more."""

@@ -25,20 +25,25 @@ class _Entry:
 class Recent:
     """Results by key. Thread-safe: of concurrent calls with the same key, one makes the result and the others wait."""
 
-    def __init__(self, fresh_seconds: float = FRESH_SECONDS) -> None:
-        self._fresh_seconds = fresh_seconds
+    def __init__(self, fresh_seconds: float | None = None) -> None:
+        self._fresh_seconds = FRESH_SECONDS if fresh_seconds is None else fresh_seconds
         self._lock = threading.Lock()
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
 
-    def of(self, key: Hashable, make: Callable[[], Found]) -> Found:
-        """The result of `make` for `key`, at most `fresh_seconds` old. An error of `make` is not cached."""
+    def of(self, key: Hashable, make: Callable[[], Found], *, fresh: bool = False) -> Found:
+        """The result of `make` for `key`, at most `fresh_seconds` old, or made now. An error of `make` is not cached."""
         with self._lock:
             entry = self._entries.setdefault(key, _Entry())
             self._entries.move_to_end(key)
             while len(self._entries) > MAX_ENTRIES:
                 self._entries.popitem(last=False)
         with entry.lock:
-            if time.monotonic() - entry.made_at >= self._fresh_seconds:
+            if fresh or time.monotonic() - entry.made_at >= self._fresh_seconds:
                 entry.found = make()
                 entry.made_at = time.monotonic()
             return entry.found
+
+    def known(self, key: Hashable) -> Any:
+        """The result for `key` that `of` would return without making it; None without one."""
+        entry = self._entries.get(key)
+        return entry.found if entry and time.monotonic() - entry.made_at < self._fresh_seconds else None

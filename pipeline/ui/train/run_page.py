@@ -1,6 +1,6 @@
 """One run as HTML, read from disk: status strip, chart heads, sample completions by step, runs, pushes, log.
 
-Does not depend on Gradio: page load, timer and a second browser all get the same text from the same files.
+Does not depend on Gradio: page load, refresh and a second browser all get the same text from the same files.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pipeline.core.atomic_io import cached_lines, tail
 from pipeline.core.paths import Home, RunFolder
 from pipeline.jobs import views
 from pipeline.jobs.state import ACTIVE
-from pipeline.jobs.views import CorpusView, RunView
+from pipeline.jobs.views import CorpusView, HomeView, RunView
 from pipeline.ui.shared.formats import loss, perplexity, rate, whole
 from pipeline.ui.shared.markup import notice, render
 from pipeline.ui.shared.privacy import corpus_for_visitors, hidden_unless, run_for_visitors
@@ -39,10 +39,12 @@ class RunPage:
     is_owner: bool
 
     @classmethod
-    def of(cls, home: Home, chosen: str | None, *, is_owner: bool) -> RunPage:
-        """The chosen run, else the oldest active one, else the newest. Visitors see no path of this machine."""
-        runs = views.run_views(home)
-        corpora = views.corpus_views(home)
+    def of(cls, home: Home, chosen: str | None, *, is_owner: bool, seen: HomeView | None = None) -> RunPage:
+        """The chosen run, else the oldest active one, else the newest. Visitors see no path of this machine. `seen`:
+        the jobs, when they have been read.
+        """
+        seen = seen or views.home_view(home)
+        runs, corpora = seen.runs, seen.corpora
         if not is_owner:
             runs, corpora = [*map(run_for_visitors, runs)], [*map(corpus_for_visitors, corpora)]
         view = next((run for run in runs if run.run == chosen), None)
@@ -62,13 +64,6 @@ class RunPage:
     def corpus(self) -> CorpusView | None:
         """The corpus that the run trains on; None when it is gone or there is no run."""
         return next((c for c in self.corpora if self.view and c.corpus == self.view.corpus), None)
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether a run, corpus or push is active, so that the page must poll often."""
-        states = [*(run.state for run in self.runs), *(corpus.state for corpus in self.corpora)]
-        is_pushing = any(row["state"] in ("uploading", "retrying") for row in self.pushes)
-        return is_pushing or any(state in ACTIVE for state in states)
 
     @property
     def newest_push(self) -> dict[str, Any] | None:

@@ -1,6 +1,7 @@
 """The Train tab: set up, start, stop and resume a run, and follow its progress.
 
-Page load and timer call the same `refresh`, which reads the disk and sends only what this browser does not show yet.
+Page load, buttons and page.js, when it has seen a change, cause a `refresh`, which sends only what this browser does not
+show yet.
 """
 
 from __future__ import annotations
@@ -17,15 +18,16 @@ from pipeline.core.errors import PipelineError
 from pipeline.jobs.job import resume_job, stop_job
 from pipeline.jobs.runs import find_run
 from pipeline.jobs.state import ACTIVE, RESUMABLE
-from pipeline.jobs.views import run_views
 from pipeline.ui.shared import form_values
-from pipeline.ui.shared.components import BUSY_SECONDS, QUIET, ask, card, for_owners, head, html, picks, tick_seconds
+from pipeline.ui.shared.components import QUIET, ask, card, for_owners, head, html, picks
 from pipeline.ui.shared.engine import Engine
 from pipeline.ui.shared.field_errors import Field, Fields, labelled, notice_of
 from pipeline.ui.shared.form_values import Setup
 from pipeline.ui.shared.formats import compact, rate, whole
+from pipeline.ui.shared.live_home import Reading
 from pipeline.ui.shared.markup import blank, notice, render
 from pipeline.ui.shared.texts import t
+from pipeline.ui.shared.top_bar import TopBar
 from pipeline.ui.shared.unlock import Unlock
 from pipeline.ui.train import charts, run_page
 from pipeline.ui.train.run_page import RunPage
@@ -63,7 +65,6 @@ class TrainTab:
         self.chosen = gr.State(None)
         self.shown = gr.State(None)
         self.offer = gr.State(None)
-        self.timer = gr.Timer(BUSY_SECONDS)
         self.unlock.build()
         with gr.Column(elem_classes=["card", "run-card"]):
             with gr.Row(elem_classes="run-row"):
@@ -141,17 +142,17 @@ class TrainTab:
                     head(t("log.title"))
                     self.log = html(elem_id="log")
 
-    def connect(self, page: gr.Blocks, owner_changed: gr.Button) -> None:
+    def connect(self, page: gr.Blocks, bar: TopBar) -> None:
         setup: list[Any] = [self.corpus, self.preset, self.recipe, *self.numbers]
         live: dict[str, Any] = {**QUIET, "queue": False, "concurrency_limit": None}
         seen = [self.chosen, self.shown, self.corpus]
         views = [
-            self.timer, self.chosen, self.shown, self.offer, self.corpus, self.strip, self.problem, self.stop, self.resume, self.start,
+            self.chosen, self.shown, self.offer, self.corpus, self.strip, self.problem, self.stop, self.resume, self.start,
             *self.heads.values(), *self.plots.values(), self.story, self.runs, self.pushes, self.log,
         ]  # fmt: skip
         forecast_outputs = [self.plan, self.recipe_note, *self.numbers]
         page.load(self.refresh, seen, views, **live).then(self.forecast, setup, forecast_outputs, **live)
-        self.timer.tick(self.refresh, seen, views, **live)
+        bar.changed["train"].click(self.poll_runs, seen, views, **live)
         # Also when the offered corpora change: the plan is more precise once the corpus is ready.
         gr.on(
             [item.change for item in [*setup, self.offer]],
@@ -163,7 +164,7 @@ class TrainTab:
         )
 
         after: dict[str, Any] = {"fn": self.refresh, "inputs": seen, "outputs": views, **live}
-        owner_changed.click(**after)
+        bar.owner_changed.click(**after)
         self.start.click(self.begin, setup, [self.answer, self.chosen], queue=False, **QUIET).then(**after)
         self.stop.click(self.end, self.shown, self.answer, queue=False, **QUIET).then(**after)
         self.resume.click(self.go_on, self.shown, [self.answer, self.chosen], queue=False, **QUIET).then(**after)
@@ -206,18 +207,25 @@ class TrainTab:
     # ---- refreshing what is shown ----
 
     def refresh(self, chosen: str | None, shown: ClientState | None, corpus: str | None, request: gr.Request) -> Any:
-        """Updates for everything that changed since the last ones for this browser."""
+        """Updates for everything that changed since the last ones for this browser, read now."""
+        return self._updates(chosen, shown, corpus, request, self.engine.live.reading(fresh=True))
+
+    def poll_runs(self, chosen: str | None, shown: ClientState | None, corpus: str | None, request: gr.Request) -> Any:
+        """The same, from the reading that is shared by all open pages."""
+        return self._updates(chosen, shown, corpus, request, self.engine.live.reading())
+
+    def _updates(
+        self, chosen: str | None, shown: ClientState | None, corpus: str | None, request: gr.Request, reading: Reading
+    ) -> Any:
         shown = shown or ClientState()
-        page, html = self._read(chosen, is_owner=self.engine.access.of(request).allowed)
+        page, html = self._read(chosen, reading, is_owner=self.engine.access.of(request).allowed)
         run = page.view.run if page.view else None
-        seconds = tick_seconds(page.is_busy)
         fresh = {
-            self.timer: (seconds, seconds),
             **html,
             **self._buttons(page),
             **self._corpora(page, corpus, previous=shown.sent.get(self.corpus._id, ())),
         }
-        is_chart_tick = shown.ticks % CHART_TICKS == 0 or shown.run != run or not page.is_busy
+        is_chart_tick = shown.ticks % CHART_TICKS == 0 or shown.run != run or not reading.view.is_busy
         if is_chart_tick or not shown.has_metrics:
             fresh |= self._charts(page)
         updates = {
@@ -229,18 +237,20 @@ class TrainTab:
         now = ClientState(ticks=shown.ticks + 1, run=run, has_metrics=bool(page.metrics), sent={**shown.sent, **keys})
         return {self.shown: now, **updates}
 
-    def _read(self, chosen: str | None, *, is_owner: bool) -> tuple[RunPage, Keyed]:
+    def _read(self, chosen: str | None, reading: Reading, *, is_owner: bool) -> tuple[RunPage, Keyed]:
         """A run and its HTML. Never from the shared cache for the owner, who must see the effect of the last click."""
 
         def read() -> tuple[RunPage, Keyed]:
-            page = RunPage.of(self.engine.home, chosen, is_owner=is_owner)
+            page = RunPage.of(self.engine.home, chosen, is_owner=is_owner, seen=reading.view)
             return page, self._html(page)
 
         if is_owner:
             return read()
-        runs = self.engine.recent.of("runs", lambda: {run.run for run in run_views(self.engine.home)})
-        chosen = chosen if chosen in runs else None  # a visitor must not cause work for runs that do not exist
-        return self.engine.recent.of(("run", chosen), read)
+        if chosen not in {
+            run.run for run in reading.view.runs
+        }:  # a visitor must not cause work for runs that do not exist
+            chosen = None
+        return self.engine.recent.of(("run", chosen, reading.version), read)
 
     def _html(self, page: RunPage) -> Keyed:
         """The HTML of each component, with its hash as the key."""

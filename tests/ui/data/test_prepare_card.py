@@ -19,6 +19,7 @@ from pipeline.ui.data import corpus_form, prepare_card
 from pipeline.ui.data.prepare_card import PrepareCard, fill_rules
 from pipeline.ui.data.tab import DataTab
 from pipeline.ui.shared.engine import Engine
+from pipeline.ui.shared.top_bar import TopBar
 from tests.homes import write_corpus
 from tests.ui.conftest import request_of
 
@@ -35,15 +36,16 @@ def card(settings: Settings) -> PrepareCard:
 
 
 def built(settings: Settings) -> PrepareCard:
-    data = DataTab(Engine(settings))
+    data, bar = DataTab(Engine(settings)), TopBar()
     card = PrepareCard(data.engine, data)
     with gr.Blocks() as page:
+        bar.build()
         data.build()
         data.build_main()
         card.build()
         card.build_list()
         data.connect(page)
-        card.connect(page, gr.Button())
+        card.connect(page, bar)
     return card
 
 

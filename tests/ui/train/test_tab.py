@@ -10,7 +10,6 @@ import pytest
 from pipeline.core.atomic_io import append_line, locked, write_json
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
-from pipeline.ui.shared.components import BUSY_SECONDS, IDLE_SECONDS
 from pipeline.ui.shared.engine import Engine
 from pipeline.ui.train.tab import CHART_TICKS, TrainTab
 from tests.homes import write_corpus, write_run
@@ -57,16 +56,6 @@ def test_charts_are_sent_every_fifth_tick_and_the_strip_at_each(tab: TrainTab, h
             sent.append(loss in updates)
             shown = updates[tab.shown]
     assert sent == [number % CHART_TICKS == 0 for number in range(2 * CHART_TICKS + 1)]
-
-
-def test_a_page_polls_each_second_while_something_runs_and_less_often_otherwise(tab: TrainTab, home: Home) -> None:
-    folder = write_run(home, "calm-kea", state="running")
-    with locked(folder.lock):
-        first = tick(tab)
-        assert first[tab.timer] == BUSY_SECONDS
-        assert tab.timer not in tick(tab, first[tab.shown])
-    write_json(folder.status, {"request_id": "calm-kea", "state": "finished"})
-    assert tick(tab, first[tab.shown])[tab.timer] == IDLE_SECONDS
 
 
 def test_the_last_figures_are_drawn_when_the_run_has_ended(tab: TrainTab, home: Home) -> None:
