@@ -127,6 +127,22 @@ def test_a_long_line_scrolls_inside_its_card_on_a_phone(
     assert tab.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 
+def test_figures_of_an_older_scan_are_greyed_until_the_new_ones_are_there(
+    finished_page: Page, open_tab: OpenTab, known_code: Path
+) -> None:
+    tab = open_tab(finished_page.url)
+    figures, progress = tab.locator("#scan-figures"), tab.locator("#scan-progress")
+    scan_folder(tab, known_code)
+    expect(figures).to_have_css("opacity", "1")
+    expect(progress).to_contain_text(f"files:{known_code}")
+    tab.get_by_label("File, glob or folder").fill("/nowhere/at/all")
+    tab.locator("#scan").click()
+    expect(progress.locator(".notice")).to_be_attached()
+    expect(figures).to_have_css("opacity", "0.4")
+    scan_folder(tab, known_code)
+    expect(figures).to_have_css("opacity", "1")
+
+
 def test_cards_show_warnings_and_details(finished_page: Page, open_tab: OpenTab, known_code: Path) -> None:
     tab = open_tab(finished_page.url)
     scan_folder(tab, known_code)

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+from markupsafe import Markup
 
 from pipeline.config.schema import COURSE_KEPT_RATE, COURSE_KEYWORDS, MATCHES, DataConfig
 from pipeline.core.errors import PipelineError
@@ -218,31 +219,44 @@ class DataTab:
         request: gr.Request,
     ) -> Generator[Updates, None, None]:
         visitor = self.engine.visitor_key(request) or None
+        is_older_below = previous is not None and previous[0] != form_values.source_spec(kind, path, repo)
         with self.engine.scans.question(request.session_hash or "", visitor) as question:
             try:
                 yield {
-                    self.progress: render("scan_progress", scan=None),
+                    self.progress: render(
+                        "scan_progress",
+                        scan=None,
+                        source=form_values.source_spec(kind, path, repo),
+                        is_older_below=is_older_below,
+                    ),
                     self.cancel_button: gr.update(interactive=True),
                 }
                 words = form_values.keyword_list(keywords)
                 spec = form_values.checked_source(kind, path, repo)
                 is_owner = self.engine.reading.check(request, spec)
                 DataConfig(source=spec, keywords=words, match=match)  # raises InputError for invalid keywords
-                yield from self._watch(question, Key.of(spec, words, match, limit, is_owner), is_owner=is_owner)
+                yield from self._watch(
+                    question, Key.of(spec, words, match, limit, is_owner), is_older_below, is_owner=is_owner
+                )
             except PipelineError as error:
                 message = notice_of(error, source_fields(kind), default="source", more=still_shown(previous))
-                yield {self.asked: previous, self.progress: message}
+                yield {
+                    self.asked: previous,
+                    self.progress: render("scan_failed", notice=Markup(message), is_older_below=previous is not None),
+                }
             if not question.is_superseded:  # else the button belongs to the newer question
                 yield {self.cancel_button: gr.update(interactive=False)}
             # Gradio repeats the last update at the end, which could overwrite what a newer scan already shows.
             yield {self.progress: gr.skip()}
 
-    def _watch(self, question: Subscription, key: Key, *, is_owner: bool) -> Generator[Updates, None, None]:
+    def _watch(
+        self, question: Subscription, key: Key, is_older_below: bool, *, is_owner: bool
+    ) -> Generator[Updates, None, None]:
         yield {self.asked: (key.source, key.limit)}
         scan, has_sample = None, False
         for scan in self.engine.scans.watch(key, question):
             seen = ShownScan(scan)
-            updates = {self.key: key, **self.found(scan if is_owner else scan_for_visitors(scan), key.limit)}
+            updates = {self.key: key, **self.found(scan if is_owner else scan_for_visitors(scan), key)}
             if not has_sample:
                 choices = gr.Dropdown(keyword_choices(seen), value="")
                 updates |= {self.filter: choices, self.index: 0, self.sample: sample_html(seen, "", 0)}
@@ -255,14 +269,16 @@ class DataTab:
         if question.is_stopped:
             yield {
                 self.asked: (key.source, num_rows or key.limit),
-                self.progress: render("scan_cancelled", rows=num_rows),
+                self.progress: render(
+                    "scan_cancelled", rows=num_rows, source=key.source, is_older_below=is_older_below and not num_rows
+                ),
             }
 
-    def found(self, scan: Scan, limit: int) -> Updates:
+    def found(self, scan: Scan, key: Key) -> Updates:
         """Updates of everything but the sample, for one state of a scan."""
         report = scan.report
         return {
-            self.progress: progress_html(scan, limit),
+            self.progress: progress_html(scan, key),
             self.figures: figures_html(scan),
             self.hits: render("keyword_hits", report=report, match=scan.match),
             self.overlap: render("overlap", report=report),
@@ -320,11 +336,13 @@ def still_shown(before: Asked | None) -> str:
     return t("data.before", source=before[0]) if before else ""
 
 
-def progress_html(scan: Scan, limit: int) -> str:
+def progress_html(scan: Scan, key: Key) -> str:
     """The progress of a scan, or how it ended."""
+    limit = key.limit
     return render(
         "scan_progress",
         scan=scan,
+        source=key.source,
         rows=report_view.num_rows(scan.report),
         limit=limit,
         share=report_view.share_done(scan, limit),

@@ -29,6 +29,7 @@ from pipeline.ui.data.corpus_form import CorpusForecast
 from pipeline.ui.data.inspection import Inspection
 from pipeline.ui.data.report_view import bad_rows, length_columns, length_words, parts
 from pipeline.ui.data.sample_view import ShownScan, sample_html
+from pipeline.ui.data.scans import Key
 from pipeline.ui.data.tab import figures_html, progress_html
 from pipeline.ui.gallery.example_card import ExampleCard
 from pipeline.ui.gallery.tab import Note, View
@@ -191,7 +192,7 @@ SAMPLING = {"temperature": EVIL, "top_p": EVIL, "top_k": EVIL, "max_new_tokens":
 SHOWN: list[tuple[str, dict[str, Any]]] = [
     ("notice", {"kind": "bad", "title": EVIL, "message": EVIL, "field": EVIL, "more": EVIL, "number": 1}),
     ("blank", {"title": EVIL, "message": EVIL}),
-    ("scan_cancelled", {"rows": 7}),
+    ("scan_cancelled", {"rows": 7, "source": EVIL, "is_older_below": True}),
     ("keyword_hits", {"report": report(), "match": "substring"}),
     ("overlap", {"report": report()}),
     ("overlap", {"report": {**report(), "keywords": dict.fromkeys((EVIL, *"abcdef"))}}),
@@ -268,11 +269,15 @@ def test_hostile_values_stay_text(template: str, values: dict[str, Any]) -> None
     assert_harmless(markup)
 
 
+def hostile_key(limit: int) -> Key:
+    return Key(EVIL, (EVIL,), "substring", limit, builders=False)
+
+
 @pytest.mark.parametrize("num_from_memory", [0, 4, 12])
 @pytest.mark.parametrize("done", [False, True])
 def test_a_scan_of_hostile_names_stays_text(done: bool, num_from_memory: int) -> None:
     scan = Scan({**report(), "seconds": 3.0}, [sample()], done, 0.5, num_from_memory)
-    assert_harmless(progress_html(scan, 12))
+    assert_harmless(progress_html(scan, hostile_key(12)))
     figures = figures_html(dataclasses.replace(scan, note=EVIL))
     assert "script" in figures
     assert_harmless(figures)
@@ -284,13 +289,13 @@ def test_a_scan_that_a_limit_ended_says_so_and_is_no_longer_running() -> None:
         (Ended("seconds", 120.0), "may take 2 min"),
         (Ended("bytes", 10**9), "may read 1.0 GB of text"),
     ):
-        markup = progress_html(dataclasses.replace(scan, ended=ended), 100)
+        markup = progress_html(dataclasses.replace(scan, ended=ended), hostile_key(100))
         assert "Ended early" in markup
         assert words in markup
         assert "Scanning" not in markup
     nothing = Scan(Report(["pandas"]).to_dict(), [], False, ended=Ended("seconds", 120.0))
-    assert "Nothing was read in 2 min" in progress_html(nothing, 100)
-    assert "Scanning" in progress_html(scan, 100), "control"
+    assert "Nothing was read in 2 min" in progress_html(nothing, hostile_key(100))
+    assert "Scanning" in progress_html(scan, hostile_key(100)), "control"
 
 
 @pytest.mark.parametrize("keyword", ["", EVIL[:5], EVIL])
@@ -308,7 +313,7 @@ def test_an_empty_scan_is_shown() -> None:
     assert "No kept files" in render("largest", report=empty)
     assert "No kept files" in sample_html(ShownScan(scan), "", 0)
     assert "No kept files" in sample_html(None, "", 0)
-    assert "Nothing was read" in render("scan_cancelled", rows=0)
+    assert "Nothing was read" in render("scan_cancelled", rows=0, source="installed", is_older_below=False)
 
 
 @pytest.mark.parametrize("state", [*ACTIVE, *RESUMABLE, "finished"])
