@@ -17,7 +17,8 @@ from pipeline.config.source_spec import corpus_id_of
 from pipeline.core.errors import PipelineError
 from pipeline.jobs.job import resume_job, stop_job
 from pipeline.jobs.runs import find_run
-from pipeline.jobs.state import ACTIVE, RESUMABLE
+from pipeline.jobs.state import ACTIVE, RESUMABLE, RUNNING
+from pipeline.jobs.views import run_views
 from pipeline.ui.shared import form_values
 from pipeline.ui.shared.components import QUIET, ask, card, for_owners, head, html, picks
 from pipeline.ui.shared.engine import Engine
@@ -173,13 +174,18 @@ class TrainTab:
     # ---- handlers of buttons ----
 
     def begin(self, request: gr.Request, corpus: str, preset: str, recipe: str, *numbers: Any) -> tuple[str, Any]:
-        """Start or queue the configured run. Pressed twice, it starts only one run."""
+        """Start or queue the configured run, and show it unless another one is running. Pressed twice, it starts only
+        one run.
+        """
         try:
             self.engine.access.require(request, "start", corpus or "")
             setup = Setup.of_inputs(corpus, preset, recipe, *numbers)
             run = form_values.start(self.engine.settings, setup, request.session_hash or "", self.engine.offer.known())
         except PipelineError as error:
             return notice_of(error, form_fields()), gr.skip()
+        others = [view.run for view in run_views(self.engine.home) if view.state in RUNNING and view.run != run]
+        if others:
+            return notice(t("train.queued", run=run, other=others[0]), kind="good"), gr.skip()
         return "", run
 
     def end(self, shown: ClientState | None, request: gr.Request) -> str:

@@ -84,6 +84,22 @@ def test_stop_and_resume_are_shown_when_they_are_possible(tab: TrainTab, home: H
     assert buttons(tick(tab), tab) == {"stop": False, "resume": False}
 
 
+def test_the_run_that_is_queued_behind_another_is_not_shown_in_its_place(tab: TrainTab, home: Home) -> None:
+    def begin(**session: str) -> tuple[str, Any]:
+        return tab.begin(
+            request_of("127.0.0.1:7860", **session), "ready", "tiny", "accelerate", *[""] * len(tab.numbers)
+        )
+
+    folder = write_run(home, "calm-kea", state="running")
+    with locked(folder.lock):
+        message, chosen = begin()
+        assert "starts by itself when calm-kea has ended" in message
+        assert chosen == gr.skip()
+        assert "calm-kea" in tick(tab)[tab.strip]
+    message, chosen = begin(session_hash="browser-two")
+    assert (message, home.run(chosen).request.exists()) == ("", True)
+
+
 def test_a_corpus_that_is_new_takes_the_place_of_the_offer_to_prepare_one(tab: TrainTab, home: Home) -> None:
     home.corpus("ready").manifest.unlink()
     first = tick(tab)
