@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import Locator, Response, expect
 from playwright.sync_api import Page as Tab
 
 from pipeline.core.paths import Home
@@ -48,9 +48,15 @@ def fill(page: Page, num_examples: int) -> list[Example]:
     return [keep(gallery, texts=[texts[number % 3]], title=f"Example {number}") for number in range(num_examples)]
 
 
+def is_of_a_selected_tab(response: Response) -> bool:
+    data = response.request.post_data_json if response.request.method == "POST" else None
+    return isinstance(data, dict) and bool(data.get("event_data"))
+
+
 def open_gallery(open_tab: OpenTab, url: str, **look: Any) -> Tab:
     tab = open_tab(url, **look)
-    show(tab, "Gallery")
+    with tab.expect_response(is_of_a_selected_tab):  # it would replace what a button shows that is pressed before it
+        show(tab, "Gallery")
     expect(tab.locator("#gallery article").first).to_be_visible()
     return tab
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 
 from pipeline.artifacts.checkpoint import checkpoints_of
 from pipeline.core.atomic_io import read_json, write_json
-from pipeline.core.paths import Home, RunFolder
+from pipeline.core.paths import ROOT, Home, RunFolder
 from pipeline.training.device import choose_compile
 from tests.training.runs import ask_to_resume, losses, new_run, start_process, status, stops_at, train_here
 
@@ -64,7 +65,9 @@ def test_a_stop_request_interrupts_the_compilation_of_a_kernel(
     small = {"max_steps": 4, "warmup_steps": 1, "n_layer": 1, "eval_every_steps": 4, "checkpoint_every_steps": 2}
     folder = new_run(home, **small, compile="on")
     if resumed:
-        train_here(folder, stops_at(2))
+        # In a process of its own: torch's compiler refuses one whose setuptools came after Python's own distutils.
+        first = "from tests.training.test_compile import first_part; first_part()"
+        subprocess.run([sys.executable, "-c", first, str(folder.path)], cwd=ROOT, check=True)
         assert (read_json(folder.config) or {})["chosen"]["compiled"] is True
         ask_to_resume(folder)
     called, may_end = tmp_path / "called", tmp_path / "may end"
@@ -82,6 +85,11 @@ def test_a_stop_request_interrupts_the_compilation_of_a_kernel(
     assert process.wait(timeout=TIMEOUT_SECONDS) == 0, folder.log.read_text()
     assert (status(folder)["state"], status(folder)["step"]) == ("stopped", 2 if resumed else 0)
     assert checkpoints_of(folder) == ([folder.checkpoint(2)] if resumed else [])
+
+
+def first_part() -> None:
+    """Train the run whose folder is the first argument up to step 2."""
+    train_here(RunFolder(Path(sys.argv[1])), stops_at(2))
 
 
 def compiler(command: str, tmp_path: Path) -> dict[str, str]:

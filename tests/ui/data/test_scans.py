@@ -233,6 +233,7 @@ def test_a_scan_of_a_silent_source_ends_too(
     open_scans: Callable[..., Scans], silent_hub: DatasetHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scans, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(scans, "IDLE_SECONDS", 0.0)  # it may be told to stop before it has asked the source
     shared_scans = open_scans(preview_seconds=0.1)
     only = last_of(shared_scans, key("hub:me/code"))
     assert only.ended == Ended("seconds", 0.1)
