@@ -14,9 +14,11 @@ from pipeline.core.atomic_io import read_json, readable_json
 from pipeline.core.errors import InputError, require
 from pipeline.core.paths import Home, RunFolder, check_id
 from pipeline.core.settings import Settings
+from pipeline.hub.push_status import request_retry
 from pipeline.hub.repo_check import check_model_repo
 from pipeline.jobs.job import find_by_request_id, find_job, refuse_second, request_lock, submit
 from pipeline.jobs.state import job_state
+from pipeline.jobs.views import push_fault
 
 NAMES = (
     "amazon budgie caique cockatiel cockatoo conure corella eclectus galah jardine kakapo kakariki kea lory lorikeet "
@@ -82,6 +84,18 @@ def find_run(settings: Settings, run_id: str) -> RunFolder:
     """The run's folder. Raises InputError, naming the existing runs, when nobody requested this one."""
     home = Home(settings.home)
     return find_job(home.run(run_id), "run", home.runs())
+
+
+def retry_push(settings: Settings, run_id: str) -> None:
+    """Have the run's newest checkpoint pushed again now: one that was refused, or one that waits for its next attempt.
+
+    Raises InputError for an unknown run, and when no checkpoint of it waits for a person.
+    """
+    with request_lock(settings) as home:
+        fault = push_fault(home, find_run(settings, run_id))
+        if fault is None:
+            raise InputError(f"Nothing of run {run_id} waits to be pushed again.")
+        request_retry(home, fault.repo)
 
 
 def check_training(home: Home, corpus: str, preset: str, recipe: str, changes: dict[str, Any]) -> RunConfig:

@@ -12,6 +12,8 @@ from playwright.sync_api import Page as Tab
 
 from pipeline.core.paths import Home
 from tests.browser.conftest import DESK, PHONE, end_jobs, field, wait_for
+from tests.checkpoints import write_checkpoint
+from tests.homes import write_run
 from tests.hub.corpora import CORPUS, prepare_corpus, project
 from tests.loopback_hub import LoopbackHub
 from tests.page import Page
@@ -130,3 +132,21 @@ def test_without_a_token_the_form_says_what_to_set(
     tab.locator("#cancel-push").click()
     expect(tab.locator("#push-form")).to_be_hidden()
     wait_for(tab, "no push", lambda: not home.corpus(CORPUS).push.path.exists())
+
+
+def test_a_refused_checkpoint_is_told_and_arrives_when_it_is_pushed_again(
+    start: StartPage, home: Home, hub: LoopbackHub, open_tab: OpenTab
+) -> None:
+    hub.refuse(403, on="/commit/main", body='{"error": "read-only token"}')
+    write_run(home, "calm-kea")
+    write_checkpoint(home.run("calm-kea"), 20)
+    tab = open_tab(start(token=hub.repos.token, PIPELINE_HUB_REPO="me/parrot").url)
+    tab.get_by_role("tab", name="Train").click()
+    problem, again = tab.locator("#problem"), tab.locator("#retry-push")
+    expect(problem).to_contain_text("Step 20 is not on the Hub: me/parrot refused it")
+    expect(problem).to_contain_text("read-only token")
+    hub.heal()
+    again.click()
+    expect(again).to_be_hidden()
+    expect(problem).not_to_contain_text("not on the Hub")
+    expect(tab.locator("#pushes .pill").first).to_have_text(re.compile("Pushed"))

@@ -7,12 +7,14 @@ import threading
 import pytest
 
 from pipeline.config.schema import DataConfig
+from pipeline.core.atomic_io import append_line
 from pipeline.core.errors import BusyError, InputError
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
+from pipeline.hub.push_status import retry_requested_at
 from pipeline.jobs.corpora import start_preparing
 from pipeline.jobs.job import stop_job
-from pipeline.jobs.runs import find_run
+from pipeline.jobs.runs import find_run, retry_push
 from pipeline.jobs.views import corpus_view, run_view, run_views
 from tests.jobs.conftest import start
 
@@ -99,3 +101,16 @@ def test_a_run_may_wait_for_a_corpus_that_is_being_prepared(settings: Settings, 
     start_preparing(settings, config=DataConfig(), corpus_id="new")
     start(settings, corpus="new", run_id="a")
     assert (corpus_view(home, "new").place, run_view(home, "a").place) == (1, 2)
+
+
+def test_a_push_that_waits_for_a_person_is_tried_again_and_others_are_not(settings: Settings, home: Home) -> None:
+    start(settings, run_id="a")
+    append_line(home.run("a").pushes, {"step": 100, "state": "pushed", "repo": settings.repo})
+    with pytest.raises(InputError, match="Nothing of run a waits"):
+        retry_push(settings, "a")
+    assert retry_requested_at(home, settings.repo) == 0
+    append_line(home.run("a").pushes, {"step": 200, "state": "refused", "repo": settings.repo, "error": "no"})
+    retry_push(settings, "a")
+    assert retry_requested_at(home, settings.repo) > 0
+    with pytest.raises(InputError, match="none"):
+        retry_push(settings, "none")

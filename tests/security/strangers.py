@@ -77,6 +77,7 @@ def owner_posts(page: PublicPage, example: str) -> list[Post]:
         *((name, usual_values(named[name])) for name in ("begin", "prepare", "scan", "push")),
         ("start", ["ready", "tiny", "accelerate", {"max_steps": 1}, "", ""]),
         ("stop", ["calm-kea"]),
+        ("retry", ["calm-kea"]),
         ("preview", [f"files:{page.inside}", ["CANARY"], 10, "substring"]),
         ("preview", ["files:/etc", ["root"], 10, "substring"]),
         ("preview", ["hub:any/thing", ["root"], 10, "substring"]),

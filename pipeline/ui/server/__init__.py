@@ -10,5 +10,5 @@ events          validation of posts to Gradio's events
 sessions        ownership of sessions, and cleanup after visitors who left
 session_states  session states without Gradio's copies of components
 page_cache      a cache of the rendered page
-api             endpoints for programs: preview, start, stop, status, generate, revisions, examples
+api             endpoints for programs: preview, start, stop, retry, status, generate, revisions, examples
 """

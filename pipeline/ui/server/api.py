@@ -1,4 +1,4 @@
-"""The page's actions as endpoints for programs: preview, start, stop, status, generate, revisions, examples.
+"""The page's actions as endpoints for programs: preview, start, stop, retry, status, generate, revisions, examples.
 
 Call `gradio_client.Client(URL, download_files=False).predict(..., api_name="/status")`. The same access function as on
 the page decides; where the page requires its owner, send the key in the header `X-Owner-Key`.
@@ -18,7 +18,7 @@ from pipeline.config.schema import COURSE_KEYWORDS, DataConfig
 from pipeline.core.errors import InputError, PipelineError, require
 from pipeline.generation.settings import Sampling
 from pipeline.jobs.job import stop_job
-from pipeline.jobs.runs import find_run, start_training
+from pipeline.jobs.runs import find_run, retry_push, start_training
 from pipeline.jobs.views import run_view
 from pipeline.ui.data.report_view import ended
 from pipeline.ui.data.scans import Key
@@ -37,7 +37,7 @@ class Api:
         self.engine = engine
 
     def connect(self) -> None:
-        for name in ("preview", "start", "stop", "status", "generate", "revisions", "examples"):
+        for name in ("preview", "start", "stop", "retry", "status", "generate", "revisions", "examples"):
             gr.api(for_people(getattr(self, name)), api_name=name, concurrency_limit=None)
 
     def preview(
@@ -92,6 +92,12 @@ class Api:
         """Ask a run to save a checkpoint and stop."""
         self.engine.access.require(request, "stop", run)
         stop_job(self.engine.settings, find_run(self.engine.settings, run))
+        return run_view(self.engine.home, run).to_dict()
+
+    def retry(self, request: gr.Request, run: str) -> dict[str, Any]:
+        """Have the newest checkpoint of a run, which was refused or waits, pushed again now."""
+        self.engine.access.require(request, "retry push", run)
+        retry_push(self.engine.settings, run)
         return run_view(self.engine.home, run).to_dict()
 
     def status(self, request: gr.Request, run: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Does not depend on Gradio: page load, refresh and a second browser all get the s
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,13 +85,21 @@ def strip(page: RunPage) -> str:
 
 
 def problem(page: RunPage) -> str:
-    """Why the run failed, which step is saved, and which button to press; why it does not use the GPU. Empty without
-    either.
+    """What keeps the run from being what somebody expects: why it failed, which step is saved, and which button to
+    press; why it does not use the GPU; why its newest checkpoint is not on the Hub. Empty when nothing does.
     """
     view = page.view
-    slow = notice(view.gpu_problem, kind="warn") if view and view.gpu_problem and view.state in ACTIVE else ""
-    if view is None or not view.error:
-        return slow
+    if view is None:
+        return ""
+    notices = [_failure(page, view)] if view.error else []
+    if view.gpu_problem and view.state in ACTIVE:
+        notices.append(notice(view.gpu_problem, kind="warn"))
+    if view.push_fault:
+        notices.append(render("push_fault", fault=view.push_fault, now=time.time()))
+    return "".join(notices)
+
+
+def _failure(page: RunPage, view: RunView) -> str:
     push = page.newest_push
     safe = t("train.safe", step=whole(push["step"])) if push else t("train.nothing_safe")
     return notice(

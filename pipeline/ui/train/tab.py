@@ -16,7 +16,7 @@ from pipeline.config.recipes import PRESETS, RECIPES
 from pipeline.config.source_spec import corpus_id_of
 from pipeline.core.errors import PipelineError
 from pipeline.jobs.job import resume_job, stop_job
-from pipeline.jobs.runs import find_run
+from pipeline.jobs.runs import find_run, retry_push
 from pipeline.jobs.state import ACTIVE, RESUMABLE, RUNNING
 from pipeline.jobs.views import run_views
 from pipeline.ui.shared import form_values
@@ -73,6 +73,7 @@ class TrainTab:
                 with gr.Row(elem_classes=["actions", "owners"]):
                     self.stop = gr.Button(t("train.stop"), variant="stop", visible=False, elem_id="stop")
                     self.resume = gr.Button(t("train.resume"), variant="primary", visible=False, elem_id="resume")
+                    self.retry = gr.Button(t("train.retry"), visible=False, elem_id="retry-push")
             self.problem = html(elem_id="problem")
             self.answer = html(elem_id="train-answer")
         with gr.Row(elem_classes=["split", "train-split"]):
@@ -148,7 +149,7 @@ class TrainTab:
         live: dict[str, Any] = {**QUIET, "queue": False, "concurrency_limit": None}
         seen = [self.chosen, self.shown, self.corpus]
         views = [
-            self.chosen, self.shown, self.offer, self.corpus, self.strip, self.problem, self.stop, self.resume, self.start,
+            self.chosen, self.shown, self.offer, self.corpus, self.strip, self.problem, self.stop, self.resume, self.retry, self.start,
             *self.heads.values(), *self.plots.values(), self.story, self.runs, self.pushes, self.log,
         ]  # fmt: skip
         forecast_outputs = [self.plan, self.recipe_note, *self.numbers]
@@ -169,6 +170,7 @@ class TrainTab:
         self.start.click(self.begin, setup, [self.answer, self.chosen], queue=False, **QUIET).then(**after)
         self.stop.click(self.end, self.shown, self.answer, queue=False, **QUIET).then(**after)
         self.resume.click(self.go_on, self.shown, [self.answer, self.chosen], queue=False, **QUIET).then(**after)
+        self.retry.click(self.push_again, self.shown, self.answer, queue=False, **QUIET).then(**after)
         self.runs.click(self.choose, None, [self.chosen, self.answer], queue=False, **QUIET).then(**after)
 
     # ---- handlers of buttons ----
@@ -205,6 +207,15 @@ class TrainTab:
         except PipelineError as error:
             return notice(str(error)), gr.skip()
         return "", run
+
+    def push_again(self, shown: ClientState | None, request: gr.Request) -> str:
+        """Try the push again that this browser's run waits for."""
+        try:
+            self.engine.access.require(request, "retry push", _run_of(shown))
+            retry_push(self.engine.settings, _run_of(shown))
+        except PipelineError as error:
+            return notice(str(error))
+        return notice(t("train.retried"), kind="good")
 
     def choose(self, event: gr.EventData) -> tuple[str, str]:
         """Show another run."""
@@ -273,10 +284,12 @@ class TrainTab:
     def _buttons(self, page: RunPage) -> Keyed:
         state = page.view.state if page.view else "idle"
         is_busy = any(run.state in ACTIVE for run in page.runs)
+        waits = bool(page.view and page.view.push_fault)
         label = t("train.queue") if is_busy else t("train.start")
         return {
             self.stop: (state, lambda: gr.update(visible=state in STOPPABLE)),
             self.resume: (state, lambda: gr.update(visible=state in RESUMABLE)),
+            self.retry: (waits, lambda: gr.update(visible=waits)),
             self.start: (label, lambda: gr.update(value=label, variant="secondary" if is_busy else "primary")),
         }
 

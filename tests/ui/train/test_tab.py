@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import gradio as gr
@@ -10,6 +11,7 @@ import pytest
 from pipeline.core.atomic_io import append_line, locked, write_json
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
+from pipeline.hub.push_status import Retrying, retry_requested_at, write_retrying
 from pipeline.ui.shared.engine import Engine
 from pipeline.ui.train.tab import CHART_TICKS, TrainTab
 from tests.homes import write_corpus, write_run
@@ -98,6 +100,28 @@ def test_the_run_that_is_queued_behind_another_is_not_shown_in_its_place(tab: Tr
         assert "calm-kea" in tick(tab)[tab.strip]
     message, chosen = begin(session_hash="browser-two")
     assert (message, home.run(chosen).request.exists()) == ("", True)
+
+
+def test_a_checkpoint_that_does_not_arrive_is_told_and_the_owner_may_push_it_again(tab: TrainTab, home: Home) -> None:
+    run, settings = write_run(home, "calm-kea"), tab.engine.settings
+    assert tick(tab)[tab.retry]["visible"] is False
+    append_line(
+        run.pushes, {"step": 20, "state": "refused", "repo": settings.repo, "error": "The token may not write."}
+    )
+    shown = tick(tab)
+    assert shown[tab.retry]["visible"] is True
+    assert "Step 20 is not on the Hub" in shown[tab.problem] and "The token may not write." in shown[tab.problem]
+    assert "Nobody may do that here" in tab.push_again(shown[tab.shown], AWAY)
+    assert retry_requested_at(home, settings.repo) == 0
+    assert "pushed again now" in tab.push_again(shown[tab.shown], HERE)
+    assert retry_requested_at(home, settings.repo) > 0
+    append_line(run.pushes, {"step": 20, "state": "retrying", "repo": settings.repo, "error": "503"})
+    now = time.time()
+    late = Retrying(run="calm-kea", step=20, attempts=3, since=now - 61, next_at=now + 30, error="The Hub is busy.")
+    write_retrying(home, settings.repo, late)
+    problem = tick(tab)[tab.problem]
+    assert "Step 20 is not on the Hub yet" in problem and "The Hub is busy." in problem
+    assert "3 attempts in 61 s; the next in 30 s" in problem or "3 attempts in 1 min; the next in 30 s" in problem
 
 
 def test_a_corpus_that_is_new_takes_the_place_of_the_offer_to_prepare_one(tab: TrainTab, home: Home) -> None:
