@@ -84,7 +84,7 @@ class GalleryTab:
             if action == "open":
                 return self.generate.open_example(target, request)
             if action == "remix":
-                return self.generate.fill(self.generate.example(target, request))
+                return self.generate.fill(self.generate.example(target, request), request)
             if action == "page":
                 view = replace(view, number=_page_number(target), doubtful="")
             elif action == "report":

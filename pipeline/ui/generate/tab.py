@@ -14,7 +14,7 @@ from pipeline.core.errors import PipelineError
 from pipeline.gallery.example import TITLE_CHARACTERS, Example
 from pipeline.generation.settings import Sampling
 from pipeline.ui.generate.answers import Answer, Completion, Result
-from pipeline.ui.generate.writing import written
+from pipeline.ui.generate.writing import Turns, written
 from pipeline.ui.shared.components import QUIET, ask, card, editor, head, html, picks
 from pipeline.ui.shared.engine import Engine
 from pipeline.ui.shared.field_errors import Field, notice_of
@@ -36,6 +36,7 @@ class GenerateTab:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self.turns = Turns()
 
     # ---- layout ----
 
@@ -177,9 +178,12 @@ class GenerateTab:
             self.result: None,
             self.link: "",
         }
+        turn = self.turns.begin(asked_by)
         for completion in written(
             self.engine.generator, revisions, prompt, sampling, visitor=visitor, asked_by=asked_by
         ):
+            if self.turns.is_over(asked_by, turn):
+                return
             if not completion.is_live:
                 updates[self.result] = Result.of(completion, revisions[0])
             yield {self.written: shown(completion), **updates}
@@ -267,7 +271,7 @@ class GenerateTab:
             example.prompt, _sampling_of(example), [Answer(example, example.texts)], "finished", example=example
         )
         return {
-            **self.fill(example),
+            **self.fill(example, request),
             self.written: shown(completion),
             self.link: self._link(example, t("keep.hidden" if is_hidden else "keep.kept", id=example.id), request),
         }
@@ -280,8 +284,14 @@ class GenerateTab:
         link = permalink(self.engine.settings, request, example.id)
         return render("permalink", link=link, note=note, example=example)
 
-    def fill(self, example: Example) -> Updates:
-        """Fill the inputs with an example's values, clear what another prompt wrote, and select the Generate tab."""
+    def fill(self, example: Example, request: gr.Request) -> Updates:
+        """Fill the inputs with an example's values, stop and clear what another prompt writes, and select the Generate
+        tab.
+        """
+        page_key = self.engine.page_key(request)
+        self.turns.begin(page_key)
+        if "generator" in vars(self.engine):
+            self.engine.generator.stop(page_key)
         values = _sampling_of(example)
         revision, other = self.list_revisions(example.revision, None)
         return {

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -17,6 +20,9 @@ if TYPE_CHECKING:
 UPDATE_SECONDS = 0.5
 """Min time between two updates in the browser. Each costs its main thread up to 40 ms, most of it in Gradio's front end
 (benchmarks/page_stream.py)."""
+
+MAX_PAGES = 1_024
+"""Pages whose turn is remembered; of another one a completion that is still written may overwrite an opened example."""
 
 
 class Pace:
@@ -34,6 +40,29 @@ class Pace:
         if (seconds := self._due_at - self._clock()) > 0:
             self._sleep(seconds)
         self._due_at = self._clock() + UPDATE_SECONDS
+
+
+class Turns:
+    """What each page's completion card shows: a completion that is being written, or an example that was opened since
+    and that it must not overwrite. Thread-safe.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._newest: OrderedDict[str, int] = OrderedDict()
+        self._numbers = itertools.count()
+
+    def begin(self, page_key: str) -> int:
+        """The number of a new turn, which ends the one before it."""
+        with self._lock:
+            number = self._newest[page_key] = next(self._numbers)
+            self._newest.move_to_end(page_key)
+            while len(self._newest) > MAX_PAGES:
+                self._newest.popitem(last=False)
+            return number
+
+    def is_over(self, page_key: str, number: int) -> bool:
+        return self._newest.get(page_key, number) != number
 
 
 def written(

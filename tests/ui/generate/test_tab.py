@@ -19,6 +19,10 @@ from pipeline.ui.shared.engine import Engine
 from pipeline.ui.shared.visitors import COOKIE, new_cookie
 
 OWN, OTHER = new_cookie(), new_cookie()
+EXAMPLE = Example(
+    id="aaaaaaaa", repo="local", prompt="import", settings={}, seed=0, revision="0" * 12, run="r", step=1, texts=["x"],
+    title="", created_at="2026-01-01T00:00:00Z", eval_loss=None,
+)  # fmt: skip
 
 
 class RecordingGenerator:
@@ -133,10 +137,20 @@ def test_a_stopped_completion_does_not_say_finished(
 def test_a_remix_clears_what_was_written_for_another_prompt(engine: Engine) -> None:
     tab = connected(engine)
     engine.__dict__["revisions"] = SimpleNamespace(known=list)
-    example = Example(
-        id="aaaaaaaa", repo="local", prompt="import", settings={}, seed=0, revision="0" * 12, run="r", step=1, texts=["x"],
-        title="", created_at="2026-01-01T00:00:00Z", eval_loss=None,
-    )  # fmt: skip
-    updates = tab.fill(example)
+    updates = tab.fill(EXAMPLE, asked("s"))
     assert "Nothing written yet" in updates[tab.written]
     assert (updates[tab.result], updates[tab.link], updates[tab.prompt]) == (None, "", "import")
+
+
+@pytest.mark.parametrize("session", ["s", "t"])
+def test_what_is_still_written_for_this_page_does_not_overwrite_an_opened_example(
+    engine: Engine, generator: RecordingGenerator, monkeypatch: pytest.MonkeyPatch, session: str
+) -> None:
+    monkeypatch.setattr("pipeline.ui.generate.writing.UPDATE_SECONDS", 0.0)
+    tab = connected(engine)
+    engine.revisions.known = list  # type: ignore[method-assign]
+    writing = tab._write(asked("s"), "import", "newest", "", 0.6, 0.95, 0, 8, 1, 0)
+    next(writing)
+    tab.fill(EXAMPLE, asked(session))
+    assert len(list(writing)) == (0 if session == "s" else 3)
+    assert generator.stopped[-1].endswith(f":{session}")
