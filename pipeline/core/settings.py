@@ -15,6 +15,7 @@ from pipeline.core.environment import home_folder
 from pipeline.core.errors import require
 
 DATASET = re.compile(r"[\w][\w.-]*/[\w][\w.-]*", re.ASCII)
+TAKE_OVER = "PIPELINE_HUB_TAKE_OVER"
 MIN_KEY_CHARACTERS = 16
 MIN_KEY_KINDS = 6
 """Minimum number of different characters: `aaaaaaaaaaaaaaaa` is long enough but easy to guess."""
@@ -51,6 +52,8 @@ class Settings:
     """Folder that contains every file the application writes. Must be on a local disk: locks and renames must work."""
     hub_repo: str | None = None
     """Model repo on the Hub that checkpoints are pushed to, `owner/name`; None keeps them in the local registry."""
+    hub_take_over: bool = False
+    """Whether to push checkpoints also into a repo that holds what somebody else wrote."""
     owner_key: str | None = field(default=None, repr=False)
     """Key that permits start, stop and delete when the page is not bound to loopback; at least 16 characters."""
     server_name: str = "127.0.0.1"
@@ -120,11 +123,14 @@ class Settings:
             budget,
             "set a whole number of gigabytes, 1 or more",
         )
+        take_over = environ.get(TAKE_OVER) or ""
+        require(take_over in ("", "1"), TAKE_OVER, take_over, "set 1, or leave it out")
         key = environ.get("PIPELINE_OWNER_KEY") or None
         return cls(
             limits=Limits(corpora_bytes=int(budget) * 10**9 if budget else None),
             home=home_folder(environ),
             hub_repo=environ.get("PIPELINE_HUB_REPO") or None,
+            hub_take_over=bool(take_over),
             public_datasets=tuple((environ.get("PIPELINE_PUBLIC_DATASETS") or "").replace(",", " ").split()),
             owner_key=key and key.strip(),  # a key that is read from a file ends with a newline
             server_name=environ.get("GRADIO_SERVER_NAME") or ("0.0.0.0" if on_space else "127.0.0.1"),

@@ -18,7 +18,7 @@ from pipeline.core.settings import Settings
 from pipeline.hub.cards import CARD
 from pipeline.hub.client import HubOperation, PassingFault, connect, find_token, hub_errors
 from pipeline.hub.dataset_files import FOLDERS, MADE_BY, Item, bundle
-from pipeline.hub.model_repo import MAIN
+from pipeline.hub.model_repo import BORN_WITH, MAIN
 from pipeline.hub.prepared import Prepared
 from pipeline.hub.uploader import Patience
 
@@ -30,8 +30,6 @@ DATASET = "dataset"
 ATTEMPTS = 3
 MAX_OPERATIONS = 1_000
 """Files per commit; the Hub's own uploader uses no more. Between several commits the repo mixes old and new files."""
-BORN_WITH = ".gitattributes"
-"""The file that the Hub itself puts into every new repo."""
 FILES_TOGETHER = 20
 """Files uploaded between two progress messages."""
 PUSH_DATASET = HubOperation(

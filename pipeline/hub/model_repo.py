@@ -9,22 +9,27 @@ from pipeline.artifacts import manifest
 from pipeline.artifacts.checkpoint import PROVENANCE
 from pipeline.artifacts.revision import Revision
 from pipeline.core import atomic_io
+from pipeline.core.settings import TAKE_OVER
 from pipeline.hub.cards import CARD, model_card
-from pipeline.hub.client import PUSH, connect, hub_errors, odd_answer
+from pipeline.hub.client import PUSH, Refusal, connect, hub_errors, odd_answer
 from pipeline.hub.commits import Push, message, read_push, title
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 MAIN = "main"
+BORN_WITH = ".gitattributes"
+"""The file that the Hub itself puts into every new repo."""
 
 
 class ModelRepo:
     """One repo. Raises PassingFault or Refusal when a request to the Hub fails."""
 
-    def __init__(self, repo: str, *, answer_seconds: float) -> None:
+    def __init__(self, repo: str, *, answer_seconds: float, takes_over: bool = False) -> None:
+        """`takes_over`: whether to push also into a repo that holds what somebody else wrote."""
         self.repo = repo
         self.answer_seconds = answer_seconds
+        self.takes_over = takes_over
 
     def push(self, revision: Revision) -> str | None:
         """The commit that contains the revision, made now or earlier; None when `main` has a later step of its run.
@@ -41,21 +46,27 @@ class ModelRepo:
                 return done.commit
             if any(push.is_of_run(revision.run, revision.run_uid) and push.step > revision.step for push in pushes):
                 return None
+            if not pushes and not self.takes_over:
+                check_content(api, self.repo, head)
             return self._commit(api, revision, head)
 
-    def _list_pushes(self, api: HfApi) -> tuple[str, list[Push]]:
-        """The head of `main` and the pushes on it, newest first; creates the repo when there is none."""
-        from huggingface_hub.errors import RepositoryNotFoundError
-
-        try:
-            commits = api.list_repo_commits(self.repo, revision=MAIN)
-        except RepositoryNotFoundError:
-            api.create_repo(self.repo, exist_ok=True)
-            commits = api.list_repo_commits(self.repo, revision=MAIN)
+    def pushes(self, api: HfApi) -> tuple[str, list[Push]]:
+        """The head of `main` and the pushes on it, newest first."""
+        commits = api.list_repo_commits(self.repo, revision=MAIN)
         if not commits:  # a new repo has an initial commit
             raise odd_answer("main has no commit", self.repo, PUSH)
         found = (read_push(commit.commit_id, commit.title, commit.message) for commit in commits)
         return commits[0].commit_id, [push for push in found if push is not None]
+
+    def _list_pushes(self, api: HfApi) -> tuple[str, list[Push]]:
+        """The same; creates the repo when there is none."""
+        from huggingface_hub.errors import RepositoryNotFoundError
+
+        try:
+            return self.pushes(api)
+        except RepositoryNotFoundError:
+            api.create_repo(self.repo, exist_ok=True)
+            return self.pushes(api)
 
     def _commit(self, api: HfApi, revision: Revision, head: str) -> str:
         from huggingface_hub import CommitOperationAdd
@@ -72,6 +83,17 @@ class ModelRepo:
             parent_commit=head,
         )
         return info.oid
+
+
+def check_content(api: HfApi, repo: str, head: str) -> None:
+    """Raises Refusal when a repo without a push of ours holds files of somebody else."""
+    names = {entry.path for entry in api.list_repo_tree(repo, revision=head)} - {BORN_WITH}
+    if names and PROVENANCE not in names:
+        more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
+        raise Refusal(
+            f"Model repo {repo} holds {min(names)}{more}, not written by this program; set PIPELINE_HUB_REPO to another "
+            f"name, or {TAKE_OVER}=1 to push into it all the same."
+        )
 
 
 def find_push(pushes: list[Push], revision: Revision) -> Push | None:

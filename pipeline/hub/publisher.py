@@ -54,7 +54,9 @@ class Publisher:
         self.home = Home(settings.home)
         self.registry = Registry(self.home, settings.repo)
         self.credentials = Credentials(settings)
-        self.uploader = None if settings.hub_repo is None else Uploader(self.home, self.registry, self.patience)
+        self.uploader = None
+        if settings.hub_repo is not None:
+            self.uploader = Uploader(self.home, self.registry, self.patience, takes_over=settings.hub_take_over)
 
     def run(self) -> bool:
         """Publish until nothing is pending and no run is running, or until a process with another token or repo takes

@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.core.settings import Settings
 from pipeline.hub.client import PUSH, PassingFault, Refusal, connect, hub_errors, odd_answer
-from pipeline.hub.model_repo import MAIN
+from pipeline.hub.model_repo import ModelRepo, check_content
 from pipeline.hub.token import VARIABLE
 
 ANSWER_SECONDS = 10.0
@@ -14,18 +14,18 @@ ANSWER_SECONDS = 10.0
 
 def check_model_repo(settings: Settings) -> None:
     """Raises Refusal when the Hub would refuse pushes to the repo of `settings`: no token, one that is not valid or may
-    only read, a repo that cannot be created or is none. A Hub that does not answer stops nothing: pushes wait for it.
+    only read, a repo that cannot be created, is none, or holds what somebody else wrote. A Hub that does not answer stops nothing: pushes wait for it.
     """
     if settings.hub_repo is None:
         return
     try:
         with hub_errors(settings.hub_repo, PUSH):
-            _check(settings.hub_repo)
+            _check(settings.hub_repo, takes_over=settings.hub_take_over)
     except PassingFault:
         return
 
 
-def _check(repo: str) -> None:
+def _check(repo: str, *, takes_over: bool) -> None:
     from huggingface_hub.errors import RepositoryNotFoundError
 
     api = connect(PUSH, answer_seconds=ANSWER_SECONDS)
@@ -33,7 +33,7 @@ def _check(repo: str) -> None:
     if role == "read":
         raise Refusal(f"{VARIABLE} may only read; set it to a token that may write to {repo}, then start again.")
     try:
-        api.list_repo_commits(repo, revision=MAIN)
+        head, pushes = ModelRepo(repo, answer_seconds=ANSWER_SECONDS).pushes(api)
     except RepositoryNotFoundError:
         owner = repo.partition("/")[0]
         if owner not in names:
@@ -41,6 +41,9 @@ def _check(repo: str) -> None:
                 f"The Hub has no repo {repo} that this token may see, and the token cannot create it: it is that of "
                 f"{', '.join(names)}; set PIPELINE_HUB_REPO to {names[0]}/NAME, then start again."
             ) from None
+        return
+    if not pushes and not takes_over:
+        check_content(api, repo, head)
 
 
 def _identity(answer: Any, repo: str) -> tuple[str, list[str]]:

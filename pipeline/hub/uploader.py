@@ -67,8 +67,10 @@ class Waiting:
 class Uploader:
     """Uploads the revisions of one registry. Which ones are waiting is read from the push logs."""
 
-    def __init__(self, home: Home, registry: Registry, patience: Patience) -> None:
+    def __init__(self, home: Home, registry: Registry, patience: Patience, *, takes_over: bool = False) -> None:
+        """`takes_over`: as in ModelRepo."""
         self.home = home
+        self.takes_over = takes_over
         self.registry = registry
         self.patience = patience
         self._push: tuple[Waiting, PushAttempt] | None = None
@@ -119,7 +121,11 @@ class Uploader:
     def _start(self, revision: Revision) -> PushAttempt:
         seconds = self.patience.push_seconds(revision_bytes(revision))
         return PushAttempt(
-            self.registry.repo, revision, answer_seconds=self.patience.answer_seconds, max_seconds=seconds
+            self.registry.repo,
+            revision,
+            answer_seconds=self.patience.answer_seconds,
+            max_seconds=seconds,
+            takes_over=self.takes_over,
         )
 
     def _choose(self) -> Waiting | None:

@@ -65,9 +65,9 @@ class Publishers:
         )
         return self._spawn(["-c", program], self.environment(token))
 
-    def start_module(self, *, token: str | None = TOKEN) -> subprocess.Popen[bytes]:
+    def start_module(self, *, token: str | None = TOKEN, **variables: str) -> subprocess.Popen[bytes]:
         """Starts it as the worker does, with the default intervals."""
-        return self._spawn(["-m", "pipeline.hub"], self.environment(token))
+        return self._spawn(["-m", "pipeline.hub"], {**self.environment(token), **variables})
 
     def finish(self, **options: object) -> None:
         """Run a publisher until it exits."""

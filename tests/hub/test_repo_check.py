@@ -25,8 +25,8 @@ except PipelineError as error:
 """
 
 
-def check(hub: LoopbackHub, folder: Path, repo: str = "me/parrot", token: str | None = TOKEN) -> str:
-    named = {"PIPELINE_HOME": str(folder / "home"), "PIPELINE_HUB_REPO": repo}
+def check(hub: LoopbackHub, folder: Path, repo: str = "me/parrot", token: str | None = TOKEN, **variables: str) -> str:
+    named = {"PIPELINE_HOME": str(folder / "home"), "PIPELINE_HUB_REPO": repo, **variables}
     environment = {**os.environ, **hub.environment(folder, token), **named}
     command = [sys.executable, "-c", CHECK]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True, timeout=60)
@@ -58,3 +58,16 @@ def test_a_hub_that_does_not_answer_stops_no_run(hub: LoopbackHub, tmp_path: Pat
     assert check(hub, tmp_path) == ""
     hub.stop()
     assert check(hub, tmp_path) == ""
+
+
+def test_a_repo_that_somebody_else_wrote_is_refused_unless_it_is_taken_over(hub: LoopbackHub, tmp_path: Path) -> None:
+    hub.commit("me/parrot", "By hand", {".gitattributes": "x"})
+    assert check(hub, tmp_path) == ""
+    hub.commit("me/parrot", "By hand", {"model.safetensors": "x", "README.md": "# Mine"})
+    assert check(hub, tmp_path).startswith(
+        "Model repo me/parrot holds README.md and 1 more, not written by this program"
+    )
+    assert check(hub, tmp_path, PIPELINE_HUB_TAKE_OVER="1") == ""
+    assert "PIPELINE_HUB_TAKE_OVER is 'yes'" in check(hub, tmp_path, PIPELINE_HUB_TAKE_OVER="yes")
+    hub.commit("me/parrot", "Squashed", {"provenance.json": "{}"})
+    assert check(hub, tmp_path) == "", "its history may have been squashed"

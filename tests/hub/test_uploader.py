@@ -361,3 +361,20 @@ def test_kills_at_random_instants_leave_one_commit_per_step_and_a_whole_registry
     )
     for revision in registry.revisions():
         Checkpoint.open(revision.path).verify(revision.path)
+
+
+def test_nothing_is_pushed_into_a_repo_of_somebody_else_until_it_is_taken_over(
+    publishers: Publishers, hub: LoopbackHub, home: Home, run: RunFolder
+) -> None:
+    hub.commit(REPO, "By hand", {"model.safetensors": "mine"})
+    write_checkpoint(run, 500)
+    publishers.finish()
+    assert hub.titles(REPO) == [], "only the first commit, by hand"
+    assert states(run) == {500: "refused"}
+    assert "holds model.safetensors, not written by this program" in read_lines(run.pushes)[-1]["error"]
+    request_retry(home, REPO)
+    assert publishers.start_module(PIPELINE_HUB_TAKE_OVER="1").wait(60) == 0
+    assert hub.titles(REPO) == [title(500)]
+    write_checkpoint(run, 600)
+    publishers.finish()
+    assert states(run)[600] == "pushed", "it is ours now"
