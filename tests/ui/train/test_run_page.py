@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,17 @@ def test_the_story_follows_one_prompt_from_the_first_to_the_last_evaluation(home
     assert "two" not in text
     assert "step 0<" in text
     assert text.index("step 190<") < text.index("step 0<")  # the newest is first, where the strip begins
+
+
+def test_the_strip_has_as_many_lines_during_an_evaluation_as_before_it(home: Home) -> None:
+    folder = write_run(home, "calm-kea", state="running")
+    with locked(folder.lock):
+        before = run_page.strip(RunPage.of(home, None, is_owner=True))
+        write_run(home, "calm-kea", state="running", message="evaluating")
+        during = run_page.strip(RunPage.of(home, None, is_owner=True))
+    assert '<p class="note">tiny · accelerate · ready</p>' in before
+    assert '<p class="note">evaluating</p>' in during
+    assert re.sub("[^<>]", "", before) == re.sub("[^<>]", "", during)
 
 
 @pytest.mark.parametrize(("num", "max_rows", "kept"), [(3, 8, [0, 1, 2]), (20, 3, [0, 10, 19]), (9, 2, [0, 8])])
