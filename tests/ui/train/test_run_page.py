@@ -10,7 +10,7 @@ import pytest
 from pipeline.core.atomic_io import append_line, locked
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
-from pipeline.ui.train import run_page
+from pipeline.ui.train import charts, run_page
 from pipeline.ui.train.run_page import RunPage
 from tests.homes import write_run
 
@@ -100,7 +100,8 @@ def test_the_kept_rows_are_evenly_spaced(num: int, max_rows: int, kept: list[int
 def test_heads_show_the_newest_of_each_series(home: Home, tmp_path: Path) -> None:
     folder = write_run(home, "calm-kea")
     append_line(folder.metrics, {"step": 30, "train_loss": 2.0, "learning_rate": 0.001, "tokens_per_second": 2_905.0})
-    heads = run_page.chart_heads(RunPage.of(home, None, is_owner=True))
+    drawn = run_page.drawings(RunPage.of(home, None, is_owner=True))
+    heads = {name: charts.head(drawing) for name, drawing in drawn.items()}
     assert "2.000" in heads["loss"]
     assert "6.300" in heads["loss"]  # the last evaluation, ten steps before
     assert "7.39" in heads["perplexity"]
