@@ -87,7 +87,7 @@ def test_the_strip_has_as_many_lines_during_an_evaluation_as_before_it(home: Hom
         before = run_page.strip(RunPage.of(home, None, is_owner=True))
         write_run(home, "calm-kea", state="running", message="evaluating")
         during = run_page.strip(RunPage.of(home, None, is_owner=True))
-    assert '<p class="note">tiny · accelerate · ready</p>' in before
+    assert '<p class="note">tiny · accelerate · corpus ready</p>' in before
     assert '<p class="note">evaluating</p>' in during
     assert re.sub("[^<>]", "", before) == re.sub("[^<>]", "", during)
 
