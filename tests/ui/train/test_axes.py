@@ -12,7 +12,8 @@ from pipeline.ui.train import axes
 from pipeline.ui.train.axes import Axis
 
 FINITE = st.lists(st.floats(-axes.LARGEST, axes.LARGEST), min_size=1, max_size=20)
-POSITIVE = st.lists(st.floats(-600, 700).map(math.exp), min_size=1, max_size=20)
+FAR_APART = st.lists(st.floats(-600, 700).map(math.exp), min_size=1, max_size=20)
+NEAR = st.builds(lambda low, ratio: [low, low * ratio], st.floats(-600, 600).map(math.exp), st.floats(1, 20))
 
 
 def labels(axis: Axis) -> list[str]:
@@ -35,7 +36,7 @@ def test_a_linear_axis_contains_every_value_and_has_few_ticks(values: list[float
         assert len(axis.ticks) <= 9
 
 
-@given(POSITIVE)
+@given(FAR_APART | NEAR)
 def test_a_logarithmic_axis_contains_every_value_and_has_few_ticks(values: list[float]) -> None:
     axis = axes.logarithmic(values)
     check(axis, values)
@@ -70,6 +71,12 @@ def test_ticks_of_a_linear_axis_are_steps_of_1_2_or_5(values: list[float], expec
 def test_a_single_value_is_inside_its_axis(value: float) -> None:
     axis = axes.linear([value])
     assert 0.2 < axis.share(value) < 0.8
+
+
+def test_values_that_differ_by_rounding_errors_are_one_value() -> None:
+    values = [8.3, math.nextafter(8.3, 9)]
+    check(axes.linear(values), values)
+    assert labels(axes.linear(values)) == labels(axes.linear([8.3]))
 
 
 @pytest.mark.parametrize(

@@ -97,10 +97,11 @@ def test_only_values_that_cannot_be_drawn_are_none() -> None:
 
 
 def test_a_step_that_was_trained_again_has_its_last_value() -> None:
-    metrics = [{"step": step, "train_loss": value} for step, value in ((10, 5.0), (20, 4.0), (10, 6.0), (30, 3.0))]
+    values = ((10, 5.0), (30, 4.0), (10, 6.0), (20, 4.5), (30, 3.0))
+    metrics = [{"step": step, "train_loss": value} for step, value in values]
     train, _ = charts.drawing(LOSS, metrics).lines
     assert train.steps == (10, 20, 30)
-    assert train.texts == ("6.000", "4.000", "3.000")
+    assert train.texts == ("6.000", "4.500", "3.000")
 
 
 def test_perplexity_is_exp_of_the_loss_on_a_logarithmic_axis() -> None:
