@@ -47,7 +47,9 @@ def linear(values: Sequence[float]) -> Axis:
     """From the tick below the lowest value to the tick above the highest."""
     low, high = _apart(min(values), max(values))
     step = _nice(high / INTERVALS - low / INTERVALS)
-    ticks = _labelled(step * number for number in range(math.floor(low / step), math.ceil(high / step) + 1))
+    # 8.2 / 0.02 is a little less than 410: a value at a tick must not add another one.
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    ticks = _labelled(step * number for number in range(first, last + 1))
     return Axis(ticks[0][0], ticks[-1][0], ticks)
 
 

@@ -144,13 +144,16 @@ def _points(metrics: Metrics, column: str) -> Points:
 def _line(name: str, points: Points, across: Axis, up: Axis, text: Callable[[float | None], str]) -> Line:
     return Line(
         name=name,
-        vertices=tuple(
-            (round(WIDTH * across.share(step), 1), round(HEIGHT * (1 - up.share(value)), 1)) for step, value in points
-        ),
+        vertices=tuple((_rounded(WIDTH * across.share(s)), _rounded(HEIGHT * (1 - up.share(v)))) for s, v in points),
         steps=tuple(step for step, _ in points),
         texts=tuple(text(value) for _, value in points),
     )
 
 
+def _rounded(length: float) -> float:
+    """A tenth of a unit is finer than a pixel. Adding zero removes the sign of -0.0."""
+    return round(length, 1) + 0.0
+
+
 def _percent(share: float) -> float:
-    return round(100 * share, 2)
+    return round(100 * share, 2) + 0.0
