@@ -134,7 +134,5 @@ def step_of(tab: Tab) -> int:
 
 def num_points(tab: Tab, chart: str) -> int:
     """Vertices of the longest line in a chart."""
-    paths = tab.locator(f".pick-{chart} svg .mark-line path").evaluate_all(
-        "paths => paths.map(p => p.getAttribute('d'))"
-    )
+    paths = tab.locator(f".pick-{chart} svg .line").evaluate_all("paths => paths.map(p => p.getAttribute('d'))")
     return max((len(re.findall("[ML]", path or "")) for path in paths), default=0)

@@ -34,8 +34,8 @@ def picks(value: str = "", *, attribute: str, **settings: Any) -> gr.HTML:
 
 
 def page_script() -> str:
-    """The listeners of the whole page: theme, folds, pickers, copying; then those of its forms."""
-    return "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in ("page.js", "form.js"))
+    """The listeners of the whole page: theme, folds, pickers, copying; of its forms; of its charts."""
+    return "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in ("page.js", "form.js", "chart.js"))
 
 
 def ask(kind: type[Input], *args: Any, **settings: Any) -> Input:

@@ -16,15 +16,13 @@ def whole(value: float | None) -> str:
 
 
 def loss(value: float | None) -> str:
-    """4.207"""
-    return UNKNOWN if value is None else f"{value:.3f}"
+    """4.207, 2.1e+12"""
+    return UNKNOWN if value is None else _short_if_huge(value, f"{value:.3f}")
 
 
 def perplexity(value: float | None) -> str:
-    """2.89, 61.4, 4,096: no more digits are meaningful."""
-    if value is None:
-        return UNKNOWN
-    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
+    """2.89, 61.4, 4,096, 1.0e+304"""
+    return UNKNOWN if value is None else _short_if_huge(value, epochs(value))
 
 
 def rate(value: float | None) -> str:
@@ -48,7 +46,7 @@ def compact(value: float | None) -> str:
 
 def epochs(value: float) -> str:
     """0.41, 25.4, 2,542,826: no more digits are meaningful."""
-    return perplexity(value)
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
 
 
 def size(num_bytes: float | None) -> str:
@@ -91,3 +89,8 @@ def ago(unix_seconds: float | None, now: float | None = None) -> str:
         if seconds >= length:
             return t(key, n=int(seconds // length))
     return UNKNOWN
+
+
+def _short_if_huge(value: float, text: str) -> str:
+    """`text`, unless it has more than six digits before its point: that is a loss that diverged."""
+    return text if abs(value) < 1e6 else f"{value:.1e}"

@@ -1,87 +1,124 @@
-"""Line plots of the metrics, and the tables that they draw.
+"""Charts of the metrics: which series each has, its axes, and its lines in the coordinates of the SVG.
 
-Each change sends the whole table, which costs the browser half a millisecond per row: so at most 200 points per series.
+Templates chart_head and chart draw them. Does not depend on Gradio. A line has at most 200 points, because every update
+sends all of them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import gradio as gr
-import pandas as pd
+from pipeline.ui.shared import formats
+from pipeline.ui.shared.markup import render
+from pipeline.ui.train import axes
+from pipeline.ui.train.axes import Axis
 
 MAX_POINTS = 200
-CEILING = 12
-"""Perplexities above this multiple of the lowest are left out: the plot has no logarithmic axis, and the first values
-would flatten the rest of the curve."""
+WIDTH, HEIGHT = 400, 160
+"""Size of the SVG's own coordinates; the page stretches them to the size of the card."""
 
 Points = list[tuple[int, float]]
+Metrics = Sequence[dict[str, Any]]
 
 
-@dataclass(frozen=True)
+def perplexity_of(loss: float) -> float:
+    """exp(loss), within the range of a float for any loss."""
+    return math.exp(max(-600, min(loss, 700)))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Chart:
-    """One plot: its name, the format of its y axis, and the metrics columns it draws as series."""
+    """What one chart shows."""
 
     name: str
-    axis_format: str
     series: tuple[tuple[str, str], ...]
-    """Pairs of series name and metrics column."""
+    """Pairs of series name and metrics column. The name is also the series' CSS class and its key among the texts."""
+    axis: Callable[[Sequence[float]], Axis]
+    """Makes the vertical axis of all values that are drawn."""
+    text: Callable[[float | None], str]
+    """Formats a value for the head and the tooltip."""
+    value: Callable[[float], float] = float
+    """Makes the value that is drawn from that of the column. It must be monotonic."""
 
 
+LOSSES = (("train", "train_loss"), ("val", "eval_loss"))
 CHARTS = (
-    Chart("loss", ".3~r", (("train", "train_loss"), ("validation", "eval_loss"))),
-    Chart("perplexity", ",.3~r", (("train", "train_loss"), ("validation", "eval_loss"))),
-    Chart("rate", ".1e", (("rate", "learning_rate"),)),
-    Chart("speed", ",.3~r", (("speed", "tokens_per_second"),)),
+    Chart(name="loss", series=LOSSES, axis=axes.linear, text=formats.loss),
+    Chart(name="perplexity", series=LOSSES, axis=axes.logarithmic, text=formats.perplexity, value=perplexity_of),
+    Chart(name="rate", series=(("rate", "learning_rate"),), axis=axes.from_zero, text=formats.rate),
+    Chart(name="speed", series=(("speed", "tokens_per_second"),), axis=axes.from_zero, text=formats.whole),
 )
-COLOURS = {"train": "var(--series-train)", "validation": "var(--series-val)"}
 
 
-def line_plot(chart: Chart) -> gr.LinePlot:
-    """The empty plot. Only its value may change later: any other update redraws it, which flickers."""
-    has_many_series = len(chart.series) > 1
-    from_zero: dict[str, Any] = {} if has_many_series else {"y_lim": [0, None]}
-    return gr.LinePlot(
-        None,
-        x="step",
-        y=chart.name,
-        color="series" if has_many_series else None,
-        color_map=COLOURS if has_many_series else None,
-        colors_in_legend=[],
-        x_axis_format=",d",
-        y_axis_format=chart.axis_format,
-        x_title="step",
-        y_title=" ",
-        **from_zero,
-        height=196,
-        show_label=False,
-        container=False,
-        buttons=[],
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One series in the coordinates of the SVG. Without points it has only its name."""
+
+    name: str
+    vertices: tuple[tuple[float, float], ...] = ()
+    steps: tuple[int, ...] = ()
+    texts: tuple[str, ...] = ()
+    """The value at each of `steps`, formatted."""
+
+    @property
+    def path(self) -> str:
+        """The line as SVG path data."""
+        return "M" + "L".join(f"{x:g} {y:g}" for x, y in self.vertices) if self.vertices else ""
+
+    @property
+    def end(self) -> str:
+        """A line without length at the last point: with round caps it is drawn as a dot."""
+        return "M{:g} {:g}h0".format(*self.vertices[-1]) if self.vertices else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """One chart with all that its templates need."""
+
+    name: str
+    lines: tuple[Line, ...]
+    across: tuple[tuple[float, str], ...] = ()
+    """Ticks of the horizontal axis: pairs of x in percent of the width and label."""
+    up: tuple[tuple[float, str], ...] = ()
+    """Ticks of the vertical axis: pairs of y in percent of the height, from the top, and label."""
+
+    @property
+    def newest(self) -> list[tuple[str, str]]:
+        """Pairs of series name and its last value; an en dash for a series without points."""
+        return [(line.name, line.texts[-1] if line.texts else formats.UNKNOWN) for line in self.lines]
+
+    @property
+    def last_step(self) -> int | None:
+        return max((line.steps[-1] for line in self.lines if line.steps), default=None)
+
+
+def drawing(chart: Chart, metrics: Metrics) -> Drawing:
+    """`chart` with the values of `metrics`. The horizontal axis ends at the last step that has any row."""
+    series = {name: thin(_points(metrics, column)) for name, column in chart.series}
+    drawn = {name: [(step, chart.value(value)) for step, value in points] for name, points in series.items()}
+    values = [value for points in drawn.values() for _, value in points]
+    if not values:
+        return Drawing(name=chart.name, lines=tuple(Line(name=name) for name in drawn))
+    across, up = axes.steps(max(row["step"] for row in metrics)), chart.axis(values)
+    return Drawing(
+        name=chart.name,
+        lines=tuple(_line(name, points, across, up, chart.text) for name, points in drawn.items()),
+        across=tuple((_percent(across.share(tick)), label) for tick, label in across.ticks),
+        up=tuple((_percent(1 - up.share(tick)), label) for tick, label in up.ticks),
     )
 
 
-def frame(chart: Chart, metrics: Sequence[dict[str, Any]]) -> pd.DataFrame | None:
-    """The plot's table with the columns `step`, `chart.name` and `series`; None without data."""
-    drawn = {name: _points(metrics, column) for name, column in chart.series}
-    if not any(drawn.values()):
-        return None
-    if chart.name == "perplexity":
-        drawn = _below_ceiling({name: [(s, math.exp(min(v, 700))) for s, v in p] for name, p in drawn.items()})
-    # The plot fixes its colours at the first table: a series added later would be invisible. So name all of them.
-    rows: list[tuple[int, float | None, str]] = [(0, None, name) for name in drawn] if len(drawn) > 1 else []
-    rows += [(step, _rounded(value), name) for name, points in drawn.items() for step, value in thin(points)]
-    return pd.DataFrame(rows, columns=["step", chart.name, "series"])
+def head(drawn: Drawing) -> str:
+    """Title, legend and newest values as HTML."""
+    return render("chart_head", name=drawn.name, newest=drawn.newest)
 
 
-def ceiling(metrics: Sequence[dict[str, Any]]) -> float | None:
-    """Upper limit of the perplexities that are drawn; None when all are."""
-    losses = [row[column] for row in metrics for _, column in CHARTS[1].series if row.get(column) is not None]
-    if not losses or max(losses) - min(losses) <= math.log(CEILING):
-        return None
-    return CEILING * math.exp(min(losses))
+def plot(drawn: Drawing) -> str:
+    """Axes, lines and the data of the tooltip as HTML."""
+    return render("chart", drawing=drawn, width=WIDTH, height=HEIGHT)
 
 
 def thin(points: Points, max_points: int = MAX_POINTS) -> Points:
@@ -98,15 +135,25 @@ def thin(points: Points, max_points: int = MAX_POINTS) -> Points:
     return [*kept, points[-1]]
 
 
-def _points(metrics: Sequence[dict[str, Any]], column: str) -> Points:
-    return [(row["step"], row[column]) for row in metrics if row.get(column) is not None]
+def _points(metrics: Metrics, column: str) -> Points:
+    """Steps in order, each once, with their values. Leaves out what is missing, not finite or too large to draw."""
+    values = {row["step"]: row[column] for row in metrics if row.get(column) is not None}
+    return [(step, values[step]) for step in sorted(values) if abs(values[step]) <= axes.LARGEST]
 
 
-def _below_ceiling(drawn: dict[str, Points]) -> dict[str, Points]:
-    limit = CEILING * min(value for points in drawn.values() for _, value in points)
-    return {name: [(step, value) for step, value in points if value <= limit] for name, points in drawn.items()}
+def _line(name: str, points: Points, across: Axis, up: Axis, text: Callable[[float | None], str]) -> Line:
+    return Line(
+        name=name,
+        vertices=tuple((_rounded(WIDTH * across.share(s)), _rounded(HEIGHT * (1 - up.share(v)))) for s, v in points),
+        steps=tuple(step for step, _ in points),
+        texts=tuple(text(value) for _, value in points),
+    )
 
 
-def _rounded(value: float) -> float:
-    """`value` with five significant digits: a screen shows no more."""
-    return float(f"{value:.5g}")
+def _rounded(length: float) -> float:
+    """A tenth of a unit is finer than a pixel. Adding zero removes the sign of -0.0."""
+    return round(length, 1) + 0.0
+
+
+def _percent(share: float) -> float:
+    return round(100 * share, 2) + 0.0

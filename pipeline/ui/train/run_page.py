@@ -1,11 +1,10 @@
-"""One run as HTML, read from disk: status strip, chart heads, sample completions by step, runs, pushes, log.
+"""One run as HTML, read from disk: status strip, charts, sample completions by step, runs, pushes, log.
 
 Does not depend on Gradio: page load, refresh and a second browser all get the same text from the same files.
 """
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -15,11 +14,12 @@ from pipeline.core.paths import Home, RunFolder
 from pipeline.jobs import views
 from pipeline.jobs.state import ACTIVE
 from pipeline.jobs.views import CorpusView, HomeView, RunView
-from pipeline.ui.shared.formats import loss, perplexity, rate, whole
+from pipeline.ui.shared.formats import whole
 from pipeline.ui.shared.markup import notice, render
 from pipeline.ui.shared.privacy import corpus_for_visitors, hidden_unless, run_for_visitors
 from pipeline.ui.shared.texts import t
 from pipeline.ui.train import charts
+from pipeline.ui.train.charts import Drawing
 
 MAX_SAMPLES = 8
 MAX_LOG_LINES = 120
@@ -107,28 +107,9 @@ def _failure(page: RunPage, view: RunView) -> str:
     )
 
 
-def chart_heads(page: RunPage) -> dict[str, str]:
-    """Title, legend and newest values of each chart, by chart name."""
-    newest: dict[str, float] = {}
-    for row in page.metrics:
-        newest |= {name: value for name, value in row.items() if value is not None}
-    train, validation = newest.get("train_loss"), newest.get("eval_loss")
-    ceiling = charts.ceiling(page.metrics)
-    series = {
-        "loss": [("train", loss(train)), ("val", loss(validation))],
-        "perplexity": [("train", perplexity(_exp(train))), ("val", perplexity(_exp(validation)))],
-        "rate": [("rate", rate(newest.get("learning_rate")))],
-        "speed": [("speed", whole(newest.get("tokens_per_second")))],
-    }
-    return {
-        name: render(
-            "chart_head",
-            name=name,
-            series=values,
-            note=t("chart.ceiling", most=whole(ceiling)) if name == "perplexity" and ceiling else "",
-        )
-        for name, values in series.items()
-    }
+def drawings(page: RunPage) -> dict[str, Drawing]:
+    """The charts of the run's metrics, by name."""
+    return {chart.name: charts.drawing(chart, page.metrics) for chart in charts.CHARTS}
 
 
 def story(page: RunPage) -> str:
@@ -160,7 +141,3 @@ def evenly(rows: list[Any], max_rows: int) -> list[Any]:
     if len(rows) <= max_rows:
         return rows
     return [rows[round(number * (len(rows) - 1) / (max_rows - 1))] for number in range(max_rows)]
-
-
-def _exp(value: float | None) -> float | None:
-    return None if value is None else math.exp(min(value, 700))

@@ -33,8 +33,6 @@ from pipeline.ui.shared.unlock import Unlock
 from pipeline.ui.train import charts, run_page
 from pipeline.ui.train.run_page import RunPage
 
-CHART_TICKS = 5
-"""Charts are updated every fifth tick: drawing them costs the browser a hundred times as much as the strip."""
 STOPPABLE = ("queued", "starting", "running")
 
 Updates = dict[Any, Any]
@@ -46,9 +44,7 @@ Keyed = dict[Any, tuple[Any, Any]]
 class ClientState:
     """What one browser already shows."""
 
-    ticks: int = 0
     run: str | None = None
-    has_metrics: bool = False
     sent: dict[int, Any] = field(default_factory=dict)
     """By component id: the key of the content that was sent last."""
 
@@ -121,7 +117,7 @@ class TrainTab:
 
     def _build_charts(self) -> None:
         self.heads: dict[str, gr.HTML] = {}
-        self.plots: dict[str, gr.LinePlot] = {}
+        self.plots: dict[str, gr.HTML] = {}
         with gr.Column(elem_classes="picked"):
             html(render("picker", group="charts", names=[chart.name for chart in charts.CHARTS]))
             with card("charts-blank"):
@@ -130,7 +126,7 @@ class TrainTab:
                 for chart in charts.CHARTS:
                     with card("chart", f"pick-{chart.name}"):
                         self.heads[chart.name] = html()
-                        self.plots[chart.name] = charts.line_plot(chart)
+                        self.plots[chart.name] = html()
 
     def _build_tables(self) -> None:
         with gr.Column(elem_classes="picked"):
@@ -242,16 +238,13 @@ class TrainTab:
             **self._buttons(page),
             **self._corpora(page, corpus, previous=shown.sent.get(self.corpus._id, ())),
         }
-        is_chart_tick = shown.ticks % CHART_TICKS == 0 or shown.run != run or not reading.view.is_busy
-        if is_chart_tick or not shown.has_metrics:
-            fresh |= self._charts(page)
         updates = {
             part: value() if callable(value) else value
             for part, (key, value) in fresh.items()
             if shown.sent.get(part._id) != key
         }
         keys = {part._id: key for part, (key, _) in fresh.items()}
-        now = ClientState(ticks=shown.ticks + 1, run=run, has_metrics=bool(page.metrics), sent={**shown.sent, **keys})
+        now = ClientState(run=run, sent={**shown.sent, **keys})
         return {self.shown: now, **updates}
 
     def _read(self, chosen: str | None, reading: Reading, *, is_owner: bool) -> tuple[RunPage, Keyed]:
@@ -263,10 +256,8 @@ class TrainTab:
 
         if is_owner:
             return read()
-        if chosen not in {
-            run.run for run in reading.view.runs
-        }:  # a visitor must not cause work for runs that do not exist
-            chosen = None
+        if all(run.run != chosen for run in reading.view.runs):
+            chosen = None  # a visitor must not cause work for runs that do not exist
         return self.engine.recent.of(("run", chosen, reading.version), read)
 
     def _html(self, page: RunPage) -> Keyed:
@@ -279,6 +270,8 @@ class TrainTab:
             self.pushes: run_page.pushes_table(page, self.engine.settings.hub_repo),
             self.log: run_page.log(page),
         }
+        for name, drawn in run_page.drawings(page).items():
+            texts |= {self.heads[name]: charts.head(drawn), self.plots[name]: charts.plot(drawn)}
         return {part: (hash(text), text) for part, text in texts.items()}
 
     def _buttons(self, page: RunPage) -> Keyed:
@@ -292,15 +285,6 @@ class TrainTab:
             self.retry: (waits, lambda: gr.update(visible=waits)),
             self.start: (label, lambda: gr.update(value=label, variant="secondary" if is_busy else "primary")),
         }
-
-    def _charts(self, page: RunPage) -> Keyed:
-        last = page.metrics[-1] if page.metrics else None
-        key = (page.view.run if page.view else None, len(page.metrics), str(last))
-        heads = run_page.chart_heads(page)
-        parts: Keyed = {self.heads[name]: (hash(text), text) for name, text in heads.items()}
-        for chart in charts.CHARTS:
-            parts[self.plots[chart.name]] = (key, lambda chart=chart: charts.frame(chart, page.metrics))
-        return parts
 
     def _corpora(self, page: RunPage, value: str | None, *, previous: Collection[tuple[str, str]]) -> Keyed:
         """Choices of the corpus field: corpora that are ready or being prepared, and the offer to prepare one.

@@ -15,6 +15,8 @@ from pipeline.ui.shared import formats
         (formats.perplexity(2.888), "2.89"),
         (formats.perplexity(61.44), "61.4"),
         (formats.perplexity(4_096.2), "4,096"),
+        (formats.perplexity(1.01e304), "1.0e+304"),
+        (formats.loss(2.1e12), "2.1e+12"),
         (formats.rate(0.002), "2.0e-03"),
         (formats.percent(0.0326), "3.26 %"),
         (formats.compact(124_242_432), "124.2 M"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from pipeline.core.atomic_io import append_line, locked
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
-from pipeline.ui.train import run_page
+from pipeline.ui.train import charts, run_page
 from pipeline.ui.train.run_page import RunPage
 from tests.homes import write_run
 
@@ -80,6 +81,17 @@ def test_the_story_follows_one_prompt_from_the_first_to_the_last_evaluation(home
     assert text.index("step 190<") < text.index("step 0<")  # the newest is first, where the strip begins
 
 
+def test_the_strip_has_as_many_lines_during_an_evaluation_as_before_it(home: Home) -> None:
+    folder = write_run(home, "calm-kea", state="running")
+    with locked(folder.lock):
+        before = run_page.strip(RunPage.of(home, None, is_owner=True))
+        write_run(home, "calm-kea", state="running", message="evaluating")
+        during = run_page.strip(RunPage.of(home, None, is_owner=True))
+    assert '<p class="note">tiny · accelerate · corpus ready</p>' in before
+    assert '<p class="note">evaluating</p>' in during
+    assert re.sub("[^<>]", "", before) == re.sub("[^<>]", "", during)
+
+
 @pytest.mark.parametrize(("num", "max_rows", "kept"), [(3, 8, [0, 1, 2]), (20, 3, [0, 10, 19]), (9, 2, [0, 8])])
 def test_the_kept_rows_are_evenly_spaced(num: int, max_rows: int, kept: list[int]) -> None:
     assert run_page.evenly(list(range(num)), max_rows) == kept
@@ -88,7 +100,8 @@ def test_the_kept_rows_are_evenly_spaced(num: int, max_rows: int, kept: list[int
 def test_heads_show_the_newest_of_each_series(home: Home, tmp_path: Path) -> None:
     folder = write_run(home, "calm-kea")
     append_line(folder.metrics, {"step": 30, "train_loss": 2.0, "learning_rate": 0.001, "tokens_per_second": 2_905.0})
-    heads = run_page.chart_heads(RunPage.of(home, None, is_owner=True))
+    drawn = run_page.drawings(RunPage.of(home, None, is_owner=True))
+    heads = {name: charts.head(drawing) for name, drawing in drawn.items()}
     assert "2.000" in heads["loss"]
     assert "6.300" in heads["loss"]  # the last evaluation, ten steps before
     assert "7.39" in heads["perplexity"]

@@ -1,4 +1,4 @@
-"""Updates of a tick: everything at first, then only what has changed; charts at every fifth tick."""
+"""Updates of a tick: everything at first, then only what has changed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
 from pipeline.hub.push_status import Retrying, retry_requested_at, write_retrying
 from pipeline.ui.shared.engine import Engine
-from pipeline.ui.train.tab import CHART_TICKS, TrainTab
+from pipeline.ui.train.tab import TrainTab
 from tests.homes import write_corpus, write_run
 from tests.ui.conftest import request_of
 
@@ -40,24 +40,24 @@ def test_the_first_tick_sends_everything_and_the_next_ones_only_changes(tab: Tra
     first = tick(tab)
     assert {tab.strip, tab.log, tab.corpus, *tab.plots.values(), *tab.heads.values()} <= set(first)
     shown = first[tab.shown]
-    for _ in range(2 * CHART_TICKS):
+    for _ in range(10):
         again = tick(tab, shown)
         assert set(again) == {tab.shown}
         shown = again[tab.shown]
 
 
-def test_charts_are_sent_every_fifth_tick_and_the_strip_at_each(tab: TrainTab, home: Home) -> None:
+def test_a_new_row_of_metrics_sends_the_charts_that_it_changes_at_the_next_tick(tab: TrainTab, home: Home) -> None:
     folder = write_run(home, "calm-kea", state="running")
-    loss, sent, shown = tab.plots["loss"], [], None
     with locked(folder.lock):
-        for number in range(2 * CHART_TICKS + 1):
-            append_line(folder.metrics, {"step": 30 + number, "train_loss": 5.0})
-            write_json(folder.status, {"request_id": "calm-kea", "state": "running", "step": 30 + number})
+        shown = tick(tab)[tab.shown]
+        for number in range(6):
+            append_line(folder.metrics, {"step": 20, "train_loss": 5.0 - number / 10})
             updates = tick(tab, shown)
-            assert tab.strip in updates
-            sent.append(loss in updates)
             shown = updates[tab.shown]
-    assert sent == [number % CHART_TICKS == 0 for number in range(2 * CHART_TICKS + 1)]
+            sent = {name for name, plot in tab.plots.items() if plot in updates}
+            assert sent == {"loss", "perplexity"}, "the others have no new value and the same last step"
+            assert {name for name, head in tab.heads.items() if head in updates} == sent
+            assert f"train {5.0 - number / 10:.3f}" in updates[tab.plots["loss"]]
 
 
 def test_the_last_figures_are_drawn_when_the_run_has_ended(tab: TrainTab, home: Home) -> None:
@@ -71,10 +71,10 @@ def test_the_last_figures_are_drawn_when_the_run_has_ended(tab: TrainTab, home: 
 
 def test_choosing_another_run_sends_its_charts_at_once(tab: TrainTab, home: Home) -> None:
     write_run(home, "calm-kea")
-    write_run(home, "old-kea", age_seconds=900)
+    append_line(write_run(home, "old-kea", age_seconds=900).metrics, {"step": 30, "train_loss": 5.0})
     updates = tick(tab, tick(tab)[tab.shown], chosen="old-kea")
     assert "old-kea" in updates[tab.strip]
-    assert tab.plots["loss"] in updates
+    assert "train 5.000" in updates[tab.plots["loss"]]
 
 
 def test_stop_and_resume_are_shown_when_they_are_possible(tab: TrainTab, home: Home) -> None:
