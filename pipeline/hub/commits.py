@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 
@@ -35,6 +36,12 @@ def title(*, run: str, step: int, final: bool) -> str:
 
 def message(revision: str, run_uid: str | None) -> str:
     return f"Revision {revision}" + (f" of run {run_uid}" if run_uid else "")
+
+
+def commit_url(repo: str, commit: str) -> str:
+    """The page of a commit of a model repo."""
+    endpoint = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+    return f"{endpoint.rstrip('/')}/{repo}/commit/{commit}"
 
 
 def read_push(commit: str, title: object, message: object) -> Push | None:

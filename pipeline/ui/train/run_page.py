@@ -11,6 +11,8 @@ from typing import Any
 
 from pipeline.core.atomic_io import cached_lines, tail
 from pipeline.core.paths import Home, RunFolder
+from pipeline.hub import push_log
+from pipeline.hub.commits import commit_url
 from pipeline.jobs import views
 from pipeline.jobs.state import ACTIVE
 from pipeline.jobs.views import CorpusView, HomeView, RunView
@@ -70,6 +72,12 @@ class RunPage:
     def newest_push(self) -> dict[str, Any] | None:
         return next((row for row in self.pushes if row["state"] in PUSHED and row.get("revision")), None)
 
+    @property
+    def on_hub(self) -> dict[str, Any] | None:
+        """The newest checkpoint that is on the Hub, with the URL of its commit."""
+        row = next((row for row in self.pushes if row["state"] == push_log.PUSHED and row.get("commit")), None)
+        return row and {**row, "url": commit_url(row["repo"], row["commit"])}
+
 
 def strip(page: RunPage) -> str:
     """The status line: state, step, losses and newest pushed revision."""
@@ -79,6 +87,7 @@ def strip(page: RunPage) -> str:
         view=page.view,
         has_metrics=bool(page.metrics),
         push=page.newest_push,
+        on_hub=page.on_hub,
         corpus=page.corpus,
         newest_evaluation=next((row for row in reversed(page.metrics) if row.get("eval_loss") is not None), None),
     )

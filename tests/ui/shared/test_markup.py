@@ -333,7 +333,7 @@ def test_a_corpus_and_a_run_without_details_are_shown_in_every_state(state: str)
     assert "data-job" not in visitors + render("preparing", corpora=[view, nothing], is_owner=False)
     assert ("some-id" in render("preparing", corpora=[view, nothing], is_owner=True)) == (state in ACTIVE)
     run = dataclasses.replace(run_page.views.run_view(home, "some-kea"), state=state)
-    values = {"has_metrics": False, "push": None, "newest_evaluation": None}
+    values = {"has_metrics": False, "push": None, "on_hub": None, "newest_evaluation": None}
     assert f"state-{state}" in render("strip", view=run, corpus=None, is_owner=False, **values)
     assert f"state-{state}" in render("strip", view=run, corpus=view, is_owner=True, **values)
     assert "some-kea" in render("runs", runs=[run], shown=None)
