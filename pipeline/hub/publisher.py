@@ -80,7 +80,7 @@ class Publisher:
         for checkpoint, log in sorted(found, key=lambda item: (saved_at(item[0]), step_of(item[0]))):
             self._register(checkpoint, log)
         if self.uploader is not None:
-            self._reopen(known_ids)
+            self._reopen(logs, known_ids)
             self.uploader.advance()
 
     def _until_idle(self) -> None:
@@ -118,10 +118,10 @@ class Publisher:
         else:
             log.write(revision.step, push_log.REGISTERED, revision=revision.revision)
 
-    def _reopen(self, known_ids: set[str]) -> None:
+    def _reopen(self, logs: list[PushLog], known_ids: set[str]) -> None:
         """Set what the Hub refused before a person's request to try again back to `registered`."""
         requested_at = push_status.retry_requested_at(self.home, self.settings.repo)
-        for log in [PushLog(run, self.settings.repo) for run in self.home.runs()]:
+        for log in logs:
             for step, row in _to_reopen(log, known_ids, requested_at):
                 log.write(step, push_log.REGISTERED, revision=row["revision"])
 

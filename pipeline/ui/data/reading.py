@@ -19,16 +19,16 @@ OTHER_REVISION = re.compile(r"hub:(?P<repo>[\w.-]+/[\w.-]+)@", re.ASCII)
 
 
 def _is_public_list(source: str) -> bool:
-    """Whether a source of the package index reads only projects that the page itself offers. Anybody can add others to a
-    public index, and those of a private one are nobody's business.
+    """Whether a source of the package index reads only projects of PROJECTS, without versions. Anybody can add other
+    projects to a public index, and those of a private one are nobody's business.
     """
-    from pipeline.data.sources.pypi import PROJECTS, parsed
+    from pipeline.data.sources.pypi import PROJECTS, Requirement, parsed
 
     try:
         wanted, _ = parsed(source)
     except InputError:
         return False
-    return {requirement.project for requirement in wanted} <= set(PROJECTS)
+    return set(wanted) <= set(map(Requirement, PROJECTS))
 
 
 class Reading:

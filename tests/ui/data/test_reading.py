@@ -35,7 +35,7 @@ def reading(tmp_path: Path) -> Reading:
         "hub:me/open",
         "pypi",
         "pypi#all",
-        "pypi:pandas,scikit-learn==1.5.0#examples",
+        "pypi:pandas,scikit-learn#examples",
     ],
 )
 def test_a_visitor_may_scan(reading: Reading, source: str) -> None:
@@ -53,6 +53,8 @@ def test_a_visitor_may_scan(reading: Reading, source: str) -> None:
         "hub:huggingface-course/codeparrot-ds-train::file:///etc/passwd",
         "",
         "pypi:x",
+        "pypi:pandas==0.1",
+        "pypi:pandas,scikit-learn==1.5.0#examples",
         "pypi:pandas,x",
         "pypi:pandas,",
         "pypi:https://example.org/pandas",
