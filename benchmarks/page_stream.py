@@ -3,8 +3,8 @@ long Stop takes: `python -m benchmarks.page_stream [--tokens N] [--quick]`.
 
 The real page and generator run on loopback, with two small models of random weights. Chromium does what a person does:
 it chooses both revisions, presses Complete and reads; then again, and presses Stop. Tasks of the main thread are counted
-in seconds of wall time, so work of other processes on the same cores makes them longer. The last line is one JSON
-object; its ratio is the share of the time for which the main thread was busy, over the goal.
+in seconds of its CPU time; long tasks in wall time, so work of other processes on the same cores makes them longer. The
+last line is one JSON object; its ratio is the share of the time for which the main thread was busy, over the goal.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import argparse
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import tempfile
@@ -176,6 +177,7 @@ def main() -> int:
     parser.add_argument("--tokens", type=int, default=512, help="length of each sample")
     parser.add_argument("--quick", action="store_true", help="64 tokens each")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # ends the page and the browser as well
     executable = devtools.find()
     if executable is None:
         raise SystemExit("No browser was found; install Chromium or Chrome.")

@@ -20,11 +20,11 @@ from pipeline.config.quality import quality_config
 from pipeline.config.schema import COURSE_KEPT_RATE, COURSE_KEYWORDS, DataConfig, ExecutionConfig
 from pipeline.config.source_spec import corpus_id_of
 from pipeline.core.atomic_io import readable_json
-from pipeline.core.errors import require
+from pipeline.core.errors import InputError, require
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
 from pipeline.jobs import views
-from pipeline.jobs.corpora import delete_corpus, find_corpus, start_preparing
+from pipeline.jobs.corpora import delete_corpus, find_corpus, resumable_on, start_preparing
 from pipeline.jobs.follow import follow
 from pipeline.jobs.job import stop_job
 
@@ -137,10 +137,17 @@ def corpora(json: Json = False) -> None:
 
 
 def delete(
-    corpus: Annotated[str, typer.Argument(metavar="CORPUS", help="Id of a corpus.")], json: Json = False
+    corpus: Annotated[str, typer.Argument(metavar="CORPUS", help="Id of a corpus.")],
+    force: Annotated[bool, typer.Option("--force", help="Also when a run could still be resumed on it.")] = False,
+    json: Json = False,
 ) -> None:
     """Delete a corpus: its kept files, tokenizer and tokens."""
     settings, console = Settings.from_environment(), Console(as_json=json)
+    runs = resumable_on(Home(settings.home), corpus)
+    if runs and not force:
+        raise InputError(
+            f"Corpus {corpus} is needed to resume {', '.join(runs)}; give --force to delete it all the same."
+        )
     freed = views.corpus_bytes(find_corpus(settings, corpus))
     delete_corpus(settings, corpus)
     console.line(f"Corpus {corpus} is deleted; {freed / 1e6:.1f} MB are free again.")

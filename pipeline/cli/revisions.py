@@ -142,6 +142,8 @@ def _publish_checkpoints(settings: Settings, console: Console) -> None:
         [(row["run"], row["step"], row["state"], row.get("revision"), row.get("error")) for row in rows],
     )
     console.document(rows)
-    faults = [fault for folder in home.runs() if (fault := views.push_fault(home, folder)) is not None]
+    faults = [
+        fault for folder in home.runs() if (fault := views.push_fault(home, views.latest_pushes(folder))) is not None
+    ]
     if faults:
         raise PipelineError(push_fault(faults[-1]))

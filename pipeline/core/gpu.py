@@ -83,8 +83,14 @@ class Driver:
     """What nvidia-smi says when it fails."""
 
     @property
-    def major(self) -> int:
-        return int(self.version.partition(".")[0])
+    def major(self) -> int | None:
+        """None when nvidia-smi gives no version, as `[N/A]`."""
+        number = self.version.partition(".")[0]
+        return int(number) if number.isascii() and number.isdecimal() else None
+
+    def runs(self, build: CudaBuild) -> bool:
+        """Whether it is new enough for `build`, as far as is known."""
+        return self.major is None or self.major >= build.driver
 
     @property
     def first_visible(self) -> Gpu | None:
@@ -141,7 +147,7 @@ def problem_of(driver: Driver, torch: TorchBuild) -> str | None:
     if gpu.capability is not None and not build.has_kernels_for(gpu.capability):
         oldest = ".".join(map(str, build.oldest))
         return f"{there}{name}, which has kernels for compute capability {oldest} to {build.newest}.x; {remedy}."
-    if driver.major < build.driver:
+    if not driver.runs(build):
         return f"{there}{name}, which needs driver {build.driver} or newer; {remedy}."
     return None
 
@@ -165,7 +171,7 @@ def _remedy(driver: Driver, gpu: Gpu, torch: TorchBuild) -> str:
     if not fitting:
         return f"no build of torch {torch.release} has kernels for this card, so choose another one"
     for build in fitting:
-        if driver.major >= build.driver:
+        if driver.runs(build):
             return f"install the build for CUDA {build.cuda}: {install_command(torch.release, build)}"
     build = min(fitting, key=lambda build: build.driver)
     update = f"update the driver to {build.driver} or newer"
@@ -181,7 +187,9 @@ def install_command(release: str, build: CudaBuild) -> str:
 
 _lock = threading.Lock()
 _cached: dict[tuple[str | None, Path], tuple[float, Driver | None]] = {}
-"""By the paths of nvidia-smi and of the driver's files: when they were asked, and the answer. Other threads of the page wait for one answer."""
+"""By the paths of nvidia-smi and of the driver's files: when they were asked, and the answer. Other threads of the page
+wait for one answer.
+"""
 
 
 def nvidia_driver(proc: Path = PROC) -> Driver | None:

@@ -16,7 +16,7 @@ from pipeline.core.paths import CorpusFolder, Home
 from pipeline.core.settings import Settings
 from pipeline.hub.dataset import check_push
 from pipeline.jobs.job import find_by_request_id, find_job, request_lock, submit
-from pipeline.jobs.state import in_order, job_state
+from pipeline.jobs.state import RESUMABLE, in_order, job_state
 from pipeline.jobs.views import corpus_bytes
 
 
@@ -81,6 +81,12 @@ def start_pushing(settings: Settings, *, corpus_id: str, repo: str, private: boo
         if _is_pushed_now(folder):
             raise BusyError(f"Corpus {folder.id} is being pushed already; stop that first, or wait for it.")
         submit(folder.push, PushRequest(repo=repo, private=private))
+
+
+def resumable_on(home: Home, corpus_id: str) -> list[str]:
+    """Ids of the runs that could go on and train on the corpus."""
+    states = (job_state(folder) for folder in home.runs() if folder.request.exists())
+    return [state.id for state in states if state.state in RESUMABLE and state.request.get("corpus") == corpus_id]
 
 
 def delete_corpus(settings: Settings, corpus_id: str) -> None:

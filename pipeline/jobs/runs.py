@@ -18,7 +18,7 @@ from pipeline.hub.push_status import request_retry
 from pipeline.hub.repo_check import check_model_repo
 from pipeline.jobs.job import find_by_request_id, find_job, refuse_second, request_lock, submit
 from pipeline.jobs.state import job_state
-from pipeline.jobs.views import push_fault
+from pipeline.jobs.views import latest_pushes, push_fault
 
 NAMES = (
     "amazon budgie caique cockatiel cockatoo conure corella eclectus galah jardine kakapo kakariki kea lory lorikeet "
@@ -92,7 +92,7 @@ def retry_push(settings: Settings, run_id: str) -> None:
     Raises InputError for an unknown run, and when no checkpoint of it waits for a person.
     """
     with request_lock(settings) as home:
-        fault = push_fault(home, find_run(settings, run_id))
+        fault = push_fault(home, latest_pushes(find_run(settings, run_id)))
         if fault is None:
             raise InputError(f"Nothing of run {run_id} waits to be pushed again.")
         request_retry(home, fault.repo)

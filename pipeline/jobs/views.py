@@ -247,9 +247,11 @@ def latest_pushes(folder: RunFolder) -> list[dict[str, Any]]:
     return [by_step[step] for step in sorted(by_step, reverse=True)]
 
 
-def push_fault(home: Home, folder: RunFolder) -> PushFault | None:
-    """Why the newest checkpoint of the run does not arrive; None when it has, or is on its way."""
-    row = next((row for row in latest_pushes(folder) if row["state"] != push_log.SUPERSEDED), None)
+def push_fault(home: Home, pushes: Sequence[dict[str, Any]]) -> PushFault | None:
+    """Why the newest checkpoint of a run does not arrive; None when it has, or is on its way. `pushes`: the run's
+    `latest_pushes`.
+    """
+    row = next((row for row in pushes if row["state"] != push_log.SUPERSEDED), None)
     if row is None or row["state"] not in (push_log.REFUSED, push_log.RETRYING, push_log.REGISTERED):
         return None
     retrying = read_retrying(home, row["repo"])
@@ -272,6 +274,7 @@ def _run_view(home: Home, state: JobState, queue: Sequence[JobState]) -> RunView
     folder = home.run(state.id)
     request, status = state.request, state.status
     config = atomic_io.readable_json(folder.config) or None
+    pushes = latest_pushes(folder)
     return RunView(
         **_job_fields(state, queue),
         run=folder.id,
@@ -286,9 +289,9 @@ def _run_view(home: Home, state: JobState, queue: Sequence[JobState]) -> RunView
         tokens_per_second=status.get("tokens_per_second"),
         eta_seconds=status.get("eta_seconds") if state.is_active else None,
         config=config,
-        is_pushing=any(row["state"] in (push_log.UPLOADING, push_log.RETRYING) for row in latest_pushes(folder)),
-        pushed_step=next((row["step"] for row in latest_pushes(folder) if row["state"] == push_log.PUSHED), None),
-        push_fault=push_fault(home, folder),
+        is_pushing=any(row["state"] in (push_log.UPLOADING, push_log.RETRYING) for row in pushes),
+        pushed_step=next((row["step"] for row in pushes if row["state"] == push_log.PUSHED), None),
+        push_fault=push_fault(home, pushes),
         gpu_problem=status.get("gpu_problem"),
     )
 

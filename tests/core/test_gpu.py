@@ -53,6 +53,12 @@ def test_a_gpu_that_torch_can_use_is_no_problem(torch: TorchBuild, card: Gpu, dr
     assert problem_of(Driver(driver, (card,)), torch) is None
 
 
+@pytest.mark.parametrize("version", ["[N/A]", "", "R580"])
+def test_a_driver_without_a_version_is_taken_as_new_enough(version: str) -> None:
+    assert problem_of(Driver(version, (T4,)), PYPI) is None
+    assert "install the build for CUDA 13.0" in (problem_of(Driver(version, (T4,)), CPU) or "")
+
+
 def test_a_machine_without_a_gpu_has_no_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert nvidia_driver(tmp_path / "none") is None

@@ -8,15 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.cli.corpora import delete
 from pipeline.config.schema import DataConfig, ExecutionConfig
 from pipeline.core.atomic_io import read_json
 from pipeline.core.errors import BusyError, InputError, PipelineError
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
-from pipeline.jobs.corpora import delete_corpus, find_corpus, start_preparing, start_pushing
+from pipeline.jobs.corpora import delete_corpus, find_corpus, resumable_on, start_preparing, start_pushing
 from pipeline.jobs.job import stop_job
 from pipeline.jobs.state import in_order, pushes_in_order
 from pipeline.jobs.views import corpus_view, push_view
+from tests.homes import write_run
 
 pytestmark = pytest.mark.usefixtures("no_worker")
 
@@ -114,6 +116,20 @@ def test_a_corpus_is_not_deleted_while_it_is_pushed(settings: Settings, home: Ho
         delete_corpus(settings, "ready")
     stop_job(settings, find_corpus(settings, "ready").push)
     delete_corpus(settings, "ready")
+    assert not home.corpus("ready").path.exists()
+
+
+def test_the_command_deletes_what_a_run_could_be_resumed_on_only_by_force(
+    settings: Settings, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIPELINE_HOME", str(home.path))
+    write_run(home, "calm-kea", state="stopped")
+    assert resumable_on(home, "ready") == ["calm-kea"]
+    assert resumable_on(home, "other") == []
+    with pytest.raises(InputError, match="Corpus ready is needed to resume calm-kea; give --force"):
+        delete("ready")
+    assert home.corpus("ready").is_ready
+    delete("ready", force=True)
     assert not home.corpus("ready").path.exists()
 
 

@@ -43,7 +43,9 @@ class Inspection:
 
 
 def key_words(own: str | None) -> tuple[str, ...]:
-    """The course's key tokens and the words of `own`, separated by commas or white space. Raises InputError for invalid or too many."""
+    """The course's key tokens and the words of `own`, separated by commas or white space. Raises InputError for invalid
+    words, and for too many.
+    """
     words = tuple(dict.fromkeys([*COURSE_KEY_TOKENS, *(own or "").replace(",", " ").split()]))
     require(len(words) <= MAX_WORDS, "own_words", len(words) - len(COURSE_KEY_TOKENS), "give fewer")
     for word in words:

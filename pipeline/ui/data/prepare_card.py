@@ -17,7 +17,7 @@ from pipeline.config.source_spec import corpus_id_of
 from pipeline.core.atomic_io import readable_json
 from pipeline.core.errors import FieldError, PipelineError
 from pipeline.core.paths import CORPUS_ID
-from pipeline.jobs.corpora import delete_corpus, find_corpus
+from pipeline.jobs.corpora import delete_corpus, find_corpus, resumable_on
 from pipeline.jobs.job import resume_job, stop_job
 from pipeline.jobs.state import ACTIVE
 from pipeline.jobs.views import CorpusView, HomeView, corpus_views
@@ -295,6 +295,7 @@ class PrepareCard:
                 corpora=seen.corpora,
                 pushes=seen.pushes,
                 doubtful=doubtful,
+                needed_by=resumable_on(self.engine.home, doubtful) if doubtful and is_owner else [],
                 chosen=view.corpus if view else None,
                 free=free_bytes(self.engine.home.path),
                 is_owner=is_owner,

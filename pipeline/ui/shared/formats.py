@@ -22,7 +22,7 @@ def loss(value: float | None) -> str:
 
 def perplexity(value: float | None) -> str:
     """2.89, 61.4, 4,096, 1.0e+304"""
-    return UNKNOWN if value is None else _short_if_huge(value, epochs(value))
+    return UNKNOWN if value is None else _short_if_huge(value, three_digits(value))
 
 
 def rate(value: float | None) -> str:
@@ -44,8 +44,8 @@ def compact(value: float | None) -> str:
     return f"{scaled:,.0f} {unit}".rstrip() if not unit or scaled >= 1_000 else f"{scaled:.1f} {unit}"
 
 
-def epochs(value: float) -> str:
-    """0.41, 25.4, 2,542,826: no more digits are meaningful."""
+def three_digits(value: float) -> str:
+    """0.41, 25.4, 2,542,826: at least two digits, and no more decimals than are meaningful."""
     return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
 
 

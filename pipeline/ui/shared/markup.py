@@ -61,7 +61,7 @@ def environment() -> Environment:
         "rate",
         "percent",
         "compact",
-        "epochs",
+        "three_digits",
         "size",
         "binary",
         "duration",

@@ -40,7 +40,15 @@ def hidden_unless(is_owner: bool, value: Any) -> Any:
 
 
 def run_for_visitors(view: RunView) -> RunView:
-    return replace(view, error=hidden(view.error), message=hidden(view.message), config=hidden(view.config))
+    fault = view.push_fault and replace(view.push_fault, error=hidden(view.push_fault.error))
+    return replace(
+        view,
+        error=hidden(view.error),
+        message=hidden(view.message),
+        config=hidden(view.config),
+        gpu_problem=hidden(view.gpu_problem),
+        push_fault=fault,
+    )
 
 
 def corpus_for_visitors(view: CorpusView) -> CorpusView:

@@ -20,7 +20,7 @@ from pipeline.ui.data.prepare_card import PrepareCard, fill_rules
 from pipeline.ui.data.tab import DataTab
 from pipeline.ui.shared.engine import Engine
 from pipeline.ui.shared.top_bar import TopBar
-from tests.homes import write_corpus
+from tests.homes import write_corpus, write_run
 from tests.ui.conftest import request_of
 
 HERE = request_of()
@@ -137,6 +137,13 @@ def test_deleting_takes_two_presses(card: PrepareCard, home: Home) -> None:
     answer, chosen, doubtful = press(card, "delete ready", chosen="ready", doubtful="ready")
     assert "was deleted" in answer
     assert (chosen, doubtful, home.corpus("ready").path.exists()) == (None, None, False)
+
+
+def test_deleting_names_the_runs_that_could_still_be_resumed(card: PrepareCard, home: Home) -> None:
+    write_run(home, "done-kea")
+    assert "could not be resumed" not in tick(card, doubtful="ready")[card.corpora]
+    write_run(home, "calm-kea", state="stopped")
+    assert "calm-kea could not be resumed" in tick(card, doubtful="ready")[card.corpora]
 
 
 def test_a_corpus_that_a_run_trains_on_is_not_deleted(card: PrepareCard, home: Home, settings: Settings) -> None:
