@@ -160,8 +160,8 @@ def measured(url: str, executable: str, tokens: int) -> list[dict[str, Any]]:
         stopped = stream(tab, stop_after=3)
     seconds = whole["seconds"]
     print(f"{len(characters)} samples, {sum(characters):,} characters in {seconds:.1f} s")
-    print(f"main thread: busy {whole['busy']:.1f} s, in tasks over 50 ms {whole['blocked']:.1f} s (longest")
-    print(f"{whole['longest']:.2f} s), script {whole['script']:.1f} s; {whole['updates']:.0f} updates")
+    print(f"main thread: busy {whole['busy']:.1f} s, script {whole['script']:.1f} s; {whole['updates']:.0f} updates")
+    print(f"in tasks over 50 ms: {whole['blocked']:.1f} s, the longest {whole['longest']:.2f} s")
     print(f"Stop: {stopped['stop']:.2f} s")
     figures = [
         ("main thread busy", whole["busy"] / seconds, GOAL_BUSY),

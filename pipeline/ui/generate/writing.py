@@ -98,5 +98,4 @@ def written(
         completion.state = "stopped" if any(answer.is_stopped for answer in completion.answers) else "finished"
     except PipelineError as error:
         completion.state, completion.error = "failed", error
-    pace.wait()
-    yield completion
+    yield completion  # at once: somebody may have pressed Stop
