@@ -117,6 +117,7 @@ def open_form(tab: Tab, url: str, tokens: int) -> None:
     tab.click("#other input")
     tab.wait("document.querySelectorAll('#other [role=option]').length > 2")
     tab.click("#other [role=option]:last-child")
+    tab.wait("document.querySelector('#other input').value.startsWith('step')")
     for label, value in (("New tokens", tokens), ("Samples", SAMPLES)):
         tab.fill(f"input[type=number][aria-label='number input for {label}']", str(value))
     tab.send("Performance.enable", timeDomain="threadTicks")
@@ -157,7 +158,7 @@ def measured(url: str, executable: str, tokens: int) -> list[dict[str, Any]]:
         stream(tab, stop_after=0)  # the models are loaded, and the page's code is compiled
         whole = stream(tab)
         characters = tab.run("[...document.querySelectorAll('#completion pre.new')].map(e => e.textContent.length)")
-        stopped = stream(tab, stop_after=3)
+        stopped = stream(tab, stop_after=min(3.0, whole["seconds"] / 3))
     seconds = whole["seconds"]
     print(f"{len(characters)} samples, {sum(characters):,} characters in {seconds:.1f} s")
     print(f"main thread: busy {whole['busy']:.1f} s, script {whole['script']:.1f} s; {whole['updates']:.0f} updates")

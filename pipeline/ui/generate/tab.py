@@ -207,8 +207,18 @@ class GenerateTab:
     def _cards(self, prompt: str) -> str:
         return render("prompts", prompts=course_prompts(), current=prompt)
 
-    def list_revisions(self, revision: str | None, other: str | None) -> tuple[gr.Dropdown, gr.Dropdown]:
-        """The registry's revisions as choices; the selected ones stay selected."""
+    def list_revisions(self, revision: str | None, other: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The registry's revisions as choices; the selected ones stay selected. A selection that is still a choice is not
+        sent: the answer may come after somebody has made another one.
+        """
+        fields = self._fields(revision, other)
+        for field, value in zip(fields, (revision, other), strict=True):
+            if field["value"] == value:
+                del field["value"]
+        return fields
+
+    def _fields(self, revision: str | None, other: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Updates of both fields of revisions: their choices, and these selected where there are such choices."""
         revisions = self.engine.revisions.known()
         choices = [
             (
@@ -227,8 +237,10 @@ class GenerateTab:
         newest = t("generate.newest", step=whole(first.step)) if first else t("generate.none")
         values = {value for _, value in choices}
         return (
-            gr.Dropdown([(newest, NEWEST), *choices], value=revision if revision in values else NEWEST),
-            gr.Dropdown([(t("generate.no_other"), NOTHING), *choices], value=other if other in values else NOTHING),
+            gr.update(choices=[(newest, NEWEST), *choices], value=revision if revision in values else NEWEST),
+            gr.update(
+                choices=[(t("generate.no_other"), NOTHING), *choices], value=other if other in values else NOTHING
+            ),
         )
 
     def keep_example(self, result: Result | None, title: str, request: gr.Request) -> str:
@@ -251,7 +263,7 @@ class GenerateTab:
 
     def open_page(self, request: gr.Request) -> Updates:
         """Show the kept example that the URL names, or an empty page."""
-        revision, other = self.list_revisions(None, None)
+        revision, other = self._fields(None, None)
         updates: Updates = {self.revision: revision, self.other: other}
         if example_id := request.query_params.get("example"):
             updates |= self.open_example(example_id, request)
@@ -293,7 +305,7 @@ class GenerateTab:
         if "generator" in vars(self.engine):
             self.engine.generator.stop(page_key)
         values = _sampling_of(example)
-        revision, other = self.list_revisions(example.revision, None)
+        revision, other = self._fields(example.revision, None)
         return {
             self.written: render("completion_blank"),
             self.result: None,
