@@ -201,7 +201,15 @@ SHOWN: list[tuple[str, dict[str, Any]]] = [
     ("bad_rows", {"reasons": bad_rows(report()), "skipped": 3}),
     (
         "corpora",
-        {"corpora": [corpus()], "pushes": {}, "chosen": EVIL, "doubtful": "some-id", "free": 5, "is_owner": True},
+        {
+            "corpora": [corpus()],
+            "pushes": {},
+            "chosen": EVIL,
+            "doubtful": "some-id",
+            "needed_by": [EVIL],
+            "free": 5,
+            "is_owner": True,
+        },
     ),
     (
         "corpora",
@@ -221,6 +229,7 @@ SHOWN: list[tuple[str, dict[str, Any]]] = [
             "pushes": {"some-id": dataclasses.replace(push(EVIL), state="finished", url=EVIL)},
             "chosen": None,
             "doubtful": None,
+            "needed_by": [],
             "free": 5,
             "is_owner": True,
         },
@@ -232,6 +241,7 @@ SHOWN: list[tuple[str, dict[str, Any]]] = [
             "pushes": {"some-id": dataclasses.replace(push(EVIL), state="failed", error=EVIL)},
             "chosen": None,
             "doubtful": None,
+            "needed_by": [],
             "free": 5,
             "is_owner": True,
         },
@@ -321,7 +331,7 @@ def test_a_corpus_and_a_run_without_details_are_shown_in_every_state(state: str)
     home = Home(Path("nowhere"))
     view = dataclasses.replace(corpus_view(home, "some-id"), state=state, progress=0.5, stage="filter")
     nothing = dataclasses.replace(view, stage=None, progress=None)
-    values = {"pushes": {}, "chosen": None, "doubtful": "some-id", "free": 5, "is_owner": True}
+    values = {"pushes": {}, "chosen": None, "doubtful": "some-id", "needed_by": [], "free": 5, "is_owner": True}
     markup = render("corpora", corpora=[view, nothing], **values)
     assert state in markup
     assert ('data-job="delete some-id"' in markup) == (state not in ACTIVE), "a running job must be stopped first"
@@ -357,7 +367,14 @@ def test_a_push_of_a_corpus_is_shown_in_every_state(state: str, words: str) -> N
     known = {"failed": {"error": "no"}, "interrupted": {"error": "no"}, "finished": {"url": "https://hub/me/files"}}
     shown = dataclasses.replace(push("me/files"), state=state, **known.get(state, {}))
     markup = render(
-        "corpora", corpora=[view], pushes={"some-id": shown}, chosen=None, doubtful=None, free=5, is_owner=True
+        "corpora",
+        corpora=[view],
+        pushes={"some-id": shown},
+        chosen=None,
+        doubtful=None,
+        needed_by=[],
+        free=5,
+        is_owner=True,
     )
     assert words in markup
     assert ('href="https://hub/me/files"' in markup) == (state == "finished")
