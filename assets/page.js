@@ -155,7 +155,7 @@ const poll = async () => {
   isPolling = true;
   let seconds = 5;
   try {
-    const answer = await ask('changes');
+    const answer = await ask('changes', { signal: AbortSignal.timeout(15_000) });
     if (!answer.ok) throw answer;
     ({ version, seconds } = answer);
     refreshShown();

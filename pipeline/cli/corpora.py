@@ -143,12 +143,13 @@ def delete(
 ) -> None:
     """Delete a corpus: its kept files, tokenizer and tokens."""
     settings, console = Settings.from_environment(), Console(as_json=json)
+    folder = find_corpus(settings, corpus)
     runs = resumable_on(Home(settings.home), corpus)
     if runs and not force:
         raise InputError(
             f"Corpus {corpus} is needed to resume {', '.join(runs)}; give --force to delete it all the same."
         )
-    freed = views.corpus_bytes(find_corpus(settings, corpus))
+    freed = views.corpus_bytes(folder)
     delete_corpus(settings, corpus)
     console.line(f"Corpus {corpus} is deleted; {freed / 1e6:.1f} MB are free again.")
     console.document({"corpus": corpus, "bytes": freed})

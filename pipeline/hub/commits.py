@@ -9,6 +9,7 @@ from dataclasses import dataclass
 TITLE = re.compile(
     r"Training in progress step (?P<step>\d+)(?: \(run (?P<run>[a-z0-9-]+)\)|: run (?P<last>[a-z0-9-]+) ended)"
 )
+PUBLIC_HUB = "https://huggingface.co"
 MESSAGE = re.compile(r"Revision ([0-9a-f]{12})\b(?: of run ([0-9a-f]{16})\b)?")
 
 
@@ -40,7 +41,7 @@ def message(revision: str, run_uid: str | None) -> str:
 
 def commit_url(repo: str, commit: str) -> str:
     """The page of a commit of a model repo."""
-    endpoint = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+    endpoint = os.environ.get("HF_ENDPOINT") or PUBLIC_HUB
     return f"{endpoint.rstrip('/')}/{repo}/commit/{commit}"
 
 

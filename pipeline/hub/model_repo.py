@@ -59,7 +59,7 @@ class ModelRepo:
         return commits[0].commit_id, [push for push in found if push is not None]
 
     def _list_pushes(self, api: HfApi) -> tuple[str, list[Push]]:
-        """The same; creates the repo when there is none."""
+        """`pushes`, after the repo was created if there is none."""
         from huggingface_hub.errors import RepositoryNotFoundError
 
         try:

@@ -1,8 +1,8 @@
 """One attempt to push one revision, as a process of its own that the publisher ends at a deadline.
 
-`python -m pipeline.hub.push_attempt REPO REVISION_FOLDER ANSWER_SECONDS [--take-over]`. It reads the Hub token from its environment,
-and writes its outcome as one JSON object to standard output. A thread could not be ended: the client and hf_xet wait
-without a limit while the Hub sends a byte now and then. The process ends itself when the publisher is gone.
+`python -m pipeline.hub.push_attempt REPO REVISION_FOLDER ANSWER_SECONDS [--take-over]`. It reads the Hub token from its
+environment, and writes its outcome as one JSON object to standard output. A thread could not be ended: the client and
+hf_xet wait without a limit while the Hub sends a byte now and then. The process ends itself when the publisher is gone.
 """
 
 from __future__ import annotations

@@ -39,7 +39,8 @@ class PushLog:
     def write(self, step: int, state: str, *, error: str | None = None, **facts: Any) -> None:
         """Append a row unless it repeats the newest one, so that a Hub outage of days does not fill the disk.
 
-        `facts`: revision and commit, where known; `seen`, the time a damaged checkpoint's manifest was saved.
+        `facts`: revision and commit, where known; `seen`, the time a damaged checkpoint's manifest was saved; `gone`,
+        when there is no such revision any more.
         """
         facts = {"state": state, "error": redact(error) if error else None, "commit": None, **facts}
         newest = self.rows().get(step, {})

@@ -14,7 +14,8 @@ ANSWER_SECONDS = 10.0
 
 def check_model_repo(settings: Settings) -> None:
     """Raises Refusal when the Hub would refuse pushes to the repo of `settings`: no token, one that is not valid or may
-    only read, a repo that cannot be created, is none, or holds what somebody else wrote. A Hub that does not answer stops nothing: pushes wait for it.
+    only read, a repo that cannot be created, is none, or holds what somebody else wrote. A Hub that does not answer
+    stops nothing: pushes wait for it.
     """
     if settings.hub_repo is None:
         return

@@ -155,7 +155,7 @@ class Uploader:
                     waiting.append(Waiting(log, revisions[row["revision"]]))
                 else:
                     gone = f"Revision {row['revision']} is no longer in the registry; nothing is left to push."
-                    log.write(step, push_log.REFUSED, revision=row["revision"], error=gone)
+                    log.write(step, push_log.REFUSED, revision=row["revision"], error=gone, gone=True)
         return sorted(waiting, key=lambda item: order[item.revision.revision])
 
     def _record(self, waiting: Waiting, outcome: Outcome) -> None:

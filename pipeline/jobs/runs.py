@@ -89,12 +89,19 @@ def find_run(settings: Settings, run_id: str) -> RunFolder:
 def retry_push(settings: Settings, run_id: str) -> None:
     """Have the run's newest checkpoint pushed again now: one that was refused, or one that waits for its next attempt.
 
-    Raises InputError for an unknown run, and when no checkpoint of it waits for a person.
+    Raises InputError for an unknown run, and when no other attempt can help: the checkpoint has arrived or is on its
+    way, is damaged or gone, or belongs to another repo than that of `settings`.
     """
     with request_lock(settings) as home:
         fault = push_fault(home, latest_pushes(find_run(settings, run_id)))
         if fault is None:
-            raise InputError(f"Nothing of run {run_id} waits to be pushed again.")
+            raise InputError(f"Nothing of run {run_id} waits to be pushed again; see its pushes.")
+        if not fault.can_retry:
+            raise InputError(f"Step {fault.step} of run {run_id} cannot be pushed: {fault.error}")
+        if fault.repo != settings.repo:
+            raise InputError(
+                f"Step {fault.step} of run {run_id} is for {fault.repo}; set PIPELINE_HUB_REPO to it, then try again."
+            )
         request_retry(home, fault.repo)
 
 

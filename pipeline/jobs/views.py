@@ -23,7 +23,7 @@ from pipeline.hub.push_status import read_retrying
 from pipeline.jobs.state import ACTIVE, JobState, in_order, job_state, queue_of, states_of
 
 COUNT_AGAIN_SECONDS = 5
-"""How often the files of a corpus that is being prepared are counted: there may be thousands."""
+"""How often a page counts the files of a corpus again: there may be thousands."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +60,12 @@ class PushFault:
     repo: str
     is_refused: bool
     error: str
+    can_retry: bool = True
+    """Whether another attempt may succeed: not for a checkpoint that is damaged or gone."""
     attempts: int | None = None
     """Attempts in a row that failed; None unless the publisher is at it."""
     since: float | None = None
-    """When the first of them failed, in Unix seconds."""
+    """When the first of them failed, or when the Hub refused it, in Unix seconds."""
     next_at: float | None = None
     """When the next one starts, in Unix seconds."""
 
@@ -256,7 +258,14 @@ def push_fault(home: Home, pushes: Sequence[dict[str, Any]]) -> PushFault | None
         return None
     retrying = read_retrying(home, row["repo"])
     if row["state"] == push_log.REFUSED:
-        return PushFault(step=row["step"], repo=row["repo"], is_refused=True, error=row.get("error") or "")
+        return PushFault(
+            step=row["step"],
+            repo=row["repo"],
+            is_refused=True,
+            error=row.get("error") or "",
+            can_retry="/" in row["repo"] and not (row.get("seen") or row.get("gone")),
+            since=row.get("time"),
+        )
     if retrying is None:
         return None
     return PushFault(
@@ -268,6 +277,12 @@ def push_fault(home: Home, pushes: Sequence[dict[str, Any]]) -> PushFault | None
         since=retrying.since,
         next_at=retrying.next_at,
     )
+
+
+def _is_pushing(home: Home, pushes: Sequence[dict[str, Any]]) -> bool:
+    """Whether a publisher is at work on a row; rows of a former repo, or of a killed publisher, do not change."""
+    repos = {row["repo"] for row in pushes if row["state"] in (push_log.UPLOADING, push_log.RETRYING)}
+    return any(atomic_io.is_locked(home.publisher_lock(repo)) for repo in repos)
 
 
 def _run_view(home: Home, state: JobState, queue: Sequence[JobState]) -> RunView:
@@ -289,7 +304,7 @@ def _run_view(home: Home, state: JobState, queue: Sequence[JobState]) -> RunView
         tokens_per_second=status.get("tokens_per_second"),
         eta_seconds=status.get("eta_seconds") if state.is_active else None,
         config=config,
-        is_pushing=any(row["state"] in (push_log.UPLOADING, push_log.RETRYING) for row in pushes),
+        is_pushing=_is_pushing(home, pushes),
         pushed_step=next((row["step"] for row in pushes if row["state"] == push_log.PUSHED), None),
         push_fault=push_fault(home, pushes),
         gpu_problem=status.get("gpu_problem"),
@@ -319,7 +334,7 @@ def _corpus_view(folder: CorpusFolder, state: JobState, queue: Sequence[JobState
         tokens_validation=manifest.get("tokens_validation"),
         tokens_dropped=manifest.get("tokens_dropped"),
         vocab_size=manifest.get("vocab_size"),
-        bytes_on_disk=corpus_bytes(folder),
+        bytes_on_disk=_shown_bytes(folder, int(time.monotonic() // COUNT_AGAIN_SECONDS)),
         seconds=manifest.get("seconds") or status.get("seconds"),
         seconds_left=_seconds_left(status) if state.is_active else None,
         warnings=corpus_warnings(manifest),
@@ -347,21 +362,16 @@ def _own_status(state: JobState) -> dict[str, Any]:
     return state.status if state.status.get("request_id") == state.request_id else {}
 
 
-def corpus_bytes(folder: CorpusFolder) -> int:
-    """Disk space that a corpus uses, in bytes: counted again when it gets ready, and before that every few seconds."""
-    manifest = folder.manifest
-    try:
-        moment = manifest.stat().st_mtime_ns
-    except FileNotFoundError:
-        moment = int(time.monotonic() // COUNT_AGAIN_SECONDS)
-    return _bytes_below(str(folder.path), moment)
-
-
 @lru_cache(maxsize=256)
-def _bytes_below(path: str, moment: int) -> int:
-    """`moment` makes a later call count again."""
+def _shown_bytes(folder: CorpusFolder, moment: int) -> int:
+    """`corpus_bytes` for a page. `moment`: a number that changes when it is to be counted again."""
+    return corpus_bytes(folder)
+
+
+def corpus_bytes(folder: CorpusFolder) -> int:
+    """Disk space that a corpus uses, in bytes."""
     total = 0
-    for parent, _, names in os.walk(path):
+    for parent, _, names in os.walk(folder.path):
         for name in names:
             with contextlib.suppress(FileNotFoundError):  # a job may replace files meanwhile
                 total += os.stat(os.path.join(parent, name)).st_size  # noqa: PTH116, PTH118 - for every file

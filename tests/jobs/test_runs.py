@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -103,14 +104,28 @@ def test_a_run_may_wait_for_a_corpus_that_is_being_prepared(settings: Settings, 
     assert (corpus_view(home, "new").place, run_view(home, "a").place) == (1, 2)
 
 
-def test_a_push_that_waits_for_a_person_is_tried_again_and_others_are_not(settings: Settings, home: Home) -> None:
+def test_a_push_is_tried_again_where_that_can_help(settings: Settings, home: Home) -> None:
     start(settings, run_id="a")
-    append_line(home.run("a").pushes, {"step": 100, "state": "pushed", "repo": settings.repo})
-    with pytest.raises(InputError, match="Nothing of run a waits"):
-        retry_push(settings, "a")
-    assert retry_requested_at(home, settings.repo) == 0
-    append_line(home.run("a").pushes, {"step": 200, "state": "refused", "repo": settings.repo, "error": "no"})
-    retry_push(settings, "a")
-    assert retry_requested_at(home, settings.repo) > 0
+    on_hub, pushes = replace(settings, hub_repo="me/parrot"), home.run("a").pushes
+    hub = {"repo": "me/parrot", "time": 1.0, "revision": "a" * 12}
+    for row, words in (
+        ({**hub, "step": 100, "state": "pushed"}, "Nothing of run a waits"),
+        (
+            {**hub, "step": 200, "state": "refused", "error": "It is gone.", "gone": True},
+            "cannot be pushed: It is gone",
+        ),
+        ({**hub, "step": 300, "state": "refused", "error": "It is torn.", "seen": 1.0}, "cannot be pushed: It is torn"),
+        (
+            {**hub, "step": 400, "state": "refused", "error": "No.", "repo": "me/other"},
+            "Step 400 of run a is for me/other",
+        ),
+    ):
+        append_line(pushes, row)
+        with pytest.raises(InputError, match=words):
+            retry_push(on_hub, "a")
+        assert retry_requested_at(home, "me/parrot") == 0
+    append_line(pushes, {**hub, "step": 500, "state": "refused", "error": "No."})
+    retry_push(on_hub, "a")
+    assert retry_requested_at(home, "me/parrot") > 0
     with pytest.raises(InputError, match="none"):
-        retry_push(settings, "none")
+        retry_push(on_hub, "none")

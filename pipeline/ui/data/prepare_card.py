@@ -172,7 +172,7 @@ class PrepareCard:
             scan_event.then(**forecast_event)
         # Also when the list changes: a finished corpus gives the throughput for the forecast of another one.
         gr.on([part.change for part in [self.corpora, data.key, *form]], **forecast_event, trigger_mode="always_last")
-        bar.changed["data"].click(**{**after, "fn": self.poll_corpora})
+        bar.changed["data"].click(**{**after, "fn": self.poll_corpora}, trigger_mode="always_last")
         bar.owner_changed.click(**after)
         self.inspect.connect(self.chosen, self.fields[corpus_form.FIELDS.index("window")])
 
@@ -236,8 +236,11 @@ class PrepareCard:
     def refresh(
         self, request: gr.Request, shown: dict[str, int] | None, chosen: str | None, doubtful: str | None
     ) -> Updates:
-        """Updates for everything that changed since the last ones for this browser, read now."""
-        return self._updates(request, shown, chosen, doubtful, self.engine.live.reading(fresh=True))
+        """Updates for everything that changed since the last ones for this browser; for the owner read now, so that the
+        effect of the last click is seen.
+        """
+        reading = self.engine.live.reading(fresh=self.engine.access.of(request).allowed)
+        return self._updates(request, shown, chosen, doubtful, reading)
 
     def poll_corpora(
         self, request: gr.Request, shown: dict[str, int] | None, chosen: str | None, doubtful: str | None

@@ -153,11 +153,20 @@ class DataTab:
         shown = [self.asked, self.key, self.index, self.filter, self.sample, self.cancel_button, *reports]
         # "multiple": a new scan may start while another one runs; that one then ends.
         scan_settings: dict[str, Any] = {**QUIET, "concurrency_limit": None, "trigger_mode": "multiple"}
-        scan: dict[str, Any] = {"fn": self.look, "inputs": [self.asked, *inputs], "outputs": shown, **scan_settings}
+        scan: dict[str, Any] = {
+            "fn": self.look,
+            "inputs": [self.asked, self.key, *inputs],
+            "outputs": shown,
+            **scan_settings,
+        }
         opened = page.load(self.offer, None, [self.kind, self.repo], queue=False, **QUIET).then(**scan)
         first = gr.on([self.scan_button.click, self.path.submit], **scan)
         again = gr.on(
-            [self.keywords.change, self.match.change], self.recount, [self.asked, *inputs], shown, **scan_settings
+            [self.keywords.change, self.match.change],
+            self.recount,
+            [self.asked, self.key, *inputs],
+            shown,
+            **scan_settings,
         )
         self.looked = opened, first, again
         self.cancel_button.click(self.cancel, None, None, queue=False, **QUIET)
@@ -175,6 +184,7 @@ class DataTab:
     async def look(
         self,
         asked: Asked | None,
+        seen: Key | None,
         kind: str,
         path: str,
         repo: str,
@@ -186,12 +196,13 @@ class DataTab:
         """Scan, showing results while the scan runs."""
         max_rows = self.engine.settings.limits.preview_rows
         limit = max(1, min(int(rows or max_rows), max_rows))
-        async for updates in stream(self._answer(asked, kind, path, repo, keywords, match, limit, request)):
+        async for updates in stream(self._answer(asked, seen, kind, path, repo, keywords, match, limit, request)):
             yield updates
 
     async def recount(
         self,
         asked: Asked | None,
+        seen: Key | None,
         kind: str,
         path: str,
         repo: str,
@@ -204,12 +215,13 @@ class DataTab:
         if asked is None or asked[0] != form_values.source_spec(kind, path, repo):
             yield {self.progress: gr.skip()}
             return
-        async for updates in stream(self._answer(asked, kind, path, repo, keywords, match, asked[1], request)):
+        async for updates in stream(self._answer(asked, seen, kind, path, repo, keywords, match, asked[1], request)):
             yield updates
 
     def _answer(
         self,
         previous: Asked | None,
+        seen: Key | None,
         kind: str,
         path: str,
         repo: str,
@@ -219,14 +231,16 @@ class DataTab:
         request: gr.Request,
     ) -> Generator[Updates, None, None]:
         visitor = self.engine.visitor_key(request) or None
-        is_older_below = previous is not None and previous[0] != form_values.source_spec(kind, path, repo)
+        source = form_values.source_spec(kind, path, repo)
+        is_older_below = seen is not None and seen.source != source
+        has_figures = False
         with self.engine.scans.question(request.session_hash or "", visitor) as question:
             try:
                 yield {
                     self.progress: render(
                         "scan_progress",
                         scan=None,
-                        source=form_values.source_spec(kind, path, repo),
+                        source=source,
                         is_older_below=is_older_below,
                     ),
                     self.cancel_button: gr.update(interactive=True),
@@ -235,15 +249,16 @@ class DataTab:
                 spec = form_values.checked_source(kind, path, repo)
                 is_owner = self.engine.reading.check(request, spec)
                 DataConfig(source=spec, keywords=words, match=match)  # raises InputError for invalid keywords
-                yield from self._watch(
-                    question, Key.of(spec, words, match, limit, is_owner), is_older_below, is_owner=is_owner
-                )
+                key = Key.of(spec, words, match, limit, is_owner)
+                for updates in self._watch(question, key, is_older_below, is_owner=is_owner):
+                    has_figures = has_figures or self.key in updates
+                    yield updates
             except PipelineError as error:
-                message = notice_of(error, source_fields(kind), default="source", more=still_shown(previous))
-                yield {
-                    self.asked: previous,
-                    self.progress: render("scan_failed", notice=Markup(message), is_older_below=previous is not None),
-                }
+                older = None if has_figures else seen
+                message = notice_of(error, source_fields(kind), default="source", more=still_shown(older))
+                yield {self.progress: render("scan_failed", notice=Markup(message), is_older_below=older is not None)}
+            if not has_figures:
+                yield {self.asked: previous}  # other keywords are counted in what is shown
             if not question.is_superseded:  # else the button belongs to the newer question
                 yield {self.cancel_button: gr.update(interactive=False)}
             # Gradio repeats the last update at the end, which could overwrite what a newer scan already shows.
@@ -331,9 +346,9 @@ class DataTab:
         return gr.update(visible=kind == "files"), gr.update(visible=kind in ("hub", "pypi"), **field)
 
 
-def still_shown(before: Asked | None) -> str:
+def still_shown(older: Key | None) -> str:
     """Names the source of the older scan whose figures are still shown below an error; empty without one."""
-    return t("data.before", source=before[0]) if before else ""
+    return t("data.before", source=older.source) if older else ""
 
 
 def progress_html(scan: Scan, key: Key) -> str:

@@ -23,7 +23,7 @@ from pipeline.jobs.views import run_view
 from pipeline.ui.data.report_view import ended
 from pipeline.ui.data.scans import Key
 from pipeline.ui.shared.engine import Engine
-from pipeline.ui.shared.privacy import hidden_unless, scan_for_visitors
+from pipeline.ui.shared.privacy import hidden, run_for_visitors, scan_for_visitors
 from pipeline.ui.shared.threads import wait_for
 
 MAX_SHOWN = 80
@@ -103,8 +103,8 @@ class Api:
     def status(self, request: gr.Request, run: str) -> dict[str, Any]:
         """Progress of a run: state, step, losses, throughput, time left."""
         find_run(self.engine.settings, run)
-        is_owner = self.engine.access.of(request).allowed
-        return hidden_unless(is_owner, run_view(self.engine.home, run).to_dict())
+        view = run_view(self.engine.home, run)
+        return view.to_dict() if self.engine.access.of(request).allowed else hidden(run_for_visitors(view).to_dict())
 
     def generate(
         self,

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from pipeline.ui.shared.live_home import LiveHome
+from pipeline.ui.shared.live_home import LiveHome, Reading
 from pipeline.ui.shared.threads import wait_for
 
 
 def changes(live: LiveHome) -> Callable[[Request], Awaitable[Response]]:
+    """The endpoint. However many pages poll at once, one thread reads."""
+    pending: asyncio.Future[Reading] | None = None
+
     async def answer(request: Request) -> Response:
+        nonlocal pending
         reading = live.known()
         if reading is None:
-            reading = await wait_for(live.reading)
-        return JSONResponse(
-            {"version": reading.version, "seconds": reading.seconds}, headers={"cache-control": "no-store"}
-        )
+            if pending is None or pending.done():
+                pending = asyncio.ensure_future(wait_for(live.reading))
+            reading = await asyncio.shield(pending)
+        content = {"version": reading.version, "seconds": reading.seconds}
+        return JSONResponse(content, headers={"cache-control": "no-store"})
 
     return answer

@@ -15,7 +15,7 @@ from pipeline.core.errors import PipelineError
 from pipeline.ui.shared.failures import REFUSAL, log_unexpected
 from pipeline.ui.shared.markup import escape_text
 
-PLAIN = (gr.Textbox, gr.Number, gr.Slider, gr.Checkbox, gr.Radio, gr.Dropdown, gr.HTML, gr.State, gr.Timer)
+PLAIN = (gr.Textbox, gr.Number, gr.Slider, gr.Checkbox, gr.Radio, gr.Dropdown, gr.HTML, gr.State)
 """Components whose values are text, numbers and lists of them."""
 UPDATED = (gr.Button, gr.Textbox)
 SENT = {"__type__", "value", "visible", "interactive", "placeholder", "variant"}

@@ -6,6 +6,7 @@ Does not depend on Gradio. A page polls the version, which costs a thousandth of
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,8 +53,11 @@ class LiveHome:
         return self._recent.known("home")
 
     def _read(self) -> Reading:
-        files = tuple(map(_stamp, self._files_of_active(view := home_view(self._home))))
-        return Reading(view, f"{hash((repr(view), files, self._offered())) & 0xFFFF_FFFF_FFFF:x}")
+        view = home_view(self._home)
+        files = tuple(map(_stamp, self._files_of_active(view)))
+        counts_down = any(run.push_fault and run.push_fault.next_at for run in view.runs)
+        moment = int(time.time() // IDLE_SECONDS) if counts_down else 0
+        return Reading(view, f"{hash((repr(view), files, self._offered(), moment)) & 0xFFFF_FFFF_FFFF:x}")
 
     def _files_of_active(self, view: HomeView) -> Iterator[Path]:
         """What a job writes besides its status; the newest job's too, whose last lines come after it has ended."""

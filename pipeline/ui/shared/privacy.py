@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline.jobs.views import CorpusView, RunView
+from pipeline.ui.shared.texts import t
 
 if TYPE_CHECKING:
     from pipeline.data.preview.scan import Scan
@@ -40,7 +41,8 @@ def hidden_unless(is_owner: bool, value: Any) -> Any:
 
 
 def run_for_visitors(view: RunView) -> RunView:
-    fault = view.push_fault and replace(view.push_fault, error=hidden(view.push_fault.error))
+    """Without paths, and without what the Hub says: it may name files of a private repo."""
+    fault = view.push_fault and replace(view.push_fault, error=t("fault.for_owner"))
     return replace(
         view,
         error=hidden(view.error),
@@ -49,6 +51,11 @@ def run_for_visitors(view: RunView) -> RunView:
         gpu_problem=hidden(view.gpu_problem),
         push_fault=fault,
     )
+
+
+def push_for_visitors(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of a push log, without what the Hub says."""
+    return {**row, "error": row.get("error") and t("fault.for_owner")}
 
 
 def corpus_for_visitors(view: CorpusView) -> CorpusView:

@@ -1,4 +1,4 @@
-"""Caches for half a second what all visitors are shown alike, so that it is read and rendered once for all."""
+"""Caches for half a second what all pages are shown alike, so that it is read and rendered once for all."""
 
 from __future__ import annotations
 

@@ -12,13 +12,13 @@ from typing import Any
 from pipeline.core.atomic_io import cached_lines, tail
 from pipeline.core.paths import Home, RunFolder
 from pipeline.hub import push_log
-from pipeline.hub.commits import commit_url
+from pipeline.hub.commits import PUBLIC_HUB, commit_url
 from pipeline.jobs import views
-from pipeline.jobs.state import ACTIVE
+from pipeline.jobs.state import ACTIVE, RUNNING
 from pipeline.jobs.views import CorpusView, HomeView, RunView
 from pipeline.ui.shared.formats import whole
 from pipeline.ui.shared.markup import notice, render
-from pipeline.ui.shared.privacy import corpus_for_visitors, hidden_unless, run_for_visitors
+from pipeline.ui.shared.privacy import corpus_for_visitors, push_for_visitors, run_for_visitors
 from pipeline.ui.shared.texts import t
 from pipeline.ui.train import charts
 from pipeline.ui.train.charts import Drawing
@@ -53,12 +53,13 @@ class RunPage:
         view = next((run for run in runs if run.run == chosen), None)
         view = view or next((run for run in reversed(runs) if run.state in ACTIVE), None) or next(iter(runs), None)
         folder = home.run(view.run) if view else None
+        pushes = views.latest_pushes(folder) if folder else []
         return cls(
             view=view,
             runs=runs,
             corpora=corpora,
             metrics=list(cached_lines(folder.metrics)) if folder else [],
-            pushes=hidden_unless(is_owner, views.latest_pushes(folder) if folder else []),
+            pushes=pushes if is_owner else [*map(push_for_visitors, pushes)],
             folder=folder,
             is_owner=is_owner,
         )
@@ -74,9 +75,14 @@ class RunPage:
 
     @property
     def on_hub(self) -> dict[str, Any] | None:
-        """The newest checkpoint that is on the Hub, with the URL of its commit."""
+        """The newest checkpoint that is on the Hub, with the URL of its commit; visitors learn no address but that of
+        the public Hub.
+        """
         row = next((row for row in self.pushes if row["state"] == push_log.PUSHED and row.get("commit")), None)
-        return row and {**row, "url": commit_url(row["repo"], row["commit"])}
+        if row is None:
+            return None
+        url = commit_url(row["repo"], row["commit"])
+        return {**row, "url": url if self.is_owner or url.startswith(PUBLIC_HUB) else None}
 
 
 def strip(page: RunPage) -> str:
@@ -95,7 +101,8 @@ def strip(page: RunPage) -> str:
 
 def problem(page: RunPage) -> str:
     """What keeps the run from being what somebody expects: why it failed, which step is saved, and which button to
-    press; why it does not use the GPU; why its newest checkpoint is not on the Hub. Empty when nothing does.
+    press; why it does not use the GPU; why its newest checkpoint is not on the Hub; which run waits for its end. Empty
+    when nothing does.
     """
     view = page.view
     if view is None:
@@ -105,6 +112,9 @@ def problem(page: RunPage) -> str:
         notices.append(notice(view.gpu_problem, kind="warn"))
     if view.push_fault:
         notices.append(render("push_fault", fault=view.push_fault, now=time.time()))
+    if view.state in RUNNING:
+        queued = [run.run for run in reversed(page.runs) if run.state == "queued"]
+        notices += [notice(t("train.queued", run=run, other=view.run), kind="good") for run in queued[:1]]
     return "".join(notices)
 
 

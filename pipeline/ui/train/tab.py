@@ -150,7 +150,7 @@ class TrainTab:
         ]  # fmt: skip
         forecast_outputs = [self.plan, self.recipe_note, *self.numbers]
         page.load(self.refresh, seen, views, **live).then(self.forecast, setup, forecast_outputs, **live)
-        bar.changed["train"].click(self.poll_runs, seen, views, **live)
+        bar.changed["train"].click(self.poll_runs, seen, views, trigger_mode="always_last", **live)
         # Also when the offered corpora change: the plan is more precise once the corpus is ready.
         gr.on(
             [item.change for item in [*setup, self.offer]],
@@ -181,10 +181,8 @@ class TrainTab:
             run = form_values.start(self.engine.settings, setup, request.session_hash or "", self.engine.offer.known())
         except PipelineError as error:
             return notice_of(error, form_fields()), gr.skip()
-        others = [view.run for view in run_views(self.engine.home) if view.state in RUNNING and view.run != run]
-        if others:
-            return notice(t("train.queued", run=run, other=others[0]), kind="good"), gr.skip()
-        return "", run
+        is_alone = all(view.run == run or view.state not in RUNNING for view in run_views(self.engine.home))
+        return "", run if is_alone else gr.skip()
 
     def end(self, shown: ClientState | None, request: gr.Request) -> str:
         """Ask the run that this browser shows to save and stop."""
@@ -211,7 +209,7 @@ class TrainTab:
             retry_push(self.engine.settings, _run_of(shown))
         except PipelineError as error:
             return notice(str(error))
-        return notice(t("train.retried"), kind="good")
+        return ""
 
     def choose(self, event: gr.EventData) -> tuple[str, str]:
         """Show another run."""
@@ -220,8 +218,11 @@ class TrainTab:
     # ---- refreshing what is shown ----
 
     def refresh(self, chosen: str | None, shown: ClientState | None, corpus: str | None, request: gr.Request) -> Any:
-        """Updates for everything that changed since the last ones for this browser, read now."""
-        return self._updates(chosen, shown, corpus, request, self.engine.live.reading(fresh=True))
+        """Updates for everything that changed since the last ones for this browser; for the owner read now, so that the
+        effect of the last click is seen.
+        """
+        reading = self.engine.live.reading(fresh=self.engine.access.of(request).allowed)
+        return self._updates(chosen, shown, corpus, request, reading)
 
     def poll_runs(self, chosen: str | None, shown: ClientState | None, corpus: str | None, request: gr.Request) -> Any:
         """The same, from the reading that is shared by all open pages."""
@@ -248,7 +249,7 @@ class TrainTab:
         return {self.shown: now, **updates}
 
     def _read(self, chosen: str | None, reading: Reading, *, is_owner: bool) -> tuple[RunPage, Keyed]:
-        """A run and its HTML. Never from the shared cache for the owner, who must see the effect of the last click."""
+        """A run and its HTML, which visitors share."""
 
         def read() -> tuple[RunPage, Keyed]:
             page = RunPage.of(self.engine.home, chosen, is_owner=is_owner, seen=reading.view)
@@ -277,7 +278,8 @@ class TrainTab:
     def _buttons(self, page: RunPage) -> Keyed:
         state = page.view.state if page.view else "idle"
         is_busy = any(run.state in ACTIVE for run in page.runs)
-        waits = bool(page.view and page.view.push_fault)
+        fault = page.view and page.view.push_fault
+        waits = bool(fault and fault.can_retry and fault.repo == self.engine.settings.repo)
         label = t("train.queue") if is_busy else t("train.start")
         return {
             self.stop: (state, lambda: gr.update(visible=state in STOPPABLE)),

@@ -9,6 +9,7 @@ import gradio as gr
 import pytest
 
 from pipeline.core.settings import Settings
+from pipeline.ui.data.scans import Key
 from pipeline.ui.data.tab import DataTab
 from pipeline.ui.shared.engine import Engine
 from pipeline.ui.shared.texts import t
@@ -17,6 +18,7 @@ from tests.ui.conftest import request_of
 
 COURSE, ALL = t("data.repo.course"), t("data.repo.all")
 BEFORE = ("installed", 1_000)
+SHOWN = Key("installed", ("pandas",), "substring", 1_000, builders=False)
 
 
 @pytest.fixture
@@ -31,7 +33,7 @@ def tab(settings: Settings) -> DataTab:
 
 def scan_updates(tab: DataTab, asked: Any, path: str) -> list[dict[Any, Any]]:
     async def updates() -> list[dict[Any, Any]]:
-        scan = tab.look(asked, "files", path, "", ["pandas"], "substring", 1_000, request_of())
+        scan = tab.look(asked, asked and SHOWN, "files", path, "", ["pandas"], "substring", 1_000, request_of())
         return [update async for update in scan]
 
     return asyncio.run(updates())
@@ -40,10 +42,13 @@ def scan_updates(tab: DataTab, asked: Any, path: str) -> list[dict[Any, Any]]:
 @pytest.mark.parametrize(("asked", "is_named"), [(None, False), (BEFORE, True)])
 def test_an_error_above_older_figures_names_their_source(tab: DataTab, asked: Any, is_named: bool) -> None:
     for path in ("", "/nowhere/at/all"):  # refused by the form; refused by the reader
-        notices = [update for update in scan_updates(tab, asked, path) if "notice" in str(update.get(tab.progress, ""))]
+        updates = scan_updates(tab, asked, path)
+        notices = [update for update in updates if "notice" in str(update.get(tab.progress, ""))]
         assert len(notices) == 1
         assert ("the scan before: installed" in notices[0][tab.progress]) == is_named
-        assert notices[0][tab.asked] == asked, "other keywords are counted in the rows of the shown scan"
+        assert ("older-below" in notices[0][tab.progress]) == is_named
+        last = [update[tab.asked] for update in updates if tab.asked in update][-1]
+        assert last == asked, "other keywords are counted in the rows of the shown scan"
 
 
 @pytest.mark.parametrize(
@@ -86,7 +91,7 @@ def test_with_an_index_the_page_opens_with_its_examples(tab: DataTab, monkeypatc
 def test_an_older_scan_does_not_switch_off_cancel_for_a_newer_one(tab: DataTab, *, is_newer: bool) -> None:
     """The newer one waits for the older one for a few seconds only, so the older one's last updates may come late."""
     request = request_of()
-    older = tab._answer(None, "files", "/nowhere/at/all", "", ["pandas"], "substring", 1_000, request)
+    older = tab._answer(None, None, "files", "/nowhere/at/all", "", ["pandas"], "substring", 1_000, request)
     first = next(older)
     assert first[tab.cancel_button]["interactive"] is True
     if is_newer:

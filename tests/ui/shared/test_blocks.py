@@ -28,7 +28,6 @@ def build(kind: type[gr.Blocks], handler: Handler) -> gr.Blocks:
             gr.HTML("<b>x</b>"),
             gr.Button("press"),
             gr.Number(1, precision=0),
-            gr.Timer(1.0),
             gr.Label(),
         ]
         gr.on(page.load, handler, parts[:6], parts, queue=False)
@@ -63,10 +62,10 @@ def answers(kind: type[gr.Blocks], handler: Handler, events: int = 2) -> list[An
 
 
 CASES: dict[str, Handler] = {
-    "values": lambda *_: ["state", "new", "b", "<i>y</i>", "label", 3, 2.0, "a"],
+    "values": lambda *_: ["state", "new", "b", "<i>y</i>", "label", 3, "a"],
     "nothing": lambda *_: gr.skip(),
-    "some": lambda *_: [SKIP, "new", SKIP, SKIP, SKIP, SKIP, SKIP, SKIP],
-    "empty": lambda *_: [None] * 8,
+    "some": lambda *_: [SKIP, "new", SKIP, SKIP, SKIP, SKIP, SKIP],
+    "empty": lambda *_: [None] * 7,
     "updates": lambda *_: [
         gr.update(value=4),
         gr.update(value="new", placeholder="p"),
@@ -74,7 +73,6 @@ CASES: dict[str, Handler] = {
         gr.update(value="<i>y</i>"),
         gr.update(visible=False),
         gr.update(value=7),
-        gr.update(active=False),
         gr.update(visible=False),
     ],
     "components": lambda *_: [
@@ -84,7 +82,6 @@ CASES: dict[str, Handler] = {
         SKIP,
         gr.Button("other", variant="primary"),
         SKIP,
-        gr.Timer(3.0),
         SKIP,
     ],
 }

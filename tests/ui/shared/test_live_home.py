@@ -57,7 +57,9 @@ def test_pages_poll_often_while_something_runs(home: Home, live: LiveHome) -> No
         assert live.reading(fresh=True).seconds == BUSY_SECONDS
     assert live.reading(fresh=True).seconds == IDLE_SECONDS
     append_line(run.pushes, {"step": 20, "state": "retrying", "repo": "me/model"})
-    assert live.reading(fresh=True).seconds == BUSY_SECONDS
+    with locked(home.publisher_lock("me/model")):
+        assert live.reading(fresh=True).seconds == BUSY_SECONDS
+    assert live.reading(fresh=True).seconds == IDLE_SECONDS, "its publisher was killed"
 
 
 def test_pages_share_a_reading_and_a_click_reads_again(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -12,6 +13,7 @@ from pipeline.core.atomic_io import append_line, locked, write_json
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
 from pipeline.hub.push_status import Retrying, retry_requested_at, write_retrying
+from pipeline.ui.shared import live_home
 from pipeline.ui.shared.engine import Engine
 from pipeline.ui.train.tab import TrainTab
 from tests.homes import write_corpus, write_run
@@ -23,6 +25,10 @@ AWAY = request_of("example.org")
 
 @pytest.fixture
 def tab(settings: Settings) -> TrainTab:
+    return built(settings)
+
+
+def built(settings: Settings) -> TrainTab:
     tab = TrainTab(Engine(settings))
     with gr.Blocks():
         tab.build()
@@ -94,34 +100,44 @@ def test_the_run_that_is_queued_behind_another_is_not_shown_in_its_place(tab: Tr
 
     folder = write_run(home, "calm-kea", state="running")
     with locked(folder.lock):
+        assert "starts by itself" not in tick(tab)[tab.problem]
         message, chosen = begin()
-        assert "starts by itself when calm-kea has ended" in message
-        assert chosen == gr.skip()
-        assert "calm-kea" in tick(tab)[tab.strip]
+        assert (message, chosen) == ("", gr.skip())
+        shown = tick(tab)
+        assert "calm-kea" in shown[tab.strip]
+        assert "starts by itself when calm-kea has ended" in shown[tab.problem]
     message, chosen = begin(session_hash="browser-two")
     assert (message, home.run(chosen).request.exists()) == ("", True)
 
 
-def test_a_checkpoint_that_does_not_arrive_is_told_and_the_owner_may_push_it_again(tab: TrainTab, home: Home) -> None:
-    run, settings = write_run(home, "calm-kea"), tab.engine.settings
+def test_a_checkpoint_that_does_not_arrive_is_told_and_the_owner_may_push_it_again(
+    settings: Settings, home: Home
+) -> None:
+    tab, run = built(replace(settings, hub_repo="me/parrot")), write_run(home, "calm-kea")
     assert tick(tab)[tab.retry]["visible"] is False
-    append_line(
-        run.pushes, {"step": 20, "state": "refused", "repo": settings.repo, "error": "The token may not write."}
-    )
+    row = {"step": 20, "state": "refused", "repo": "me/parrot", "error": "It holds diary.txt.", "time": time.time()}
+    append_line(run.pushes, row)
     shown = tick(tab)
     assert shown[tab.retry]["visible"] is True
-    assert "Step 20 is not on the Hub" in shown[tab.problem] and "The token may not write." in shown[tab.problem]
+    assert "Step 20 is not on the Hub" in shown[tab.problem] and "It holds diary.txt." in shown[tab.problem]
     assert "Nobody may do that here" in tab.push_again(shown[tab.shown], AWAY)
-    assert retry_requested_at(home, settings.repo) == 0
-    assert "pushed again now" in tab.push_again(shown[tab.shown], HERE)
-    assert retry_requested_at(home, settings.repo) > 0
-    append_line(run.pushes, {"step": 20, "state": "retrying", "repo": settings.repo, "error": "503"})
+    assert retry_requested_at(home, "me/parrot") == 0
+    assert tab.push_again(shown[tab.shown], HERE) == ""
+    assert retry_requested_at(home, "me/parrot") > 0
+    visitors = str(tick(tab, request=AWAY))
+    assert "diary.txt" not in visitors and "The reason is for the owner" in visitors
+
+    append_line(run.pushes, {**row, "state": "retrying"})
     now = time.time()
     late = Retrying(run="calm-kea", step=20, attempts=3, since=now - 61, next_at=now + 30, error="The Hub is busy.")
-    write_retrying(home, settings.repo, late)
+    write_retrying(home, "me/parrot", late)
     problem = tick(tab)[tab.problem]
     assert "Step 20 is not on the Hub yet" in problem and "The Hub is busy." in problem
-    assert "3 attempts in 61 s; the next in 30 s" in problem or "3 attempts in 1 min; the next in 30 s" in problem
+    assert "3 attempts in" in problem and "; the next in" in problem
+
+    append_line(run.pushes, {**row, "error": "It is torn.", "seen": 1.0})
+    assert "Step 20 cannot be pushed" in tick(tab)[tab.problem]
+    assert tick(tab)[tab.retry]["visible"] is False
 
 
 def test_a_corpus_that_is_new_takes_the_place_of_the_offer_to_prepare_one(tab: TrainTab, home: Home) -> None:
@@ -155,3 +171,15 @@ def test_visitors_see_no_log_and_no_path_of_this_machine(tab: TrainTab, home: Ho
     assert "/srv/secret" not in str(visitor)
     assert "The log is for the owner" in visitor[tab.log]
     assert "The disk of [path] is full" in visitor[tab.problem]
+
+
+@pytest.mark.parametrize(("request_", "num_readings"), [(AWAY, 1), (HERE, 3)])
+def test_visitors_share_a_reading_and_the_owner_sees_the_last_click(
+    tab: TrainTab, monkeypatch: pytest.MonkeyPatch, request_: gr.Request, num_readings: int
+) -> None:
+    read, view = [], live_home.home_view
+    monkeypatch.setattr(live_home, "home_view", lambda home: (read.append(home), view(home))[1])
+    monkeypatch.setattr(tab.engine.live._recent, "_fresh_seconds", 60.0)
+    for _ in range(3):
+        tick(tab, request=request_)
+    assert len(read) == num_readings
