@@ -99,7 +99,7 @@ def test_a_choice_that_was_sent_in_an_update_is_taken_and_another_is_not() -> No
     _, given = answers(StudioBlocks, handler, events=3)
     assert len(given) == 3 and given[1][2] == "b"
 
-    refused, _ = answers(StudioBlocks, lambda *_: [SKIP, SKIP, gr.update(choices=["z"], value="z"), *[SKIP] * 5])
+    refused, _ = answers(StudioBlocks, lambda *_: [SKIP, SKIP, gr.update(choices=["z"], value="z"), *[SKIP] * 4])
     assert "Value: b is not in the list of choices" in refused[1]
 
 
