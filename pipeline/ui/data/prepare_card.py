@@ -33,7 +33,7 @@ from pipeline.ui.shared import form_values
 from pipeline.ui.shared.components import QUIET, ask, card, for_owners, head, html, picks
 from pipeline.ui.shared.engine import Engine
 from pipeline.ui.shared.field_errors import Field, Fields, notice_of
-from pipeline.ui.shared.live_home import Reading
+from pipeline.ui.shared.live_home import Snapshot
 from pipeline.ui.shared.markup import notice, render
 from pipeline.ui.shared.privacy import corpus_for_visitors
 from pipeline.ui.shared.texts import t
@@ -254,7 +254,7 @@ class PrepareCard:
         shown: dict[str, int] | None,
         chosen: str | None,
         doubtful: str | None,
-        reading: Reading,
+        reading: Snapshot,
     ) -> Updates:
         if self.engine.access.of(request).allowed:
             parts = self._parts(reading.view, chosen, doubtful, is_owner=True)

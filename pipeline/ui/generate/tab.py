@@ -14,7 +14,7 @@ from pipeline.core.errors import PipelineError
 from pipeline.gallery.example import TITLE_CHARACTERS, Example
 from pipeline.generation.settings import Sampling
 from pipeline.ui.generate.answers import Answer, Completion, Result
-from pipeline.ui.generate.writing import Turns, written
+from pipeline.ui.generate.writing import CardTurns, written
 from pipeline.ui.shared.components import QUIET, ask, card, editor, head, html, picks
 from pipeline.ui.shared.engine import Engine
 from pipeline.ui.shared.field_errors import Field, notice_of
@@ -36,7 +36,7 @@ class GenerateTab:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.turns = Turns()
+        self.turns = CardTurns()
 
     # ---- layout ----
 

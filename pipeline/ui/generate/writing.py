@@ -42,7 +42,7 @@ class Pace:
         self._due_at = self._clock() + UPDATE_SECONDS
 
 
-class Turns:
+class CardTurns:
     """What each page's completion card shows: a completion that is being written, or an example that was opened since
     and that it must not overwrite. Thread-safe.
     """

@@ -8,13 +8,13 @@ from collections.abc import Awaitable, Callable
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from pipeline.ui.shared.live_home import LiveHome, Reading
+from pipeline.ui.shared.live_home import LiveHome, Snapshot
 from pipeline.ui.shared.threads import wait_for
 
 
 def changes(live: LiveHome) -> Callable[[Request], Awaitable[Response]]:
     """The endpoint. However many pages poll at once, one thread reads."""
-    pending: asyncio.Future[Reading] | None = None
+    pending: asyncio.Future[Snapshot] | None = None
 
     async def answer(request: Request) -> Response:
         nonlocal pending

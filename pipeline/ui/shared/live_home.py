@@ -22,7 +22,7 @@ IDLE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
-class Reading:
+class Snapshot:
     """The home folder at one moment."""
 
     view: HomeView
@@ -44,20 +44,20 @@ class LiveHome:
         self._offered = offered
         self._recent = Recent()
 
-    def reading(self, *, fresh: bool = False) -> Reading:
+    def reading(self, *, fresh: bool = False) -> Snapshot:
         """At most half a second old; with `fresh`, read now: somebody must see the effect of a click."""
         return self._recent.of("home", self._read, fresh=fresh)
 
-    def known(self) -> Reading | None:
+    def known(self) -> Snapshot | None:
         """The reading that `reading` would return without reading; None when it is too old."""
         return self._recent.known("home")
 
-    def _read(self) -> Reading:
+    def _read(self) -> Snapshot:
         view = home_view(self._home)
         files = tuple(map(_stamp, self._files_of_active(view)))
         counts_down = any(run.push_fault and run.push_fault.next_at for run in view.runs)
         moment = int(time.time() // IDLE_SECONDS) if counts_down else 0
-        return Reading(view, f"{hash((repr(view), files, self._offered(), moment)) & 0xFFFF_FFFF_FFFF:x}")
+        return Snapshot(view, f"{hash((repr(view), files, self._offered(), moment)) & 0xFFFF_FFFF_FFFF:x}")
 
     def _files_of_active(self, view: HomeView) -> Iterator[Path]:
         """What a job writes besides its status; the newest job's too, whose last lines come after it has ended."""

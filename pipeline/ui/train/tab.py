@@ -25,7 +25,7 @@ from pipeline.ui.shared.engine import Engine
 from pipeline.ui.shared.field_errors import Field, Fields, labelled, notice_of
 from pipeline.ui.shared.form_values import Setup
 from pipeline.ui.shared.formats import compact, rate, whole
-from pipeline.ui.shared.live_home import Reading
+from pipeline.ui.shared.live_home import Snapshot
 from pipeline.ui.shared.markup import blank, notice, render
 from pipeline.ui.shared.texts import t
 from pipeline.ui.shared.top_bar import TopBar
@@ -229,7 +229,7 @@ class TrainTab:
         return self._updates(chosen, shown, corpus, request, self.engine.live.reading())
 
     def _updates(
-        self, chosen: str | None, shown: ClientState | None, corpus: str | None, request: gr.Request, reading: Reading
+        self, chosen: str | None, shown: ClientState | None, corpus: str | None, request: gr.Request, reading: Snapshot
     ) -> Any:
         shown = shown or ClientState()
         page, html = self._read(chosen, reading, is_owner=self.engine.access.of(request).allowed)
@@ -248,7 +248,7 @@ class TrainTab:
         now = ClientState(run=run, sent={**shown.sent, **keys})
         return {self.shown: now, **updates}
 
-    def _read(self, chosen: str | None, reading: Reading, *, is_owner: bool) -> tuple[RunPage, Keyed]:
+    def _read(self, chosen: str | None, reading: Snapshot, *, is_owner: bool) -> tuple[RunPage, Keyed]:
         """A run and its HTML, which visitors share."""
 
         def read() -> tuple[RunPage, Keyed]:
