@@ -12,7 +12,8 @@ from types import FrameType
 from typing import Any
 
 from pipeline.core.errors import InputError, PipelineError
-from pipeline.jobs.views import CorpusView, DryRunView, PushFault, PushView, RunView
+from pipeline.jobs.run_pushes import PushFault
+from pipeline.jobs.view_types import CorpusView, DryRunView, PushView, RunView
 
 
 class Console:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.core.errors import InputError, PipelineError
-from pipeline.jobs import views
+from pipeline.jobs.view_types import JobView
 
 SOURCE_HELP = (
     "installed; pypi: examples of data-science projects from the package index; pypi:NAME,NAME: whole projects "
@@ -57,7 +57,7 @@ def text_of(argument: str) -> str:
         raise InputError(f"{argument} cannot be read as text ({error}); give a text, or a file in UTF-8.") from error
 
 
-def check_ended(view: views.JobView) -> None:
+def check_ended(view: JobView) -> None:
     """Raise the error of a failed or interrupted job, as if it had happened in the command itself."""
     if view.state in ("failed", "interrupted"):
         kind = InputError if view.is_callers_mistake else PipelineError

@@ -15,7 +15,7 @@ from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
 from pipeline.generation.settings import Sampling
 from pipeline.hub import push_status
-from pipeline.jobs import views
+from pipeline.jobs import run_pushes, views
 from pipeline.jobs.corpora import find_corpus, start_pushing
 from pipeline.jobs.follow import follow
 from pipeline.jobs.job import stop_job
@@ -136,14 +136,16 @@ def _publish_checkpoints(settings: Settings, console: Console) -> None:
         if not pending(settings):
             break
         time.sleep(WAIT_SECONDS)
-    rows = [{"run": folder.id, **row} for folder in home.runs() for row in views.latest_pushes(folder)]
+    rows = [{"run": folder.id, **row} for folder in home.runs() for row in run_pushes.latest_pushes(folder)]
     console.table(
         ("run", "step", "state", "revision", "error"),
         [(row["run"], row["step"], row["state"], row.get("revision"), row.get("error")) for row in rows],
     )
     console.document(rows)
     faults = [
-        fault for folder in home.runs() if (fault := views.push_fault(home, views.latest_pushes(folder))) is not None
+        fault
+        for folder in home.runs()
+        if (fault := run_pushes.push_fault(home, run_pushes.latest_pushes(folder))) is not None
     ]
     if faults:
         raise PipelineError(push_fault(faults[-1]))

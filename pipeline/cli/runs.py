@@ -29,6 +29,7 @@ from pipeline.jobs.follow import follow, follow_run
 from pipeline.jobs.job import resume_job, stop_job
 from pipeline.jobs.runs import find_run, is_held, start_training
 from pipeline.jobs.state import ACTIVE
+from pipeline.jobs.view_types import RunView
 
 
 def train(
@@ -96,7 +97,7 @@ def runs(json: Json = False) -> None:
     console.document([view.to_dict() for view in found])
 
 
-def _pushed(view: views.RunView) -> str | None:
+def _pushed(view: RunView) -> str | None:
     """The step that is on the Hub, and whether a newer one does not arrive."""
     pushed = None if view.pushed_step is None else f"step {view.pushed_step}"
     if view.push_fault is None:

@@ -4,7 +4,9 @@ job          finds, stops and resumes a job of any kind; writes its request
 runs, corpora, dry_runs
              the requests of each kind of job, and their checks
 state        the state of a job, derived from its files: queued ... interrupted
-views        what the page and the commands show of jobs, as dataclasses; `to_dict` is what `--json` prints
+view_types   what the page and the commands show of each kind of job, as dataclasses; `to_dict` is what `--json` prints
+views        reads them from the folders of the jobs
+run_pushes   which checkpoints of a run are on the Hub, and why the newest is not
 follow       waits for a job that runs in other processes
 worker       one per home: takes requests in order, starts jobs, records how they end
 """

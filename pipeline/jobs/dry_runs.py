@@ -17,7 +17,8 @@ from pipeline.jobs.follow import follow
 from pipeline.jobs.job import refuse_second, request_lock, submit
 from pipeline.jobs.runs import check_training
 from pipeline.jobs.state import job_state
-from pipeline.jobs.views import DryRunView, dry_run_view
+from pipeline.jobs.view_types import DryRunView
+from pipeline.jobs.views import dry_run_view
 from pipeline.planning import Plan, plan_run
 
 MAX_EVAL_WINDOWS = 64

@@ -17,8 +17,10 @@ from pipeline.core.paths import Home, RunFolder
 from pipeline.core.settings import Settings
 from pipeline.hub import push_log
 from pipeline.jobs import worker
+from pipeline.jobs.run_pushes import latest_pushes
 from pipeline.jobs.state import ACTIVE
-from pipeline.jobs.views import JobView, RunView, latest_pushes, run_view
+from pipeline.jobs.view_types import JobView, RunView
+from pipeline.jobs.views import run_view
 
 View = TypeVar("View", bound=JobView)
 POLL_SECONDS = 0.3

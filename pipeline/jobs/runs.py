@@ -17,8 +17,8 @@ from pipeline.core.settings import Settings
 from pipeline.hub.push_status import request_retry
 from pipeline.hub.repo_check import check_model_repo
 from pipeline.jobs.job import find_by_request_id, find_job, refuse_second, request_lock, submit
+from pipeline.jobs.run_pushes import latest_pushes, push_fault
 from pipeline.jobs.state import job_state
-from pipeline.jobs.views import latest_pushes, push_fault
 
 NAMES = (
     "amazon budgie caique cockatiel cockatoo conure corella eclectus galah jardine kakapo kakariki kea lory lorikeet "

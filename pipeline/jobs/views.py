@@ -9,164 +9,21 @@ import contextlib
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from pipeline.artifacts.corpus import corpus_warnings
 from pipeline.config.schema import DataConfig
 from pipeline.core import atomic_io
-from pipeline.core.paths import CorpusFolder, Home, PushFolder, RunFolder
+from pipeline.core.paths import CorpusFolder, Home, PushFolder
 from pipeline.hub import push_log
-from pipeline.hub.push_status import read_retrying
-from pipeline.jobs.state import ACTIVE, JobState, in_order, job_state, queue_of, states_of
+from pipeline.jobs.run_pushes import is_pushing, latest_pushes, push_fault
+from pipeline.jobs.state import JobState, in_order, job_state, queue_of, states_of
+from pipeline.jobs.view_types import CorpusView, DryRunView, HomeView, PushView, RunView
 
 COUNT_AGAIN_SECONDS = 5
 """How often a page counts the files of a corpus again: there may be thousands."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobView:
-    """What is shown of every job, at one moment. Values not known yet are None."""
-
-    state: str
-    """As JobState.state; `scanned` for the finished scan of a corpus's source."""
-    error: str | None = None
-    is_callers_mistake: bool = False
-    """Whether the caller can fix the cause of `error`."""
-    message: str | None = None
-    """The job's own progress message."""
-    place: int | None = None
-    """Position in the queue, from 1; None when the job is not queued."""
-    requested_at: float = 0.0
-    """Unix seconds."""
-    updated_at: float | None = None
-    """Unix seconds of the job's last status."""
-
-    not_printed: ClassVar[frozenset[str]] = frozenset()
-    """Fields that `to_dict` leaves out."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """What commands print under `--json`."""
-        return {name: value for name, value in asdict(self).items() if name not in self.not_printed}
-
-
-@dataclass(frozen=True, kw_only=True)
-class PushFault:
-    """Why the newest checkpoint of a run is not in its repo. A refused push waits for a person, a delayed one does not."""
-
-    step: int
-    repo: str
-    is_refused: bool
-    error: str
-    can_retry: bool = True
-    """Whether another attempt may succeed: not for a checkpoint that is damaged or gone."""
-    attempts: int | None = None
-    """Attempts in a row that failed; None unless the publisher is at it."""
-    since: float | None = None
-    """When the first of them failed, or when the Hub refused it, in Unix seconds."""
-    next_at: float | None = None
-    """When the next one starts, in Unix seconds."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunView(JobView):
-    """One run."""
-
-    run: str
-    corpus: str
-    preset: str
-    recipe: str
-    step: int
-    """Optimizer steps done."""
-    max_steps: int | None
-    train_loss: float | None
-    eval_loss: float | None
-    perplexity: float | None
-    """exp(eval_loss)."""
-    tokens_per_second: float | None
-    eta_seconds: float | None
-    config: dict[str, Any] | None
-    """config.json: everything needed to run it again."""
-    is_pushing: bool = False
-    """Whether a checkpoint is being pushed, or waits for its next try."""
-    pushed_step: int | None = None
-    """The newest step whose commit is on the Hub."""
-    push_fault: PushFault | None = None
-    """Why a newer checkpoint does not arrive; None when nothing is known to be wrong."""
-    gpu_problem: str | None = None
-    """Why the trainer did not use a GPU that is there."""
-
-    not_printed = frozenset({"config", "message", "is_callers_mistake", "is_pushing"})
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"run": self.run, "name": self.run, **super().to_dict()}  # scripts rely on both names
-
-
-@dataclass(frozen=True, kw_only=True)
-class CorpusView(JobView):
-    """One corpus, ready or in preparation."""
-
-    corpus: str
-    stage: str | None
-    progress: float | None
-    """Fraction of the current stage that is done, 0 to 1."""
-    source: str | None
-    match: str
-    """How keywords are matched (`DataConfig.match`)."""
-    files: int | None
-    """Kept files, training and validation."""
-    tokens_train: int | None
-    tokens_validation: int | None
-    tokens_dropped: int | None
-    vocab_size: int | None
-    bytes_on_disk: int
-    seconds: float | None
-    seconds_left: float | None
-    """Remaining seconds of the current stage at its average speed so far."""
-    warnings: list[str]
-    """What makes its losses say less than they seem to (`artifacts.corpus.corpus_warnings`)."""
-    status: dict[str, Any]
-
-    not_printed = frozenset({"status", "message", "updated_at", "is_callers_mistake"})
-
-
-@dataclass(frozen=True, kw_only=True)
-class PushView(JobView):
-    """The newest push of one corpus to the Hub."""
-
-    corpus: str
-    repo: str
-    private: bool
-    url: str | None
-    """URL of the dataset; None until the push has finished."""
-    pushed: dict[str, Any] | None = None
-    """The result, as a dict of `hub.dataset.Pushed`."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DryRunView(JobView):
-    """The newest dry run."""
-
-    measured: dict[str, Any] | None
-    """Seconds of a step, an evaluation and a checkpoint; checkpoint bytes; memory; precision, device, micro-batch."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class HomeView:
-    """Every job of a home folder at one moment, the dry run excepted. Runs and corpora are newest first."""
-
-    runs: list[RunView]
-    corpora: list[CorpusView]
-    pushes: dict[str, PushView]
-    """Corpus id -> its newest push."""
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether a job is queued or running, or a checkpoint is being pushed."""
-        jobs = [*self.runs, *self.corpora, *self.pushes.values()]
-        return any(job.state in ACTIVE for job in jobs) or any(run.is_pushing for run in self.runs)
 
 
 def home_view(home: Home) -> HomeView:
@@ -243,48 +100,6 @@ def dry_run_view(home: Home) -> DryRunView:
     return DryRunView(**_job_fields(state, in_order(home)), measured=measured)
 
 
-def latest_pushes(folder: RunFolder) -> list[dict[str, Any]]:
-    """The newest row of the push log for each step, newest step first."""
-    by_step = {row["step"]: row for row in atomic_io.cached_lines(folder.pushes)}
-    return [by_step[step] for step in sorted(by_step, reverse=True)]
-
-
-def push_fault(home: Home, pushes: Sequence[dict[str, Any]]) -> PushFault | None:
-    """Why the newest checkpoint of a run does not arrive; None when it has, or is on its way. `pushes`: the run's
-    `latest_pushes`.
-    """
-    row = next((row for row in pushes if row["state"] != push_log.SUPERSEDED), None)
-    if row is None or row["state"] not in (push_log.REFUSED, push_log.RETRYING, push_log.REGISTERED):
-        return None
-    retrying = read_retrying(home, row["repo"])
-    if row["state"] == push_log.REFUSED:
-        return PushFault(
-            step=row["step"],
-            repo=row["repo"],
-            is_refused=True,
-            error=row.get("error") or "",
-            can_retry="/" in row["repo"] and not (row.get("seen") or row.get("gone")),
-            since=row.get("time"),
-        )
-    if retrying is None:
-        return None
-    return PushFault(
-        step=row["step"],
-        repo=row["repo"],
-        is_refused=False,
-        error=retrying.error,
-        attempts=retrying.attempts,
-        since=retrying.since,
-        next_at=retrying.next_at,
-    )
-
-
-def _is_pushing(home: Home, pushes: Sequence[dict[str, Any]]) -> bool:
-    """Whether a publisher is at work on a row; rows of a former repo, or of a killed publisher, do not change."""
-    repos = {row["repo"] for row in pushes if row["state"] in (push_log.UPLOADING, push_log.RETRYING)}
-    return any(atomic_io.is_locked(home.publisher_lock(repo)) for repo in repos)
-
-
 def _run_view(home: Home, state: JobState, queue: Sequence[JobState]) -> RunView:
     folder = home.run(state.id)
     request, status = state.request, state.status
@@ -304,7 +119,7 @@ def _run_view(home: Home, state: JobState, queue: Sequence[JobState]) -> RunView
         tokens_per_second=status.get("tokens_per_second"),
         eta_seconds=status.get("eta_seconds") if state.is_active else None,
         config=config,
-        is_pushing=_is_pushing(home, pushes),
+        is_pushing=is_pushing(home, pushes),
         pushed_step=next((row["step"] for row in pushes if row["state"] == push_log.PUSHED), None),
         push_fault=push_fault(home, pushes),
         gpu_problem=status.get("gpu_problem"),

@@ -11,6 +11,7 @@ from playwright.sync_api import expect
 
 from pipeline.core.paths import Home
 from pipeline.jobs import views
+from pipeline.jobs.run_pushes import latest_pushes
 from tests.browser.conftest import field, show, wait_for
 from tests.page import Page
 
@@ -97,7 +98,7 @@ def test_scan_prepare_train_stop_generate_keep_and_reopen(start_page: Callable[.
     expect(field(tab, "prompt")).to_have_value(re.compile("create dataframe from x and y\n$"))
     tab.locator("#complete").click()
     expect(tab.locator("#completion .pill")).to_have_text(re.compile("Finished"), timeout=120_000)
-    newest = views.latest_pushes(home.run(run))[0]
+    newest = latest_pushes(home.run(run))[0]
     expect(tab.locator("#completion .written")).to_contain_text(newest["revision"])
     expect(tab.locator("#completion .written")).to_contain_text(f"step {newest['step']:,}")
     text = tab.locator("#completion pre.new").inner_text()

@@ -11,7 +11,7 @@ import pytest
 from pipeline.cli.console import Console, duration
 from pipeline.cli.options import changes_of, check_ended
 from pipeline.core.errors import InputError, PipelineError
-from pipeline.jobs.views import DryRunView, JobView, PushView
+from pipeline.jobs.view_types import DryRunView, JobView, PushView
 
 
 def test_a_program_gets_one_document_and_no_line(capsys: pytest.CaptureFixture[str]) -> None:

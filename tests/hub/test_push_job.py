@@ -17,7 +17,8 @@ import pytest
 from pipeline.core.atomic_io import is_locked, read_json, write_json
 from pipeline.core.paths import CorpusFolder, Home
 from pipeline.jobs.state import job_state
-from pipeline.jobs.views import PushView, home_view, push_view
+from pipeline.jobs.view_types import PushView
+from pipeline.jobs.views import home_view, push_view
 from tests.hub.conftest import ROOT
 from tests.hub.corpora import CORPUS, prepare_corpus, project
 from tests.loopback_hub import TOKEN, LoopbackHub

@@ -14,7 +14,7 @@ from pipeline.jobs.dry_runs import dry_run, start_dry_run
 from pipeline.jobs.job import stop_job
 from pipeline.jobs.runs import start_training
 from pipeline.jobs.state import job_state
-from pipeline.jobs.views import DryRunView
+from pipeline.jobs.view_types import DryRunView
 from pipeline.training.dry_run import step_figures
 from tests.gpus import T4, fake_smi
 from tests.training.runs import SMALL, make_corpus

@@ -13,7 +13,7 @@ from pipeline.jobs import follow as module
 from pipeline.jobs import worker
 from pipeline.jobs.follow import follow, follow_run
 from pipeline.jobs.job import stop_job
-from pipeline.jobs.views import JobView
+from pipeline.jobs.view_types import JobView
 from tests.checkpoints import write_checkpoint
 from tests.jobs.conftest import start
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from pipeline.config.schema import DataConfig
-from pipeline.core.atomic_io import append_line, read_json, write_json
+from pipeline.core.atomic_io import read_json, write_json
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
 from pipeline.jobs.corpora import start_preparing, start_pushing
-from pipeline.jobs.views import corpus_view, home_view, latest_pushes, push_view, run_view, run_views
+from pipeline.jobs.views import corpus_view, home_view, push_view, run_view, run_views
 from tests.jobs.conftest import start
 
 pytestmark = pytest.mark.usefixtures("no_worker")
@@ -78,10 +78,3 @@ def test_a_push_that_waits_shows_nothing_of_the_push_before_it(
     start_pushing(settings, corpus_id="ready", repo="me/others")
     assert (push_view(folder).state, push_view(folder).url, push_view(folder).message) == ("queued", None, None)
     assert set(home_view(home).pushes) == {"ready"}
-
-
-def test_the_newest_row_of_each_step_is_the_push_that_counts(home: Home) -> None:
-    folder = home.run("a")
-    for step, state in ((100, "registered"), (200, "registered"), (100, "pushed")):
-        append_line(folder.pushes, {"step": step, "state": state})
-    assert [(row["step"], row["state"]) for row in latest_pushes(folder)] == [(200, "registered"), (100, "pushed")]

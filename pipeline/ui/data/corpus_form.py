@@ -16,7 +16,7 @@ from pipeline.core.atomic_io import readable_json
 from pipeline.core.paths import CorpusFolder, Home
 from pipeline.core.settings import Settings
 from pipeline.jobs.corpora import find_corpus, start_preparing
-from pipeline.jobs.views import CorpusView
+from pipeline.jobs.view_types import CorpusView
 from pipeline.planning import CorpusPlan, CorpusThroughput, SourceFigures, plan_corpus
 
 if TYPE_CHECKING:

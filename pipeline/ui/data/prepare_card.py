@@ -20,7 +20,8 @@ from pipeline.core.paths import CORPUS_ID
 from pipeline.jobs.corpora import delete_corpus, find_corpus, resumable_on
 from pipeline.jobs.job import resume_job, stop_job
 from pipeline.jobs.state import ACTIVE
-from pipeline.jobs.views import CorpusView, HomeView, corpus_views
+from pipeline.jobs.view_types import CorpusView, HomeView
+from pipeline.jobs.views import corpus_views
 from pipeline.planning import free_bytes
 from pipeline.ui.data import corpus_form, report_view
 from pipeline.ui.data.corpus_form import CorpusSetup

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from pipeline.core.paths import Home
 from pipeline.jobs.state import ACTIVE
-from pipeline.jobs.views import HomeView, home_view
+from pipeline.jobs.view_types import HomeView
+from pipeline.jobs.views import home_view
 from pipeline.ui.shared.recent import Recent
 
 BUSY_SECONDS = 2.0

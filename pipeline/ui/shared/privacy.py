@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pipeline.jobs.views import CorpusView, RunView
+from pipeline.jobs.view_types import CorpusView, RunView
 from pipeline.ui.shared.texts import t
 
 if TYPE_CHECKING:

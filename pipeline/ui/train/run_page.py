@@ -14,8 +14,9 @@ from pipeline.core.paths import Home, RunFolder
 from pipeline.hub import push_log
 from pipeline.hub.commits import PUBLIC_HUB, commit_url
 from pipeline.jobs import views
+from pipeline.jobs.run_pushes import latest_pushes
 from pipeline.jobs.state import ACTIVE, RUNNING
-from pipeline.jobs.views import CorpusView, HomeView, RunView
+from pipeline.jobs.view_types import CorpusView, HomeView, RunView
 from pipeline.ui.shared.formats import whole
 from pipeline.ui.shared.markup import notice, render
 from pipeline.ui.shared.privacy import corpus_for_visitors, push_for_visitors, run_for_visitors
@@ -53,7 +54,7 @@ class RunPage:
         view = next((run for run in runs if run.run == chosen), None)
         view = view or next((run for run in reversed(runs) if run.state in ACTIVE), None) or next(iter(runs), None)
         folder = home.run(view.run) if view else None
-        pushes = views.latest_pushes(folder) if folder else []
+        pushes = latest_pushes(folder) if folder else []
         return cls(
             view=view,
             runs=runs,

@@ -23,7 +23,8 @@ from pipeline.gallery.example import Example
 from pipeline.gallery.examples import ExamplesPage
 from pipeline.gallery.moderation import State
 from pipeline.jobs.state import ACTIVE, RESUMABLE
-from pipeline.jobs.views import CorpusView, PushView, corpus_view
+from pipeline.jobs.view_types import CorpusView, PushView
+from pipeline.jobs.views import corpus_view
 from pipeline.planning import CorpusThroughput, SourceFigures, plan_corpus
 from pipeline.ui.data.corpus_form import CorpusForecast
 from pipeline.ui.data.inspection import Inspection
