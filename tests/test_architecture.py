@@ -143,6 +143,28 @@ def test_a_cycle_through_type_checking_and_function_imports_is_found(tmp_path: P
     assert {"pipeline.a", "pipeline.core.paths", "pipeline.core.errors"} in cycles(modules_imported(root))
 
 
+def unnamed_in(package: Path) -> set[str]:
+    """Modules and packages directly in `package` that its docstring does not name."""
+    text = ast.get_docstring(ast.parse((package / "__init__.py").read_text(encoding="utf-8"))) or ""
+    inside = {path.stem for path in package.iterdir() if path.suffix == ".py" and not path.name.startswith("__")}
+    inside |= {path.parent.name for path in package.glob("*/__init__.py")}
+    return {name for name in inside if not re.search(rf"\b{name}\b", text)}
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in FILES if path.name == "__init__.py"], ids=lambda path: path.parent.name
+)
+def test_a_packages_docstring_names_all_that_is_in_it(path: Path) -> None:
+    assert unnamed_in(path.parent) == set()
+
+
+def test_an_unnamed_module_is_found(tmp_path: Path) -> None:
+    (tmp_path / "__init__.py").write_text('"""A package.\n\nnamed   does this\n"""', encoding="utf-8")
+    for name in ("named.py", "unnamed.py"):
+        (tmp_path / name).touch()
+    assert unnamed_in(tmp_path) == {"unnamed"}
+
+
 def test_only_the_cluster_engine_imports_ray() -> None:
     importers = [path for path in FILES if any(name.split(".")[0] == "ray" for name, _ in imports(path))]
     assert importers == [PACKAGE / "data" / "execution" / "cluster.py"]

@@ -3,8 +3,8 @@
 app        collects the commands; turns errors into one sentence and an exit status
 options    options and helpers that several commands share
 corpora    preview, prepare, corpora, delete
-runs       train, resume, runs, status, logs, stop
+runs       train, resume, runs, status, logs, stop; the fields that they print as JSON are in jobs/view_types
 revisions  revisions, publish, generate, score
-console    what commands print: progress, tables, one JSON document
+console    prints progress, tables and a JSON document
 demo       all stages, in one command
 """

@@ -1,6 +1,7 @@
 """Base package of all others: errors, settings, paths, files, processes. Does not depend on data or models.
 
 errors        kinds of errors whose message is shown to people; each sentence is written where it is raised
+disk_full     a full disk: recognised, and its sentence
 settings      settings of this instance, from the environment
 paths         path of every file, and which process writes it
 atomic_io     atomic file replacement, JSON-lines files, file locks
@@ -12,5 +13,5 @@ credentials   the secrets of a process, removed from its environment
 confinement   sandbox of a process that reads untrusted data
 imports       imports of large libraries, faster
 text          check that text can be encoded as UTF-8
-http_client   applies a timeout to every request to the Hub; the seconds are the caller's
+http_client   applies a timeout to every request to the Hub; the seconds are its caller's (of the publisher: hub/uploader)
 """

@@ -6,7 +6,6 @@ Does not depend on runs or models. A kill during a replacement leaves the old fi
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import json
@@ -21,7 +20,6 @@ from typing import Any, BinaryIO
 
 from pipeline.core.errors import DamagedError
 
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 MAX_KEPT_FILES = 64
 """Maximum number of line files whose rows are cached in memory."""
 LEFTOVER_SECONDS = 3_600.0
@@ -159,11 +157,6 @@ def tail(path: Path, max_lines: int = 200, max_bytes: int = 64_000) -> list[str]
         return []
     lines = text.splitlines()
     return (lines[1:] if size > max_bytes else lines)[-max_lines:]
-
-
-def is_no_space(error: BaseException) -> bool:
-    """Whether a write was refused because the disk is full, the quota is used up or the file size limit is reached."""
-    return isinstance(error, OSError) and error.errno in NO_SPACE
 
 
 def sync(path: Path) -> None:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import sys
 import traceback
+from functools import partial
 from pathlib import Path
 
 from pipeline.config.requests import PrepareRequest
+from pipeline.core.disk_full import disk_full_in_words
 from pipeline.core.environment import without_credentials
 from pipeline.core.errors import InputError, PipelineError
 from pipeline.core.job_process import JobProcess
@@ -21,7 +23,11 @@ def main(arguments: list[str]) -> int:
     try:
         if len(arguments) != 1:
             raise InputError(f"arguments are {arguments!r}; give one corpus folder: python -m pipeline.data FOLDER.")
-        with JobProcess(CorpusFolder(Path(arguments[0]).absolute())) as job:
+        folder = CorpusFolder(Path(arguments[0]).absolute())
+        in_words = partial(
+            disk_full_in_words, folder.path, f"Corpus {folder.id} could not be prepared", "prepare it again"
+        )
+        with in_words(), JobProcess(folder) as job, in_words():  # the outer one covers JobProcess's own writes
             request = PrepareRequest.of(job.request)
             prepare(job, request.config, request.workforce, only_scan=request.only_scan)
     except PipelineError as error:

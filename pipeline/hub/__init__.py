@@ -2,7 +2,11 @@
 
 push_log     the state of each checkpoint's push: one run's pushes.jsonl
 publisher    one process per home and repo: registers checkpoints, then uploads them
-uploader     chooses which revision is pushed next; how long it waits for an answer and before a retry (Patience)
+uploader     chooses which revision is pushed next; how long the publisher waits for the Hub and before a retry (Patience)
+push_attempt one attempt to push one revision, in a process that is ended at its deadline
+push_status  why pushes do not arrive, and a person's request to try again
+repo_check   token, repo and access, checked before a run
+takeover     another token or repo replaces the one that processes still use
 model_repo   the model repo on the Hub: lists its commits, adds one
 hub_registry the Hub's revisions behind the same calls as the local registry, for a disk that was wiped
 revision_store the revisions on this disk and on the Hub, merged

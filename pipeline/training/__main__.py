@@ -8,16 +8,17 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
-from pipeline.core.atomic_io import is_no_space, read_json, readable_json
+from pipeline.core.atomic_io import read_json, readable_json
+from pipeline.core.disk_full import disk_full_in_words
 from pipeline.core.errors import InputError, PipelineError
 from pipeline.core.imports import collector_paused
 from pipeline.core.job_process import JobProcess
 from pipeline.core.paths import Home, RunFolder
 from pipeline.core.processes import spawn
-from pipeline.training.checkpoints import disk_full
 from pipeline.training.run import refuse_what_is_over
 
 ENVIRONMENT = {
@@ -61,11 +62,8 @@ def run(folder: RunFolder) -> None:
 def _run_rank_0(folder: RunFolder, request: dict, shell: Mapping[str, str]) -> None:
     refuse_what_is_over(folder, request)
     earlier = readable_json(folder.status)
-    with (
-        _translate_disk_full(folder),
-        JobProcess(folder) as job,
-        _translate_disk_full(folder),
-    ):  # the outer one covers JobProcess's own writes, the inner one all others
+    in_words = partial(disk_full_in_words, folder.path, f"Run {folder.id} could not write its record", "resume the run")
+    with in_words(), JobProcess(folder) as job, in_words():  # the outer one covers JobProcess's own writes
         facts = {name: earlier[name] for name in CARRIED_OVER if name in earlier and request.get("resume")}
         job.write(**facts, message="loading PyTorch")
         if request.get("held"):
@@ -93,17 +91,6 @@ def _run_other_rank(folder: RunFolder, request: dict) -> None:
 
     leave_signals_to_rank_0()
     train(folder, request, None)
-
-
-@contextlib.contextmanager
-def _translate_disk_full(folder: RunFolder) -> Iterator[None]:
-    """Raises ResourceError when the disk is too full for metrics, status or log. A save has its own message."""
-    try:
-        yield
-    except OSError as error:
-        if is_no_space(error):
-            raise disk_full(folder, "write its record") from error
-        raise
 
 
 def _print_error(error: PipelineError) -> None:

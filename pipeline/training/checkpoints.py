@@ -11,12 +11,10 @@ from pathlib import Path
 
 from pipeline.artifacts import manifest
 from pipeline.artifacts.checkpoint import best_of, checkpoints_of, step_of
-from pipeline.core.atomic_io import is_no_space, iterate_lines, sync
-from pipeline.core.errors import ResourceError
+from pipeline.core.atomic_io import iterate_lines, sync
+from pipeline.core.disk_full import disk_full, is_disk_full
 from pipeline.core.paths import RunFolder
 
-MIN_FREE_BYTES = 2**16
-"""With less free space than this, any error while writing is attributed to a full disk."""
 WriteFiles = Callable[[Path], None]
 """Fills an empty folder with the files of a checkpoint."""
 
@@ -45,7 +43,7 @@ def save(run: RunFolder, step: int, write: WriteFiles, *, keep: int, keep_every:
         is_full = is_disk_full(error, run.checkpoints)
         shutil.rmtree(staging, ignore_errors=True)
         if is_full:
-            raise disk_full(run, f"save step {step}") from error
+            raise disk_full(run.path, f"Run {run.id} could not save step {step}", "resume the run") from error
         raise
     rotate(run, keep=keep, keep_every=keep_every)
     return final
@@ -68,19 +66,6 @@ def rotate(run: RunFolder, *, keep: int, keep_every: int | None = None) -> None:
         is_kept = path == best or (keep_every is not None and step_of(path) % keep_every == 0)
         if step_of(path) in linked and not is_kept:
             _remove(path)
-
-
-def is_disk_full(error: BaseException, folder: Path) -> bool:
-    """Whether a full disk under `folder` caused `error`. safetensors and torch report it with messages of their own."""
-    return is_no_space(error) or "No space left" in str(error) or shutil.disk_usage(folder).free < MIN_FREE_BYTES
-
-
-def disk_full(run: RunFolder, what: str) -> ResourceError:
-    """The error for a run that could not do `what`. Its message includes the space that is free now."""
-    free = shutil.disk_usage(run.path).free
-    return ResourceError(
-        f"Run {run.id} could not {what}: the disk is full ({free / 1e6:.0f} MB free); free some of it, then resume the run."
-    )
 
 
 def _remove(checkpoint: Path) -> None:

@@ -5,6 +5,8 @@ train/     the Train tab: set up, start, stop and watch runs
 generate/  the Generate tab: complete prompts, compare revisions
 gallery/   the Gallery tab: saved examples
 shared/    modules that several tabs use: access, components, texts, theme, templates
+gradio_import
+           imports Gradio without the work that it does for editors
 server/    middleware between the network and Gradio: guards, sessions, quotas; and the endpoints for programs
 """
 

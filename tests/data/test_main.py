@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import compileall
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -124,3 +126,58 @@ def test_opening_a_source_imports_nothing_heavy(tmp_path: Path) -> None:
     modules = {name.partition(".")[0] for name in run("-c", script, f"files:{tmp_path}").stdout.split()}
     assert "pipeline" in modules
     assert not {"polars", "numpy", "pyarrow", "datasets", "tokenizers", "huggingface_hub", "torch"} & modules
+
+
+LIMITED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
+from pipeline.data.__main__ import main
+if sys.argv[2] == "without":
+    from pipeline.core import disk_full
+    disk_full.says_disk_full = lambda error: False
+sys.exit(main(sys.argv[3:]))
+"""
+IN_WORDS = (
+    r"Corpus code could not be prepared: the disk is full \(\d+ MB free\); free some of it, then prepare it again\."
+)
+
+
+@pytest.fixture
+def modules_are_compiled() -> None:
+    """Python does not notice when a limit cuts off the bytecode that it writes at a first import."""
+    assert compileall.compile_dir(ROOT / "pipeline", quiet=1)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("modules_are_compiled")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_full_disk_is_told_in_words_wherever_it_happens(folder: CorpusFolder, tmp_path: Path, workers: int) -> None:
+    """Kept files, merged files and token files are written by polars, pyarrow, tokenizers and Python."""
+    source = f"files:{code_folder(tmp_path / 'project', 400)}"
+    request = {
+        "request_id": "r1",
+        "config": {"source": source, "keywords": ["pandas"], "vocab_size": 300},
+        "workforce": {"workers": workers},
+    }
+    write_json(folder.request, request)
+    told, limit = set(), 2_000
+    while (done := run("-c", LIMITED, str(limit), "with", str(folder.path))).returncode != 0:
+        assert re.fullmatch(IN_WORDS, done.stderr.strip()), (limit, done.stderr)
+        status = read_json(folder.status)
+        assert status is not None
+        assert re.fullmatch(IN_WORDS, status["error"]), limit
+        assert not folder.is_ready
+        told.add(status.get("stage"))
+        limit *= 2
+    assert len(told) > 1, "no stage but one met the limit"
+    assert folder.is_ready
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("modules_are_compiled")
+def test_without_the_words_a_full_disk_is_an_error_of_a_library(folder: CorpusFolder, tmp_path: Path) -> None:
+    source = f"files:{code_folder(tmp_path / 'project', 400)}"
+    write_json(folder.request, {"request_id": "r1", "config": {"source": source, "vocab_size": 300}})
+    done = run("-c", LIMITED, "2000", "without", str(folder.path))
+    assert done.returncode == 1
+    assert not re.search(IN_WORDS, done.stderr)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.artifacts import checkpoint, manifest
+from pipeline.core import disk_full
 from pipeline.core.job_process import JobProcess
 from pipeline.core.paths import RunFolder
-from pipeline.training import __main__ as training_main
 from pipeline.training import checkpoints, session
 from tests.faults.child import Plant, saves_beside_training
 
@@ -32,7 +32,7 @@ def saves_in_place() -> None:
 
 def has_no_words_for_a_full_disk() -> None:
     checkpoints.is_disk_full = lambda error, folder: False
-    training_main.is_no_space = lambda error: False
+    disk_full.says_disk_full = lambda error: False
 
 
 def saves_weights_that_are_no_numbers() -> None:

@@ -1,6 +1,6 @@
 """Decides which rows are kept, and writes them.
 
-matching        finds which texts contain which keyword, one column of texts at a time
+matching        the keyword match modes (named in `config.schema.MATCHES`): which texts contain which keyword
 quality         code quality rules, applied to each file on its own
 duplicates      finds files that repeat an earlier one, exactly or nearly
 shard_filter    `process_shard`: filters one shard and writes its kept files and its report

@@ -4,16 +4,21 @@ base         batches of rows, and the reasons why a row cannot be read
 shard        a source divided into shards (for processes) and blocks (for threads)
 installed    the Python files of the installed packages
 pypi         source distributions of the package index
-index_settings, package_index, index_page
-             which index pip's settings name, requests to it, its pages
-sdist_store, sdist
-             downloaded archives, reading one
+index_settings
+             which index pip's settings name
+package_index requests to it
+index_page   its pages
+sdist_store  downloaded archives
+sdist        reading one of them
 first_source pypi if the package index can be reached, else installed
 local_files  a file, folder or glob of this machine
+walk         which files that is: each once, also with links
 hub          a dataset on the Hub; hub_errors: its errors as sentences
-card, splits, names
-             which files of a dataset belong to it, are a split, may be opened
-builders     formats without a reader of our own, read by `datasets`
+dataset_card which files of a dataset belong to it, as its card says
+splits       which of them are a split
+names        which of them may be opened
+datasets_builders
+             formats without a reader of our own, read by `datasets`
 cache        rows in memory for a scan with other keywords
 """
 

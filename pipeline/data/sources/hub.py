@@ -18,8 +18,8 @@ from typing import BinaryIO
 from pipeline.core.errors import FieldError, InputError
 from pipeline.data.readers import formats
 from pipeline.data.sources.base import BadRow
-from pipeline.data.sources.builders import TableShard, text_column_of
-from pipeline.data.sources.card import LARGEST_CARD, Config, config_of
+from pipeline.data.sources.dataset_card import LARGEST_CARD, Config, config_of
+from pipeline.data.sources.datasets_builders import TableShard, text_column_of
 from pipeline.data.sources.hub_errors import ANSWER_SECONDS, REPO, hub_faults
 from pipeline.data.sources.names import UNSAFE_NAME, UnfitPattern, is_plain, shown
 from pipeline.data.sources.shard import Block, LeftOut, Source, never

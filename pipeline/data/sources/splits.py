@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 
 from pipeline.data.readers.formats import CSV, JSON, JSON_LINES, PARQUET, TEXT, TSV, format_of
-from pipeline.data.sources.card import Config
+from pipeline.data.sources.dataset_card import Config
 from pipeline.data.sources.names import GLOB, Names, UnfitPattern, shown
 
 KEYWORDS = {

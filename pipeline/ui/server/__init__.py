@@ -9,6 +9,7 @@ sign_in         unlock, lock and who, over plain HTTP
 events          validation of posts to Gradio's events
 sessions        ownership of sessions, and cleanup after visitors who left
 session_states  session states without Gradio's copies of components
+changes         GET /studio/changes: whether what the page shows has changed
 page_cache      a cache of the rendered page
 api             endpoints for programs: preview, start, stop, retry, status, generate, revisions, examples
 """

@@ -9,14 +9,17 @@ hosts        host names and addresses in requests
 privacy      hides paths of this machine from visitors
 blocks       gr.Blocks with errors as sentences and cheap events
 components   factories for the page's components
+field_errors messages about a field's value, in the page's words
 form_values  the inputs of a tab as values: a corpus to prepare, a run to start
 texts        labels and sentences of the page, from assets/texts.json
 markup       Jinja2 templates of assets/templates, always escaped
 highlight    Python as escaped, highlighted HTML
 formats      numbers formatted for people
 theme        the design tokens and the Gradio theme built from them
-top_bar, unlock
-             brand and role; the card that asks for the owner's key
+top_bar      brand, role and the notices of the page
+unlock       the card that asks for the owner's key
+live_home    what open pages show of the home, read once for all of them
+offer        the source that the page offers first
 links        links to the page that people share
 threads      a thread pool for generators and long calls
 recent       a short cache of what many visitors request at once

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.paths import ROOT
-from pipeline.data.sources.card import Config
+from pipeline.data.sources.dataset_card import Config
 from pipeline.data.sources.splits import splits_of
 from tests.data.dataset_hub import COMMIT, DatasetHub
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.core.errors import InputError
-from pipeline.data.sources.card import LARGEST_CARD, Config, config_of
+from pipeline.data.sources.dataset_card import LARGEST_CARD, Config, config_of
 
 
 def read(body: str) -> Config:
