@@ -9,11 +9,11 @@ import os
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from pipeline.core.environment import num_cores
 from pipeline.data.sources.base import BadRow, Batch, batch_of_rows
@@ -136,32 +136,35 @@ def blocks_of(shards: Sequence[Shard]) -> Iterator[Block]:
 def in_threads(
     blocks: Iterable[Block], work: Callable[[Block], T], threads: int | None = None
 ) -> Generator[T, None, None]:
-    """Yields the result of `work` for every block, in order. Threads work a few blocks ahead of the consumer.
+    """Yields the result of `work` for every block, in order, as soon as it is there: a source that falls silent holds
+    nothing back. Threads fetch and work a few blocks ahead of the consumer.
 
     An error while a block is fetched is raised after the results of all blocks fetched before it.
     """
     threads = threads or num_threads()
     iterator, failure = iter(blocks), None
     waiting: deque[Future[T]] = deque()
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="blocks")
-    try:
-        while True:
-            try:
-                block = next(iterator)
-            except StopIteration:
-                break
-            except Exception as error:
-                failure = error
-                break
-            waiting.append(pool.submit(work, block))
-            if len(waiting) > threads + 1:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-        if failure is not None:
-            raise failure
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    with (
+        ThreadPoolExecutor(threads, thread_name_prefix="blocks") as pool,
+        ThreadPoolExecutor(1, thread_name_prefix="blocks-fetch") as fetcher,
+    ):
+        try:
+            fetching: Future[Block | None] | None = fetcher.submit(next, iterator, None)
+            while fetching or waiting:
+                next_ones: list[Future[Any]] = [future for future in (fetching, *waiting) if future]
+                wait(next_ones[:2], return_when=FIRST_COMPLETED)
+                if waiting and (waiting[0].done() or len(waiting) > threads):
+                    yield waiting.popleft().result()
+                elif fetching and fetching.done():
+                    failure = fetching.exception()
+                    block = None if failure else fetching.result()
+                    if block is not None:
+                        waiting.append(pool.submit(work, block))
+                    fetching = fetcher.submit(next, iterator, None) if block is not None else None
+            if failure is not None:
+                raise failure
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def num_threads() -> int:

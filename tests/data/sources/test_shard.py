@@ -61,6 +61,21 @@ def test_blocks_are_fetched_a_few_ahead_and_no_more() -> None:
     assert len(fetched) <= 2 + 2
 
 
+def test_a_source_that_falls_silent_holds_nothing_back() -> None:
+    may_go_on = threading.Event()
+
+    def falls_silent() -> Iterator[Block]:
+        yield from numbered(3)
+        assert may_go_on.wait(30)
+        yield Block(empty, 3.0)
+
+    results = in_threads(falls_silent(), lambda block: block.share, threads=4)
+    assert [next(results) for _ in range(3)] == [0.0, 1.0, 2.0]
+    assert not may_go_on.is_set()
+    may_go_on.set()
+    assert list(results) == [3.0]
+
+
 def test_an_error_of_fetching_comes_behind_what_was_fetched_before() -> None:
     def breaks() -> Iterator[Block]:
         yield from numbered(3)
