@@ -11,6 +11,7 @@ model_repo   the model repo on the Hub: lists its commits, adds one
 hub_registry the Hub's revisions behind the same calls as the local registry, for a disk that was wiped
 revision_store the revisions on this disk and on the Hub, merged
 commits      writes and parses the title and the message of a push's commit
+card_sections keeps what people wrote into a card
 cards        the card (README.md) of a model or a dataset, from assets/model_card.md.j2 and dataset_card.md.j2
 prepared     checks a prepared corpus before it is pushed
 dataset_files the files of a corpus that are pushed, without paths of this machine

@@ -7,7 +7,6 @@ from typing import Any
 from pipeline.core.paths import ASSETS
 from pipeline.hub.token import redact
 
-CARD = "README.md"
 MAX_LICENSES = 20
 """Rows of a dataset card's licence table; provenance.json lists all licences."""
 SIZES = (

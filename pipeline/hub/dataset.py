@@ -15,9 +15,9 @@ from pipeline.core import atomic_io
 from pipeline.core.errors import DamagedError, InputError, require
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
-from pipeline.hub.cards import CARD
+from pipeline.hub.card_sections import CARD, current_card, merged_card
 from pipeline.hub.client import HubOperation, PassingFault, connect, find_token, hub_errors
-from pipeline.hub.dataset_files import FOLDERS, MADE_BY, Item, bundle
+from pipeline.hub.dataset_files import FOLDERS, MADE_BY, Item, bundle, card_of
 from pipeline.hub.model_repo import BORN_WITH, MAIN
 from pipeline.hub.prepared import Prepared
 from pipeline.hub.uploader import Patience
@@ -125,12 +125,14 @@ class _Push:
         self.repo = repo
         self.private = private
         self.say = say
-        self.items = bundle(prepared, repo)
+        self.items = bundle(prepared)
 
     def run(self) -> Pushed:
         with hub_errors(self.repo, PUSH_DATASET):
             head, is_private = self._head()
             remote = self._remote_files(head)
+            card = current_card(self.api, self.repo, head, DATASET) if CARD in remote else None
+        self.items[CARD] = Item.of(merged_card(card_of(self.prepared, self.repo), card))
         new = [name for name, item in self.items.items() if not _is_same(remote.get(name), item)]
         old = [name for name in remote if name.startswith(FOLDERS) and name not in self.items]
         additions = self._additions(sorted(new, key=_order))

@@ -12,7 +12,7 @@ from typing import Any
 
 from pipeline.artifacts.checkpoint import PROVENANCE
 from pipeline.core import atomic_io
-from pipeline.hub.cards import CARD, dataset_card
+from pipeline.hub.cards import dataset_card
 from pipeline.hub.prepared import SPLITS, Prepared
 from pipeline.hub.token import redact
 
@@ -43,15 +43,19 @@ class Item:
         return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest() == oid
 
 
-def bundle(prepared: Prepared, repo: str) -> dict[str, Item]:
-    """Path in the repo -> file. Deterministic: the same corpus gives the same bytes at any time and on any machine."""
+def bundle(prepared: Prepared) -> dict[str, Item]:
+    """Path in the repo -> file, of all but the card, which may be edited there. Deterministic: the same corpus gives the
+    same bytes at any time and on any machine.
+    """
     items = {name: Item.of(content) for name, content in _contents(prepared).items()}
-    facts = _facts(prepared)
-    report = json.loads(_report(prepared))
-    items[CARD] = Item.of(dataset_card(repo, facts, report).encode())
     hashes = {name: item.sha256 for name, item in items.items()}
-    items[PROVENANCE] = Item.of(_json({**facts, "sha256": dict(sorted(hashes.items()))}))
+    items[PROVENANCE] = Item.of(_json({**_facts(prepared), "sha256": dict(sorted(hashes.items()))}))
     return items
+
+
+def card_of(prepared: Prepared, repo: str) -> str:
+    """The card as this program writes it."""
+    return dataset_card(repo, _facts(prepared), json.loads(_report(prepared)))
 
 
 def _contents(prepared: Prepared) -> dict[str, Path | bytes]:

@@ -10,7 +10,8 @@ from pipeline.artifacts.checkpoint import PROVENANCE
 from pipeline.artifacts.revision import Revision
 from pipeline.core import atomic_io
 from pipeline.core.settings import TAKE_OVER
-from pipeline.hub.cards import CARD, model_card
+from pipeline.hub.card_sections import CARD, current_card, merged_card
+from pipeline.hub.cards import model_card
 from pipeline.hub.client import PUSH, Refusal, connect, hub_errors, odd_answer
 from pipeline.hub.commits import Push, message, read_push, title
 
@@ -73,7 +74,7 @@ class ModelRepo:
 
         provenance = atomic_io.read_json(revision.path / PROVENANCE) or {}
         contents: dict[str, Any] = {name: str(revision.path / name) for name in _file_names(revision.path)}
-        contents[CARD] = model_card(provenance).encode()
+        contents[CARD] = merged_card(model_card(provenance), current_card(api, self.repo, head))
         info = api.create_commit(
             self.repo,
             [CommitOperationAdd(path_in_repo=name, path_or_fileobj=content) for name, content in contents.items()],

@@ -149,11 +149,11 @@ def local_rows(corpus: CorpusFolder) -> dict[str, list[dict[str, str]]]:
 
 
 def assert_complete(pusher: Pusher, corpus: CorpusFolder) -> None:
-    """The Hub has every file of the corpus, each with the SHA-256 in the provenance, and no other files."""
+    """The Hub has every file of the corpus, each but the card with its SHA-256 in the provenance, and no other."""
     files = pusher.files
     hashes = json.loads(files["provenance.json"].content)["sha256"]
     assert {name: hashlib.sha256(files[name].content).hexdigest() for name in hashes} == hashes
-    assert {*hashes, "provenance.json", ".gitattributes"} == set(files)
+    assert {*hashes, "provenance.json", "README.md", ".gitattributes"} == set(files)
     for split in ("train", "validation"):
         local = sorted(corpus.path.glob(f"files-{split}-*.parquet"))
         names = [f"data/{split}-{number:05}-of-{len(local):05}.parquet" for number in range(len(local))]
@@ -243,6 +243,9 @@ def test_unchanged_files_are_not_sent_again(pusher: Pusher, corpus: CorpusFolder
     pusher.hub.edit(REPO, "README.md", "# somebody's own words\n")
     result = pusher.push()
     assert (result["uploaded"], pusher.uploads()) == (1, uploads), "the card alone"
+    card = pusher.files["README.md"].content.decode()
+    assert "# somebody's own words\n" in card and "## Licences" in card
+    assert pusher.push()["uploaded"] == 0
     assert_complete(pusher, corpus)
 
 

@@ -163,6 +163,22 @@ def test_a_refusal_is_logged_with_its_remedy_and_without_the_token(
     assert {revision.step for revision in Registry(home, REPO).revisions()} == {100, 200}
 
 
+def test_what_somebody_wrote_into_the_card_is_in_the_next_push(
+    publishers: Publishers, hub: LoopbackHub, run: RunFolder
+) -> None:
+    write_checkpoint(run, 100)
+    assert publishers.start_module().wait(60) == 0
+    card = hub.commits(REPO)[-1].files["README.md"].content.decode()
+    hub.edit(
+        REPO, "README.md", card.replace("not a programming assistant", "not for aeroplanes") + "\nThanks, mother.\n"
+    )
+    write_checkpoint(run, 200)
+    assert publishers.start_module().wait(60) == 0
+    card = hub.commits(REPO)[-1].files["README.md"].content.decode()
+    assert "not for aeroplanes" in card and card.endswith("Thanks, mother.\n")
+    assert "step | 200 of 600" in card
+
+
 def test_no_more_commits_are_made_in_an_hour_than_the_budget_allows(
     publishers: Publishers, hub: LoopbackHub, home: Home, run: RunFolder
 ) -> None:

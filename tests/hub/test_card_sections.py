@@ -1,0 +1,85 @@
+"""A card that people edit keeps what they wrote."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+import yaml
+
+from pipeline.hub.card_sections import SECTION, merged_card
+
+
+def card(step: int, **front: str) -> str:
+    values = {"license": "other", "model-index": f"loss of step {step}", **front}
+    return (
+        f"---\n{yaml.safe_dump(values)}---\n# me/code\n\nStep {step}.\n\n## How to use\n\n```python\n"
+        f"## no heading\nload({step})\n```\n\n## Limits\n\nOf step {step}.\n"
+    )
+
+
+def text(step: int, current: str | None = None) -> str:
+    return merged_card(card(step), current).decode()
+
+
+def test_a_first_card_has_a_section_for_each_heading() -> None:
+    first = text(1)
+    assert [found["name"] for found in SECTION.finditer(first)] == ["about", "how-to-use", "limits"]
+    assert SECTION.sub(lambda found: found["text"], first) == card(1)
+
+
+def test_what_nobody_edited_is_as_in_the_new_card() -> None:
+    assert text(2, text(1)) == text(2)
+    assert text(2, text(1).replace("\n", "\r\n").replace("\r\n", " \n")).count("Step 2.") == 1, "white space is no edit"
+
+
+def test_an_edited_section_stays_and_the_others_are_renewed() -> None:
+    edited = text(1).replace("Of step 1.", "Do not use it in aeroplanes.")
+    second = text(2, edited)
+    assert "Do not use it in aeroplanes." in second and "Of step 2." not in second
+    assert "Step 2." in second and "load(2)" in second
+    assert text(3, second) == text(3, edited), "also by later pushes"
+
+
+def test_words_between_and_around_sections_stay() -> None:
+    edited = text(1).replace("<!-- section limits", "## Thanks\n\nTo my mother.\n\n<!-- section limits") + "The end.\n"
+    second = text(2, edited)
+    assert "To my mother." in second and second.endswith("The end.\n")
+    assert "Of step 2." in second
+
+
+def test_a_deleted_section_stays_deleted() -> None:
+    edited = SECTION.sub(lambda found: "" if found["name"] == "limits" else found[0], text(1))
+    assert "Of step" not in text(2, edited)
+    assert "load(2)" in text(2, edited)
+
+
+def test_somebodys_own_card_stays_before_ours() -> None:
+    second = text(2, "# Mine\n\nMy words.\n")
+    body = second.partition("---\n# Mine")[2]
+    assert body.index("My words.") < body.index("Step 2.")
+    assert text(3, second).count("My words.") == 1
+
+
+def test_values_of_the_front_matter_that_were_edited_stay_and_figures_follow() -> None:
+    edited = text(1).replace("license: other", "license: mit\nthumbnail: a.png")
+    front = yaml.safe_load(text(2, edited).split("---\n")[1])
+    assert front == {"license": "mit", "thumbnail": "a.png", "model-index": "loss of step 2"}
+
+
+@pytest.mark.parametrize("front", ["---\n[not: a mapping\n---\n", "---\n- a\n---\n", ""])
+def test_front_matter_that_is_no_mapping_is_replaced(front: str) -> None:
+    own = front + text(1).partition("---\n# me")[2]
+    assert yaml.safe_load(text(2, own).split("---\n")[1])["license"] == "other"
+
+
+def test_bytes_that_are_no_text_are_pushed_as_they_were() -> None:
+    raw = text(1).encode() + b"caf\xe9\n"
+    assert merged_card(card(2), raw.decode(errors="surrogateescape")).endswith(b"caf\xe9\n")
+
+
+def test_control_without_its_digest_an_edited_section_would_be_lost() -> None:
+    edited = text(1).replace("Of step 1.", "Mine.")
+    found = next(found for found in SECTION.finditer(edited) if found["name"] == "limits")
+    as_if_ours = hashlib.sha256(" ".join(found["text"].split()).encode()).hexdigest()[:12]
+    assert "Mine." not in text(2, edited.replace(found["digest"], as_if_ours))
