@@ -16,6 +16,10 @@ from pipeline.core.errors import require
 
 DATASET = re.compile(r"[\w][\w.-]*/[\w][\w.-]*", re.ASCII)
 TAKE_OVER = "PIPELINE_HUB_TAKE_OVER"
+PRIVATE = "PIPELINE_HUB_PRIVATE"
+REPO = re.compile(r"(?!.*(--|\.\.))[A-Za-z0-9_]([\w.-]*\w)?/[A-Za-z0-9_]([\w.-]*\w)?", re.ASCII)
+MAX_REPO_CHARACTERS = 96
+"""The Hub's own limit, of owner and name together."""
 MIN_KEY_CHARACTERS = 16
 MIN_KEY_KINDS = 6
 """Minimum number of different characters: `aaaaaaaaaaaaaaaa` is long enough but easy to guess."""
@@ -54,6 +58,8 @@ class Settings:
     """Model repo on the Hub that checkpoints are pushed to, `owner/name`; None keeps them in the local registry."""
     hub_take_over: bool = False
     """Whether to push checkpoints also into a repo that holds what somebody else wrote."""
+    hub_private: bool = False
+    """Whether the model repo is created as a private one, and a public one is refused."""
     owner_key: str | None = field(default=None, repr=False)
     """Key that permits start, stop and delete when the page is not bound to loopback; at least 16 characters."""
     server_name: str = "127.0.0.1"
@@ -77,10 +83,10 @@ class Settings:
         require(usable, "PIPELINE_HOME", str(self.home), f"set a folder that can be written: {base} cannot")
         repo = self.hub_repo
         require(
-            repo is None or (repo.count("/") == 1 and all(repo.split("/"))),
+            repo is None or _is_repo_name(repo),
             "PIPELINE_HUB_REPO",
             repo,
-            "write it as owner/name",
+            "write it as owner/name, of letters, digits, hyphens, dots and underscores",
         )
         for name in self.public_datasets:
             require(
@@ -123,14 +129,13 @@ class Settings:
             budget,
             "set a whole number of gigabytes, 1 or more",
         )
-        take_over = environ.get(TAKE_OVER) or ""
-        require(take_over in ("", "1"), TAKE_OVER, take_over, "set 1, or leave it out")
         key = environ.get("PIPELINE_OWNER_KEY") or None
         return cls(
             limits=Limits(corpora_bytes=int(budget) * 10**9 if budget else None),
             home=home_folder(environ),
             hub_repo=environ.get("PIPELINE_HUB_REPO") or None,
-            hub_take_over=bool(take_over),
+            hub_take_over=_switch(environ, TAKE_OVER),
+            hub_private=_switch(environ, PRIVATE),
             public_datasets=tuple((environ.get("PIPELINE_PUBLIC_DATASETS") or "").replace(",", " ").split()),
             owner_key=key and key.strip(),  # a key that is read from a file ends with a newline
             server_name=environ.get("GRADIO_SERVER_NAME") or ("0.0.0.0" if on_space else "127.0.0.1"),
@@ -143,3 +148,14 @@ class Settings:
     def repo(self) -> str:
         """Name of the registry's repo: the Hub repo, or `local` when nothing leaves this machine."""
         return self.hub_repo or "local"
+
+
+def _switch(environ: Mapping[str, str], name: str) -> bool:
+    value = environ.get(name) or ""
+    require(value in ("", "1"), name, value, "set 1, or leave it out")
+    return bool(value)
+
+
+def _is_repo_name(repo: str) -> bool:
+    """Whether the Hub accepts it as owner/name: it refuses what looks like a path or a git folder."""
+    return bool(REPO.fullmatch(repo)) and len(repo) <= MAX_REPO_CHARACTERS and not repo.endswith((".git", ".ipynb"))

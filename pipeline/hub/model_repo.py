@@ -9,7 +9,7 @@ from pipeline.artifacts import manifest
 from pipeline.artifacts.checkpoint import PROVENANCE
 from pipeline.artifacts.revision import Revision
 from pipeline.core import atomic_io
-from pipeline.core.settings import TAKE_OVER
+from pipeline.core.settings import PRIVATE, TAKE_OVER
 from pipeline.hub.card_sections import CARD, current_card, merged_card
 from pipeline.hub.cards import model_card
 from pipeline.hub.client import PUSH, Refusal, connect, hub_errors, odd_answer
@@ -26,11 +26,14 @@ BORN_WITH = ".gitattributes"
 class ModelRepo:
     """One repo. Raises PassingFault or Refusal when a request to the Hub fails."""
 
-    def __init__(self, repo: str, *, answer_seconds: float, takes_over: bool = False) -> None:
-        """`takes_over`: whether to push also into a repo that holds what somebody else wrote."""
+    def __init__(self, repo: str, *, answer_seconds: float, takes_over: bool = False, private: bool = False) -> None:
+        """`takes_over`: whether to push also into a repo that holds what somebody else wrote. `private`: whether to create
+        the repo as a private one, and to refuse a public one.
+        """
         self.repo = repo
         self.answer_seconds = answer_seconds
         self.takes_over = takes_over
+        self.private = private
 
     def push(self, revision: Revision) -> str | None:
         """The commit that contains the revision, made now or earlier; None when `main` has a later step of its run.
@@ -47,6 +50,8 @@ class ModelRepo:
                 return done.commit
             if any(push.is_of_run(revision.run, revision.run_uid) and push.step > revision.step for push in pushes):
                 return None
+            if self.private:
+                check_private(api, self.repo)
             if not pushes and not self.takes_over:
                 check_content(api, self.repo, head)
             return self._commit(api, revision, head)
@@ -66,7 +71,7 @@ class ModelRepo:
         try:
             return self.pushes(api)
         except RepositoryNotFoundError:
-            api.create_repo(self.repo, exist_ok=True)
+            api.create_repo(self.repo, private=self.private or None, exist_ok=True)
             return self.pushes(api)
 
     def _commit(self, api: HfApi, revision: Revision, head: str) -> str:
@@ -84,6 +89,15 @@ class ModelRepo:
             parent_commit=head,
         )
         return info.oid
+
+
+def check_private(api: HfApi, repo: str) -> None:
+    """Raises Refusal when anybody may read the repo."""
+    if not api.model_info(repo).private:
+        raise Refusal(
+            f"Model repo {repo} is public, and {PRIVATE} is 1; make it private in its settings on the Hub, or leave "
+            f"{PRIVATE} out."
+        )
 
 
 def check_content(api: HfApi, repo: str, head: str) -> None:

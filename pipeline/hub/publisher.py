@@ -56,7 +56,7 @@ class Publisher:
         self.credentials = Credentials(settings)
         self.uploader = None
         if settings.hub_repo is not None:
-            self.uploader = Uploader(self.home, self.registry, self.patience, takes_over=settings.hub_take_over)
+            self.uploader = Uploader(self.home, self.registry, self.patience)
 
     def run(self) -> bool:
         """Publish until nothing is pending and no run is running, or until a process with another token or repo takes

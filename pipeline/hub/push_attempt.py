@@ -1,7 +1,7 @@
 """One attempt to push one revision, as a process of its own that the publisher ends at a deadline.
 
-`python -m pipeline.hub.push_attempt REPO REVISION_FOLDER ANSWER_SECONDS [--take-over]`. It reads the Hub token from its
-environment, and writes its outcome as one JSON object to standard output. A thread could not be ended: the client and
+`python -m pipeline.hub.push_attempt REPO REVISION_FOLDER ANSWER_SECONDS`. It reads the Hub token and the settings of this
+instance from its environment, and writes its outcome as one JSON object to standard output. A thread could not be ended: the client and
 hf_xet wait without a limit while the Hub sends a byte now and then. The process ends itself when the publisher is gone.
 """
 
@@ -21,6 +21,7 @@ from pipeline.artifacts.revision import Revision
 from pipeline.core import atomic_io
 from pipeline.core.credentials import full_environment, protect_secrets
 from pipeline.core.environment import python_path
+from pipeline.core.settings import Settings
 from pipeline.hub.background import for_people
 from pipeline.hub.client import PassingFault
 from pipeline.hub.model_repo import ModelRepo
@@ -28,7 +29,6 @@ from pipeline.hub.model_repo import ModelRepo
 COMMAND = (sys.executable, "-P", "-m", "pipeline.hub.push_attempt")
 """-P: a folder named `pipeline` in the working directory must not shadow ours."""
 LOG = "publisher.log"
-TAKE_OVER = "--take-over"
 PUSHED, SUPERSEDED, FAULT, REFUSED = "pushed", "superseded", "fault", "refused"
 
 
@@ -49,17 +49,13 @@ class Outcome:
 class PushAttempt:
     """A running attempt."""
 
-    def __init__(
-        self, repo: str, revision: Revision, *, answer_seconds: float, max_seconds: float, takes_over: bool = False
-    ) -> None:
-        """Ends the attempt after `max_seconds`; `answer_seconds` is the time limit for each response of the Hub;
-        `takes_over` as in ModelRepo.
-        """
+    def __init__(self, repo: str, revision: Revision, *, answer_seconds: float, max_seconds: float) -> None:
+        """Ends the attempt after `max_seconds`; `answer_seconds` is the time limit for each response of the Hub."""
         environment = full_environment()
         self._repo = repo
         self._max_seconds = max_seconds
         self._process = subprocess.Popen(
-            [*COMMAND, repo, str(revision.path), str(answer_seconds), *([TAKE_OVER] if takes_over else [])],
+            [*COMMAND, repo, str(revision.path), str(answer_seconds)],
             stdin=subprocess.PIPE,  # its end tells the process that this one is gone
             stdout=subprocess.PIPE,
             env={**environment, "PYTHONPATH": python_path(environment)},
@@ -97,21 +93,24 @@ class PushAttempt:
 
 
 def main(arguments: list[str]) -> int:
-    repo, folder, answer_seconds, *options = arguments
+    repo, folder, answer_seconds = arguments
     protect_secrets()
     threading.Thread(target=_end_with_the_publisher, daemon=True).start()
     print(
-        json.dumps(asdict(attempt(repo, Path(folder), float(answer_seconds), takes_over=TAKE_OVER in options))),
+        json.dumps(asdict(attempt(repo, Path(folder), float(answer_seconds)))),
         flush=True,
     )
     return 0
 
 
-def attempt(repo: str, folder: Path, answer_seconds: float, *, takes_over: bool = False) -> Outcome:
+def attempt(repo: str, folder: Path, answer_seconds: float) -> Outcome:
     """Push the revision in `folder`. An error that is a bug goes with its traceback to standard error, a log."""
     try:
         revision = Revision.from_facts(atomic_io.read_json(folder / PROVENANCE) or {}, commit=None, path=folder)
-        commit = ModelRepo(repo, answer_seconds=answer_seconds, takes_over=takes_over).push(revision)
+        settings = Settings.from_environment()
+        commit = ModelRepo(
+            repo, answer_seconds=answer_seconds, takes_over=settings.hub_take_over, private=settings.hub_private
+        ).push(revision)
     except PassingFault as fault:
         return Outcome(kind=FAULT, error=str(fault), retry_seconds=fault.retry_seconds)
     except BaseException as error:  # a panic in a Rust extension (hf_xet) is not an Exception

@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.core.settings import Settings
 from pipeline.hub.client import PUSH, PassingFault, Refusal, connect, hub_errors, odd_answer
-from pipeline.hub.model_repo import ModelRepo, check_content
+from pipeline.hub.model_repo import ModelRepo, check_content, check_private
 from pipeline.hub.token import VARIABLE
 
 ANSWER_SECONDS = 10.0
@@ -21,12 +21,12 @@ def check_model_repo(settings: Settings) -> None:
         return
     try:
         with hub_errors(settings.hub_repo, PUSH):
-            _check(settings.hub_repo, takes_over=settings.hub_take_over)
+            _check(settings.hub_repo, settings)
     except PassingFault:
         return
 
 
-def _check(repo: str, *, takes_over: bool) -> None:
+def _check(repo: str, settings: Settings) -> None:
     from huggingface_hub.errors import RepositoryNotFoundError
 
     api = connect(PUSH, answer_seconds=ANSWER_SECONDS)
@@ -43,7 +43,9 @@ def _check(repo: str, *, takes_over: bool) -> None:
                 f"{', '.join(names)}; set PIPELINE_HUB_REPO to {names[0]}/NAME, then start again."
             ) from None
         return
-    if not pushes and not takes_over:
+    if settings.hub_private:
+        check_private(api, repo)
+    if not pushes and not settings.hub_take_over:
         check_content(api, repo, head)
 
 

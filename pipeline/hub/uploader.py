@@ -67,10 +67,8 @@ class Waiting:
 class Uploader:
     """Uploads the revisions of one registry. Which ones are waiting is read from the push logs."""
 
-    def __init__(self, home: Home, registry: Registry, patience: Patience, *, takes_over: bool = False) -> None:
-        """`takes_over`: as in ModelRepo."""
+    def __init__(self, home: Home, registry: Registry, patience: Patience) -> None:
         self.home = home
-        self.takes_over = takes_over
         self.registry = registry
         self.patience = patience
         self._push: tuple[Waiting, PushAttempt] | None = None
@@ -125,7 +123,6 @@ class Uploader:
             revision,
             answer_seconds=self.patience.answer_seconds,
             max_seconds=seconds,
-            takes_over=self.takes_over,
         )
 
     def _choose(self) -> Waiting | None:

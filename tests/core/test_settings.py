@@ -48,6 +48,12 @@ def test_an_owner_key_of_16_characters_is_taken() -> None:
     [
         ("PIPELINE_HUB_REPO", "no-slash"),
         ("PIPELINE_HUB_REPO", "a/b/c"),
+        *(
+            ("PIPELINE_HUB_REPO", name)
+            for name in ("a/", "me/a b", "me/a--b", "me/a..b", "-me/a", "me/.a", "me/a.git", "mé/a")
+        ),
+        ("PIPELINE_HUB_REPO", "me/" + 94 * "a"),
+        ("PIPELINE_HUB_PRIVATE", "yes"),
         ("GRADIO_SERVER_PORT", "http"),
         ("GRADIO_SERVER_PORT", "99999"),
         ("GRADIO_SERVER_PORT", "²"),

@@ -45,7 +45,7 @@ def test_what_the_hub_would_refuse_is_refused_before_the_start(hub: LoopbackHub,
     assert check(hub, tmp_path, token=None).startswith("HF_TOKEN is not set; set it")
     assert "does not accept the token for me/parrot" in check(hub, tmp_path, token="hf_expired")
     assert "set PIPELINE_HUB_REPO to me/NAME" in check(hub, tmp_path, "stranger/parrot")
-    assert "not accepted" in check(hub, tmp_path, "me/a..b")
+    assert "write it as owner/name" in check(hub, tmp_path, "me/a..b")
     hub.repos.role = "read"
     assert check(hub, tmp_path).startswith("HF_TOKEN may only read; set it to a token that may write to me/parrot")
 
@@ -69,5 +69,6 @@ def test_a_repo_that_somebody_else_wrote_is_refused_unless_it_is_taken_over(hub:
     )
     assert check(hub, tmp_path, PIPELINE_HUB_TAKE_OVER="1") == ""
     assert "PIPELINE_HUB_TAKE_OVER is 'yes'" in check(hub, tmp_path, PIPELINE_HUB_TAKE_OVER="yes")
+    assert "me/parrot is public, and PIPELINE_HUB_PRIVATE is 1" in check(hub, tmp_path, PIPELINE_HUB_PRIVATE="1")
     hub.commit("me/parrot", "Squashed", {"provenance.json": "{}"})
     assert check(hub, tmp_path) == "", "its history may have been squashed"

@@ -379,6 +379,28 @@ def test_kills_at_random_instants_leave_one_commit_per_step_and_a_whole_registry
         Checkpoint.open(revision.path).verify(revision.path)
 
 
+@pytest.mark.parametrize("private", [False, True])
+def test_a_repo_is_private_by_option(publishers: Publishers, hub: LoopbackHub, run: RunFolder, private: bool) -> None:
+    write_checkpoint(run, 500)
+    assert publishers.start_module(**({"PIPELINE_HUB_PRIVATE": "1"} if private else {})).wait(60) == 0
+    assert hub.titles(REPO) == [title(500)]
+    assert (REPO in hub.repos.private) == private
+
+
+def test_a_public_repo_gets_nothing_that_shall_be_private(
+    publishers: Publishers, hub: LoopbackHub, run: RunFolder
+) -> None:
+    hub.commit(REPO, "By hand", {".gitattributes": ""})
+    write_checkpoint(run, 500)
+    publishers.start_module(PIPELINE_HUB_PRIVATE="1").wait(60)
+    assert states(run) == {500: "refused"}
+    assert read_lines(run.pushes)[-1]["error"] == (
+        f"Model repo {REPO} is public, and PIPELINE_HUB_PRIVATE is 1; make it private in its settings on the Hub, or leave "
+        "PIPELINE_HUB_PRIVATE out."
+    )
+    assert hub.titles(REPO) == []
+
+
 def test_nothing_is_pushed_into_a_repo_of_somebody_else_until_it_is_taken_over(
     publishers: Publishers, hub: LoopbackHub, home: Home, run: RunFolder
 ) -> None:
