@@ -218,4 +218,4 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(content)
 
-    do_GET = do_POST = do_PUT = do_HEAD = handle_request
+    do_GET = do_POST = do_PUT = do_HEAD = do_DELETE = handle_request

@@ -64,6 +64,8 @@ class Repos:
         self.role = "write"
         """That of the token: `write` or `read`."""
         self.private: set[str] = set()
+        self.tags: dict[str, dict[str, str]] = {}
+        """Repo -> tag -> commit."""
         self._commits: dict[str, list[Commit]] = {}
         self._lfs: dict[str, bytes] = {}
 
@@ -81,6 +83,9 @@ class Repos:
             (rf"POST /{REPO}\.git/info/lfs/objects/batch", self._lfs_batch),
             (r"PUT /_lfs/(?P<oid>\w+)", self._lfs_upload),
             (rf"POST {API}/commit/main", self._commit),
+            (rf"GET {API}/refs", self._refs),
+            (rf"POST {API}/tag/(?P<revision>[^/]+)", self._add_tag),
+            (rf"DELETE {API}/tag/(?P<name>[^/]+)", self._delete_tag),
             (rf"GET {API}(?:/revision/(?P<revision>.+))?", self._info),
             (rf"GET {API}/tree/(?P<revision>[^/]+)(?:/(?P<folder>.+))?", self._tree),
             (rf"POST {API}/paths-info/(?P<revision>[^/]+)", self._paths_info),
@@ -90,7 +95,7 @@ class Repos:
         for pattern, route in routes:
             if found := re.fullmatch(pattern, request):
                 # An upload needs no token: as with the real Hub's storage, its URL is the permission.
-                is_write = request.startswith("POST") and READS not in request
+                is_write = request.startswith(("POST", "DELETE")) and READS not in request
                 if is_write and authorization != f"Bearer {self.token}":
                     return Reply(401, {"error": "Invalid username or password."})
                 facts = found.groupdict()
@@ -172,11 +177,36 @@ class Repos:
         commits.append(Commit(oid, title, message, date.strftime("%Y-%m-%dT%H:%M:%S.000Z"), files))
         return oid
 
+    def _refs(self, repo: str, **_: Any) -> Reply:
+        if repo not in self._commits:
+            return _no_repo()
+        tags = [
+            {"name": name, "ref": f"refs/tags/{name}", "targetCommit": oid}
+            for name, oid in self.tags.get(repo, {}).items()
+        ]
+        main = {"name": "main", "ref": "refs/heads/main", "targetCommit": self._commits[repo][-1].oid}
+        return Reply(200, {"branches": [main], "tags": tags, "converts": []})
+
+    def _add_tag(self, repo: str, revision: str, body: bytes, **_: Any) -> Reply:
+        commit, name = self._find(repo, revision), json.loads(body)["tag"]
+        if commit is None:
+            return _no_repo()
+        if name in self.tags.setdefault(repo, {}):
+            return Reply(409, {"error": "Tag reference exists already"})
+        self.tags[repo][name] = commit.oid
+        return Reply(200, {})
+
+    def _delete_tag(self, repo: str, name: str, **_: Any) -> Reply:
+        if self.tags.get(repo, {}).pop(name, None) is None:
+            return Reply(404, {"error": "Tag not found"}, {"X-Error-Code": "RevisionNotFound"})
+        return Reply(200, {})
+
     def _find(self, repo: str, revision: str | None) -> Commit | None:
         commits = self._commits.get(repo, [])
         if revision in (None, "main"):
             return commits[-1] if commits else None
-        return next((commit for commit in commits if commit.oid == revision), None)
+        oid = self.tags.get(repo, {}).get(revision or "", revision)
+        return next((commit for commit in commits if commit.oid == oid), None)
 
     def _info(self, repo: str, revision: str | None, **_: Any) -> Reply:
         commit = self._find(repo, revision)

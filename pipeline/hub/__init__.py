@@ -10,6 +10,7 @@ takeover     another token or repo replaces the one that processes still use
 model_repo   the model repo on the Hub: lists its commits, adds one
 hub_registry the Hub's revisions behind the same calls as the local registry, for a disk that was wiped
 revision_store the revisions on this disk and on the Hub, merged
+best_tag     the tag `best` of the push with the lowest validation loss
 commits      writes and parses the title and the message of a push's commit
 card_sections keeps what people wrote into a card
 cards        the card (README.md) of a model or a dataset, from assets/model_card.md.j2 and dataset_card.md.j2

@@ -10,6 +10,7 @@ TITLE = re.compile(
     r"Training in progress step (?P<step>\d+)(?: \(run (?P<run>[a-z0-9-]+)\)|: run (?P<last>[a-z0-9-]+) ended)"
 )
 PUBLIC_HUB = "https://huggingface.co"
+LOSS = re.compile(r"^Validation loss (\d{1,9}\.\d{1,9})\b", re.MULTILINE)
 MESSAGE = re.compile(r"Revision ([0-9a-f]{12})\b(?: of run ([0-9a-f]{16})\b)?")
 
 
@@ -24,6 +25,8 @@ class Push:
     """None when somebody rewrote the message."""
     run_uid: str | None = None
     """As `Revision.run_uid`."""
+    eval_loss: float | None = None
+    """As `Revision.eval_loss`."""
 
     def is_of_run(self, run: str, run_uid: str | None) -> bool:
         """Whether it belongs to that run. Compares the uid too: a name may be reused after this disk was wiped."""
@@ -35,8 +38,9 @@ def title(*, run: str, step: int, final: bool) -> str:
     return f"Training in progress step {step}" + (f": run {run} ended" if final else f" (run {run})")
 
 
-def message(revision: str, run_uid: str | None) -> str:
-    return f"Revision {revision}" + (f" of run {run_uid}" if run_uid else "")
+def message(revision: str, run_uid: str | None, eval_loss: float | None = None) -> str:
+    named = f"Revision {revision}" + (f" of run {run_uid}" if run_uid else "")
+    return named if eval_loss is None else f"{named}\n\nValidation loss {eval_loss:.6f}"
 
 
 def commit_url(repo: str, commit: str) -> str:
@@ -54,4 +58,6 @@ def read_push(commit: str, title: object, message: object) -> Push | None:
         return None
     named = MESSAGE.search(message) if isinstance(message, str) else None
     revision, run_uid = named.groups() if named else (None, None)
-    return Push(commit, found["run"] or found["last"], int(found["step"]), revision, run_uid)
+    loss = LOSS.search(message) if isinstance(message, str) else None
+    eval_loss = float(loss[1]) if loss else None
+    return Push(commit, found["run"] or found["last"], int(found["step"]), revision, run_uid, eval_loss)

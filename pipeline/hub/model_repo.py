@@ -10,6 +10,7 @@ from pipeline.artifacts.checkpoint import PROVENANCE
 from pipeline.artifacts.revision import Revision
 from pipeline.core import atomic_io
 from pipeline.core.settings import PRIVATE, TAKE_OVER
+from pipeline.hub.best_tag import tag_best
 from pipeline.hub.card_sections import CARD, current_card, merged_card
 from pipeline.hub.cards import model_card
 from pipeline.hub.client import PUSH, Refusal, connect, hub_errors, odd_answer
@@ -47,6 +48,7 @@ class ModelRepo:
             head, pushes = self._list_pushes(api)
             done = find_push(pushes, revision)
             if done is not None:
+                tag_best(api, self.repo, pushes)  # the push may have been killed before
                 return done.commit
             if any(push.is_of_run(revision.run, revision.run_uid) and push.step > revision.step for push in pushes):
                 return None
@@ -54,7 +56,10 @@ class ModelRepo:
                 check_private(api, self.repo)
             if not pushes and not self.takes_over:
                 check_content(api, self.repo, head)
-            return self._commit(api, revision, head)
+            commit = self._commit(api, revision, head)
+            made = Push(commit, revision.run, revision.step, revision.revision, revision.run_uid, revision.eval_loss)
+            tag_best(api, self.repo, [made, *pushes])
+            return commit
 
     def pushes(self, api: HfApi) -> tuple[str, list[Push]]:
         """The head of `main` and the pushes on it, newest first."""
@@ -84,7 +89,7 @@ class ModelRepo:
             self.repo,
             [CommitOperationAdd(path_in_repo=name, path_or_fileobj=content) for name, content in contents.items()],
             commit_message=title(run=revision.run, step=revision.step, final=bool(provenance.get("final"))),
-            commit_description=message(revision.revision, revision.run_uid),
+            commit_description=message(revision.revision, revision.run_uid, revision.eval_loss),
             revision=MAIN,
             parent_commit=head,
         )

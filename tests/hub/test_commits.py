@@ -16,6 +16,20 @@ def test_title_and_message_are_parsed_back(final: bool) -> None:
     assert read_push("c" * 40, written, message("a" * 12, None)) == Push("c" * 40, "r-1", 5, "a" * 12)
 
 
+@pytest.mark.parametrize("loss", [0.0, 2.25, 11.25, 3902.1, None])
+def test_the_validation_loss_is_parsed_back(loss: float | None) -> None:
+    push = read_push("c" * 40, title(run="r-1", step=5, final=False), message("a" * 12, "b" * 16, loss))
+    assert push is not None
+    assert (push.revision, push.run_uid, push.eval_loss) == ("a" * 12, "b" * 16, loss)
+
+
+def test_a_loss_that_is_no_number_is_none() -> None:
+    for loss in (float("nan"), float("inf"), -1.0):
+        push = read_push("c" * 40, title(run="r-1", step=5, final=False), message("a" * 12, None, loss))
+        assert push is not None
+        assert push.eval_loss is None
+
+
 def test_runs_of_the_same_name_are_distinguished_by_uid() -> None:
     push = read_push("c" * 40, title(run="r-1", step=5, final=False), message("a" * 12, "b" * 16))
     assert push == Push("c" * 40, "r-1", 5, "a" * 12, "b" * 16)

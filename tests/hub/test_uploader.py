@@ -58,7 +58,7 @@ def test_a_checkpoint_becomes_a_commit_that_is_whole(
     assert b"step | 500 of 600" in commit.files["README.md"].content
     (revision,) = Registry(home, REPO).revisions()
     assert revision.commit == commit.oid
-    assert commit.message == f"Revision {revision.revision}"
+    assert commit.message == f"Revision {revision.revision}\n\nValidation loss 2.500000"
     assert [row["state"] for row in read_lines(run.pushes)] == ["registered", "uploading", "pushed"]
     assert read_lines(run.pushes)[-1]["commit"] == commit.oid
 
@@ -187,6 +187,7 @@ def test_no_more_commits_are_made_in_an_hour_than_the_budget_allows(
         publishers.start(seam=FEW_COMMITS)
         eventually(lambda step=step: states(run).get(step) in ("pushed", "retrying"))  # type: ignore[misc]
     assert states(run) == {100: "pushed", 200: "pushed", 300: "retrying"}
+    eventually(lambda: read_retrying(home, REPO))
     retrying = read_retrying(home, REPO)
     assert retrying is not None
     assert "128 commits an hour" in retrying.error
@@ -377,6 +378,34 @@ def test_kills_at_random_instants_leave_one_commit_per_step_and_a_whole_registry
     )
     for revision in registry.revisions():
         Checkpoint.open(revision.path).verify(revision.path)
+
+
+def test_the_tag_best_follows_the_lowest_validation_loss(
+    publishers: Publishers, hub: LoopbackHub, run: RunFolder
+) -> None:
+    best = []
+    for step, loss in ((100, None), (200, 3.5), (300, 2.5), (400, 4.0)):
+        write_checkpoint(run, step, eval_loss=loss)
+        assert publishers.start_module().wait(60) == 0
+        best.append(hub.repos.tags.get(REPO, {}).get("best"))
+    commits = {commit.title: commit.oid for commit in hub.commits(REPO)}
+    assert best == [None, commits[title(200)], commits[title(300)], commits[title(300)]]
+
+
+@pytest.mark.parametrize("on", ["GET .*/refs", "POST .*/tag/", "DELETE .*/tag/"])
+def test_a_tag_that_cannot_be_moved_stops_no_push_and_is_moved_by_the_next(
+    publishers: Publishers, hub: LoopbackHub, run: RunFolder, on: str
+) -> None:
+    write_checkpoint(run, 100, eval_loss=4.0)
+    assert publishers.start_module().wait(60) == 0
+    hub.refuse(500, on=on)
+    write_checkpoint(run, 200, eval_loss=3.0)
+    publishers.finish()
+    assert states(run) == {100: "pushed", 200: "pushed"}
+    hub.heal()
+    write_checkpoint(run, 300, eval_loss=3.5)
+    assert publishers.start_module().wait(60) == 0
+    assert hub.repos.tags[REPO]["best"] == hub.commits(REPO)[-2].oid
 
 
 @pytest.mark.parametrize("private", [False, True])

@@ -1,0 +1,41 @@
+"""The tag `best` of a model repo: on the push with the lowest validation loss, as the commits' messages say."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pipeline.core.errors import HubError
+from pipeline.hub.client import PUSH, hub_errors
+from pipeline.hub.commits import Push
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+BEST = "best"
+
+
+def best_of(pushes: Sequence[Push]) -> Push | None:
+    """The push with the lowest loss, of equal ones the earliest. `pushes`: newest first."""
+    measured = [push for push in reversed(pushes) if push.eval_loss is not None]
+    return min(measured, key=lambda push: push.eval_loss or 0.0, default=None)
+
+
+def tag_best(api: HfApi, repo: str, pushes: Sequence[Push]) -> None:
+    """Put the tag on the best of `pushes`, which are those of `main`, newest first. Never raises HubError: the tag is
+    looked at again after each push, and without it the pushed checkpoints are as good.
+    """
+    best = best_of(pushes)
+    if best is None:
+        return
+    try:
+        with hub_errors(repo, PUSH):
+            tags = {tag.name: tag.target_commit for tag in api.list_repo_refs(repo).tags}
+            if tags.get(BEST) == best.commit:
+                return
+            if BEST in tags:
+                api.delete_tag(repo, tag=BEST)  # the Hub has no request that moves one
+            api.create_tag(repo, tag=BEST, revision=best.commit, exist_ok=True)
+    except HubError as error:
+        print(f"The tag {BEST} of {repo} was not moved: {error}", file=sys.stderr)
