@@ -57,7 +57,7 @@ def train(
         changes["max_steps"] = max_steps
     if dry_run:
         run_options = {"corpus": corpus, "preset": preset, "recipe": recipe, "changes": changes}
-        _dry_run(settings, console, **run_options, processes=processes)
+        _dry_run(settings, console, **run_options, processes=processes, queue=queue)
         return
     problem = gpu_problem() if changes.get("device", "auto") == "auto" else None
     if problem is not None:

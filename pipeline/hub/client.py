@@ -92,7 +92,7 @@ def find_token(operation: HubOperation) -> str | None:
     token = read_token()
     if token is None and operation.needs_token:
         raise Refusal(
-            f"{VARIABLE} is not set; set it to a token that may {operation.right} the repo, then {operation.again}."
+            f"{VARIABLE} is not set; set it to a token that may {operation.right} the repo, or run `hf auth login`, then {operation.again}."
         )
     if token is not None and not is_sendable(token):
         raise Refusal(

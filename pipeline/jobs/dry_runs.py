@@ -50,11 +50,13 @@ def dry_run(
     recipe: str,
     changes: dict[str, Any] | None = None,
     processes: int = 1,
+    queue: bool = False,
     show: Callable[[DryRunView], None] = lambda view: None,
 ) -> DryRunResult:
     """Run STEPS updates, an evaluation, a save, a load and a generation as a job in one process, and wait for it.
 
-    Raises the error that the run would end with; BusyError while a run trains or another dry run is active.
+    Raises the error that the run would end with; BusyError while another dry run is active, and
+    unless `queue` while a run trains.
     """
     require(processes == 1, "processes", processes, "leave it out: a dry run is done by one process")
     home = Home(settings.home)
@@ -65,7 +67,7 @@ def dry_run(
     check_model_repo(settings)
     num_windows = _eval_windows(config, manifest["tokens_validation"])
     shortened = _shortened(changes or {}, min(num_windows, MAX_EVAL_WINDOWS))
-    start_dry_run(settings, RunRequest(corpus=corpus, preset=preset, recipe=recipe, changes=shortened))
+    start_dry_run(settings, RunRequest(corpus=corpus, preset=preset, recipe=recipe, changes=shortened), queue=queue)
     view = follow(settings, lambda: dry_run_view(home), show)
     if view.measured is None:
         error = InputError if view.is_callers_mistake else PipelineError
@@ -74,10 +76,11 @@ def dry_run(
     return _result(home, config, manifest, {**view.measured, "eval_seconds": evaluation})
 
 
-def start_dry_run(settings: Settings, request: RunRequest) -> None:
-    """Request a dry run; `request` is already shortened."""
+def start_dry_run(settings: Settings, request: RunRequest, *, queue: bool = False) -> None:
+    """Request a dry run; `request` is already shortened. `queue`: whether it may wait for runs that train."""
     with request_lock(settings) as home:
-        refuse_second(home)
+        if not queue:
+            refuse_second(home)
         if home.dry_run.request.exists() and job_state(home.dry_run).is_active:
             raise BusyError("Another dry run is going on here; wait until it is over.")
         submit(home.dry_run, request)

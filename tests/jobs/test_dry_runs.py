@@ -13,7 +13,7 @@ from pipeline.core.settings import Settings
 from pipeline.jobs.dry_runs import dry_run, start_dry_run
 from pipeline.jobs.job import stop_job
 from pipeline.jobs.runs import start_training
-from pipeline.jobs.state import job_state
+from pipeline.jobs.state import in_order, job_state
 from pipeline.jobs.view_types import DryRunView
 from pipeline.training.dry_run import step_figures
 from tests.gpus import T4, fake_smi
@@ -84,6 +84,8 @@ def test_it_is_refused_while_a_run_or_another_dry_run_is_active(
     start_training(settings, corpus="python", preset="tiny", recipe="fast", run_id="a", changes=SMALL)
     with pytest.raises(BusyError, match="Run a waits in the queue"):
         start_dry_run(settings, asked)
+    start_dry_run(settings, asked, queue=True)
+    assert [state.kind for state in in_order(Home(settings.home))] == ["train", "dry-run"]
 
 
 def test_more_than_one_process_is_refused(settings: Settings) -> None:

@@ -220,13 +220,16 @@ class GenerateTab:
     def _fields(self, revision: str | None, other: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
         """Updates of both fields of revisions: their choices, and these selected where there are such choices."""
         revisions = self.engine.revisions.known()
+        # Losses on two corpora cannot be compared, so that of each is named.
+        text = "generate.revision.of_corpus" if len({r.corpus for r in revisions}) > 1 else "generate.revision.choice"
         choices = [
             (
                 t(
-                    "generate.revision.choice",
+                    text,
                     step=whole(r.step),
                     loss=loss(r.eval_loss),
                     run=r.run,
+                    corpus=r.corpus,
                     revision=r.revision,
                 ),
                 r.revision,
@@ -234,7 +237,7 @@ class GenerateTab:
             for r in revisions
         ]
         first = newest_of(revisions)
-        newest = t("generate.newest", step=whole(first.step)) if first else t("generate.none")
+        newest = t("generate.newest", step=whole(first.step), run=first.run) if first else t("generate.none")
         values = {value for _, value in choices}
         return (
             gr.update(choices=[(newest, NEWEST), *choices], value=revision if revision in values else NEWEST),

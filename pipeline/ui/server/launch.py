@@ -135,8 +135,10 @@ def serve(page: gr.Blocks, engine: Engine) -> None:
         ws="none",
         lifespan="on",  # it starts Gradio's queue: without it the page would answer no event
     )
-    _Server(config, started).run(sockets=[listener])
+    with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again once it has closed all connections
+        _Server(config, started).run(sockets=[listener])
     engine.close()
+    print(t("serving.ended"), flush=True)
 
 
 def listen(host: str, ports: Iterable[int]) -> socket.socket:

@@ -159,7 +159,9 @@ def test_what_is_still_written_for_this_page_does_not_overwrite_an_opened_exampl
 def test_a_selection_that_is_still_a_choice_is_not_sent_again(engine: Engine) -> None:
     """Its answer may come after somebody has chosen another one."""
     tab = connected(engine)
-    known = [SimpleNamespace(revision=name * 12, run="r", step=1, eval_loss=1.0, diverged=None) for name in "ab"]
+    known = [
+        SimpleNamespace(revision=name * 12, run="r", corpus="c", step=1, eval_loss=1.0, diverged=None) for name in "ab"
+    ]
     engine.revisions.known = lambda: known  # type: ignore[method-assign]
     for chosen, is_sent in (("a" * 12, False), ("newest", False), ("c" * 12, True), (None, True)):
         revision, other = tab.list_revisions(chosen, "b" * 12)

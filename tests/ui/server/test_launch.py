@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import socket
 import subprocess
 import sys
@@ -98,3 +99,24 @@ def started(home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     full = {**os.environ, "PIPELINE_HOME": str(home), **environment}
     command = [sys.executable, "app.py"]
     return subprocess.run(command, cwd=ROOT, env=full, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_page_with_a_sentence(tmp_path: Path) -> None:
+    variables = {"PIPELINE_HOME": str(tmp_path / "home"), "PIP_NO_INDEX": "1", "GRADIO_SERVER_NAME": "127.0.0.1"}
+    page = subprocess.Popen(
+        [sys.executable, "app.py"],
+        cwd=ROOT,
+        env={**os.environ, **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert page.stdout is not None
+        assert page.stdout.readline().startswith("The page is at http://127.0.0.1:")
+        page.send_signal(signal.SIGINT)
+        out, error = page.communicate(timeout=60)
+    finally:
+        page.kill()
+    assert (page.returncode, out, error) == (0, "The page has ended. Jobs that run go on without it.\n", "")
