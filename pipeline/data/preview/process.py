@@ -191,10 +191,14 @@ class ScanProcess:
         self._stdout.close()
         for handle in handles:
             handle.end(self._ended_error())
+        self._adopt_archives()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _adopt_archives(self) -> None:
+        """Keep what was downloaded for other processes, such as the preparation that a person starts after a scan."""
         if self._archives is not None:
             with contextlib.suppress(OSError):
                 SdistStore(self._archives).adopt(self._folder / ARCHIVES)
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _check_rate(self) -> None:
         """Raises ValueError for too many messages: an endless stream would keep a thread of the page busy."""
@@ -212,6 +216,7 @@ class ScanProcess:
         if "scan" in message:
             handle.tell(scan_of(message["scan"], handle.newest.samples if handle.newest else []))
             return
+        self._adopt_archives()
         handle.end(self._error(message))
         with self._lock:
             self._handles.pop(handle.number, None)

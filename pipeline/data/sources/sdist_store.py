@@ -75,15 +75,30 @@ class SdistStore:
         return file
 
     def adopt(self, other: Path) -> None:
-        """Move the archives in the folder `other`, which an untrusted process wrote, into this one."""
+        """Move the archives in the folder `other`, which an untrusted process writes, into this one. They are copied: it may
+        still hold the files open, and must not change what was checked here.
+        """
         if other.is_symlink() or not other.is_dir():
             return
         for path in other.iterdir():
-            found = path.lstat()
-            if NAME.fullmatch(path.name) and stat.S_ISREG(found.st_mode) and found.st_size <= MAX_ARCHIVE_BYTES:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                path.replace(self.folder / path.name)
+            if NAME.fullmatch(path.name) and stat.S_ISREG(path.lstat().st_mode):
+                self._copy(path)
+                path.unlink(missing_ok=True)
         self.trim()
+
+    def _copy(self, path: Path) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        descriptor, staged = tempfile.mkstemp(dir=self.folder, prefix=".", suffix=".tmp")
+        try:
+            # The process may have put a link or a pipe in its place since.
+            source = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
+            with source, os.fdopen(descriptor, "wb") as copy:
+                content = source.read(MAX_ARCHIVE_BYTES + 1)
+                copy.write(content)
+            if len(content) <= MAX_ARCHIVE_BYTES:
+                Path(staged).replace(self.folder / path.name)
+        finally:
+            Path(staged).unlink(missing_ok=True)
 
     def trim(self, keep: str = "") -> None:
         """Delete what was used longest ago until the rest fits, and what killed processes left; never the file `keep`."""

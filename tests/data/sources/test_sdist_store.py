@@ -102,6 +102,18 @@ def test_what_was_used_longest_ago_is_deleted(tmp_path: Path) -> None:
     )
 
 
+def test_who_wrote_an_archive_cannot_change_it_once_it_was_taken(tmp_path: Path) -> None:
+    untrusted, home = tmp_path / "untrusted", tmp_path / "home"
+    untrusted.mkdir()
+    path = untrusted / f"{64 * 'a'}.tar.gz"
+    path.write_bytes(b"archive")
+    with path.open("r+b") as still_open:
+        SdistStore(home).adopt(untrusted)
+        still_open.write(b"another")
+    assert [(found.name, found.read_bytes()) for found in home.iterdir()] == [(path.name, b"archive")]
+    assert not path.exists()
+
+
 def test_only_archives_are_taken_from_an_untrusted_folder(tmp_path: Path) -> None:
     untrusted, outside, home = tmp_path / "untrusted", tmp_path / "outside", tmp_path / "home"
     untrusted.mkdir()
