@@ -15,7 +15,7 @@ from pipeline.data.filter.matching import Matched, Matcher
 from pipeline.data.report.samples import Sample, Samples
 from pipeline.data.report.scan_report import Report
 from pipeline.data.sources import Block, Shard, Source
-from pipeline.data.sources.shard import SourceSize, blocks_of, extent_of, in_threads
+from pipeline.data.sources.shard import SourceSize, blocks_of, extent_of, in_threads, promptly_in_threads
 
 SHOW_EVERY_SECONDS = 0.3
 
@@ -96,7 +96,8 @@ def scan(
 
     is_over = stopped or ended is not None
     started = time.perf_counter()
-    with closing(matched([] if is_over else shards, Matcher(report.keywords, match), limit=limit)) as parts:
+    matcher = Matcher(report.keywords, match)
+    with closing(matched([] if is_over else shards, matcher, limit=limit, is_watched=True)) as parts:
         for found in parts:
             report.add(found)
             samples.add(found)
@@ -131,16 +132,18 @@ def matched(
     *,
     limit: int | None = None,
     threads: int | None = None,
+    is_watched: bool = False,
 ) -> Generator[Matched, None, None]:
     """The batches of `shards` with the rows that `matcher` keeps, cut after exactly `limit` rows including bad ones.
-    Read and matched in `threads` threads, a few batches ahead.
+    Read and matched in `threads` threads, a few batches ahead. `is_watched`: whether each is yielded as soon as it is
+    there, although the source may be silent.
     """
 
     def work(block: Block) -> Matched:
         return matcher.matched(replace(block.read(), progress=block.share))
 
     num_rows = 0
-    with closing(in_threads(blocks_of(shards), work, threads)) as parts:
+    with closing((promptly_in_threads if is_watched else in_threads)(blocks_of(shards), work, threads)) as parts:
         for found in parts:
             batch = found.batch if limit is None else found.batch.at_most(limit - num_rows)
             num_rows += len(batch.rows) + len(batch.bad)

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from pipeline.data.sources.base import Batch, batch_of_rows
-from pipeline.data.sources.shard import Block, SourceSize, blocks_of, extent_of, fingerprint, in_threads
+from pipeline.data.sources.shard import (
+    Block,
+    SourceSize,
+    blocks_of,
+    extent_of,
+    fingerprint,
+    in_threads,
+    promptly_in_threads,
+)
 
 
 def empty() -> Batch:
@@ -38,15 +47,21 @@ def numbered(count: int) -> Iterator[Block]:
         yield Block(empty, float(number))
 
 
-def test_results_come_in_the_order_of_the_blocks() -> None:
+both = pytest.mark.parametrize("ways", [in_threads, promptly_in_threads])
+Ways = Callable[..., Generator[float | None, None, None]]
+
+
+@both
+def test_results_come_in_the_order_of_the_blocks(ways: Ways) -> None:
     def work(block: Block) -> float | None:
         time.sleep(0.002 * (3 - (block.share or 0) % 3))  # later ones are faster
         return block.share
 
-    assert list(in_threads(numbered(20), work, threads=4)) == [float(n) for n in range(20)]
+    assert list(ways(numbered(20), work, threads=4)) == [float(n) for n in range(20)]
 
 
-def test_blocks_are_fetched_a_few_ahead_and_no_more() -> None:
+@both
+def test_blocks_are_fetched_a_few_ahead_and_no_more(ways: Ways) -> None:
     fetched: list[int] = []
 
     def counted() -> Iterator[Block]:
@@ -54,7 +69,7 @@ def test_blocks_are_fetched_a_few_ahead_and_no_more() -> None:
             fetched.append(number)
             yield Block(empty, float(number))
 
-    results = in_threads(counted(), lambda block: block.share, threads=2)
+    results = ways(counted(), lambda block: block.share, threads=2)
     assert next(results) == 0.0
     assert len(fetched) <= 2 + 2
     results.close()
@@ -69,27 +84,54 @@ def test_a_source_that_falls_silent_holds_nothing_back() -> None:
         assert may_go_on.wait(30)
         yield Block(empty, 3.0)
 
-    results = in_threads(falls_silent(), lambda block: block.share, threads=4)
+    results = promptly_in_threads(falls_silent(), lambda block: block.share, threads=4)
     assert [next(results) for _ in range(3)] == [0.0, 1.0, 2.0]
     assert not may_go_on.is_set()
     may_go_on.set()
     assert list(results) == [3.0]
 
 
-def test_an_error_of_fetching_comes_behind_what_was_fetched_before() -> None:
+@both
+def test_a_stop_is_not_delayed_by_a_silent_source(ways: Ways) -> None:
+    class Stop(BaseException):
+        pass
+
+    def on_signal(*_: object) -> None:
+        raise Stop
+
+    has_answered = threading.Event()
+
+    def silent() -> Iterator[Block]:
+        yield from numbered(1)
+        has_answered.wait(60)
+
+    before = signal.signal(signal.SIGALRM, on_signal)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        with pytest.raises(Stop):
+            list(ways(silent(), lambda block: block.share, threads=2))
+        assert not has_answered.is_set()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        has_answered.set()
+
+
+@both
+def test_an_error_of_fetching_comes_behind_what_was_fetched_before(ways: Ways) -> None:
     def breaks() -> Iterator[Block]:
         yield from numbered(3)
         raise OSError("gone")
 
     found = []
     with pytest.raises(OSError, match="gone"):
-        for result in in_threads(breaks(), lambda block: block.share, threads=4):
+        for result in ways(breaks(), lambda block: block.share, threads=4):
             found.append(result)
     assert found == [0.0, 1.0, 2.0]
 
 
-def test_no_thread_is_left_when_the_reader_leaves() -> None:
-    results = in_threads(numbered(50), lambda block: block.share, threads=3)
+@both
+def test_no_thread_is_left_when_the_reader_leaves(ways: Ways) -> None:
+    results = ways(numbered(50), lambda block: block.share, threads=3)
     next(results)
     results.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("blocks")]
