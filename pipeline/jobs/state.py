@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pipeline.core.atomic_io import is_locked, read_json, readable_json
@@ -71,6 +72,12 @@ def job_state(folder: JobFolder) -> JobState:
         return JobState(folder, "failed", error=str(error))
 
 
+def _requested_since(request: dict[str, Any], status: Path) -> bool:
+    """Whether the newest request was written after that status."""
+    at = request.get("requested_at")
+    return isinstance(at, (int, float)) and status.exists() and at > status.stat().st_mtime
+
+
 def _job_state(folder: JobFolder) -> JobState:
     request = read_json(folder.request) or {}
     process = _of_request(readable_json(folder.process), request)
@@ -79,6 +86,8 @@ def _job_state(folder: JobFolder) -> JobState:
     except DamagedError:  # torn by a kill on a full disk; what to do stands in the request, which is whole
         if is_locked(folder.lock):
             return JobState(folder, "running", request, process=process)
+        if _requested_since(request, folder.status):
+            return JobState(folder, _derive(folder, request, {}, process), request, process=process)
         torn = f"{folder.id} left a damaged {folder.status.name}; {folder.again} to go on from its last complete step."
         return JobState(folder, "failed", request, process=process, error=torn)
     state = _derive(folder, request, status, process)

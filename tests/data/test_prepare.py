@@ -489,3 +489,19 @@ def test_a_tokenizer_with_another_end_of_text_makes_tokens_of_its_own(
         assert last == manifest["eos_id"]
         ends.append(last)
     assert ends[0] != ends[1]
+
+
+def test_a_first_row_without_text_does_not_make_its_path_the_text(
+    folder: CorpusFolder, prepared: Prepare, tmp_path: Path
+) -> None:
+    rows = [
+        {"path": "pandas/a.py"},
+        *({"path": f"pandas/{n}.py", "content": f"import pandas\nx = {n}\n"} for n in range(60)),
+    ]
+    path = tmp_path / "late.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    manifest = prepared(DataConfig(source=f"files:{path}", keywords=("pandas",), vocab_size=300))
+    assert manifest is not None
+    assert manifest["files_train"] + manifest["files_validation"] == 60
+    kept = pl.concat(pl.read_parquet(found) for found in folder.path.glob("files-*.parquet"))
+    assert kept["content"].str.starts_with("import pandas").all()

@@ -61,6 +61,7 @@ def test_a_torn_status_fails_the_job_and_a_resume_keeps_its_request(settings: Se
     assert again["resume"] and {name: again[name] for name in ("corpus", "preset", "recipe", "kind")} == {
         name: asked[name] for name in ("corpus", "preset", "recipe", "kind")
     }
+    assert job_state(folder).state == "queued", "the worker starts it"
 
 
 def test_a_job_whose_request_is_damaged_is_not_resumed(settings: Settings, home: Home) -> None:

@@ -26,15 +26,16 @@ if TYPE_CHECKING:
 
 def text_column(schema: Mapping[str, pl.DataType], asked: str | None = None) -> str | None:
     """The column of a table that holds the files' text: the requested one, else the first of TEXT_COLUMNS, else the
-    only string column; None when there is no such column.
+    only string column that is not one of repositories, paths or licences; None when there is no such column.
     """
     import polars as pl
 
     if asked is not None:
         return asked if asked in schema else None
+    others = {name for names in NAMES.values() for name in names}
     texts = [name for name, kind in schema.items() if kind == pl.String]
     found = next((name for name in TEXT_COLUMNS if name in schema), None)
-    return found or (texts[0] if len(texts) == 1 else None)
+    return found or (texts[0] if len(texts) == 1 and texts[0] not in others else None)
 
 
 def batch_of(frame: pl.DataFrame, text: str, *, place: str, first: int) -> Batch:

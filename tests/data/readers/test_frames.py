@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import polars as pl
 import pyarrow as pa
+import pytest
 
 from pipeline.data.readers.frames import batch_of, text_column
 from pipeline.data.sources.base import COLUMNS, BadRow
@@ -19,6 +20,13 @@ def test_the_text_column_is_content_before_code_before_text() -> None:
     assert chosen("x", "content", asked="x") == "x"
     assert chosen("content", asked="x") is None
     assert text_column({"x": pl.Int64()}) is None
+
+
+@pytest.mark.parametrize("name", ["path", "repo_name", "repo", "license", "max_stars_repo_path", "size"])
+def test_a_path_a_repository_or_a_licence_is_never_the_text(name: str) -> None:
+    assert text_column({name: pl.String(), "n": pl.Int64()}) is None
+    assert text_column({name: pl.String(), "anything": pl.String()}) is None, "as before: it could be prose"
+    assert text_column({name: pl.Int64(), "anything": pl.String()}) == "anything"
 
 
 def test_missing_columns_are_empty_and_others_become_text() -> None:
