@@ -75,30 +75,40 @@ class SdistStore:
         return file
 
     def adopt(self, other: Path) -> None:
-        """Move the archives in the folder `other`, which an untrusted process writes, into this one. They are copied: it may
-        still hold the files open, and must not change what was checked here.
+        """Move the archives in the folder `other` into this one. An untrusted process writes there: they are copied, so that
+        it cannot change them any more, and nothing that it links to is opened or deleted.
         """
-        if other.is_symlink() or not other.is_dir():
+        try:
+            folder = os.open(other, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except OSError:  # missing, or no folder
             return
-        for path in other.iterdir():
-            if NAME.fullmatch(path.name) and stat.S_ISREG(path.lstat().st_mode):
-                self._copy(path)
-                path.unlink(missing_ok=True)
+        try:
+            for name in filter(NAME.fullmatch, os.listdir(folder)):  # noqa: PTH208 - an open folder has no path
+                self._copy(name, folder)
+        finally:
+            os.close(folder)
         self.trim()
 
-    def _copy(self, path: Path) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        descriptor, staged = tempfile.mkstemp(dir=self.folder, prefix=".", suffix=".tmp")
+    def _copy(self, name: str, folder: int) -> None:
+        """Move the file `name` of the open folder `folder` here, unless it is no file or is too large."""
         try:
-            # The process may have put a link or a pipe in its place since.
-            source = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
-            with source, os.fdopen(descriptor, "wb") as copy:
-                content = source.read(MAX_ARCHIVE_BYTES + 1)
-                copy.write(content)
-            if len(content) <= MAX_ARCHIVE_BYTES:
-                Path(staged).replace(self.folder / path.name)
-        finally:
-            Path(staged).unlink(missing_ok=True)
+            source = os.fdopen(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder), "rb")
+        except OSError:  # a link, or gone
+            return
+        with source:
+            found = os.fstat(source.fileno())
+            if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_ARCHIVE_BYTES:
+                return
+            self.folder.mkdir(parents=True, exist_ok=True)
+            descriptor, staged = tempfile.mkstemp(dir=self.folder, prefix=".", suffix=".tmp")
+            try:
+                with os.fdopen(descriptor, "wb") as copy:
+                    for _ in range(0, found.st_size, CHUNK):  # not to its end: it may grow meanwhile
+                        copy.write(source.read(CHUNK))
+                Path(staged).replace(self.folder / name)
+            finally:
+                Path(staged).unlink(missing_ok=True)
+        os.unlink(name, dir_fd=folder)
 
     def trim(self, keep: str = "") -> None:
         """Delete what was used longest ago until the rest fits, and what killed processes left; never the file `keep`."""
