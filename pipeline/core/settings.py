@@ -6,20 +6,16 @@ The Hub token is not here: only `pipeline.hub` reads it.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.core.environment import home_folder
 from pipeline.core.errors import require
+from pipeline.core.repo_names import HOW, is_owned
 
-DATASET = re.compile(r"[\w][\w.-]*/[\w][\w.-]*", re.ASCII)
 TAKE_OVER = "PIPELINE_HUB_TAKE_OVER"
 PRIVATE = "PIPELINE_HUB_PRIVATE"
-REPO = re.compile(r"(?!.*(--|\.\.))[A-Za-z0-9_]([\w.-]*\w)?/[A-Za-z0-9_]([\w.-]*\w)?", re.ASCII)
-MAX_REPO_CHARACTERS = 96
-"""The Hub's own limit, of owner and name together."""
 MIN_KEY_CHARACTERS = 16
 MIN_KEY_KINDS = 6
 """Minimum number of different characters: `aaaaaaaaaaaaaaaa` is long enough but easy to guess."""
@@ -83,14 +79,14 @@ class Settings:
         require(usable, "PIPELINE_HOME", str(self.home), f"set a folder that can be written: {base} cannot")
         repo = self.hub_repo
         require(
-            repo is None or _is_repo_name(repo),
+            repo is None or is_owned(repo),
             "PIPELINE_HUB_REPO",
             repo,
-            "write it as owner/name, of letters, digits, hyphens, dots and underscores",
+            HOW,
         )
         for name in self.public_datasets:
             require(
-                bool(DATASET.fullmatch(name)),
+                is_owned(name),
                 "PIPELINE_PUBLIC_DATASETS",
                 name,
                 "write owner/name, with commas between them",
@@ -154,8 +150,3 @@ def _switch(environ: Mapping[str, str], name: str) -> bool:
     value = environ.get(name) or ""
     require(value in ("", "1"), name, value, "set 1, or leave it out")
     return bool(value)
-
-
-def _is_repo_name(repo: str) -> bool:
-    """Whether the Hub accepts it as owner/name: it refuses what looks like a path or a git folder."""
-    return bool(REPO.fullmatch(repo)) and len(repo) <= MAX_REPO_CHARACTERS and not repo.endswith((".git", ".ipynb"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pipeline.artifacts.checkpoint import PROVENANCE
 from pipeline.core import atomic_io
 from pipeline.core.errors import DamagedError, InputError, require
 from pipeline.core.paths import Home
+from pipeline.core.repo_names import HOW, is_owned
 from pipeline.core.settings import Settings
 from pipeline.hub.card_sections import CARD, current_card, merged_card
 from pipeline.hub.client import HubOperation, PassingFault, connect, find_token, hub_errors
@@ -77,8 +77,7 @@ class Pushed:
 
 def check_push(repo: str) -> None:
     """Check a push without a request to the Hub. Raises InputError for a malformed `repo`, HubError without a token."""
-    is_name = re.fullmatch(r"[\w.-]+/[\w.-]+", repo, re.ASCII) is not None
-    require(is_name, "dataset", repo, "write it as owner/name, of letters, digits, hyphens, dots and underscores")
+    require(is_owned(repo), "dataset", repo, HOW)
     find_token(PUSH_DATASET)
 
 

@@ -16,11 +16,12 @@ from functools import partial
 from typing import BinaryIO
 
 from pipeline.core.errors import FieldError, InputError
+from pipeline.core.repo_names import REPO
 from pipeline.data.readers import formats
 from pipeline.data.sources.base import BadRow
 from pipeline.data.sources.dataset_card import LARGEST_CARD, Config, config_of
 from pipeline.data.sources.datasets_builders import TableShard, text_column_of
-from pipeline.data.sources.hub_errors import ANSWER_SECONDS, REPO, hub_faults
+from pipeline.data.sources.hub_errors import ANSWER_SECONDS, hub_faults
 from pipeline.data.sources.names import UNSAFE_NAME, UnfitPattern, is_plain, shown
 from pipeline.data.sources.shard import Block, LeftOut, Source, never
 from pipeline.data.sources.splits import builder_of, splits_of

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import socket
 import ssl
 from collections.abc import Iterator
@@ -23,9 +22,6 @@ NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 PASSING = (408, 409, 425, 429)
 """Statuses of refusals that may not last: timeout, conflict, too early, too many requests."""
 PUBLIC_ONLY = "only public data is read here, without a token; choose another"
-_PART = r"\w(?:[\w.-]{0,94}\w)?"
-REPO = re.compile(rf"(?![\w./-]*(?:--|\.\.)){_PART}(?:/{_PART})?", re.ASCII)
-"""`name` or `owner/name` as the Hub allows them; `./name` does not match, as it is a path."""
 
 
 @contextmanager

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.core.atomic_io import read_json, write_json, write_text
 from pipeline.core.errors import InputError
-from pipeline.data.sources.hub_errors import REPO, hub_faults
+from pipeline.core.repo_names import REPO
+from pipeline.data.sources.hub_errors import hub_faults
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
