@@ -274,8 +274,8 @@ def test_a_dry_run_estimates_the_run_and_creates_none(tmp_path: Path, code: Path
 @pytest.mark.slow
 def test_a_gpu_that_a_run_cannot_use_is_named(tmp_path: Path, code: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = tmp_path / "home"
+    fake_smi(tmp_path, monkeypatch, T4, driver="550.54.15")  # before `prepare`, whose worker may take the run
     assert run(home, "prepare", "--source", f"files:{code}", "--corpus", "mine", "--vocab-size", "300").returncode == 0
-    fake_smi(tmp_path, monkeypatch, T4, driver="550.54.15")
     small = ["--max-steps", "2", "--set", "n_layer=1", "n_embd=32", "n_head=2", "window=32", "batch_size=8"]
     started = run(home, "train", "--corpus", "mine", "--run-id", "slow", *small)
     assert "Note: This machine has a GPU, Tesla T4 " in started.stdout, started.stderr
