@@ -30,7 +30,7 @@ def write_checkpoint(
         "model.safetensors": weights or random.Random(f"{run.id} {step} {run_uid or ''}".strip()).randbytes(2_000),
         "tokenizer.json": b'{"version": "1.0"}',
         "tokenizer_config.json": b"{}",
-        "training/optimizer.pt": b"moments",
+        "training/optimizer.safetensors": b"moments",
         "provenance.json": json.dumps(
             {
                 **_provenance(run, step, eval_loss, final, max_steps),

@@ -27,6 +27,35 @@ NEEDED = {
 }
 """Type of each field of a manifest that training reads, besides `dtype`."""
 
+STAGE_FIELDS = {
+    "filter": (
+        "source",
+        "validation_source",
+        "keywords",
+        "match",
+        "max_files",
+        "max_validation_files",
+        "validation_share",
+        "quality",
+    ),
+    "tokenizer": ("tokenizer", "vocab_size"),
+    "tokens": ("windows", "window"),
+}
+"""The stages of a preparation in order. Each is determined by these fields of DataConfig and by those of all stages
+before it.
+"""
+
+
+def stages_until(name: str) -> list[str]:
+    """The stages up to `name`."""
+    names = list(STAGE_FIELDS)
+    return names[: names.index(name) + 1]
+
+
+def stage_settings(config: dict[str, Any], name: str) -> dict[str, Any]:
+    """What determines the stage `name`, of a DataConfig in JSON form."""
+    return {field: config[field] for stage in stages_until(name) for field in STAGE_FIELDS[stage]}
+
 
 def dtype_for(vocab_size: int) -> str:
     """The `dtype` of the token files: the smallest that can represent every id below `vocab_size`."""

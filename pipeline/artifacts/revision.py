@@ -2,6 +2,7 @@
 
     registry/<repo>/<revision>/      the checkpoint's files except training/, with its own provenance and manifest
     registry/<repo>/history.jsonl    one row per revision, oldest first
+    registry/<repo>/states/          training states that wait for their push (`hub.kept_states`)
     registry/<repo>/commits.jsonl    the commit on the Hub that contains a revision
 
 Files are hard links, so a revision takes no disk space while its checkpoint exists, and checkpoint rotation does not

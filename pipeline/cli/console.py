@@ -50,7 +50,7 @@ class Console:
 
     def show_run(self, view: RunView) -> None:
         """A line for each new state, logged row, evaluation or queue position; not for every step."""
-        doing = f"({view.message})" if view.state == "running" and view.message else ""
+        doing = f"({view.message})" if view.state in ("queued", "running") and view.message else ""
         where = f"step {view.step:,}" + (f" of {view.max_steps:,}" if view.max_steps else "")
         figures = [
             f"loss {view.train_loss:.3f}" if view.train_loss is not None else "",
@@ -60,7 +60,8 @@ class Console:
             f"place {view.place} in the queue" if view.place else "",
         ]
         is_compiling = doing.startswith("(compiling")  # compiling takes a minute; evaluating and saving do not
-        key = (view.state, is_compiling, view.train_loss, view.eval_loss, view.place)
+        restoring = doing if view.state == "queued" else ""
+        key = (view.state, is_compiling, restoring, view.train_loss, view.eval_loss, view.place)
         self.progress("  ".join(filter(None, [view.run, view.state, doing, where, *figures])), key)
 
     def show_corpus(self, view: CorpusView) -> None:

@@ -6,7 +6,8 @@
                       push/: request.json stop.json process.json push.log status.json lock (same writers)
     runs/<id>/        request.json stop.json (the requester)  process.json train.log (worker)
                       config.json status.json metrics.jsonl samples.jsonl checkpoints/ lock (trainer)
-                      pushes.jsonl (publisher)
+                      pushes.jsonl (publisher)  archived.json (whoever restored the run from the Hub)
+                      restore/: request.json stop.json process.json restore.log status.json lock (as of other jobs)
     dry-run/          request.json stop.json process.json dry-run.log status.json lock (same writers); home/ (temporary)
     registry/<repo>/  <revision>/ history.jsonl commits.jsonl (publisher)
     huggingface/      what the Hub's client has downloaded, unless HF_HOME is set
@@ -14,9 +15,10 @@
     scans/            a folder for each scan process, deleted when it ends (page)
     gallery/<id>.json moderation.json keeps.jsonl reports.jsonl visitors.salt (page, one process at a time: .lock)
     audit.jsonl audit.1.jsonl (page)
+    restored-<repo>.json restore.json (whoever restores runs from the Hub)
     publisher-<repo>.json (publisher)  retry-<repo>.json (who asks to push again)
     worker.json (worker)  takeover.json (a worker that has another token or repo than the one at work)
-    worker.lock publisher-<repo>.lock requests.lock worker.log publisher.log generator.log
+    worker.lock restore.lock publisher-<repo>.lock requests.lock worker.log publisher.log generator.log
 
 Does not depend on torch or Gradio.
 """
@@ -112,8 +114,34 @@ class RunFolder(JobFolder):
     def pushes(self) -> Path:
         return self.path / "pushes.jsonl"
 
+    @property
+    def archived(self) -> Path:
+        """Exists in a run that was restored from the Hub."""
+        return self.path / "archived.json"
+
+    @property
+    def restore(self) -> RestoreFolder:
+        return RestoreFolder(self.path / "restore")
+
     def checkpoint(self, step: int) -> Path:
         return self.checkpoints / f"step-{step:08d}"
+
+
+@dataclass(frozen=True)
+class RestoreFolder(JobFolder):
+    """The newest restoration of one run's checkpoint and corpus from the Hub, inside the run's own folder."""
+
+    kind = "restore"
+    log_name = "restore.log"
+    again = "resume the run again"
+
+    @property
+    def id(self) -> str:
+        return self.path.parent.name
+
+    @property
+    def run(self) -> RunFolder:
+        return RunFolder(self.path.parent)
 
 
 @dataclass(frozen=True)
@@ -209,8 +237,9 @@ class Home:
 
     def jobs(self) -> list[JobFolder]:
         """The folder of every possible job; one that was requested contains a request.json."""
-        corpora = self.corpora()
-        return [*self.runs(), self.dry_run, *corpora, *(corpus.push for corpus in corpora)]
+        runs, corpora = self.runs(), self.corpora()
+        inside = [*(run.restore for run in runs), *(corpus.push for corpus in corpora)]
+        return [*runs, self.dry_run, *corpora, *inside]
 
     @property
     def gallery(self) -> Path:
@@ -268,6 +297,19 @@ class Home:
 
     def retry_request(self, repo: str) -> Path:
         return self.path / f"retry-{repo.replace('/', '--')}.json"
+
+    def restored(self, repo: str) -> Path:
+        """Exists once the runs of the Hub's `repo` were brought back to this disk."""
+        return self.path / f"restored-{repo.replace('/', '--')}.json"
+
+    @property
+    def restore_status(self) -> Path:
+        """What is being restored, or why it cannot be."""
+        return self.path / "restore.json"
+
+    @property
+    def restore_lock(self) -> Path:
+        return self.path / "restore.lock"
 
     @property
     def publisher_log(self) -> Path:

@@ -16,6 +16,8 @@ from pipeline.core.repo_names import HOW, is_owned
 
 TAKE_OVER = "PIPELINE_HUB_TAKE_OVER"
 PRIVATE = "PIPELINE_HUB_PRIVATE"
+STATE = "PIPELINE_HUB_STATE"
+AUTO_RESUME = "PIPELINE_AUTO_RESUME"
 MIN_KEY_CHARACTERS = 16
 MIN_KEY_KINDS = 6
 """Minimum number of different characters: `aaaaaaaaaaaaaaaa` is long enough but easy to guess."""
@@ -56,6 +58,10 @@ class Settings:
     """Whether to push checkpoints also into a repo that holds what somebody else wrote."""
     hub_private: bool = False
     """Whether the model repo is created as a private one, and a public one is refused."""
+    hub_state: bool = False
+    """Whether pushes carry the training state, with which a run can be resumed after this disk was wiped."""
+    auto_resume: bool = False
+    """Whether the page resumes the runs that a restart has interrupted."""
     owner_key: str | None = field(default=None, repr=False)
     """Key that permits start, stop and delete when the page is not bound to loopback; at least 16 characters."""
     server_name: str = "127.0.0.1"
@@ -132,6 +138,8 @@ class Settings:
             hub_repo=environ.get("PIPELINE_HUB_REPO") or None,
             hub_take_over=_switch(environ, TAKE_OVER),
             hub_private=_switch(environ, PRIVATE),
+            hub_state=_switch(environ, STATE, default=on_space),  # a Space's disk is wiped at every restart
+            auto_resume=_switch(environ, AUTO_RESUME),
             public_datasets=tuple((environ.get("PIPELINE_PUBLIC_DATASETS") or "").replace(",", " ").split()),
             owner_key=key and key.strip(),  # a key that is read from a file ends with a newline
             server_name=environ.get("GRADIO_SERVER_NAME") or ("0.0.0.0" if on_space else "127.0.0.1"),
@@ -146,7 +154,7 @@ class Settings:
         return self.hub_repo or "local"
 
 
-def _switch(environ: Mapping[str, str], name: str) -> bool:
+def _switch(environ: Mapping[str, str], name: str, *, default: bool = False) -> bool:
     value = environ.get(name) or ""
-    require(value in ("", "1"), name, value, "set 1, or leave it out")
-    return bool(value)
+    require(value in ("", "0", "1"), name, value, "set 1 or 0, or leave it out")
+    return value == "1" if value else default

@@ -10,23 +10,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from pipeline.artifacts.corpus import stage_settings, stages_until
 from pipeline.core.atomic_io import read_json, write_json
-
-FIELDS = {
-    "filter": (
-        "source",
-        "validation_source",
-        "keywords",
-        "match",
-        "max_files",
-        "max_validation_files",
-        "validation_share",
-        "quality",
-    ),
-    "tokenizer": ("tokenizer", "vocab_size"),
-    "tokens": ("windows", "window"),
-}
-"""The stages in order. Each is determined by these fields of DataConfig and by those of all stages before it."""
 
 
 class Stages:
@@ -46,7 +31,9 @@ class Stages:
     def is_done(self, name: str) -> bool:
         """Whether the stage is complete with these settings and its files still exist, with the same sizes."""
         facts = self._done.get(name, {})
-        return facts.get("config") == self._settings_of(name) and facts["files"] == _sizes(self._folder, facts["files"])
+        return facts.get("config") == stage_settings(self._config, name) and facts["files"] == _sizes(
+            self._folder, facts["files"]
+        )
 
     def run(self, name: str, work: Callable[[], tuple[dict[str, Any], Iterable[str]]]) -> dict[str, Any]:
         """The stage's facts. `work` returns them and the files it wrote; it is not called if the stage is complete."""
@@ -55,7 +42,7 @@ class Stages:
             started = time.monotonic()
             found, files = work()
             self._done[name] = {
-                "config": self._settings_of(name),
+                "config": stage_settings(self._config, name),
                 "found": found,
                 "files": _sizes(self._folder, files),
                 "seconds": round(time.monotonic() - started, 3),
@@ -63,19 +50,11 @@ class Stages:
             write_json(self._path, {"done": self._done})
         return self._done[name]["found"]
 
-    def _settings_of(self, name: str) -> dict[str, Any]:
-        return {field: self._config[field] for stage in _until(name) for field in FIELDS[stage]}
-
     def _forget(self, name: str) -> None:
         """Remove the stage and those after it, on disk too: what they describe is about to change."""
-        before = _until(name)[:-1]
+        before = stages_until(name)[:-1]
         self._done = {stage: facts for stage, facts in self._done.items() if stage in before}
         write_json(self._path, {"done": self._done})
-
-
-def _until(name: str) -> list[str]:
-    names = list(FIELDS)
-    return names[: names.index(name) + 1]
 
 
 def _sizes(folder: Path, names: Iterable[str]) -> dict[str, int | None]:

@@ -7,9 +7,11 @@ push_attempt one attempt to push one revision, in a process that is ended at its
 push_status  why pushes do not arrive, and a person's request to try again
 repo_check   token, repo and access, checked before a run
 takeover     another token or repo replaces the one that processes still use
+kept_states  the training states of the newest checkpoints, kept for their push
 model_repo   the model repo on the Hub: lists its commits, adds one
 hub_registry the Hub's revisions behind the same calls as the local registry, for a disk that was wiped
 revision_store the revisions on this disk and on the Hub, merged
+archive      what a push carries besides the model: the record of its run and, by option, its training state
 best_tag     the tag `best` of the push with the lowest validation loss
 commits      writes and parses the title and the message of a push's commit
 card_sections keeps what people wrote into a card
@@ -18,7 +20,10 @@ prepared     checks a prepared corpus before it is pushed
 dataset_files the files of a corpus that are pushed, without paths of this machine
 dataset      one push of a corpus to a dataset repo, requested by a person
 push_job     the same push as a job: `python -m pipeline.hub.push_job`
-background   runs one function that waits for the Hub in a daemon thread
+restore      brings archived runs back after the disk was wiped: their records, then the checkpoint of one to resume
+restored_corpus brings a corpus back from its dataset
+restore_job  what a run needs to be resumed, as a job: `python -m pipeline.hub.restore_job`
+background   runs one function that waits for the Hub in a daemon thread, alone or as a job
 client       a huggingface_hub client that waits no longer than its caller says; its errors as sentences
 token        the only reader of the Hub token
 

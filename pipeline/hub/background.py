@@ -1,18 +1,25 @@
-"""Runs work that waits for the Hub in a thread, and turns its exception into an error for people."""
+"""Runs work that waits for the Hub in a thread, alone or as a job, and turns its exception into an error for people."""
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import traceback
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from pathlib import Path
+from typing import Generic, NoReturn, TypeVar
 
-from pipeline.core.errors import PipelineError
+from pipeline.core.credentials import protect_secrets
+from pipeline.core.errors import InputError, PipelineError
+from pipeline.core.job_process import JobProcess
+from pipeline.core.paths import JobFolder
 from pipeline.core.text import without_errno
 from pipeline.hub.token import redact
 
 T = TypeVar("T")
+Say = Callable[[str], None]
+LOOK_EVERY_SECONDS = 0.2
 
 
 class Background(threading.Thread, Generic[T]):
@@ -39,3 +46,46 @@ def for_people(error: BaseException, log: str) -> PipelineError:
         return error
     print(redact("".join(traceback.format_exception(error))), file=sys.stderr)
     return PipelineError(redact(f"{type(error).__name__}: {without_errno(str(error))} (traceback in {log})"))
+
+
+def run_in_job(job: JobProcess, work: Callable[[Say], T]) -> T | None:
+    """The result of `work`; None when the job is asked to stop before, which it then writes. The messages that `work`
+    says go to the log and the status. Raises its error, for people.
+    """
+    messages: list[str] = []
+    thread = Background(job.folder.id, lambda: work(messages.append))
+    thread.start()
+    last_message = None
+    while thread.is_alive():
+        if job.stop_requested:
+            job.write(state="stopped")
+            return None
+        if messages and messages[-1] != last_message:
+            last_message = messages[-1]
+            print(last_message, flush=True)
+            job.write(message=last_message)
+        thread.join(LOOK_EVERY_SECONDS)
+    if thread.error is not None:
+        raise for_people(thread.error, job.folder.log.name)
+    assert thread.result is not None, "the thread ended without an error"
+    return thread.result
+
+
+def main(
+    module: str, arguments: list[str], folder: Callable[[Path], JobFolder], run: Callable[[JobProcess], None]
+) -> NoReturn:
+    """The process of a job that waits for the Hub: `python -m MODULE FOLDER`. Does not return: it does not wait for
+    threads that a stop leaves running.
+    """
+    protect_secrets()
+    status = 0
+    try:
+        if len(arguments) != 1:
+            raise InputError(f"arguments are {arguments!r}; give one folder: python -m {module} FOLDER.")
+        with JobProcess(folder(Path(arguments[0]).absolute())) as job:
+            run(job)
+    except PipelineError as error:
+        print(redact(str(error)), file=sys.stderr, flush=True)
+        status = error.exit_status
+    sys.stdout.flush()
+    os._exit(status)

@@ -58,6 +58,12 @@ def card_of(prepared: Prepared, repo: str) -> str:
     return dataset_card(repo, _facts(prepared), json.loads(_report(prepared)))
 
 
+def public_config(config: dict[str, Any]) -> dict[str, Any]:
+    """A corpus's configuration (as DataConfig) without paths of this machine."""
+    sources = {name: _source(config.get(name)) for name in ("source", "validation_source")}
+    return {**config, **sources, "tokenizer": _tokenizer(config.get("tokenizer"))}
+
+
 def _contents(prepared: Prepared) -> dict[str, Path | bytes]:
     found: dict[str, Path | bytes] = {REPORT: _report(prepared)}
     for split in SPLITS:
@@ -73,14 +79,10 @@ def _contents(prepared: Prepared) -> dict[str, Path | bytes]:
 def _facts(prepared: Prepared) -> dict[str, Any]:
     """The provenance without the hashes."""
     manifest = prepared.manifest
-    config = dict(manifest["config"])
-    for name in ("source", "validation_source"):
-        config[name] = _source(config.get(name))
-    config["tokenizer"] = _tokenizer(config.get("tokenizer"))
     return {
         "made_by": MADE_BY,
         "corpus": prepared.folder.id,
-        **config,
+        **public_config(manifest["config"]),
         "created_at": manifest["created_at"],
         "versions": manifest["versions"],
         "files": prepared.num_rows,

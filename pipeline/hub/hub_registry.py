@@ -15,6 +15,7 @@ from pipeline.artifacts.checkpoint import PROVENANCE
 from pipeline.artifacts.revision import Revision
 from pipeline.core import atomic_io
 from pipeline.core.errors import DamagedError, HubError
+from pipeline.hub.archive import RUNS
 from pipeline.hub.client import DOWNLOAD, connect, hub_errors
 from pipeline.hub.commits import Push, read_push
 from pipeline.hub.model_repo import MAIN
@@ -67,7 +68,8 @@ class HubRegistry:
         """The revision with its files on this disk; they are downloaded if missing."""
         with hub_errors(self.repo, DOWNLOAD):
             api = connect(DOWNLOAD, answer_seconds=ANSWER_SECONDS)
-            return replace(revision, path=Path(api.snapshot_download(self.repo, revision=revision.commit)))
+            folder = api.snapshot_download(self.repo, revision=revision.commit, ignore_patterns=[f"{RUNS}/*"])
+            return replace(revision, path=Path(folder))
 
     def _poll(self) -> list[Revision]:
         with hub_errors(self.repo, DOWNLOAD):

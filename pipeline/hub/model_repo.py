@@ -10,6 +10,7 @@ from pipeline.artifacts.checkpoint import PROVENANCE
 from pipeline.artifacts.revision import Revision
 from pipeline.core import atomic_io
 from pipeline.core.settings import PRIVATE, TAKE_OVER
+from pipeline.hub.archive import Archive
 from pipeline.hub.best_tag import tag_best
 from pipeline.hub.card_sections import CARD, current_card, merged_card
 from pipeline.hub.cards import model_card
@@ -36,8 +37,9 @@ class ModelRepo:
         self.takes_over = takes_over
         self.private = private
 
-    def push(self, revision: Revision) -> str | None:
+    def push(self, revision: Revision, archive: Archive | None = None) -> str | None:
         """The commit that contains the revision, made now or earlier; None when `main` has a later step of its run.
+        `archive`: what the commit carries besides the model.
 
         Lists the existing commits first: a push that was killed after its commit, or whose response was lost, must not
         commit again. The commit names the listed head as its parent, so that of two concurrent writers the second fails
@@ -56,7 +58,7 @@ class ModelRepo:
                 check_private(api, self.repo)
             if not pushes and not self.takes_over:
                 check_content(api, self.repo, head)
-            commit = self._commit(api, revision, head)
+            commit = self._commit(api, revision, head, archive)
             made = Push(commit, revision.run, revision.step, revision.revision, revision.run_uid, revision.eval_loss)
             tag_best(api, self.repo, [made, *pushes])
             return commit
@@ -79,21 +81,40 @@ class ModelRepo:
             api.create_repo(self.repo, private=self.private or None, exist_ok=True)
             return self.pushes(api)
 
-    def _commit(self, api: HfApi, revision: Revision, head: str) -> str:
-        from huggingface_hub import CommitOperationAdd
+    def _commit(self, api: HfApi, revision: Revision, head: str, archive: Archive | None) -> str:
+        from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
         provenance = atomic_io.read_json(revision.path / PROVENANCE) or {}
         contents: dict[str, Any] = {name: str(revision.path / name) for name in _file_names(revision.path)}
         contents[CARD] = merged_card(model_card(provenance), current_card(api, self.repo, head))
+        superseded: list[str] = []
+        if archive is not None:
+            contents |= archive.contents
+            superseded = superseded_state(api, self.repo, head, archive)
+        operations: list[CommitOperationAdd | CommitOperationDelete] = [CommitOperationDelete(n) for n in superseded]
+        operations += [CommitOperationAdd(name, content) for name, content in contents.items()]
         info = api.create_commit(
             self.repo,
-            [CommitOperationAdd(path_in_repo=name, path_or_fileobj=content) for name, content in contents.items()],
+            operations,
             commit_message=title(run=revision.run, step=revision.step, final=bool(provenance.get("final"))),
             commit_description=message(revision.revision, revision.run_uid, revision.eval_loss),
             revision=MAIN,
             parent_commit=head,
         )
         return info.oid
+
+
+def superseded_state(api: HfApi, repo: str, head: str, archive: Archive) -> list[str]:
+    """Files of the repo with the training state of an earlier push, which this one replaces."""
+    from huggingface_hub.errors import RemoteEntryNotFoundError
+
+    if not archive.replaces_state:
+        return []
+    try:
+        entries = list(api.list_repo_tree(repo, archive.state_folder, revision=head))
+    except RemoteEntryNotFoundError:
+        return []
+    return [entry.path for entry in entries if archive.is_superseded(entry.path)]
 
 
 def check_private(api: HfApi, repo: str) -> None:

@@ -20,7 +20,7 @@ from pipeline.core.atomic_io import is_locked, locked
 from pipeline.core.errors import DamagedError
 from pipeline.core.paths import Home, RunFolder
 from pipeline.core.settings import Settings
-from pipeline.hub import push_log, push_status
+from pipeline.hub import kept_states, push_log, push_status
 from pipeline.hub.push_log import PushLog
 from pipeline.hub.takeover import Credentials
 from pipeline.hub.token import redact
@@ -56,7 +56,7 @@ class Publisher:
         self.credentials = Credentials(settings)
         self.uploader = None
         if settings.hub_repo is not None:
-            self.uploader = Uploader(self.home, self.registry, self.patience)
+            self.uploader = Uploader(self.home, self.registry, self.patience, with_state=settings.hub_state)
 
     def run(self) -> bool:
         """Publish until nothing is pending and no run is running, or until a process with another token or repo takes
@@ -80,6 +80,8 @@ class Publisher:
         for checkpoint, log in sorted(found, key=lambda item: (saved_at(item[0]), step_of(item[0]))):
             self._register(checkpoint, log)
         if self.uploader is not None:
+            if self.settings.hub_state:
+                self._keep_states(logs)
             self._reopen(logs, known_ids)
             self.uploader.advance()
 
@@ -117,6 +119,14 @@ class Publisher:
             print(error, file=sys.stderr)
         else:
             log.write(revision.step, push_log.REGISTERED, revision=revision.revision)
+
+    def _keep_states(self, logs: list[PushLog]) -> None:
+        repo = self.settings.repo
+        kept_states.forget_lost(self.home, repo)
+        for log in logs:
+            rows = log.rows().values()
+            in_use = [row["revision"] for row in rows if row["state"] in (push_log.UPLOADING, push_log.RETRYING)]
+            kept_states.keep_newest(self.home, repo, log.run, in_use=in_use)
 
     def _reopen(self, logs: list[PushLog], known_ids: set[str]) -> None:
         """Set what the Hub refused before a person's request to try again back to `registered`."""

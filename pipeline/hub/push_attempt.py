@@ -21,7 +21,9 @@ from pipeline.artifacts.revision import Revision
 from pipeline.core import atomic_io
 from pipeline.core.credentials import full_environment, protect_secrets
 from pipeline.core.environment import python_path
+from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
+from pipeline.hub.archive import open_archive
 from pipeline.hub.background import for_people
 from pipeline.hub.client import PassingFault
 from pipeline.hub.model_repo import ModelRepo
@@ -108,9 +110,11 @@ def attempt(repo: str, folder: Path, answer_seconds: float) -> Outcome:
     try:
         revision = Revision.from_facts(atomic_io.read_json(folder / PROVENANCE) or {}, commit=None, path=folder)
         settings = Settings.from_environment()
-        commit = ModelRepo(
+        model_repo = ModelRepo(
             repo, answer_seconds=answer_seconds, takes_over=settings.hub_take_over, private=settings.hub_private
-        ).push(revision)
+        )
+        with open_archive(Home(settings.home), revision, with_state=settings.hub_state) as archive:
+            commit = model_repo.push(revision, archive)
     except PassingFault as fault:
         return Outcome(kind=FAULT, error=str(fault), retry_seconds=fault.retry_seconds)
     except BaseException as error:  # a panic in a Rust extension (hf_xet) is not an Exception

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pipeline.artifacts.revision import Registry, Revision
 from pipeline.core.paths import Home
 from pipeline.hub import push_attempt, push_log, push_status
+from pipeline.hub.archive import state_bytes
 from pipeline.hub.push_attempt import Outcome, PushAttempt
 from pipeline.hub.push_log import PushLog
 from pipeline.hub.push_status import Retrying
@@ -67,10 +68,12 @@ class Waiting:
 class Uploader:
     """Uploads the revisions of one registry. Which ones are waiting is read from the push logs."""
 
-    def __init__(self, home: Home, registry: Registry, patience: Patience) -> None:
+    def __init__(self, home: Home, registry: Registry, patience: Patience, *, with_state: bool = False) -> None:
+        """`with_state`: whether pushes carry the training state, which counts for their deadline."""
         self.home = home
         self.registry = registry
         self.patience = patience
+        self.with_state = with_state
         self._push: tuple[Waiting, PushAttempt] | None = None
         self._failures = 0
         self._failing_since = 0.0
@@ -117,7 +120,8 @@ class Uploader:
         return push_status.retry_requested_at(self.home, self.registry.repo) > self._failed_at
 
     def _start(self, revision: Revision) -> PushAttempt:
-        seconds = self.patience.push_seconds(revision_bytes(revision))
+        num_bytes = revision_bytes(revision) + (state_bytes(self.home, revision) if self.with_state else 0)
+        seconds = self.patience.push_seconds(num_bytes)
         return PushAttempt(
             self.registry.repo,
             revision,

@@ -3,6 +3,7 @@
 job          finds, stops and resumes a job of any kind; writes its request
 runs, corpora, dry_runs
              the requests of each kind of job, and their checks
+restoring    resumes runs, also those that were restored from the Hub, with what they lack
 state        the state of a job, derived from its files: queued ... interrupted
 view_types   what the page and the commands show of each kind of job, as dataclasses; `to_dict` is what `--json` prints
 views        reads them from the folders of the jobs

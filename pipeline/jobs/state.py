@@ -42,7 +42,7 @@ class JobState:
 
     @property
     def kind(self) -> str:
-        """`train`, `dry-run`, `prepare` or `push`."""
+        """`train`, `dry-run`, `prepare`, `push` or `restore`."""
         return self.folder.kind
 
     @property
@@ -105,7 +105,7 @@ def process_of(state: JobState) -> ProcessId | None:
 
 
 def in_order(home: Home) -> list[JobState]:
-    """The queue: every queued or running preparation, run and dry run, in the order of the requests."""
+    """The queue: every queued or running preparation, run, restoration and dry run, in the order of the requests."""
     return queue_of(_states([folder for folder in home.jobs() if folder.kind != "push"]))
 
 

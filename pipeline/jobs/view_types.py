@@ -126,6 +126,9 @@ class HomeView:
     corpora: list[CorpusView]
     pushes: dict[str, PushView]
     """Corpus id -> its newest push."""
+    restoring: str | None = None
+    """What is being brought back from the Hub after this disk was wiped, or why it cannot be."""
+    is_restore_fault: bool = False
 
     @property
     def is_busy(self) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 from pipeline.artifacts.corpus import corpus_warnings
 from pipeline.config.schema import DataConfig
 from pipeline.core import atomic_io
-from pipeline.core.paths import CorpusFolder, Home, PushFolder
+from pipeline.core.paths import CorpusFolder, Home, PushFolder, RunFolder
 from pipeline.hub import push_log
 from pipeline.jobs.run_pushes import is_pushing, latest_pushes, push_fault
 from pipeline.jobs.state import JobState, in_order, job_state, queue_of, states_of
@@ -30,7 +30,10 @@ def home_view(home: Home) -> HomeView:
     """Reads each job once."""
     states = _by_path(home)
     pushes = [(corpus.id, corpus.push) for corpus in home.corpora() if corpus.push.path in states]
+    restoring = atomic_io.readable_json(home.restore_status)
     return HomeView(
+        restoring=restoring.get("message"),
+        is_restore_fault=bool(restoring.get("is_fault")),
         runs=_run_views(home, states),
         corpora=_corpus_views(home, states),
         pushes={corpus_id: _push_view(folder, states[folder.path]) for corpus_id, folder in pushes},
@@ -106,7 +109,7 @@ def _run_view(home: Home, state: JobState, queue: Sequence[JobState]) -> RunView
     config = atomic_io.readable_json(folder.config) or None
     pushes = latest_pushes(folder)
     return RunView(
-        **_job_fields(state, queue),
+        **{**_job_fields(state, queue), **_restoring(folder, state)},
         run=folder.id,
         corpus=request.get("corpus", ""),
         preset=request.get("preset", ""),
@@ -124,6 +127,14 @@ def _run_view(home: Home, state: JobState, queue: Sequence[JobState]) -> RunView
         push_fault=push_fault(home, pushes),
         gpu_problem=status.get("gpu_problem"),
     )
+
+
+def _restoring(folder: RunFolder, state: JobState) -> dict[str, Any]:
+    """The message of a queued run whose checkpoint is being brought back from the Hub."""
+    if state.state != "queued" or not folder.restore.request.exists():
+        return {}
+    restoring = job_state(folder.restore)
+    return {"message": _own_status(restoring).get("message")} if restoring.is_active else {}
 
 
 def _corpus_view(folder: CorpusFolder, state: JobState, queue: Sequence[JobState]) -> CorpusView:

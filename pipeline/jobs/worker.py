@@ -37,6 +37,7 @@ MODULES = {
     "dry-run": "pipeline.training.dry_run",
     "prepare": "pipeline.data",
     "push": "pipeline.hub.push_job",
+    "restore": "pipeline.hub.restore_job",
 }
 """The module that runs each kind of job; never imported here."""
 
@@ -163,10 +164,10 @@ class Worker:
             self._enforce_stop(current)
 
     def _environment(self, state: JobState) -> dict[str, str]:
-        """A job's environment: a push gets the Hub token; a preparation the credentials for its `parts`, and those of
+        """A job's environment: a push or restoration gets the Hub token; a preparation the credentials for its `parts`, and those of
         the package index if it reads that; a run none.
         """
-        if state.kind == "push":
+        if state.kind in ("push", "restore"):
             return hub_environment(self.settings)
         request = state.request if state.kind == "prepare" else {}
         parts, config = (request.get("workforce") or {}).get("parts"), request.get("config") or {}

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
 
+from pipeline.artifacts.checkpoint import complete_checkpoints
 from pipeline.artifacts.corpus import Corpus
 from pipeline.config.recipes import run_config
 from pipeline.config.requests import RunRequest
@@ -125,6 +126,7 @@ def open_run(folder: RunFolder, request: dict[str, Any]) -> Run:
     run_request = RunRequest.of(request)
     home = Home(folder.path.parent.parent)
     earlier = read_json(folder.config) if run_request.resume else None
+    _refuse_lost_checkpoints(folder)
     corpus = Corpus.open(home.corpus(earlier["corpus"] if earlier else run_request.corpus))
     config = RunConfig.from_dict(earlier) if earlier else _new_config(run_request, corpus)
     if earlier and earlier["tokens_sha256"] != corpus.manifest["sha256"]:
@@ -135,6 +137,17 @@ def open_run(folder: RunFolder, request: dict[str, Any]) -> Run:
     _check_fit(config, corpus)
     uid = earlier.get("run_uid") if earlier else secrets.token_hex(8)
     return Run(folder, config, corpus, earlier, uid)
+
+
+def _refuse_lost_checkpoints(folder: RunFolder) -> None:
+    """Raise InputError for a run that was restored from the Hub without its checkpoint: it would begin anew, and drop
+    the metrics that it has.
+    """
+    if folder.archived.exists() and not complete_checkpoints(folder):
+        error = readable_json(folder.restore.status).get("error")
+        raise InputError(
+            f"Run {folder.id} has no checkpoint on this disk{f' ({error})' if error else ''}; resume it again."
+        )
 
 
 def versions() -> dict[str, str]:

@@ -1,7 +1,7 @@
 """The part of a checkpoint besides the model: optimizer, schedule, random generators. It makes a resumed run
 bit-identical, dropout included.
 
-Written as torch files and read with `weights_only=True`, so that a foreign file cannot run code.
+`state_file` has the format.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from accelerate.utils import gather_object
 from torch import Tensor
 
 from pipeline.core.errors import InputError
+from pipeline.training.state_file import has_state, read_state, write_state
 
 RandomState = dict[str, Tensor]
 
@@ -60,18 +61,17 @@ class TrainingState:
         def save(folder: Path) -> None:
             folder.mkdir()
             for name, state in {**states, "random": random_states}.items():
-                torch.save(state, folder / f"{name}.pt")
+                write_state(folder, name, state)
 
         return save
 
     def load(self, folder: Path) -> None:
         """Restore everything but the random generators. Each rank calls it."""
         for name, part in self._parts.items():
-            path = folder / f"{name}.pt"
             # Absent in a checkpoint that is older than roll-backs, or was written without fp16, as on another device.
-            if name in ("position", "scaler") and not path.exists():
+            if name in ("position", "scaler") and not has_state(folder, name):
                 continue
-            part.load_state_dict(_read(path))
+            part.load_state_dict(read_state(folder, name))
 
 
 class Copies:
@@ -120,7 +120,7 @@ def random_state(device: torch.device) -> RandomState:
 
 def restore_random_state(folder: Path, accelerator: Accelerator) -> None:
     """Set this rank's random generators to those in `folder`. Raises InputError for a different number of processes."""
-    states: list[RandomState] = _read(folder / "random.pt")
+    states: list[RandomState] = read_state(folder, "random")
     if len(states) != accelerator.num_processes:
         raise InputError(
             f"The run was trained by {len(states)} process(es) and would go on with {accelerator.num_processes}; "
@@ -134,7 +134,3 @@ def set_random_state(state: RandomState, device: torch.device) -> None:
     torch.set_rng_state(state["cpu"])
     if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"], device)
-
-
-def _read(path: Path) -> Any:
-    return torch.load(path, map_location="cpu", weights_only=True)

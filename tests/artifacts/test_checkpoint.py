@@ -29,7 +29,7 @@ def test_checkpoints_come_in_the_order_of_their_steps(run: RunFolder) -> None:
 
 
 def test_the_training_state_is_no_part_of_a_revision(run: RunFolder) -> None:
-    assert "training/optimizer.pt" not in Checkpoint.open(write_checkpoint(run, 100)).files
+    assert "training/optimizer.safetensors" not in Checkpoint.open(write_checkpoint(run, 100)).files
 
 
 def test_an_id_is_twelve_digits_and_depends_on_run_step_and_weights(run: RunFolder, home: Home) -> None:

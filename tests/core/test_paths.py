@@ -36,6 +36,7 @@ def test_every_kind_of_job_is_listed_once(tmp_path: Path) -> None:
         ("dry-run", "dry-run"),
         ("prepare", "c"),
         ("push", "c"),
+        ("restore", "a"),
         ("train", "a"),
     ]
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from pipeline.artifacts.corpus import STAGE_FIELDS
 from pipeline.config.schema import DataConfig
-from pipeline.data.stages import FIELDS, Stages
+from pipeline.data.stages import Stages
 
-NAMES = list(FIELDS)
+NAMES = list(STAGE_FIELDS)
 
 
 class Work:
@@ -72,7 +73,7 @@ def test_another_setting_repeats_only_the_stages_it_determines(
 
 
 def test_every_setting_determines_some_stage() -> None:
-    assert sorted(sum(FIELDS.values(), ())) == sorted(field.name for field in dataclasses.fields(DataConfig))
+    assert sorted(sum(STAGE_FIELDS.values(), ())) == sorted(field.name for field in dataclasses.fields(DataConfig))
 
 
 @pytest.mark.parametrize("data", [None, b"1234"])

@@ -21,6 +21,7 @@ from pipeline.training import divergence
 from pipeline.training.loop import MAX_ROLLBACKS
 from pipeline.training.loss import NextTokenLoss
 from pipeline.training.run import open_run
+from pipeline.training.state_file import write_state
 from tests.faults.bugs import saves_weights_that_are_no_numbers
 from tests.faults.conftest import References
 from tests.faults.trials import RUN, Tally, finish, measured, outcome
@@ -142,7 +143,7 @@ def skipping(folder: RunFolder, copy: RunFolder, *, start: int, skipped: int) ->
             shutil.rmtree(path)
     copy.status.unlink()
     kept = copy.checkpoint(start)
-    torch.save({"skipped_steps": skipped, "rollbacks": 1}, kept / "training" / "position.pt")
+    write_state(kept / "training", "position", {"skipped_steps": skipped, "rollbacks": 1})
     (kept / manifest.NAME).unlink()
     manifest.seal(kept, start)
     ask_to_resume(copy)

@@ -21,7 +21,7 @@ def write(content: bytes = b"weights") -> checkpoints.WriteFiles:
     def fill(folder: Path) -> None:
         (folder / "training").mkdir()
         (folder / "model.safetensors").write_bytes(content)
-        (folder / "training" / "optimizer.pt").write_bytes(content * 2)
+        (folder / "training" / "optimizer.safetensors").write_bytes(content * 2)
 
     return fill
 
@@ -44,7 +44,7 @@ def test_a_checkpoint_is_a_folder_whose_manifest_names_every_file(run: RunFolder
         "step": 500,
         "files": {
             "model.safetensors": {"sha256": sha256(folder / "model.safetensors"), "size": 11},
-            "training/optimizer.pt": {"sha256": sha256(folder / "training/optimizer.pt"), "size": 22},
+            "training/optimizer.safetensors": {"sha256": sha256(folder / "training/optimizer.safetensors"), "size": 22},
         },
     }
     verify(folder)
@@ -97,7 +97,7 @@ def shorten(folder: Path) -> None:
 
 
 def lose_a_file(folder: Path) -> None:
-    (folder / "training" / "optimizer.pt").unlink()
+    (folder / "training" / "optimizer.safetensors").unlink()
 
 
 def lose_the_manifest(folder: Path) -> None:
@@ -124,7 +124,7 @@ def name_another_step(folder: Path) -> None:
 DAMAGES = {
     flip: "model.safetensors does not have the SHA-256 of its manifest",
     shorten: "model.safetensors has 4 bytes, its manifest says 9",
-    lose_a_file: "training/optimizer.pt is missing",
+    lose_a_file: "training/optimizer.safetensors is missing",
     lose_the_manifest: "it has no manifest.json",
     tear_the_manifest: "manifest.json is not JSON",
     empty_the_manifest: "manifest.json is of another format",

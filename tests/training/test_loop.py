@@ -9,8 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from pipeline.artifacts import manifest
 from pipeline.artifacts.checkpoint import Checkpoint, best_of, checkpoints_of, newest_valid
-from pipeline.core.atomic_io import read_json, read_lines, sha256, write_json
+from pipeline.core.atomic_io import read_json, read_lines, write_json
 from pipeline.core.errors import DivergedError, InputError
 from pipeline.core.job_process import JobProcess
 from pipeline.core.paths import Home, RunFolder
@@ -19,6 +20,7 @@ from pipeline.training import checkpoints, session
 from pipeline.training.loss import KeyTokens
 from pipeline.training.model import build_model
 from pipeline.training.run import open_run
+from pipeline.training.state_file import read_state, write_state
 from tests.training.runs import ask_to_resume, losses, new_run, stops_at, train_here, weights
 
 pytestmark = pytest.mark.slow
@@ -265,13 +267,12 @@ def test_a_non_finite_loss_fails_the_run_and_is_never_saved(home: Home) -> None:
 
 def poison(folder: RunFolder, step: int) -> None:
     """Make the optimizer state infinite: the next loss is still finite, the weights after it are not."""
-    file = folder.checkpoint(step) / "training" / "optimizer.pt"
-    state = torch.load(file, weights_only=True)
+    checkpoint = folder.checkpoint(step)
+    state = read_state(checkpoint / "training", "optimizer")
     state["state"][0]["exp_avg"].fill_(torch.inf)
-    torch.save(state, file)
-    manifest = json.loads((folder.checkpoint(step) / "manifest.json").read_text())
-    manifest["files"]["training/optimizer.pt"] = {"sha256": sha256(file), "size": file.stat().st_size}
-    write_json(folder.checkpoint(step) / "manifest.json", manifest)
+    write_state(checkpoint / "training", "optimizer", state)
+    (checkpoint / manifest.NAME).unlink()
+    manifest.seal(checkpoint, step)
 
 
 def test_non_finite_weights_are_never_saved(home: Home) -> None:

@@ -13,6 +13,7 @@ from pipeline.core.atomic_io import read_lines
 from pipeline.core.paths import Home, RunFolder
 from pipeline.training import session
 from pipeline.training.device import Precision
+from pipeline.training.state_file import read_state
 from tests.training.runs import ask_to_resume, losses, new_run, stops_at, train_here, weights
 
 TOO_LARGE = 2.0**19
@@ -38,10 +39,7 @@ def half_precision(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def num_skipped(folder: RunFolder) -> int:
     """Number of steps that overflowed. Asserts that none of them advanced the schedule, and all others did."""
-    saved = {
-        name: torch.load(folder.checkpoint(STEPS) / "training" / f"{name}.pt", weights_only=True)
-        for name in ("scaler", "schedule")
-    }
+    saved = {name: read_state(folder.checkpoint(STEPS) / "training", name) for name in ("scaler", "schedule")}
     skipped = round(torch.log2(torch.tensor(TOO_LARGE / saved["scaler"]["scale"])).item())
     assert saved["schedule"]["last_epoch"] == STEPS - skipped
     rates = [row["learning_rate"] for row in read_lines(folder.metrics) if row["step"] > 0]
@@ -57,10 +55,10 @@ def test_a_run_goes_on_in_fp16_after_it_began_without(home: Home, monkeypatch: p
         elsewhere.setattr(session, "choose_precision", lambda *_: Precision("fp32", "as set"))
         folder = new_run(home)
         train_here(folder, stops_at(4))
-    assert not (folder.checkpoint(4) / "training" / "scaler.pt").exists()
+    assert not (folder.checkpoint(4) / "training" / "scaler.json").exists()
     ask_to_resume(folder)
     assert train_here(folder)["state"] == "finished"
-    assert (folder.checkpoint(STEPS) / "training" / "scaler.pt").exists()
+    assert (folder.checkpoint(STEPS) / "training" / "scaler.json").exists()
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])

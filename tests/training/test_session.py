@@ -72,10 +72,11 @@ def test_a_checkpoint_is_read_by_transformers_alone(session: Session, tmp_path: 
         "training",
     }
     assert {path.name for path in (folder / "training").iterdir()} == {
-        "optimizer.pt",
-        "position.pt",
-        "random.pt",
-        "schedule.pt",
+        "optimizer.json",
+        "position.json",
+        "random.json",
+        "random.safetensors",
+        "schedule.json",
     }
     generator = transformers_pipeline("text-generation", model=str(folder), device="cpu")
     answer = generator("import pandas as pd\n", max_new_tokens=4, do_sample=False, return_full_text=True)

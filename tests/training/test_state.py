@@ -13,6 +13,7 @@ from pipeline.config.recipes import run_config
 from pipeline.core.errors import InputError
 from pipeline.training.optimizer import build_optimizer, build_schedule
 from pipeline.training.state import Copies, TrainingState, random_state, restore_random_state
+from pipeline.training.state_file import read_state, write_state
 
 CONFIG = run_config(
     corpus="c", preset="tiny", recipe="accelerate", vocab_size=300, train_tokens=10**6, changes={"max_steps": 50}
@@ -83,18 +84,19 @@ def test_omitting_a_part_of_the_state_is_detected(accelerator: Accelerator, tmp_
 def test_another_number_of_processes_is_refused(accelerator: Accelerator, tmp_path: Path) -> None:
     training = Training(accelerator)
     training.state.snapshot()(tmp_path / "training")
-    torch.save([random_state(CPU), random_state(CPU)], tmp_path / "training" / "random.pt")
+    write_state(tmp_path / "training", "random", [random_state(CPU), random_state(CPU)])
     with pytest.raises(InputError, match=r"trained by 2 process\(es\) and would go on with 1; start it with 2 again"):
         restore_random_state(tmp_path / "training", accelerator)
 
 
-def test_a_file_that_would_run_code_is_not_read(accelerator: Accelerator, tmp_path: Path) -> None:
+def test_an_older_file_that_would_run_code_is_not_read(accelerator: Accelerator, tmp_path: Path) -> None:
     class Bomb:
         def __reduce__(self) -> tuple[object, tuple[Path]]:
             return Path.touch, (tmp_path / "exploded",)
 
     training = Training(accelerator)
     training.state.snapshot()(tmp_path / "training")
+    (tmp_path / "training" / "random.json").unlink()
     torch.save(Bomb(), tmp_path / "training" / "random.pt")
     with pytest.raises(pickle.UnpicklingError):
         restore_random_state(tmp_path / "training", accelerator)
@@ -107,7 +109,7 @@ def test_a_snapshot_is_of_the_moment_it_was_taken(accelerator: Accelerator, tmp_
     save, moment = training.state.snapshot(), Copies().of(training.optimizer.state_dict())
     training.step(2)
     save(tmp_path / "training")
-    written = torch.load(tmp_path / "training" / "optimizer.pt", weights_only=True)
+    written = read_state(tmp_path / "training", "optimizer")
     assert all(torch.equal(written["state"][n]["exp_avg"], moment["state"][n]["exp_avg"]) for n in moment["state"])
     now = training.optimizer.state_dict()
     assert not torch.equal(written["state"][0]["exp_avg"], now["state"][0]["exp_avg"]), "control: training went on"

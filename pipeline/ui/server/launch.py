@@ -28,6 +28,7 @@ from pipeline.config.schema import COURSE_KEYWORDS, MATCHES
 from pipeline.core.errors import InputError
 from pipeline.core.settings import Settings
 from pipeline.jobs import worker
+from pipeline.jobs.restoring import restore_and_resume
 from pipeline.ui.data.scans import Key
 from pipeline.ui.server.changes import changes
 from pipeline.ui.server.connections import TimedConnection
@@ -185,7 +186,8 @@ class _Server(uvicorn.Server):
 
 def _after_launch(engine: Engine) -> None:
     """Work that would only delay the start: keeping the worker awake, and the scan that every page opens with."""
-    threading.Thread(target=worker.keep_awake, args=[engine.settings], name="worker", daemon=True).start()
+    for name, work in (("worker", worker.keep_awake), ("restore", restore_and_resume)):
+        threading.Thread(target=work, args=[engine.settings], name=name, daemon=True).start()
     source = engine.offer.wait()
     first_scan = Key(source, COURSE_KEYWORDS, MATCHES[0], engine.settings.limits.preview_rows, builders=False)
     for _ in engine.scans.watch(first_scan):

@@ -41,6 +41,10 @@ class RunPage:
     pushes: list[dict[str, Any]]
     folder: RunFolder | None
     is_owner: bool
+    restoring: str | None = None
+    """What is being brought back from the Hub."""
+    restore_fault: str | None = None
+    """Why that is not possible now."""
 
     @classmethod
     def of(cls, home: Home, chosen: str | None, *, is_owner: bool, seen: HomeView | None = None) -> RunPage:
@@ -63,6 +67,8 @@ class RunPage:
             pushes=pushes if is_owner else [*map(push_for_visitors, pushes)],
             folder=folder,
             is_owner=is_owner,
+            restoring=None if seen.is_restore_fault else seen.restoring,
+            restore_fault=(seen.restoring if is_owner else t("fault.for_owner")) if seen.is_restore_fault else None,
         )
 
     @property
@@ -105,10 +111,15 @@ def problem(page: RunPage) -> str:
     press; why it does not use the GPU; why its newest checkpoint is not on the Hub; which run waits for its end. Empty
     when nothing does.
     """
-    view = page.view
+    view, notices = page.view, []
+    if page.restoring:
+        notices.append(notice(page.restoring, kind="good"))
+    if page.restore_fault:
+        notices.append(notice(page.restore_fault, kind="warn"))
     if view is None:
-        return ""
-    notices = [_failure(page, view)] if view.error else []
+        return "".join(notices)
+    if view.error:
+        notices.append(_failure(page, view))
     if view.gpu_problem and view.state in ACTIVE:
         notices.append(notice(view.gpu_problem, kind="warn"))
     if view.push_fault:

@@ -15,7 +15,8 @@ import gradio as gr
 from pipeline.config.recipes import PRESETS, RECIPES
 from pipeline.config.source_spec import corpus_id_of
 from pipeline.core.errors import PipelineError
-from pipeline.jobs.job import resume_job, stop_job
+from pipeline.jobs.job import stop_job
+from pipeline.jobs.restoring import resume_run
 from pipeline.jobs.runs import find_run, retry_push
 from pipeline.jobs.state import ACTIVE, RESUMABLE, RUNNING
 from pipeline.jobs.views import run_views
@@ -197,7 +198,7 @@ class TrainTab:
         """Resume the run that this browser shows."""
         try:
             self.engine.access.require(request, "resume", _run_of(shown))
-            run = resume_job(self.engine.settings, find_run(self.engine.settings, _run_of(shown)), queue=True)
+            run = resume_run(self.engine.settings, _run_of(shown), queue=True)
         except PipelineError as error:
             return notice(str(error)), gr.skip()
         return "", run

@@ -1,0 +1,189 @@
+"""What a push carries besides the model, so that a run outlives this disk: `runs/RUN/` on the repo's `main`.
+
+    run.json                   request, status, corpus and the archived step (`RunRecord`)
+    config.json                everything needed to repeat the run
+    metrics.jsonl samples.jsonl train.log (its end)
+    training/                  optimizer, schedule, random state and their manifest, to resume the run bit-identically
+
+No file names a path of this machine, and none holds a token. `restore` is the way back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.artifacts import manifest
+from pipeline.artifacts.checkpoint import STATE
+from pipeline.artifacts.revision import Revision
+from pipeline.config.parsing import known
+from pipeline.config.requests import RunRequest
+from pipeline.core import atomic_io
+from pipeline.core.paths import ROOT, Home, RunFolder
+from pipeline.hub.dataset_files import public_config
+from pipeline.hub.kept_states import link_state, state_folder
+from pipeline.hub.token import redact
+
+RUNS = "runs"
+RECORD = "run.json"
+FORMAT = 1
+MAX_LOG_LINES = 200
+SHOWN = (
+    "request_id state step max_steps tokens train_loss eval_loss perplexity tokens_per_second device precision "
+    "gpu_problem key_tokens error exit_status updated_at".split()
+)
+"""Fields of status.json that are archived."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """run.json."""
+
+    format: int
+    run: str
+    run_uid: str | None
+    step: int
+    """The step that the push contains, and the newest whose training state may be beside it."""
+    revision: str
+    request: dict[str, Any]
+    """As RunRequest."""
+    status: dict[str, Any]
+    corpus: dict[str, Any] = field(default_factory=dict)
+    """`manifest`: that of the corpus; `dataset`: repo and commit of its push, if there was one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Archive:
+    """The additional files of one push."""
+
+    folder: str
+    """In the repo: `runs/RUN`."""
+    contents: dict[str, bytes | Path]
+    """Path in the repo -> content."""
+    replaces_state: bool
+    """Whether training state of an earlier push, beside that of this one, is no longer needed."""
+
+    @property
+    def state_folder(self) -> str:
+        return f"{self.folder}/{STATE}".rstrip("/")
+
+    def is_superseded(self, name: str) -> bool:
+        """Whether the file `name` of the repo is training state of an earlier push."""
+        return self.replaces_state and name.startswith(f"{self.state_folder}/") and name not in self.contents
+
+
+@contextlib.contextmanager
+def open_archive(home: Home, revision: Revision, *, with_state: bool) -> Iterator[Archive | None]:
+    """The archive of the revision's run; None when its folder is gone, or now is another run of the same name.
+
+    Without `with_state`, or when the training state was not kept (`kept_states`), there is none in it. The last
+    checkpoint of a finished run has none either.
+    """
+    run = home.run(revision.run)
+    config = atomic_io.readable_json(run.config)
+    if not config or config.get("run_uid") != revision.run_uid:
+        yield None
+        return
+    folder = f"{RUNS}/{run.id}"
+    is_final = config.get("training", {}).get("max_steps") == revision.step
+    with contextlib.ExitStack() as stack:
+        state: dict[str, Path] = {}
+        if with_state and not is_final:
+            scratch = revision.path.with_name(f".state-{revision.revision}-{secrets.token_hex(4)}")
+            stack.callback(shutil.rmtree, scratch, ignore_errors=True)
+            state = _linked_state(home, revision, scratch)
+        record = _record_files(home, run, revision, config, is_final=is_final)
+        files: dict[str, bytes | Path] = {**record, **state}
+        contents = {f"{folder}/{name}": content for name, content in files.items()}
+        yield Archive(folder=folder, contents=contents, replaces_state=with_state and (is_final or bool(state)))
+
+
+def state_bytes(home: Home, revision: Revision) -> int:
+    """Size of the training state that a push of the revision would carry."""
+    folder = state_folder(home, revision)
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0
+
+
+def _linked_state(home: Home, revision: Revision, scratch: Path) -> dict[str, Path]:
+    """The training state of the revision, by its path in the run's folder, verified; empty when it is not kept.
+    `scratch`: a folder to make, so that nobody deletes the files during the push.
+    """
+    if not link_state(state_folder(home, revision), scratch):
+        return {}
+    found = atomic_io.readable_json(scratch / manifest.NAME)
+    entries = {name: entry for name, entry in (manifest.entries_of(found) or {}).items() if name.startswith(STATE)}
+    if fault := manifest.fault(scratch, entries):
+        print(f"Step {revision.step} of run {revision.run} is pushed without training state: {fault}.", file=sys.stderr)
+        return {}
+    inside = {name.removeprefix(STATE): entry for name, entry in entries.items()}
+    manifest.write(scratch / STATE, revision.step, inside)
+    return {name: scratch / name for name in [*entries, f"{STATE}{manifest.NAME}"]}
+
+
+def _record_files(
+    home: Home, run: RunFolder, revision: Revision, config: dict[str, Any], *, is_final: bool
+) -> dict[str, bytes]:
+    status = atomic_io.readable_json(run.status)
+    shown = {name: status[name] for name in SHOWN if name in status}
+    record = RunRecord(
+        format=FORMAT,
+        run=run.id,
+        run_uid=revision.run_uid,
+        step=revision.step,
+        revision=revision.revision,
+        request=known(RunRequest, atomic_io.readable_json(run.request)),
+        # Of the pushed step: the trainer may not have said yet that it has finished, or may have long since.
+        status={**shown, "state": "finished"} if is_final else _unfinished(shown),
+        corpus=_corpus(home, config),
+    )
+    texts = {
+        RECORD: _json(dataclasses.asdict(record)),
+        run.config.name: _json(config),
+        run.metrics.name: _lines(run.metrics),
+        run.samples.name: _lines(run.samples),
+        run.log.name: "\n".join(atomic_io.tail(run.log, MAX_LOG_LINES)) + "\n",
+    }
+    return {name: _without_paths(home, redact(text)).encode() for name, text in texts.items()}
+
+
+def _unfinished(status: dict[str, Any]) -> dict[str, Any]:
+    return {**status, "state": "running"} if status.get("state") == "finished" else status
+
+
+def _corpus(home: Home, config: dict[str, Any]) -> dict[str, Any]:
+    """What is needed to have the run's corpus again; empty when it is gone, or was prepared anew since."""
+    folder = home.corpus(config["corpus"])
+    found = atomic_io.readable_json(folder.manifest)
+    if not found or found.get("sha256") != config.get("tokens_sha256"):
+        return {}
+    push = atomic_io.readable_json(folder.push.status)
+    pushed = push.get("pushed") if push.get("state") == "finished" else None
+    dataset = {name: pushed.get(name) for name in ("repo", "commit")} if isinstance(pushed, dict) else None
+    return {"manifest": {**found, "config": public_config(found.get("config", {}))}, "dataset": dataset}
+
+
+def _lines(path: Path) -> str:
+    """The complete rows of a JSON-lines file."""
+    rows = (json.dumps(row, ensure_ascii=False, allow_nan=False) for row in atomic_io.iterate_lines(path))
+    return "".join(f"{row}\n" for row in rows)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+
+
+def _without_paths(home: Home, text: str) -> str:
+    """`text`, as a log with tracebacks, without the folders of this machine that this program knows."""
+    for folder, name in ((home.path, "HOME"), (ROOT, "."), (Path.home() if "HOME" in os.environ else ROOT, "~")):
+        if len(str(folder)) > 1:
+            text = text.replace(str(folder), name)
+    return text

@@ -1,0 +1,108 @@
+"""Resumes runs, also those that were restored from the Hub: what such a run lacks is requested first, and the queue
+brings it back before the run starts. Keeps a page restoring until the Hub has answered.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+
+from pipeline.artifacts.checkpoint import complete_checkpoints
+from pipeline.config.parsing import known
+from pipeline.config.requests import JobRequest, PrepareRequest, RunRequest
+from pipeline.config.schema import DataConfig
+from pipeline.core.atomic_io import write_json
+from pipeline.core.errors import HubError, InputError, PipelineError
+from pipeline.core.paths import Home, JobFolder, RunFolder
+from pipeline.core.settings import STATE, Settings
+from pipeline.hub import restore
+from pipeline.hub.restore import Archived
+from pipeline.jobs.job import request_lock, resume_job, submit
+from pipeline.jobs.runs import find_run
+from pipeline.jobs.state import RESUMABLE, job_state, states_of
+
+TRY_AGAIN_SECONDS = 30.0
+
+
+def resume_run(settings: Settings, run_id: str, *, request_id: str | None = None, queue: bool = False) -> str:
+    """`resume_job` for a run. Also raises InputError for a restored run whose training state or corpus cannot be brought
+    back.
+    """
+    folder = find_run(settings, run_id)
+    archived = Archived.of(folder)
+    if archived is not None and job_state(folder).state in RESUMABLE:
+        _bring_back(settings, folder, archived)
+    return resume_job(settings, folder, request_id=request_id, queue=queue)
+
+
+def _bring_back(settings: Settings, folder: RunFolder, archived: Archived) -> None:
+    """Request what the run lacks on this disk; the requests stand before that of the run."""
+    with request_lock(settings) as home:
+        lacks_checkpoint = not complete_checkpoints(folder)
+        if lacks_checkpoint and archived.state_step is None:
+            raise InputError(
+                f"Run {folder.id} cannot be resumed: this disk lost its checkpoints, and {archived.repo} has its model, but "
+                f"not its training state; start a new run, with {STATE}=1 to push the state too."
+            )
+        corpus = home.corpus(RunRequest.of(job_state(folder).request).corpus)
+        preparation = None
+        if not corpus.is_ready and not _is_active(corpus):
+            preparation = _preparation(folder, archived, corpus.id)
+        is_in_dataset = preparation is not None and bool(archived.corpus.get("dataset"))
+        if (lacks_checkpoint or is_in_dataset) and not _is_active(folder.restore):
+            submit(folder.restore, JobRequest())
+        if preparation is not None:
+            submit(corpus, preparation)
+
+
+def _is_active(folder: JobFolder) -> bool:
+    return folder.request.exists() and job_state(folder).is_active
+
+
+def _preparation(folder: RunFolder, archived: Archived, corpus_id: str) -> PrepareRequest:
+    """The request to prepare the run's corpus as it was. Raises InputError when its source is not known any more."""
+    manifest = archived.corpus.get("manifest")
+    config = manifest.get("config") if isinstance(manifest, dict) else None
+    sources = [config.get("source"), config.get("validation_source")] if isinstance(config, dict) else [None]
+    if config is None or (not archived.corpus.get("dataset") and (sources[0] is None or "files" in sources)):
+        raise InputError(
+            f"Run {folder.id} needs corpus {corpus_id}, which is not on this disk and was not pushed as a dataset; prepare it "
+            f"again from the same files as {corpus_id}, then resume the run."
+        )
+    return PrepareRequest(config=DataConfig(**known(DataConfig, config)))
+
+
+def resume_interrupted(settings: Settings) -> list[str]:
+    """Resume every run that was ended from outside, oldest first; returns their ids. One that cannot be resumed is named
+    in the log.
+    """
+    interrupted = [s for s in states_of(Home(settings.home)) if s.kind == "train" and s.state == "interrupted"]
+    resumed = []
+    for state in sorted(interrupted, key=lambda state: state.requested_at):
+        try:
+            resumed.append(resume_run(settings, state.id, queue=True))
+        except PipelineError as error:
+            print(f"Run {state.id} is not resumed: {error}", file=sys.stderr)
+    return resumed
+
+
+def restore_and_resume(settings: Settings) -> None:
+    """Bring back the runs of the Hub's repo, however long the Hub cannot be read; then, if the owner asked for it,
+    resume those that a restart interrupted. restore.json has what is being done. For a page's thread.
+    """
+    home = Home(settings.home)
+
+    def say(text: str, *, is_fault: bool = False) -> None:
+        with contextlib.suppress(OSError):  # a full disk must not end the thread
+            write_json(home.restore_status, {"message": text, "is_fault": is_fault})
+
+    while restore.is_due(settings):
+        try:
+            restore.restore_runs(settings, say)
+        except (HubError, OSError) as error:
+            say(f"The runs in {settings.hub_repo} are not shown yet: {error}", is_fault=True)
+            time.sleep(TRY_AGAIN_SECONDS)
+    home.restore_status.unlink(missing_ok=True)
+    if settings.auto_resume:
+        resume_interrupted(settings)

@@ -1,0 +1,159 @@
+"""What comes back from a model repo after the disk was wiped, also from one in which somebody else wrote."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.config.recipes import run_config
+from pipeline.core.atomic_io import read_json, read_lines
+from pipeline.core.paths import ROOT, Home
+from tests.homes import write_run
+from tests.hub.conftest import REPO
+from tests.loopback_hub import LoopbackHub
+
+UID = "0123456789abcdef"
+
+
+def record(run: str, /, **changes: Any) -> dict[str, str]:
+    """The files of one archived run. `changes`: of run.json."""
+    request = {"request_id": "r1", "requested_at": 5.0, "corpus": "mine", "preset": "tiny", "recipe": "accelerate"}
+    values = {
+        "format": 1,
+        "run": run,
+        "run_uid": UID,
+        "step": 20,
+        "revision": "0123456789ab",
+        "request": request,
+        "status": {"request_id": "r1", "state": "running", "step": 20, "max_steps": 100, "train_loss": 6.5},
+        "corpus": {},
+        **changes,
+    }
+    config = run_config(
+        corpus="mine", preset="tiny", recipe="accelerate", vocab_size=300, train_tokens=10**6, changes={}
+    )
+    rows = [{"step": step, "train_loss": 8.0 - step / 10} for step in (0, 10, 20)]
+    return {
+        f"runs/{run}/run.json": json.dumps(values),
+        f"runs/{run}/config.json": json.dumps({**config.to_dict(), "run": run, "run_uid": UID}),
+        f"runs/{run}/metrics.jsonl": "".join(f"{json.dumps(row)}\n" for row in rows),
+        f"runs/{run}/train.log": "step 20\n",
+    }
+
+
+def listed(hub: LoopbackHub, folder: Path, *, status: int = 0) -> tuple[list[dict[str, Any]], str]:
+    """What `runs --json` prints with this Hub, and what it says beside."""
+    named = {"PIPELINE_HOME": str(folder / "home"), "PIPELINE_HUB_REPO": REPO}
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline", "runs", "--json"],
+        cwd=ROOT,
+        env={**os.environ, **hub.environment(folder), **named},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == status, done.stderr
+    return json.loads(done.stdout), done.stderr
+
+
+def test_the_record_of_a_run_comes_back_once(hub: LoopbackHub, tmp_path: Path) -> None:
+    hub.commit(REPO, "init", {"x": ""})
+    hub.commit(REPO, "Training in progress step 20 (run parrot)", record("parrot"))
+    ((row,), _) = listed(hub, tmp_path)
+    assert (row["run"], row["state"], row["step"], row["max_steps"]) == ("parrot", "interrupted", 20, 100)
+    assert row["pushed_step"] == 20
+    run = Home(tmp_path / "home").run("parrot")
+    assert [row["step"] for row in read_lines(run.metrics)] == [0, 10, 20]
+    assert (read_json(run.config) or {})["run_uid"] == UID
+    assert run.log.read_text() == "step 20\n"
+    assert (read_json(run.archived) or {})["state_step"] is None
+    num_requests = len(hub.requests)
+    listed(hub, tmp_path)
+    assert len(hub.requests) == num_requests, "asked once for each disk"
+
+
+def test_a_run_of_this_disk_is_not_replaced(hub: LoopbackHub, tmp_path: Path) -> None:
+    write_run(Home(tmp_path / "home"), "parrot")
+    hub.commit(REPO, "init", {"x": ""})
+    hub.commit(REPO, "Training in progress step 20 (run parrot)", record("parrot") | record("other"))
+    rows, _ = listed(hub, tmp_path)
+    assert {row["run"]: row["state"] for row in rows} == {"parrot": "finished", "other": "interrupted"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"format": 2},
+        {"run": "other"},
+        {"run": 3},
+        {"step": "20"},
+        {"status": []},
+        {"status": {"state": 3}},
+        {"status": {"state": "running", "step": "x"}},
+        {"request": {}},
+        {"request": {"corpus": 3, "preset": "tiny", "recipe": "fast"}},
+        {"request": {"corpus": "mine", "preset": "tiny", "recipe": "fast", "changes": [1]}},
+        {"request": {"corpus": "mine", "preset": "tiny", "recipe": "fast", "requested_at": "now"}},
+        {"corpus": None},
+    ],
+)
+def test_a_record_that_is_not_well_formed_is_left_out(
+    hub: LoopbackHub, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    hub.commit(REPO, "init", {"x": ""})
+    hub.commit(REPO, "Training in progress step 20 (run good)", record("good") | record("parrot", **changes))
+    rows, said = listed(hub, tmp_path)
+    assert [row["run"] for row in rows] == ["good"]
+    assert f"Run parrot of {REPO} is not restored" in said
+    assert sorted(path.name for path in (tmp_path / "home" / "runs").iterdir()) == ["good"], "nothing half done"
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"runs/../../evil/run.json": "{}"},
+        {"runs/.hidden/run.json": "{}", "runs/UPPER/run.json": "{}"},
+        {"runs/parrot/run.json": "{"},
+        {"runs/parrot/run.json": "[1]"},
+        {"runs/parrot": "a file"},
+        {"runs/parrot/config.json": "{}"},
+        {**record("parrot"), "runs/parrot/config.json": '{"training": 3}'},
+        {**record("parrot"), "runs/parrot/config.json": "null"},
+    ],
+)
+def test_files_of_somebody_else_make_no_run(hub: LoopbackHub, tmp_path: Path, files: dict[str, str]) -> None:
+    hub.commit(REPO, "init", {"x": ""})
+    hub.commit(REPO, "Training in progress step 20 (run good)", {**record("good"), **files})
+    rows, _ = listed(hub, tmp_path)
+    assert [row["run"] for row in rows] == ["good"]
+    assert not (tmp_path / "evil").exists()
+
+
+def test_rows_that_no_chart_can_draw_are_dropped(hub: LoopbackHub, tmp_path: Path) -> None:
+    torn = '{"step": 0, "train_loss": 8.0}\n[1]\n{"step": "x"}\n{"loss": 1}\n{"step": 10'
+    hub.commit(REPO, "init", {"x": ""})
+    hub.commit(REPO, "a", {**record("parrot"), "runs/parrot/metrics.jsonl": torn})
+    listed(hub, tmp_path)
+    assert read_lines(Home(tmp_path / "home").run("parrot").metrics) == [{"step": 0, "train_loss": 8.0}]
+
+
+@pytest.mark.parametrize("status", [401, 403, 500, 503])
+def test_a_hub_that_cannot_be_read_is_a_note_and_asked_again(hub: LoopbackHub, tmp_path: Path, status: int) -> None:
+    hub.commit(REPO, "init", {"x": ""})
+    hub.commit(REPO, "Training in progress step 20 (run parrot)", record("parrot"))
+    hub.refuse(status, on="/commits/main")
+    assert listed(hub, tmp_path)[0] == []
+    hub.heal()
+    assert [row["run"] for row in listed(hub, tmp_path)[0]] == ["parrot"]
+
+
+def test_an_empty_repo_and_none_at_all_bring_nothing_back(hub: LoopbackHub, tmp_path: Path) -> None:
+    assert listed(hub, tmp_path)[0] == []
+    hub.commit("me/empty", "init", {"x": ""})
+    assert listed(hub, tmp_path / "second")[0] == []
