@@ -13,6 +13,7 @@
     huggingface/      what the Hub's client has downloaded, unless HF_HOME is set
     sdists/           source distributions from the package index, the newest gigabyte (whoever reads them)
     scans/            a folder for each scan process, deleted when it ends (page)
+    gallery-<repo>.json (publisher)
     gallery/<id>.json moderation.json keeps.jsonl reports.jsonl visitors.salt (page, one process at a time: .lock)
     audit.jsonl audit.1.jsonl (page)
     restored-<repo>.json restore.json (whoever restores runs from the Hub)
@@ -294,6 +295,9 @@ class Home:
     def publisher_status(self, repo: str) -> Path:
         """Exists while a push to `repo` is delayed."""
         return self.path / f"publisher-{repo.replace('/', '--')}.json"
+
+    def pushed_gallery(self, repo: str) -> Path:
+        return self.path / f"gallery-{repo.replace('/', '--')}.json"
 
     def retry_request(self, repo: str) -> Path:
         return self.path / f"retry-{repo.replace('/', '--')}.json"

@@ -12,6 +12,8 @@ model_repo   the model repo on the Hub: lists its commits, adds one
 hub_registry the Hub's revisions behind the same calls as the local registry, for a disk that was wiped
 revision_store the revisions on this disk and on the Hub, merged
 archive      what a push carries besides the model: the record of its run and, by option, its training state
+gallery_file the gallery as one file of the model repo, and back
+gallery_push when that file is pushed
 best_tag     the tag `best` of the push with the lowest validation loss
 commits      writes and parses the title and the message of a push's commit
 card_sections keeps what people wrote into a card

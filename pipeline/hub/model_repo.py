@@ -16,6 +16,7 @@ from pipeline.hub.card_sections import CARD, current_card, merged_card
 from pipeline.hub.cards import model_card
 from pipeline.hub.client import PUSH, Refusal, connect, hub_errors, odd_answer
 from pipeline.hub.commits import Push, message, read_push, title
+from pipeline.hub.gallery_file import NAME as GALLERY
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -54,14 +55,34 @@ class ModelRepo:
                 return done.commit
             if any(push.is_of_run(revision.run, revision.run_uid) and push.step > revision.step for push in pushes):
                 return None
-            if self.private:
-                check_private(api, self.repo)
-            if not pushes and not self.takes_over:
-                check_content(api, self.repo, head)
+            self._check(api, head, pushes)
             commit = self._commit(api, revision, head, archive)
             made = Push(commit, revision.run, revision.step, revision.revision, revision.run_uid, revision.eval_loss)
             tag_best(api, self.repo, [made, *pushes])
             return commit
+
+    def push_file(self, name: str, content: bytes) -> str:
+        """The commit after which `main` has the file `name` with this content; the head when it has it already."""
+        from huggingface_hub import CommitOperationAdd
+
+        with hub_errors(self.repo, PUSH):
+            api = connect(PUSH, answer_seconds=self.answer_seconds)
+            head, pushes = self._list_pushes(api)
+            self._check(api, head, pushes)
+            return api.create_commit(
+                self.repo,
+                [CommitOperationAdd(name, content)],
+                commit_message=f"Update {name}",
+                revision=MAIN,
+                parent_commit=head,
+            ).oid
+
+    def _check(self, api: HfApi, head: str, pushes: list[Push]) -> None:
+        """Raises Refusal when nothing may be pushed into the repo."""
+        if self.private:
+            check_private(api, self.repo)
+        if not pushes and not self.takes_over:
+            check_content(api, self.repo, head)
 
     def pushes(self, api: HfApi) -> tuple[str, list[Push]]:
         """The head of `main` and the pushes on it, newest first."""
@@ -128,7 +149,7 @@ def check_private(api: HfApi, repo: str) -> None:
 
 def check_content(api: HfApi, repo: str, head: str) -> None:
     """Raises Refusal when a repo without a push of ours holds files of somebody else."""
-    names = {entry.path for entry in api.list_repo_tree(repo, revision=head)} - {BORN_WITH}
+    names = {entry.path for entry in api.list_repo_tree(repo, revision=head)} - {BORN_WITH, GALLERY}
     if names and PROVENANCE not in names:
         more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
         raise Refusal(

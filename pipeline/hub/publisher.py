@@ -20,15 +20,19 @@ from pipeline.core.atomic_io import is_locked, locked
 from pipeline.core.errors import DamagedError
 from pipeline.core.paths import Home, RunFolder
 from pipeline.core.settings import Settings
-from pipeline.hub import kept_states, push_log, push_status
+from pipeline.hub import gallery_push, kept_states, push_log, push_status
+from pipeline.hub.gallery_push import GalleryPush
 from pipeline.hub.push_log import PushLog
 from pipeline.hub.takeover import Credentials
 from pipeline.hub.token import redact
 from pipeline.hub.uploader import Patience, Uploader
 
+MAX_GALLERY_BYTES = 2 * 10**7
+"""A full gallery."""
+
 
 def pending(settings: Settings) -> bool:
-    """Whether a publisher has something to do: a checkpoint to register, or a revision to upload to the Hub.
+    """Whether a publisher has something to do: a checkpoint to register, or a revision or the gallery to upload.
 
     Refused pushes count only once a person asks to try them again. Cheap enough to call twice a second.
     """
@@ -42,7 +46,9 @@ def pending(settings: Settings) -> bool:
     if any(row["state"] in push_log.WAITING for _, log in runs for row in log.rows().values()):
         return True
     requested_at = push_status.retry_requested_at(home, settings.repo)
-    return any(True for _, log in runs for _ in _to_reopen(log, known_ids, requested_at))
+    if any(True for _, log in runs for _ in _to_reopen(log, known_ids, requested_at)):
+        return True
+    return gallery_push.is_due(home, settings.repo)
 
 
 class Publisher:
@@ -56,7 +62,14 @@ class Publisher:
         self.credentials = Credentials(settings)
         self.uploader = None
         if settings.hub_repo is not None:
-            self.uploader = Uploader(self.home, self.registry, self.patience, with_state=settings.hub_state)
+            patience = self.patience
+            self.uploader = Uploader(self.home, self.registry, patience, with_state=settings.hub_state)
+            self.gallery = GalleryPush(
+                self.home,
+                settings.repo,
+                answer_seconds=patience.answer_seconds,
+                max_seconds=patience.push_seconds(MAX_GALLERY_BYTES),
+            )
 
     def run(self) -> bool:
         """Publish until nothing is pending and no run is running, or until a process with another token or repo takes
@@ -84,6 +97,7 @@ class Publisher:
                 self._keep_states(logs)
             self._reopen(logs, known_ids)
             self.uploader.advance()
+            self.gallery.advance(may_start=not self.uploader.is_pushing)
 
     def _until_idle(self) -> None:
         failures = 0

@@ -1,6 +1,6 @@
-"""One attempt to push one revision, as a process of its own that the publisher ends at a deadline.
+"""One attempt to push one revision, or the gallery, as a process of its own that the publisher ends at a deadline.
 
-`python -m pipeline.hub.push_attempt REPO REVISION_FOLDER ANSWER_SECONDS`. It reads the Hub token and the settings of this
+`python -m pipeline.hub.push_attempt REPO FOLDER ANSWER_SECONDS`. It reads the Hub token and the settings of this
 instance from its environment, and writes its outcome as one JSON object to standard output. A thread could not be ended: the client and
 hf_xet wait without a limit while the Hub sends a byte now and then. The process ends itself when the publisher is gone.
 """
@@ -23,6 +23,7 @@ from pipeline.core.credentials import full_environment, protect_secrets
 from pipeline.core.environment import python_path
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
+from pipeline.hub import gallery_file
 from pipeline.hub.archive import open_archive
 from pipeline.hub.background import for_people
 from pipeline.hub.client import PassingFault
@@ -51,13 +52,13 @@ class Outcome:
 class PushAttempt:
     """A running attempt."""
 
-    def __init__(self, repo: str, revision: Revision, *, answer_seconds: float, max_seconds: float) -> None:
-        """Ends the attempt after `max_seconds`; `answer_seconds` is the time limit for each response of the Hub."""
+    def __init__(self, repo: str, folder: Path, *, answer_seconds: float, max_seconds: float) -> None:
+        """`folder`: that of a revision, or the gallery. Ends the attempt after `max_seconds`; `answer_seconds` is the time limit for each response of the Hub."""
         environment = full_environment()
         self._repo = repo
         self._max_seconds = max_seconds
         self._process = subprocess.Popen(
-            [*COMMAND, repo, str(revision.path), str(answer_seconds)],
+            [*COMMAND, repo, str(folder), str(answer_seconds)],
             stdin=subprocess.PIPE,  # its end tells the process that this one is gone
             stdout=subprocess.PIPE,
             env={**environment, "PYTHONPATH": python_path(environment)},
@@ -106,14 +107,17 @@ def main(arguments: list[str]) -> int:
 
 
 def attempt(repo: str, folder: Path, answer_seconds: float) -> Outcome:
-    """Push the revision in `folder`. An error that is a bug goes with its traceback to standard error, a log."""
+    """Push the revision in `folder`, or the gallery. An error that is a bug goes with its traceback to standard error, a log."""
     try:
-        revision = Revision.from_facts(atomic_io.read_json(folder / PROVENANCE) or {}, commit=None, path=folder)
         settings = Settings.from_environment()
+        home = Home(settings.home)
         model_repo = ModelRepo(
             repo, answer_seconds=answer_seconds, takes_over=settings.hub_take_over, private=settings.hub_private
         )
-        with open_archive(Home(settings.home), revision, with_state=settings.hub_state) as archive:
+        if folder == home.gallery:
+            return Outcome(kind=PUSHED, commit=model_repo.push_file(gallery_file.NAME, gallery_file.gallery_file(home)))
+        revision = Revision.from_facts(atomic_io.read_json(folder / PROVENANCE) or {}, commit=None, path=folder)
+        with open_archive(home, revision, with_state=settings.hub_state) as archive:
             commit = model_repo.push(revision, archive)
     except PassingFault as fault:
         return Outcome(kind=FAULT, error=str(fault), retry_seconds=fault.retry_seconds)

@@ -28,7 +28,7 @@ from pipeline.core import atomic_io
 from pipeline.core.errors import DamagedError, InputError, PipelineError
 from pipeline.core.paths import ID, Home, RunFolder
 from pipeline.core.settings import Settings
-from pipeline.hub import push_log
+from pipeline.hub import gallery_file, gallery_push, push_log
 from pipeline.hub.archive import FORMAT, RECORD, RUNS, RunRecord
 from pipeline.hub.client import DOWNLOAD, connect, hub_errors
 from pipeline.hub.commits import Push, read_push
@@ -96,7 +96,9 @@ def _restore_runs(home: Home, repo: str, say: Say) -> list[str]:
         commits = list(api.list_repo_commits(repo, revision=MAIN))
         if not commits:
             return []
-        head, entries = commits[0].commit_id, _tree(api, repo, commits[0].commit_id)
+        head = commits[0].commit_id
+        _restore_gallery(api, home, repo, head)
+        entries = _tree(api, repo, head)
         names = _record_names(entries)
         wanted = [run_id for run_id in names if not home.run(run_id).path.exists()][:MAX_RUNS]
         if not wanted:
@@ -116,6 +118,17 @@ def _restore_runs(home: Home, repo: str, say: Say) -> list[str]:
         else:
             restored.append(run_id)
     return restored
+
+
+def _restore_gallery(api: HfApi, home: Home, repo: str, head: str) -> None:
+    from huggingface_hub.errors import RemoteEntryNotFoundError
+
+    found = api.get_paths_info(repo, [gallery_file.NAME], revision=head)
+    if not found or getattr(found[0], "size", 0) > MAX_RECORD_BYTES:
+        return
+    with contextlib.suppress(RemoteEntryNotFoundError):
+        if gallery_file.restore_gallery(home, Path(api.hf_hub_download(repo, gallery_file.NAME, revision=head))):
+            gallery_push.note_pushed(home, repo)
 
 
 def _state_manifest(run_id: str) -> str:

@@ -106,6 +106,10 @@ class Uploader:
             chosen.write(push_log.UPLOADING)
         self._push = chosen, self._start(chosen.revision)
 
+    @property
+    def is_pushing(self) -> bool:
+        return self._push is not None
+
     def _budget_seconds(self) -> float:
         """Seconds until another commit is within the budget; 0 when it is now."""
         now = time.time()
@@ -124,7 +128,7 @@ class Uploader:
         seconds = self.patience.push_seconds(num_bytes)
         return PushAttempt(
             self.registry.repo,
-            revision,
+            revision.path,
             answer_seconds=self.patience.answer_seconds,
             max_seconds=seconds,
         )

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ import pytest
 from pipeline.artifacts import manifest
 from pipeline.core.atomic_io import read_json, read_lines, sha256
 from pipeline.core.paths import ROOT, Home
+from pipeline.jobs.state import job_state
 from tests.loopback_hub import LoopbackHub
+from tests.page import Page
 from tests.waiting import eventually
 
 REPO, DATASET = "me/parrot", "me/code"
@@ -187,6 +190,29 @@ def test_a_state_that_is_not_what_was_pushed_is_refused(space: Space) -> None:
     said = space.run("resume", "parrot", status=2)
     assert "schedule.json" in said and "manifest" in said
     assert space.shown("runs")[0]["state"] == "failed"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_page_brings_the_runs_back_and_resumes_them_if_the_owner_asked_for_it(space: Space, asked: bool) -> None:
+    space.run("publish", "--corpus", "mine", "--dataset", DATASET)
+    train_until_pushed(space, 1)
+    space.wipe()
+    switch = {"PIPELINE_AUTO_RESUME": "1"} if asked else {}
+    environment = {name: value for name, value in space.environment(**switch).items() if name not in os.environ}
+    page = Page(space.home.path, **environment)
+    page.start()
+    try:
+        run = space.home.run("parrot")
+        eventually(lambda: read_json(run.archived), "the record")
+        assert (read_json(run.status) or {})["state"] == "running", "as it was pushed; nobody holds its lock"
+        if asked:
+            eventually(lambda: job_state(run).state == "finished", "the end")
+        else:
+            time.sleep(3)
+            assert job_state(run).state == "interrupted"
+    finally:
+        page.kill()
 
 
 @pytest.mark.faults

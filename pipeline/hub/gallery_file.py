@@ -1,0 +1,55 @@
+"""The gallery in the model repo: `gallery.jsonl`, one row per example that every visitor may see, oldest first.
+
+Hidden examples, and reported ones that the owner has not answered, are not pushed; nor is who kept what.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pipeline.core import atomic_io
+from pipeline.core.paths import Home
+from pipeline.hub.token import redact
+
+NAME = "gallery.jsonl"
+EXAMPLE = re.compile(r"[a-z0-9]{8}")
+PINNED = "pinned"
+PIN = {"is_hidden": False, "is_pinned": True, "reporters": [], "num_settled": 0}
+"""Moderation state of a pinned example that nobody has reported."""
+
+
+def gallery_file(home: Home) -> bytes:
+    """Its content. Raises DamagedError when the moderation file cannot be read: nobody knows what is hidden."""
+    rows = sorted(_rows(home), key=lambda row: str(row.get("created_at")))
+    return redact("".join(f"{json.dumps(row, ensure_ascii=False, allow_nan=False)}\n" for row in rows)).encode()
+
+
+def _rows(home: Home) -> Iterator[dict[str, Any]]:
+    states = atomic_io.read_json(home.gallery / "moderation.json") or {}
+    for path in home.gallery.glob("????????.json"):
+        example, state = atomic_io.readable_json(path), states.get(path.stem, {})
+        if EXAMPLE.fullmatch(path.stem) and example.get("id") == path.stem and _is_public(state):
+            yield {**example, PINNED: bool(state.get("is_pinned"))}
+
+
+def _is_public(state: dict[str, Any]) -> bool:
+    return not state.get("is_hidden") and len(state.get("reporters", ())) <= state.get("num_settled", 0)
+
+
+def restore_gallery(home: Home, source: Path) -> int:
+    """Add the examples of a downloaded gallery.jsonl to a gallery that has none; returns how many. What is not well
+    formed, the gallery itself shows as damaged.
+    """
+    if any(home.gallery.glob("????????.json")):
+        return 0
+    rows = {row["id"]: row for row in atomic_io.iterate_lines(source) if EXAMPLE.fullmatch(str(row.get("id")))}
+    pinned = {name: PIN for name, row in rows.items() if row.pop(PINNED, False) is True}
+    if pinned:
+        atomic_io.write_json(home.gallery / "moderation.json", pinned)
+    for name, row in rows.items():
+        atomic_io.write_json(home.gallery / f"{name}.json", row)
+    return len(rows)

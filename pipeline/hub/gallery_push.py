@@ -1,0 +1,95 @@
+"""Pushes the gallery to the model repo when it has changed, by a commit of its own (`gallery_file`).
+
+gallery-<repo>.json    written by the publisher: what of the gallery is on the Hub, and when it was tried last
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import time
+from typing import Any
+
+from pipeline.core import atomic_io
+from pipeline.core.errors import DamagedError
+from pipeline.core.paths import Home
+from pipeline.hub import push_attempt
+from pipeline.hub.gallery_file import gallery_file
+from pipeline.hub.push_attempt import PushAttempt
+
+MIN_SECONDS = 600.0
+"""Between two pushes of a gallery that changes all the time; also after a fault."""
+
+
+def is_due(home: Home, repo: str) -> bool:
+    """Whether the gallery has changed since it was pushed, and its turn has come. Cheap: one stat and one small file."""
+    marker = atomic_io.readable_json(home.pushed_gallery(repo))
+    tried_at = marker.get("tried_at")
+    waits = isinstance(tried_at, (int, float)) and 0 <= time.time() - tried_at < MIN_SECONDS
+    return not waits and _stamp(home) not in (None, marker.get("stamp"))
+
+
+def note_pushed(home: Home, repo: str) -> None:
+    """Record that the gallery of this disk is that of the Hub: it was restored from there."""
+    atomic_io.write_json(home.pushed_gallery(repo), {"stamp": _stamp(home), "sha256": _digest(gallery_file(home))})
+
+
+class GalleryPush:
+    """The push of one home's gallery to one repo. For the publisher only."""
+
+    def __init__(self, home: Home, repo: str, *, answer_seconds: float, max_seconds: float) -> None:
+        self._home = home
+        self._repo = repo
+        self._answer_seconds = answer_seconds
+        self._max_seconds = max_seconds
+        self._running: tuple[PushAttempt, dict[str, Any]] | None = None
+
+    def advance(self, *, may_start: bool) -> None:
+        """Record the result of a push that has ended; start one when it is due. Never blocks. `may_start`: whether no
+        other push is under way, as one of two commits at a time would fail.
+        """
+        if self._running is not None:
+            attempt, facts = self._running
+            outcome = attempt.outcome()
+            if outcome is None:
+                return
+            self._running = None
+            is_pushed = outcome.kind == push_attempt.PUSHED
+            if not is_pushed:
+                print(f"The gallery is not pushed: {outcome.error}", file=sys.stderr)
+            self._note(facts if is_pushed else {})
+        elif may_start and is_due(self._home, self._repo):
+            self._start()
+
+    def _start(self) -> None:
+        stamp = _stamp(self._home)  # before the files are read: a later change is pushed again
+        try:
+            digest = _digest(gallery_file(self._home))
+        except DamagedError as error:
+            print(f"The gallery is not pushed: {error}", file=sys.stderr)
+            self._note({})
+            return
+        facts = {"stamp": stamp, "sha256": digest}
+        if digest == atomic_io.readable_json(self._home.pushed_gallery(self._repo)).get("sha256", _digest(b"")):
+            self._note(facts)
+            return
+        attempt = PushAttempt(
+            self._repo, self._home.gallery, answer_seconds=self._answer_seconds, max_seconds=self._max_seconds
+        )
+        self._running = attempt, facts
+
+    def _note(self, facts: dict[str, Any]) -> None:
+        path = self._home.pushed_gallery(self._repo)
+        atomic_io.write_json(path, {**atomic_io.readable_json(path), **facts, "tried_at": time.time()})
+
+
+def _stamp(home: Home) -> int | None:
+    """Changes whenever an example or its moderation does; None without a gallery."""
+    try:
+        return home.gallery.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

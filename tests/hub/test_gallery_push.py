@@ -1,0 +1,168 @@
+"""The gallery outlives the disk: it is pushed to the model repo when it changes, and comes back."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.artifacts.revision import Revision
+from pipeline.core.atomic_io import read_json, write_json
+from pipeline.core.paths import Home
+from pipeline.core.settings import Settings
+from pipeline.gallery.examples import Examples
+from pipeline.hub.gallery_file import NAME, gallery_file, restore_gallery
+from pipeline.hub.publisher import pending
+from tests.hub.conftest import REPO, Publishers
+from tests.hub.test_restore import listed
+from tests.loopback_hub import TOKEN, LoopbackHub
+
+REVISION = Revision(
+    repo=REPO,
+    revision="0123456789ab",
+    run="alpha",
+    step=20,
+    corpus="mine",
+    pushed_at="2026-01-01T00:00:00+00:00",
+    eval_loss=3.5,
+    commit=None,
+    path=Path("nowhere"),
+)
+
+
+def keep(home: Home, prompt: str) -> str:
+    gallery = Examples(home.gallery)
+    return gallery.keep(prompt=prompt, settings={}, seed=1, revision=REVISION, texts=[" = 1"], kept_by="").example.id
+
+
+def pushed(hub: LoopbackHub) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in hub.commits(REPO)[-1].files[NAME].content.splitlines()]
+
+
+def again(home: Home) -> None:
+    """Let the next push be due now."""
+    path = home.pushed_gallery(REPO)
+    write_json(path, {**(read_json(path) or {}), "tried_at": 0})
+
+
+def test_a_gallery_is_pushed_without_what_visitors_may_not_see(
+    home: Home, hub: LoopbackHub, publishers: Publishers
+) -> None:
+    ids = {prompt: keep(home, prompt) for prompt in ("seen", "hidden", "reported", "answered", "pinned")}
+    gallery = Examples(home.gallery)
+    gallery.hide(ids["hidden"])
+    gallery.report(ids["reported"], "somebody")
+    gallery.report(ids["answered"], "somebody")
+    gallery.show(ids["answered"])
+    gallery.pin(ids["pinned"])
+    publishers.finish()
+    assert hub.titles(REPO) == [f"Update {NAME}"]
+    assert [(row["prompt"], row["pinned"]) for row in pushed(hub)] == [
+        ("seen", False),
+        ("answered", False),
+        ("pinned", True),
+    ]
+    text = hub.commits(REPO)[-1].files[NAME].content.decode()
+    assert "somebody" not in text and "reporters" not in text
+
+
+def test_a_gallery_that_has_not_changed_is_not_pushed_again(
+    home: Home, hub: LoopbackHub, publishers: Publishers
+) -> None:
+    first = keep(home, "x")
+    publishers.finish()
+    assert len(hub.titles(REPO)) == 1
+    second = keep(home, "y")
+    publishers.finish()
+    assert len(hub.titles(REPO)) == 1, "not within ten minutes"
+    again(home)
+    publishers.finish()
+    again(home)
+    publishers.finish()
+    assert len(hub.titles(REPO)) == 2
+    assert [row["id"] for row in pushed(hub)] == [first, second]
+    Examples(home.gallery).delete(first)
+    again(home)
+    publishers.finish()
+    assert [row["id"] for row in pushed(hub)] == [second], "what was deleted here is gone there"
+
+
+def test_a_token_in_an_example_is_not_pushed(home: Home, hub: LoopbackHub, publishers: Publishers) -> None:
+    keep(home, f"token = '{TOKEN}'")
+    publishers.finish()
+    assert pushed(hub)[0]["prompt"] == "token = '[token]'"
+
+
+def test_a_refused_gallery_is_tried_again_later(home: Home, hub: LoopbackHub, publishers: Publishers) -> None:
+    keep(home, "x")
+    hub.refuse(403, on="/commit/main")
+    publishers.finish()
+    assert "The gallery is not pushed: The token may not write to me/parrot" in publishers.log.read_text()
+    assert not pending(Settings(home=home.path, hub_repo=REPO)), "it does not hammer"
+    hub.heal()
+    again(home)
+    assert pending(Settings(home=home.path, hub_repo=REPO))
+    publishers.finish()
+    assert pushed(hub)
+
+
+def test_a_repo_of_somebody_else_gets_no_gallery(home: Home, hub: LoopbackHub, publishers: Publishers) -> None:
+    hub.commit(REPO, "init", {})
+    hub.commit(REPO, "mine", {"notes.txt": "x"})
+    keep(home, "x")
+    publishers.finish()
+    assert NAME not in hub.commits(REPO)[-1].files
+    assert "holds notes.txt, not written by this program" in publishers.log.read_text()
+
+
+def test_a_damaged_moderation_file_pushes_nothing(home: Home, hub: LoopbackHub, publishers: Publishers) -> None:
+    keep(home, "x")
+    (home.gallery / "moderation.json").write_text("{")
+    publishers.finish()
+    assert hub.titles(REPO) == []
+
+
+def test_a_wiped_gallery_comes_back_with_its_links(
+    home: Home, hub: LoopbackHub, publishers: Publishers, tmp_path: Path
+) -> None:
+    first, second = keep(home, "x"), keep(home, "y")
+    Examples(home.gallery).pin(second)
+    publishers.finish()
+    before = gallery_file(home)
+    other = tmp_path / "other"
+    listed(hub, other)
+    restored = Examples((other / "home") / "gallery")
+    assert restored.get(first).prompt == "x" and restored.state(second).is_pinned
+    assert gallery_file(Home(other / "home")) == before
+    shutil.rmtree(home.path)
+    shutil.copytree(other / "home", home.path)
+    again(home)
+    publishers.finish()
+    assert len(hub.titles(REPO)) == 1, "what came from the Hub is not pushed to it"
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['{"id": "../../xx"}', '{"id": 3}', "[]", '{"id": "abcdefgh", "texts": 3}', '{"id": "ABCDEFGH"}', "{", "null"],
+)
+def test_rows_of_somebody_else_harm_nothing(home: Home, tmp_path: Path, line: str) -> None:
+    keep(home, "x")
+    good = gallery_file(home)
+    shutil.rmtree(home.gallery)
+    source = tmp_path / NAME
+    source.write_bytes(line.encode() + b"\n" + good)
+    restore_gallery(home, source)
+    page = Examples(home.gallery).page(1)
+    assert [example.prompt for example in page.examples] == ["x"]
+    assert not list(tmp_path.glob("xx*"))
+
+
+def test_a_gallery_of_this_disk_is_not_changed(home: Home, tmp_path: Path) -> None:
+    keep(home, "x")
+    source = tmp_path / NAME
+    source.write_text('{"id": "abcdefgh"}\n')
+    assert restore_gallery(home, source) == 0
+    assert Examples(home.gallery).page(1).num_examples == 1
