@@ -15,7 +15,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 CPU_TORCH := $(TORCH)$(if $(filter Linux,$(shell uname -s)),+cpu)
 CPU_STAMP := $(if $(CPU),$(VENV)/cpu-torch)
 
-.PHONY: run demo test faults security load check format clean
+.PHONY: run demo test faults security starter load check format clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/application  ## start the page
@@ -29,7 +29,13 @@ test: $(VENV)/development  ## everything, browser included
 	$(BIN)/python -m pytest -n $(WORKERS) --durations=25
 
 faults: $(VENV)/development  ## training killed, stopped, starved of disk and given damaged checkpoints, hundreds of times
-	$(BIN)/python -m pytest -m "" tests/faults tests/benchmarks/test_cuda.py
+	$(BIN)/python -m pytest -m "" tests/faults tests/hub/test_wiped_disk.py tests/benchmarks/test_cuda.py
+
+starter: $(VENV)/application  ## make the model that comes with the program again, in assets/starter: an hour or two on two cores
+	$(BIN)/python -m pipeline prepare --source pypi --corpus starter --vocab-size 4096
+	$(BIN)/python -m pipeline train --corpus starter --run-id starter --preset tiny --recipe fast --max-steps 6000 \
+		--set dropout=0.1 eval_every_steps=500 checkpoint_every_steps=500
+	$(BIN)/python -m pipeline.training.starter $${PIPELINE_HOME:-home}/runs/starter
 
 load: $(VENV)/application  ## what visitors see beside flooders, a hundred idle tabs and a hundred watched runs
 	$(BIN)/python -m benchmarks.load

@@ -214,7 +214,7 @@ class Repos:
             return _no_repo()
         name, is_private = repo.removeprefix("datasets/"), repo in self.private
         named = {"id": name, "modelId": name, "sha": commit.oid, "private": is_private, "tags": [], "downloads": 0}
-        return Reply(200, {**named, "likes": 0, "siblings": [{"rfilename": name} for name in commit.files]})
+        return Reply(200, {**named, "likes": 0, "siblings": [_sibling(*file) for file in commit.files.items()]})
 
     def _tree(
         self, repo: str, revision: str, query: dict[str, list[str]], folder: str | None = None, **_: Any
@@ -262,6 +262,12 @@ class Repos:
         file = commit.files[path]
         headers = {"X-Repo-Commit": commit.oid, "ETag": f'"{file.oid}"', "Accept-Ranges": "bytes"}
         return Reply(200, None, headers, file.content)
+
+
+def _sibling(path: str, file: File) -> dict[str, Any]:
+    size = len(file.content)
+    lfs = {"lfs": {"sha256": file.oid, "size": size, "pointerSize": 134}} if file.is_lfs else {}
+    return {"rfilename": path, "size": size, "blobId": file.oid, **lfs}
 
 
 def _entry(path: str, file: File) -> dict[str, Any]:

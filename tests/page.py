@@ -37,6 +37,7 @@ class Page:
             **kept,
             "PIPELINE_HOME": str(self.home),
             "GRADIO_SERVER_PORT": str(self.port),
+            "PIPELINE_MODELS": "",  # else it would look for the course's model on the Hub
             **self._environment,
         }
         with (self.home / "page.log").open("ab") as log:

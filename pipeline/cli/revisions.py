@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.artifacts.starter import STARTER
 from pipeline.cli.console import Console, push_fault
 from pipeline.cli.options import Json, check_ended, rounded, text_of
 from pipeline.core.errors import InputError, PipelineError
@@ -41,7 +42,10 @@ def revisions(json: Json = False) -> None:
 
 def generate(
     prompt: Annotated[str, typer.Argument(help="The text to complete, or a file with it; - for standard input.")],
-    revision: Annotated[str, typer.Option(help="A revision, or its first digits, at least 4.")] = "newest",
+    revision: Annotated[
+        str,
+        typer.Option(help="A revision, or its first digits, at least 4; or OWNER/NAME[@REVISION]: a GPT-2 on the Hub."),
+    ] = "newest",
     max_new_tokens: Annotated[int, typer.Option(help="Maximum number of tokens to add.")] = Sampling.max_new_tokens,
     temperature: Annotated[float, typer.Option(help="0 takes the likeliest token each time.")] = Sampling.temperature,
     top_p: Annotated[float, typer.Option(help="Sample from the likeliest tokens that sum to this.")] = Sampling.top_p,
@@ -62,13 +66,21 @@ def generate(
     for text in answer["samples"]:
         console.line(prompt + text)
         console.line()
-    console.line(f"written by {answer['revision']} (run {answer['run']}, step {answer['step']:,})")
+    writer = f"run {answer['run']}, step {answer['step']:,}" if answer["run"] else answer["repo"]
+    console.line(f"written by {answer['revision']} ({writer})")
+    if answer["repo"] == STARTER:
+        console.line(
+            "That is the starter model, which comes with the program; train your own: `python -m pipeline train`."
+        )
     console.document(answer)
 
 
 def score(
     text: Annotated[str, typer.Argument(help="The text to score, or a file with it; - for standard input.")],
-    revision: Annotated[str, typer.Option(help="A revision, or its first digits, at least 4.")] = "newest",
+    revision: Annotated[
+        str,
+        typer.Option(help="A revision, or its first digits, at least 4; or OWNER/NAME[@REVISION]: a GPT-2 on the Hub."),
+    ] = "newest",
     json: Json = False,
 ) -> None:
     """Show how well a pushed revision predicts a text: loss per token and perplexity."""
@@ -84,7 +96,8 @@ def score(
     console.line(
         f"loss {figures['loss']:.3f} per token, perplexity {figures['perplexity']:.2f}, {figures['tokens']:,} tokens"
     )
-    console.line(f"scored by {chosen.revision} (run {chosen.run}, step {chosen.step:,})")
+    writer = f"run {chosen.run}, step {chosen.step:,}" if chosen.run else chosen.repo
+    console.line(f"scored by {chosen.revision} ({writer})")
     console.document({**figures, "revision": chosen.revision, "run": chosen.run, "step": chosen.step})
 
 

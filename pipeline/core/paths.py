@@ -12,6 +12,7 @@
     registry/<repo>/  <revision>/ history.jsonl commits.jsonl (publisher)
     huggingface/      what the Hub's client has downloaded, unless HF_HOME is set
     sdists/           source distributions from the package index, the newest gigabyte (whoever reads them)
+    models/           models of other repos on the Hub (whoever asks for one)
     scans/            a folder for each scan process, deleted when it ends (page)
     gallery-<repo>.json (publisher)
     gallery/<id>.json moderation.json keeps.jsonl reports.jsonl visitors.salt (page, one process at a time: .lock)
@@ -249,6 +250,10 @@ class Home:
     @property
     def sdists(self) -> Path:
         return self.path / "sdists"
+
+    @property
+    def models(self) -> Path:
+        return self.path / "models"
 
     @property
     def scans(self) -> Path:

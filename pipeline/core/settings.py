@@ -18,6 +18,7 @@ TAKE_OVER = "PIPELINE_HUB_TAKE_OVER"
 PRIVATE = "PIPELINE_HUB_PRIVATE"
 STATE = "PIPELINE_HUB_STATE"
 AUTO_RESUME = "PIPELINE_AUTO_RESUME"
+COURSE_MODEL = "huggingface-course/codeparrot-ds"
 MIN_KEY_CHARACTERS = 16
 MIN_KEY_KINDS = 6
 """Minimum number of different characters: `aaaaaaaaaaaaaaaa` is long enough but easy to guess."""
@@ -74,6 +75,8 @@ class Settings:
     """Public host name of the Space."""
     public_datasets: tuple[str, ...] = ()
     """Datasets on the Hub that visitors may scan, in addition to the course's."""
+    models: tuple[str, ...] = ()
+    """Models on the Hub that the page offers beside the pushed revisions; visitors may use no others."""
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -97,6 +100,8 @@ class Settings:
                 name,
                 "write owner/name, with commas between them",
             )
+        for name in self.models:
+            require(is_owned(name), "PIPELINE_MODELS", name, "write owner/name, with commas between them")
         key = self.owner_key
         require(
             key is None or len(key) >= MIN_KEY_CHARACTERS,
@@ -140,7 +145,8 @@ class Settings:
             hub_private=_switch(environ, PRIVATE),
             hub_state=_switch(environ, STATE, default=on_space),  # a Space's disk is wiped at every restart
             auto_resume=_switch(environ, AUTO_RESUME),
-            public_datasets=tuple((environ.get("PIPELINE_PUBLIC_DATASETS") or "").replace(",", " ").split()),
+            public_datasets=_names(environ.get("PIPELINE_PUBLIC_DATASETS") or ""),
+            models=_names(environ.get("PIPELINE_MODELS", COURSE_MODEL)),
             owner_key=key and key.strip(),  # a key that is read from a file ends with a newline
             server_name=environ.get("GRADIO_SERVER_NAME") or ("0.0.0.0" if on_space else "127.0.0.1"),
             server_port=int(port) if port else None,
@@ -152,6 +158,11 @@ class Settings:
     def repo(self) -> str:
         """Name of the registry's repo: the Hub repo, or `local` when nothing leaves this machine."""
         return self.hub_repo or "local"
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Names between commas or spaces."""
+    return tuple(text.replace(",", " ").split())
 
 
 def _switch(environ: Mapping[str, str], name: str, *, default: bool = False) -> bool:

@@ -122,6 +122,7 @@ class Generator:
         seconds = sum(chunk.seconds for chunk in ends)
         return {
             "samples": texts,
+            "repo": revision.repo,
             "revision": revision.revision,
             "run": revision.run,
             "step": revision.step,

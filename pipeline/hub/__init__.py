@@ -14,6 +14,7 @@ revision_store the revisions on this disk and on the Hub, merged
 archive      what a push carries besides the model: the record of its run and, by option, its training state
 gallery_file the gallery as one file of the model repo, and back
 gallery_push when that file is pushed
+other_models models of other repos, to complete prompts with
 best_tag     the tag `best` of the push with the lowest validation loss
 commits      writes and parses the title and the message of a push's commit
 card_sections keeps what people wrote into a card

@@ -1,4 +1,5 @@
-"""Every pushed revision that this instance can use: those on this disk and those in the model repo on the Hub.
+"""Every pushed revision that this instance can use: those on this disk and those in the model repo on the Hub. Until
+there is one, the starter revision.
 
 The page, its endpoints, the command line and the generator all use it, so that they never disagree. Read-only: only the
 publisher adds revisions. Without a model repo it sends no request to the Hub.
@@ -10,17 +11,20 @@ import threading
 from dataclasses import replace
 
 from pipeline.artifacts.revision import NEWEST, Registry, Revision, newest_of, pick
+from pipeline.artifacts.starter import STARTER, starter
 from pipeline.core.errors import HubError, InputError
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
 from pipeline.hub.hub_registry import HubRegistry, hub_registry
+from pipeline.hub.other_models import OtherModel, fetch_model, find_model, is_other, on_disk
 
 
 class RevisionStore:
     """The revisions of one instance. The constructor reads nothing."""
 
     def __init__(self, settings: Settings) -> None:
-        self.local = Registry(Home(settings.home), settings.repo)
+        self._home = Home(settings.home)
+        self.local = Registry(self._home, settings.repo)
         self._hub: HubRegistry | None = hub_registry(settings.hub_repo) if settings.hub_repo else None
         self._refreshing = threading.Lock()
 
@@ -29,6 +33,9 @@ class RevisionStore:
 
         When the Hub fails: only those on this disk. Raises HubError if the Hub fails and this disk has none.
         """
+        return self._pushed() or _starters()
+
+    def _pushed(self) -> list[Revision]:
         local = self.local.revisions()
         if self._hub is None:
             return local
@@ -42,10 +49,10 @@ class RevisionStore:
     def known(self) -> list[Revision]:
         """As `revisions`, without waiting: uses the last poll of the Hub; a thread polls again when that is due."""
         if self._hub is None:
-            return self.local.revisions()
+            return self.local.revisions() or _starters()
         if self._hub.is_due:
             self._refresh_in_background()
-        return merged(self.local.revisions(), self._hub.found)
+        return merged(self.local.revisions(), self._hub.found) or _starters()
 
     @property
     def fault(self) -> str | None:
@@ -61,21 +68,36 @@ class RevisionStore:
         return min(measured, key=lambda item: item[0])[1] if measured else None
 
     def choose(self, text: str = NEWEST) -> Revision:
-        """The revision that `text` names (an id, a prefix of one, or `newest`), with its files on this disk.
+        """The revision that `text` names (an id, a prefix of one, `newest`, `starter`, or `OWNER/NAME[@REVISION]` for a
+        model of another repo, which is downloaded), with its files on this disk. While nothing was pushed, and while the Hub cannot be read and this disk has none, `newest` is the starter.
 
-        Raises InputError when nothing was pushed yet, or when `text` matches no revision or several; HubError when a
-        request to the Hub is needed and fails.
+        Raises InputError when `text` matches no revision or several; HubError when a request to the Hub is needed and
+        fails.
         """
-        revisions = self.revisions()
+        if is_other(text):
+            return on_disk(self._home, text) or fetch_model(self._home, find_model(text))
+        own = starter()
+        if own is not None and text in (STARTER, own.revision):
+            return own
+        try:
+            revisions = self.revisions()
+        except HubError:
+            if own is None or text != NEWEST:
+                raise
+            return own
         if not revisions:
             raise InputError(
                 "No checkpoint has been pushed yet; train a model first, or wait for the first checkpoint of the run that trains."
             )
         return self.fetch(pick(revisions, text, self.local.repo))
 
+    def to_download(self, text: str) -> OtherModel | None:
+        """The model of another repo that `choose` would download; None when it would not. Raises its errors."""
+        return find_model(text) if is_other(text) and on_disk(self._home, text) is None else None
+
     def fetch(self, revision: Revision) -> Revision:
         """The revision with its files on this disk; they are downloaded if missing."""
-        if self._hub is None or revision.path.parent == self.local.folder:
+        if self._hub is None or revision.path.parent == self.local.folder or revision.repo == STARTER:
             return revision
         return self._hub.fetch(revision)
 
@@ -92,6 +114,11 @@ class RevisionStore:
                 self._refreshing.release()
 
         threading.Thread(target=refresh, name="hub-revisions", daemon=True).start()
+
+
+def _starters() -> list[Revision]:
+    own = starter()
+    return [] if own is None else [own]
 
 
 def merged(local: list[Revision], remote: list[Revision]) -> list[Revision]:

@@ -15,6 +15,7 @@ Read it in this order:
     checkpoint_writer  when a run's checkpoint is saved, and whether in the background
     evaluation    validation loss, the mean over tokens on all processes
     checkpoints   writes checkpoint folders: complete or absent, old ones deleted
+    starter       makes the revision that comes with the program (`make starter`)
     state_file    the format of that part: JSON and safetensors
     state         what a checkpoint holds besides the model, so that a resumed run is bit-identical; the data offset
     sample        a short completion at each evaluation

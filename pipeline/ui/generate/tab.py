@@ -9,6 +9,7 @@ import gradio as gr
 from markupsafe import Markup
 
 from pipeline.artifacts.revision import NEWEST, newest_of
+from pipeline.artifacts.starter import STARTER
 from pipeline.config.prompts import course_prompts
 from pipeline.core.errors import PipelineError
 from pipeline.gallery.example import TITLE_CHARACTERS, Example
@@ -18,7 +19,7 @@ from pipeline.ui.generate.writing import CardTurns, written
 from pipeline.ui.shared.components import QUIET, ask, card, editor, head, html, picks
 from pipeline.ui.shared.engine import Engine
 from pipeline.ui.shared.field_errors import Field, notice_of
-from pipeline.ui.shared.formats import loss, whole
+from pipeline.ui.shared.formats import loss, size, whole
 from pipeline.ui.shared.links import permalink
 from pipeline.ui.shared.markup import notice, render
 from pipeline.ui.shared.texts import t
@@ -168,7 +169,12 @@ class GenerateTab:
                 max_new_tokens=length, temperature=temperature, top_p=top_p, top_k=top_k, seed=seed, samples=samples
             )
             names = [revision or NEWEST, *([other] if other else [])]
-            revisions = [self.engine.revisions.choose(name) for name in names]
+            revisions = []
+            for name in names:
+                self.engine.check_model(request, name)
+                if model := self.engine.revisions.to_download(name):
+                    yield {self.written: render("completion_fetching", model=model)}
+                revisions.append(self.engine.revisions.choose(model.name if model else name))
         except PipelineError as error:
             yield {self.written: failed(error), self.result: None, self.link: ""}
             return
@@ -236,8 +242,12 @@ class GenerateTab:
             )
             for r in revisions
         ]
+        models = self.engine.models.known()
+        choices += [(t("generate.model", repo=model.repo, size=size(model.num_bytes)), model.name) for model in models]
         first = newest_of(revisions)
         newest = t("generate.newest", step=whole(first.step), run=first.run) if first else t("generate.none")
+        if first and first.repo == STARTER:
+            newest, choices = t("generate.starter"), choices[1:]
         values = {value for _, value in choices}
         return (
             gr.update(choices=[(newest, NEWEST), *choices], value=revision if revision in values else NEWEST),

@@ -118,7 +118,8 @@ class Api:
         seed: int = 0,
         samples: int = 1,
     ) -> dict[str, Any]:
-        """Complete a prompt with a pushed revision."""
+        """Complete a prompt with a pushed revision, or with a GPT-2 on the Hub: `OWNER/NAME` or `OWNER/NAME@REVISION`."""
+        self.engine.check_model(request, revision)
         sampling = Sampling(
             max_new_tokens=max_new_tokens,
             temperature=temperature,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from pipeline.gallery.examples import Examples
     from pipeline.generation.process import Generator, Training
+    from pipeline.hub.other_models import OfferedModels
     from pipeline.hub.revision_store import RevisionStore
 
 
@@ -61,6 +62,19 @@ class Engine:
         """
         assert request.request is not None, "Gradio gives every handler its request"
         return page_key(request.session_hash or "", visitor_of(request.request, self.settings).cookie)
+
+    def check_model(self, request: gr.Request, name: str) -> None:
+        """Raises AccessError when a visitor names a model on the Hub that this page does not offer: it would be
+        downloaded.
+        """
+        if "/" in name and name.partition("@")[0] not in self.settings.models:
+            self.access.require(request, "model", name)
+
+    @cached_property
+    def models(self) -> OfferedModels:
+        from pipeline.hub.other_models import offered_models
+
+        return offered_models(self.settings)
 
     @cached_property
     def revisions(self) -> RevisionStore:
