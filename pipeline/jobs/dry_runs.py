@@ -8,13 +8,13 @@ from typing import Any
 
 from pipeline.config.requests import RunRequest
 from pipeline.config.schema import RunConfig
-from pipeline.core.atomic_io import read_json
 from pipeline.core.errors import BusyError, InputError, PipelineError, require
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
 from pipeline.hub.repo_check import check_model_repo
 from pipeline.jobs.follow import follow
 from pipeline.jobs.job import refuse_second, request_lock, submit
+from pipeline.jobs.job_files import read_manifest
 from pipeline.jobs.runs import check_training
 from pipeline.jobs.state import job_state
 from pipeline.jobs.view_types import DryRunView
@@ -61,7 +61,7 @@ def dry_run(
     require(processes == 1, "processes", processes, "leave it out: a dry run is done by one process")
     home = Home(settings.home)
     config = check_training(home, corpus, preset, recipe, changes or {})
-    manifest = read_json(home.corpus(corpus).manifest)
+    manifest = read_manifest(home.corpus(corpus))
     if manifest is None:
         raise InputError(f"Corpus {corpus} is not ready yet; wait until it is prepared.")
     check_model_repo(settings)

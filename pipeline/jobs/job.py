@@ -13,11 +13,12 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from pipeline.config.requests import JobRequest
-from pipeline.core.atomic_io import locked, readable_json, write_json
+from pipeline.core.atomic_io import locked, write_json
 from pipeline.core.errors import BusyError, DamagedError, InputError
 from pipeline.core.paths import CorpusFolder, Home, JobFolder
 from pipeline.core.settings import Settings
 from pipeline.jobs import worker
+from pipeline.jobs.job_files import readable_request
 from pipeline.jobs.state import RESUMABLE, in_order, job_state
 
 Folder = TypeVar("Folder", bound=JobFolder)
@@ -70,7 +71,7 @@ def resume_job(settings: Settings, folder: JobFolder, *, request_id: str | None 
             "request_id": request_id or secrets.token_hex(8),
             "requested_at": time.time(),
             "resume": True,
-            "earlier_ids": [*state.request.get("earlier_ids", ()), state.request_id],
+            "earlier_ids": [*(state.request.get("earlier_ids") or ()), state.request_id],
         }
         write_json(folder.request, {**state.request, **changes})
     return folder.id
@@ -91,8 +92,8 @@ def find_by_request_id(folders: Sequence[JobFolder], request_id: str | None) -> 
     if not request_id:
         return None
     for folder in folders:
-        request = readable_json(folder.request)
-        if request_id in (request.get("request_id"), *request.get("earlier_ids", ())):
+        request = readable_request(folder)
+        if request_id in (request.get("request_id"), *(request.get("earlier_ids") or ())):
             return folder
     return None
 

@@ -32,8 +32,13 @@ class PushFault:
 
 def latest_pushes(folder: RunFolder) -> list[dict[str, Any]]:
     """The newest row of the push log for each step, newest step first."""
-    by_step = {row["step"]: row for row in atomic_io.cached_lines(folder.pushes)}
+    by_step = {row["step"]: row for row in atomic_io.cached_lines(folder.pushes) if _is_whole(row)}
     return [by_step[step] for step in sorted(by_step, reverse=True)]
+
+
+def _is_whole(row: dict[str, Any]) -> bool:
+    """Whether the row has a step and a state; one that was edited by hand may not."""
+    return isinstance(row.get("step"), int) and isinstance(row.get("state"), str)
 
 
 def push_fault(home: Home, pushes: Sequence[dict[str, Any]]) -> PushFault | None:

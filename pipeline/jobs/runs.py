@@ -10,13 +10,13 @@ from typing import Any
 from pipeline.config.recipes import PRESETS, run_config
 from pipeline.config.requests import RunRequest
 from pipeline.config.schema import TRACKERS, UNKNOWN_TRAIN_TOKENS, RunConfig
-from pipeline.core.atomic_io import read_json, readable_json
 from pipeline.core.errors import InputError, require
 from pipeline.core.paths import Home, RunFolder, check_id
 from pipeline.core.settings import Settings
 from pipeline.hub.push_status import request_retry
 from pipeline.hub.repo_check import check_model_repo
 from pipeline.jobs.job import find_by_request_id, find_job, refuse_second, request_lock, submit
+from pipeline.jobs.job_files import read_manifest, readable_request
 from pipeline.jobs.run_pushes import latest_pushes, push_fault
 from pipeline.jobs.state import job_state
 
@@ -77,7 +77,7 @@ def start_training(
 
 def is_held(settings: Settings, run_id: str) -> bool:
     """Whether a person starts the run by hand, not the worker."""
-    return bool(readable_json(find_run(settings, run_id).request).get("held"))
+    return bool(readable_request(find_run(settings, run_id)).get("held"))
 
 
 def find_run(settings: Settings, run_id: str) -> RunFolder:
@@ -111,7 +111,7 @@ def check_training(home: Home, corpus: str, preset: str, recipe: str, changes: d
     """
     require(preset in PRESETS, "preset", preset, f"choose one of {', '.join(PRESETS)}")
     folder = home.corpus(corpus)
-    manifest = read_json(folder.manifest)
+    manifest = read_manifest(folder)
     if manifest is None:
         if not (folder.request.exists() and job_state(folder).is_active):
             known = ", ".join(f.id for f in home.corpora() if f.is_ready) or "none yet"

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.atomic_io import is_locked, read_json, readable_json
+from pipeline.core.atomic_io import is_locked
 from pipeline.core.errors import DamagedError, InputError
 from pipeline.core.paths import Home, JobFolder
 from pipeline.core.processes import ProcessId
+from pipeline.jobs.job_files import read_request, read_status, readable_process, readable_stop
 
 RUNNING = ("starting", "running", "stopping")
 ACTIVE = ("queued", *RUNNING)
@@ -47,12 +48,12 @@ class JobState:
 
     @property
     def request_id(self) -> str:
-        return self.request.get("request_id", "")
+        return self.request.get("request_id") or ""
 
     @property
     def requested_at(self) -> float:
         """Unix seconds."""
-        return self.request.get("requested_at", 0.0)
+        return self.request.get("requested_at") or 0.0
 
     @property
     def is_callers_mistake(self) -> bool:
@@ -79,20 +80,23 @@ def _requested_since(request: dict[str, Any], status: Path) -> bool:
 
 
 def _job_state(folder: JobFolder) -> JobState:
-    request = read_json(folder.request) or {}
-    process = _of_request(readable_json(folder.process), request)
+    request = read_request(folder) or {}
+    process = _of_request(readable_process(folder), request)
     try:
-        status = read_json(folder.status) or {}
-    except DamagedError:  # torn by a kill on a full disk; what to do stands in the request, which is whole
+        status = read_status(folder) or {}
+    except (
+        DamagedError
+    ) as error:  # torn by a kill on a full disk, say; what to do stands in the request, which is whole
         if is_locked(folder.lock):
             return JobState(folder, "running", request, process=process)
         if _requested_since(request, folder.status):
             return JobState(folder, _derive(folder, request, {}, process), request, process=process)
-        torn = f"{folder.id} left a damaged {folder.status.name}; {folder.again} to go on from its last complete step."
+        fault = str(error).removeprefix(str(folder.status)).rpartition("; ")[0]
+        torn = f"{folder.id} left a damaged {folder.status.name}, which{fault}; {folder.again} to go on from its last complete step."
         return JobState(folder, "failed", request, process=process, error=torn)
     state = _derive(folder, request, status, process)
     if state == "interrupted":  # it may have ended between reading its status and testing its lock
-        status = read_json(folder.status) or {}
+        status = read_status(folder) or {}
         state = _derive(folder, request, status, process)
     return JobState(folder, state, request, status, process, _error(folder, state, status, process))
 
@@ -129,7 +133,7 @@ def _states(folders: Sequence[JobFolder]) -> list[JobState]:
 
 
 def _derive(folder: JobFolder, request: dict[str, Any], status: dict[str, Any], process: dict[str, Any]) -> str:
-    stop_requested = bool(_of_request(readable_json(folder.stop), request))
+    stop_requested = bool(_of_request(readable_stop(folder), request))
     if status and status.get("request_id", "") == request.get("request_id", ""):
         if status["state"] != "running":
             return status["state"]

@@ -16,8 +16,10 @@ from typing import Any
 from pipeline.artifacts.corpus import corpus_warnings
 from pipeline.config.schema import DataConfig
 from pipeline.core import atomic_io
+from pipeline.core.errors import DamagedError
 from pipeline.core.paths import CorpusFolder, Home, PushFolder, RunFolder
 from pipeline.hub import push_log
+from pipeline.jobs.job_files import read_manifest, readable_run_config
 from pipeline.jobs.run_pushes import is_pushing, latest_pushes, push_fault
 from pipeline.jobs.state import JobState, in_order, job_state, queue_of, states_of
 from pipeline.jobs.view_types import CorpusView, DryRunView, HomeView, PushView, RunView
@@ -90,7 +92,7 @@ def _push_view(folder: PushFolder, state: JobState) -> PushView:
     return PushView(
         **_job_fields(state, ()),
         corpus=folder.id,
-        repo=state.request.get("repo", ""),
+        repo=state.request.get("repo") or "",
         private=bool(state.request.get("private")),
         url=(pushed or {}).get("url"),
         pushed=pushed,
@@ -106,16 +108,16 @@ def dry_run_view(home: Home) -> DryRunView:
 def _run_view(home: Home, state: JobState, queue: Sequence[JobState]) -> RunView:
     folder = home.run(state.id)
     request, status = state.request, state.status
-    config = atomic_io.readable_json(folder.config) or None
+    config = readable_run_config(folder) or None
     pushes = latest_pushes(folder)
     return RunView(
         **{**_job_fields(state, queue), **_restoring(folder, state)},
         run=folder.id,
-        corpus=request.get("corpus", ""),
-        preset=request.get("preset", ""),
-        recipe=request.get("recipe", ""),
+        corpus=request.get("corpus") or "",
+        preset=request.get("preset") or "",
+        recipe=request.get("recipe") or "",
         step=status.get("step") or 0,
-        max_steps=status.get("max_steps") or (config or {}).get("training", {}).get("max_steps"),
+        max_steps=status.get("max_steps") or ((config or {}).get("training") or {}).get("max_steps"),
         train_loss=status.get("train_loss"),
         eval_loss=status.get("eval_loss"),
         perplexity=status.get("perplexity"),
@@ -138,11 +140,15 @@ def _restoring(folder: RunFolder, state: JobState) -> dict[str, Any]:
 
 
 def _corpus_view(folder: CorpusFolder, state: JobState, queue: Sequence[JobState]) -> CorpusView:
-    manifest = atomic_io.readable_json(folder.manifest)
     status, job_fields = state.status, _job_fields(state, queue)
+    manifest: dict[str, Any] = {}
+    try:
+        manifest = read_manifest(folder) or {}
+    except DamagedError as error:
+        job_fields |= {"state": "failed", "error": str(error)}
     if manifest:  # a corpus that was copied here has a manifest but no job; it is complete, which is what counts
         job_fields |= {"state": "finished", "error": None}
-    elif state.state == "finished":
+    elif job_fields["state"] == "finished":
         job_fields |= {"state": "scanned"}
     config = manifest.get("config") or state.request.get("config") or {}
     splits: list[Any] = [
@@ -154,7 +160,7 @@ def _corpus_view(folder: CorpusFolder, state: JobState, queue: Sequence[JobState
         stage=status.get("stage"),
         progress=status.get("progress"),
         source=config.get("source"),
-        match=config.get("match", DataConfig.match),
+        match=config.get("match") or DataConfig.match,
         files=status.get("files") if None in splits else sum(splits),
         tokens_train=manifest.get("tokens_train"),
         tokens_validation=manifest.get("tokens_validation"),

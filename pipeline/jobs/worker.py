@@ -25,6 +25,7 @@ from pipeline.core.settings import Settings
 from pipeline.hub import publisher
 from pipeline.hub.push_status import request_retry
 from pipeline.hub.takeover import Credentials
+from pipeline.jobs.job_files import readable_stop
 from pipeline.jobs.state import RUNNING, JobState, in_order, process_of, pushes_in_order
 
 POLL_SECONDS = 0.5
@@ -179,7 +180,7 @@ class Worker:
         """Start a queued job and record its process."""
         folder = state.folder
         module, arguments, environment = self.modules[state.kind], [str(folder.path)], self._environment(state)
-        if (num_processes := state.request.get("processes", 1)) > 1:
+        if (num_processes := state.request.get("processes") or 1) > 1:
             launch = ["--standalone", "--nproc_per_node", str(num_processes), "-m"]
             module, arguments = LAUNCHER, [*launch, module, *arguments]
             # By default the launcher gives each process one thread.
@@ -206,7 +207,7 @@ class Worker:
 
     def _enforce_stop(self, state: JobState) -> None:
         """End a job that ignores a stop request: SIGTERM after the grace period, SIGKILL after twice that."""
-        requested_at = readable_json(state.folder.stop).get("requested_at", time.time())
+        requested_at = readable_stop(state.folder).get("requested_at", time.time())
         waited = time.time() - requested_at
         grace = self.settings.limits.stop_grace_seconds
         process = process_of(state)

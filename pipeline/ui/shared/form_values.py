@@ -16,11 +16,11 @@ from typing import Any
 from pipeline.config.recipes import PRESETS, RECIPES, run_config
 from pipeline.config.schema import DEFAULT_CORPUS, UNKNOWN_TRAIN_TOKENS, DataConfig, RunConfig
 from pipeline.config.source_spec import corpus_id_of
-from pipeline.core.atomic_io import read_json
 from pipeline.core.errors import FieldError, require
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
 from pipeline.jobs.corpora import start_preparing
+from pipeline.jobs.job_files import read_manifest
 from pipeline.jobs.runs import start_training
 from pipeline.jobs.state import ACTIVE
 from pipeline.jobs.views import run_view, run_views
@@ -143,7 +143,7 @@ def start(settings: Settings, setup: Setup, session: str, source: str = DataConf
 
 def forecast(home: Home, setup: Setup) -> Forecast:
     """The estimated cost of `setup`. Raises InputError for a value out of range."""
-    manifest = read_json(home.corpus(setup.corpus).manifest) if setup.corpus else None
+    manifest = read_manifest(home.corpus(setup.corpus)) if setup.corpus else None
     require(setup.preset in PRESETS, "preset", setup.preset, f"choose one of {', '.join(PRESETS)}")
     tokens = manifest["tokens_train"] if manifest else UNKNOWN_TRAIN_TOKENS
     config = run_config(
