@@ -166,7 +166,7 @@ def _corpus_view(folder: CorpusFolder, state: JobState, queue: Sequence[JobState
         tokens_validation=manifest.get("tokens_validation"),
         tokens_dropped=manifest.get("tokens_dropped"),
         vocab_size=manifest.get("vocab_size"),
-        bytes_on_disk=_shown_bytes(folder, int(time.monotonic() // COUNT_AGAIN_SECONDS)),
+        bytes_on_disk=_shown_bytes(folder, job_fields["state"], int(time.monotonic() // COUNT_AGAIN_SECONDS)),
         seconds=manifest.get("seconds") or status.get("seconds"),
         seconds_left=_seconds_left(status) if state.is_active else None,
         warnings=corpus_warnings(manifest),
@@ -195,8 +195,10 @@ def _own_status(state: JobState) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=256)
-def _shown_bytes(folder: CorpusFolder, moment: int) -> int:
-    """`corpus_bytes` for a page. `moment`: a number that changes when it is to be counted again."""
+def _shown_bytes(folder: CorpusFolder, state: str, moment: int) -> int:
+    """`corpus_bytes` for a page. `state`, `moment`: when one of them changes, the files are counted again; the end of a
+    preparation deletes most of them.
+    """
     return corpus_bytes(folder)
 
 

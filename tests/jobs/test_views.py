@@ -9,7 +9,8 @@ from pipeline.core.atomic_io import read_json, write_json
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
 from pipeline.jobs.corpora import start_preparing, start_pushing
-from pipeline.jobs.views import corpus_view, home_view, push_view, run_view, run_views
+from pipeline.jobs.views import corpus_bytes, corpus_view, home_view, push_view, run_view, run_views
+from tests.homes import write_corpus
 from tests.jobs.conftest import start
 
 pytestmark = pytest.mark.usefixtures("no_worker")
@@ -78,3 +79,18 @@ def test_a_push_that_waits_shows_nothing_of_the_push_before_it(
     start_pushing(settings, corpus_id="ready", repo="me/others")
     assert (push_view(folder).state, push_view(folder).url, push_view(folder).message) == ("queued", None, None)
     assert set(home_view(home).pushes) == {"ready"}
+
+
+def test_the_bytes_of_a_corpus_are_counted_again_at_its_end(
+    settings: Settings, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.monotonic", lambda: 0.0)  # no time passes between the two counts
+    start_preparing(settings, config=DataConfig(), corpus_id="new")
+    folder = home.corpus("new")
+    folder.parts.mkdir()
+    (folder.parts / "part").write_bytes(b"0" * 10_000)
+    assert corpus_view(home, "new").bytes_on_disk > 10_000
+    (folder.parts / "part").unlink()
+    write_corpus(home, "new")
+    view = corpus_view(home, "new")
+    assert (view.state, view.bytes_on_disk) == ("finished", corpus_bytes(folder))
