@@ -100,7 +100,17 @@ def find_by_request_id(folders: Sequence[JobFolder], request_id: str | None) -> 
 
 def find_job(folder: Folder, what: str, known: Sequence[JobFolder]) -> Folder:
     """`folder`. Raises InputError, naming the `known` jobs, when nobody requested it."""
-    if not folder.request.exists() and not (isinstance(folder, CorpusFolder) and folder.is_ready):
-        names = ", ".join(other.id for other in known) or "none yet"
-        raise InputError(f"There is no {what} {folder.id!r}; there is {names}.")
-    return folder
+    if _is_there(folder):
+        return folder
+    names = ", ".join(other.id for other in known if _is_there(other)) or "none yet"
+    if folder.path.exists():  # a job whose home was moved away may go on writing to the old path
+        raise InputError(
+            f"{folder.path} has no {folder.request.name}, so it is no {what}; bring the rest of it back from where it was "
+            f"moved, or delete that folder. There is {names}."
+        )
+    raise InputError(f"There is no {what} {folder.id!r}; there is {names}.")
+
+
+def _is_there(folder: JobFolder) -> bool:
+    """Whether somebody requested the job, or it is a corpus that was copied here."""
+    return folder.request.exists() or (isinstance(folder, CorpusFolder) and folder.is_ready)

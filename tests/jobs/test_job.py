@@ -36,3 +36,17 @@ def test_a_start_repeated_after_its_run_was_resumed_still_makes_no_second_run(se
     resume_job(settings, find_run(settings, first), request_id="go-on")
     assert start(settings, request_id="press-1") == first
     assert len(run_views(home)) == 1
+
+
+def test_a_folder_without_a_request_is_named_as_what_it_is(settings: Settings, home: Home) -> None:
+    """As a run leaves it that went on writing after its home was moved away."""
+    start(settings, run_id="a")
+    home.run("pg").checkpoints.mkdir(parents=True)
+    with pytest.raises(InputError) as caught:
+        find_run(settings, "pg")
+    assert str(caught.value) == (
+        f"{home.run('pg').path} has no request.json, so it is no run; bring the rest of it back from where it was moved, "
+        "or delete that folder. There is a."
+    )
+    with pytest.raises(InputError, match="There is no run 'b'; there is a\\."):
+        find_run(settings, "b")
