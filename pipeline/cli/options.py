@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,6 +29,10 @@ MatchOption = Annotated[
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Id of a run.")]
 
 
+PATH = re.compile(r"[\w.~+@-]*/[\w.~+@/-]*|[\w.~+@-]+\.py")
+"""An argument that is taken for a path, not for a text: one word with a slash or the suffix .py, without operators."""
+
+
 def changes_of(option: str, pairs: list[str]) -> dict[str, Any]:
     """`key=value` pairs as a dict. Raises InputError for a malformed pair."""
     changes = {}
@@ -41,7 +46,7 @@ def changes_of(option: str, pairs: list[str]) -> dict[str, Any]:
 
 def text_of(argument: str) -> str:
     """The text that a command works on: of standard input for `-`, of a file that has this name, else `argument`.
-    Raises InputError for a file that is not UTF-8.
+    Raises InputError for a file that is not UTF-8, and for a path without a file.
     """
     if argument == "-":
         return sys.stdin.read()
@@ -50,6 +55,11 @@ def text_of(argument: str) -> str:
     except (OSError, ValueError):  # too long for a name, or a zero byte
         return argument
     if not is_file:
+        if PATH.fullmatch(argument):
+            raise InputError(
+                f"There is no file {argument}; correct the path. To use these characters as the text, pass them on "
+                "standard input, with - in their place."
+            )
         return argument
     try:
         return Path(argument).read_text(encoding="utf-8")

@@ -87,8 +87,8 @@ def score(
     from pipeline.hub.revision_store import RevisionStore
 
     settings, console = Settings.from_environment(), Console(as_json=json)
-    chosen = RevisionStore(settings).choose(revision)
     text = text_of(text)
+    chosen = RevisionStore(settings).choose(revision)
     from pipeline.generation.loading import load
     from pipeline.generation.scoring import score as score_text
 

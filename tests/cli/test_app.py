@@ -84,6 +84,8 @@ def test_every_command_takes_json(command: str, capsys: pytest.CaptureFixture[st
         (["generate", "x = "], ["checkpoint"]),
         (["generate", "   "], ["prompt"]),
         (["score", "x = 1"], ["checkpoint"]),
+        (["score", "absent.py"], ["no file", "absent.py"]),
+        (["generate", "./absent"], ["no file", "./absent"]),
         (["generate", "x" * 100_000], ["prompt", "100,000"]),
         (["generate", "x", "--temperature", "-1"], ["temperature", "-1"]),
         (["generate", "x", "--samples", "0"], ["samples", "0"]),

@@ -16,7 +16,6 @@ def test_an_argument_that_names_a_file_is_its_text(tmp_path: Path, monkeypatch: 
     assert text_of("import pandas\n") == "import pandas\n"
     assert text_of("x" * 10_000) == "x" * 10_000
     assert text_of("zero\0byte") == "zero\0byte"
-    assert text_of(str(tmp_path)) == str(tmp_path), "a folder is no text"
     monkeypatch.setattr("sys.stdin", io.StringIO("from standard input"))
     assert text_of("-") == "from standard input"
 
@@ -25,3 +24,17 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "picture.png").write_bytes(b"\x89PNG\xff")
     with pytest.raises(InputError, match=r"picture\.png cannot be read as text"):
         text_of(str(tmp_path / "picture.png"))
+
+
+@pytest.mark.parametrize("path", ["absent.py", "folder/absent.txt", "/absent", "../my-code/model_1.py", "."])
+def test_a_path_without_a_file_is_no_text(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = f"{tmp_path}/" if path == "." else path
+    with pytest.raises(InputError, match="^There is no file .*; correct the path") as refused:
+        text_of(path)
+    assert path in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["import pandas", "plt.show()", "x=a/b", "a/(b+1)", "# see train.py", "df", "a / b"])
+def test_a_text_with_a_slash_or_a_dot_is_no_path(text: str) -> None:
+    assert text_of(text) == text
