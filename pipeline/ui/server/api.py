@@ -52,7 +52,8 @@ class Api:
         them; `ended` says why fewer rows were counted, if the scan reached one of the server's limits.
         """
         is_owner = self.engine.reading.check(request, source)
-        limit = max(1, min(limit, self.engine.settings.limits.preview_rows))
+        max_rows = self.engine.settings.limits.preview_rows
+        require(1 <= limit <= max_rows, "limit", limit, f"scan 1 to {max_rows:,} rows")
         last = None
         config = DataConfig(source=source, keywords=tuple(keywords), match=match)
         visitor = self.engine.visitor_key(request) or None

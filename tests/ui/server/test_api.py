@@ -41,6 +41,9 @@ def test_a_preview_says_why_it_ended_early(tmp_path: Path) -> None:
     ("name", "arguments", "message"),
     [
         ("preview", {"limit": "many"}, "limit is 'many'; input should be a valid integer"),
+        ("preview", {"limit": 0}, "limit is 0; scan 1 to 20,000 rows."),
+        ("preview", {"limit": -1}, "limit is -1; scan 1 to 20,000 rows."),
+        ("preview", {"limit": 20_001}, "limit is 20001; scan 1 to 20,000 rows."),
         ("preview", {"keywords": [{"a": 1}]}, "keywords is"),
         ("generate", {"prompt": ["x"]}, "prompt is"),
         ("status", {"run": {"path": "/etc/passwd"}}, "run is"),
