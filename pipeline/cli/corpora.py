@@ -27,6 +27,7 @@ from pipeline.jobs import views
 from pipeline.jobs.corpora import delete_corpus, find_corpus, resumable_on, start_preparing
 from pipeline.jobs.follow import follow
 from pipeline.jobs.job import stop_job
+from pipeline.jobs.state import ACTIVE
 
 
 def preview(
@@ -122,6 +123,10 @@ def prepare(
         _show_report(console, report)
     for warning in view.warnings:
         console.line(f"warning: {warning}")
+    if view.state == "finished":
+        console.line(f"Corpus {corpus} is ready; train on it with `python -m pipeline train --corpus {corpus}`.")
+    elif view.state in ACTIVE:
+        console.line(f"Corpus {corpus} goes on by itself; look at it with `python -m pipeline corpora`.")
     console.document({**view.to_dict(), "report": report} if only_scan else view.to_dict())
 
 

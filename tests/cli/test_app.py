@@ -12,10 +12,13 @@ from typing import Any
 
 import pytest
 
+from pipeline.cli import corpora
 from pipeline.cli.app import _repeat_lists, main
 from pipeline.core.environment import num_cores
 from pipeline.core.paths import ROOT, Home
+from pipeline.jobs import worker
 from tests.gpus import T4, fake_smi
+from tests.homes import write_corpus
 
 COMMANDS = "preview prepare train runs status stop resume logs revisions generate score publish demo".split()
 
@@ -211,6 +214,31 @@ def test_an_input_error_found_by_the_job_also_exits_with_2(tmp_path: Path, code:
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.count("\n") == 1
     assert all(word in ended.stderr for word in ("keeps 0 of 40 files", "zzzqqq")), ended.stderr
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize(
+    ("detach", "words"),
+    [
+        (False, "Corpus mine is ready; train on it with `python -m pipeline train --corpus mine`."),
+        (True, "Corpus mine goes on by itself; look at it with `python -m pipeline corpora`."),
+    ],
+)
+def test_prepare_ends_with_the_next_command(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    detach: bool,
+    words: str,
+    as_json: bool,
+) -> None:
+    monkeypatch.setattr(worker, "wake", lambda settings: None)
+    monkeypatch.setattr(corpora, "follow", lambda *rest: write_corpus(Home(tmp_path / "home"), "mine"))
+    options = [*(["--detach"] if detach else []), *(["--json"] if as_json else [])]
+    assert main(["prepare", "--source", "installed", "--corpus", "mine", *options]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert (words in lines) is not as_json
+    assert as_json or lines[-1] == words
 
 
 @pytest.mark.slow
