@@ -30,7 +30,7 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
 def test_a_path_without_a_file_is_no_text(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     path = f"{tmp_path}/" if path == "." else path
-    with pytest.raises(InputError, match="^There is no file .*; correct the path") as refused:
+    with pytest.raises(InputError, match=r"^There is no file .*; correct the path") as refused:
         text_of(path)
     assert path in str(refused.value)
 
