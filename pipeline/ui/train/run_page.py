@@ -151,7 +151,7 @@ def story(page: RunPage) -> str:
     first = rows[0]["prompt_name"]
     rows = evenly([row for row in rows if row["prompt_name"] == first], MAX_SAMPLES)
     losses = {row["step"]: row["eval_loss"] for row in page.metrics if row.get("eval_loss") is not None}
-    return render("story", name=first, rows=rows, losses=losses)
+    return render("story", name=first, prompt=rows[0].get("prompt") or "", rows=rows, losses=losses)
 
 
 def runs_table(page: RunPage) -> str:

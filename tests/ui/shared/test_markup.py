@@ -262,7 +262,7 @@ SHOWN: list[tuple[str, dict[str, Any]]] = [
     ("gallery", gallery(is_owner=True)),
     ("log", {"lines": [EVIL]}),
     ("pushes", {"pushes": [{"step": 1, "state": "refused", "revision": EVIL, "error": EVIL}], "repo": EVIL}),
-    ("story", {"name": EVIL, "rows": [{"step": 0, "text": EVIL}], "losses": {}}),
+    ("story", {"name": EVIL, "prompt": EVIL, "rows": [{"step": 0, "text": EVIL}], "losses": {}}),
     ("aside", {"text": EVIL}),
     ("hint", {"text": EVIL}),
     ("section", {"title": EVIL}),

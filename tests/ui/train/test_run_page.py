@@ -68,15 +68,22 @@ def test_a_failed_run_says_what_failed_what_is_safe_and_what_to_press(home: Home
     assert "revision of step 10 is safe" in run_page.problem(RunPage.of(home, None, is_owner=True))
 
 
+PROMPTS = {"one": "# create some data\n", "two": "# another\n"}
+
+
 def test_the_story_follows_one_prompt_from_the_first_to_the_last_evaluation(home: Home) -> None:
     folder = write_run(home, "calm-kea")
     for step in range(0, 200, 10):
         for name in ("one", "two"):
-            append_line(folder.samples, {"step": step, "prompt_name": name, "prompt": "#", "text": f"{name} {step}"})
+            append_line(
+                folder.samples, {"step": step, "prompt_name": name, "prompt": PROMPTS[name], "text": f"{name} {step}"}
+            )
     text = run_page.story(RunPage.of(home, None, is_owner=True))
     assert text.count("<li") == run_page.MAX_SAMPLES
     assert "one" in text
     assert "two" not in text
+    assert text.count("create some data") == 1, "the prompt, above its completions"
+    assert text.index("create some data") < text.index("<li")
     assert "step 0<" in text
     assert text.index("step 190<") < text.index("step 0<")  # the newest is first, where the strip begins
 
