@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Locator, Response, expect
 from playwright.sync_api import Page as Tab
 
+from pipeline.config.prompts import course_prompts
 from pipeline.core.paths import Home
 from pipeline.gallery.example import Example
 from pipeline.gallery.examples import Examples
@@ -180,3 +181,18 @@ def test_every_button_of_the_owner_fits_the_screen(
     expect(card(tab, kept[27]).locator(".notice")).to_be_visible()
     assert outside(tab) == []
     assert tab.evaluate("document.documentElement.scrollWidth") <= tab.viewport_size["width"]  # type: ignore[index]
+
+
+def test_the_prompt_of_an_example_is_in_sight_on_a_phone(public: Page, open_tab: OpenTab) -> None:
+    first, *_, last = course_prompts()
+    fill(public, 0)
+    kept = keep(gallery_of(public), prompt=last.text)
+    tab = open_tab(f"{public.url}/?example={kept.id}", **ON_PHONE)
+    pressed = tab.locator("#prompts [aria-pressed=true]")
+    expect(pressed).to_contain_text(last.name)
+    expect(pressed).to_be_in_viewport(ratio=0.99)
+    before = tab.evaluate("scrollY")
+    field(tab, "prompt").fill(first.text)
+    expect(pressed).to_contain_text(first.name)
+    expect(pressed).to_be_in_viewport(ratio=0.99)
+    assert tab.evaluate("scrollY") == before, "only the strip scrolls"

@@ -46,7 +46,7 @@ class GenerateTab:
         first = course_prompts()[0]
         with gr.Row(elem_classes=["split", "right"]):
             with gr.Column(elem_classes="main", min_width=0):
-                self.cards = picks(self._cards(first.text), attribute="prompt", elem_id="prompts")
+                self.cards = picks(self._cards(first.text), attribute="prompt", is_strip=True, elem_id="prompts")
                 with card("flush", "editor"):
                     self.prompt = editor(first.text, label=t("generate.prompt"), elem_id="prompt")
                     with gr.Row(elem_classes="toolbar"):

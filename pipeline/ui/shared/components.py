@@ -23,9 +23,23 @@ def html(value: str = "", **settings: Any) -> gr.HTML:
     return gr.HTML(value, apply_default_css=False, **{"js_on_load": None, **settings})
 
 
-def picks(value: str = "", *, attribute: str, **settings: Any) -> gr.HTML:
-    """HTML whose elements with `data-<attribute>` can be clicked; the event's `value` is the attribute's value."""
-    js = (
+KEEP_PRESSED_IN_SIGHT = (
+    "const show = () => {"
+    " const pressed = element.querySelector('[aria-pressed=true]');"
+    " if (!pressed) return;"
+    " const strip = pressed.parentElement, at = pressed.getBoundingClientRect(), seen = strip.getBoundingClientRect();"
+    " strip.scrollLeft += Math.min(0, at.left - seen.left) || Math.max(0, at.right - seen.right); };"
+    "new MutationObserver(show).observe(element, { subtree: true, childList: true, attributeFilter: ['aria-pressed'] });"
+    "new ResizeObserver(show).observe(element);"  # also when its tab is shown
+)
+"""Scrolls a strip of buttons sideways to the pressed one. Not scrollIntoView, which would scroll the page as well."""
+
+
+def picks(value: str = "", *, attribute: str, is_strip: bool = False, **settings: Any) -> gr.HTML:
+    """HTML whose elements with `data-<attribute>` can be clicked; the event's `value` is the attribute's value. In a
+    strip, which scrolls sideways on a phone, the pressed one stays in sight.
+    """
+    js = (KEEP_PRESSED_IN_SIGHT if is_strip else "") + (
         "element.addEventListener('click', (event) => {"
         f" const picked = event.target.closest('[data-{attribute}]');"
         f" if (picked) trigger('click', {{ value: picked.dataset.{attribute} }}); }});"
