@@ -12,6 +12,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from pipeline.data.filter.matching import Matched, import_pattern, places
+from pipeline.data.report.licences import licence_id
 from pipeline.data.sources.base import BadRow
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ class Report:
         self.kept_bytes += int(sizes.sum())
         self.kept_lengths.update(_classes(sizes))
         self.repositories.update(rows["repo_name"].to_list())
-        self.licenses.update(rows["license"].to_list())
+        self.licenses.update(map(licence_id, rows["license"].to_list()))
         found = _facts(rows["content"], hits, matched.match)
         self.overlap.update(found["masks"])
         for number, word in enumerate(self.keywords):

@@ -46,11 +46,12 @@ def test_overlap_counts_each_file_once_by_its_exact_keywords() -> None:
 
 
 def test_the_largest_repositories_and_licences_are_of_kept_files_only() -> None:
-    rows = [row(number, repo_name="big", license="mit") for number in range(3)]
+    names = ["mit", "MIT", "MIT License"]
+    rows = [row(number, repo_name="big", license=name) for number, name in enumerate(names)]
     rows += [row(9, repo_name="small", license=""), row(10, repo_name="other", content="x", license="gpl")]
     found = report_of(batch(rows)).to_dict()
     assert found["repositories"] == [{"name": "big", "files": 3}, {"name": "small", "files": 1}]
-    assert found["licenses"] == [{"name": "mit", "files": 3}, {"name": "", "files": 1}]
+    assert found["licenses"] == [{"name": "MIT", "files": 3}, {"name": "", "files": 1}]
 
 
 def test_how_the_rows_were_cut_into_batches_changes_nothing() -> None:
