@@ -175,7 +175,7 @@ class PrepareCard:
         gr.on([part.change for part in [self.corpora, data.key, *form]], **forecast_event, trigger_mode="always_last")
         bar.changed["data"].click(**{**after, "fn": self.poll_corpora}, trigger_mode="always_last")
         bar.owner_changed.click(**after)
-        self.inspect.connect(self.chosen, self.fields[corpus_form.FIELDS.index("window")])
+        self.inspect.connect(self.chosen, self.fields[corpus_form.FIELDS.index("window")], self.corpora)
 
     # ---- handlers of buttons ----
 

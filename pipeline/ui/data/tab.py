@@ -109,6 +109,7 @@ class DataTab:
         self.key = gr.State(None)
         self.asked = gr.State(None)
         self.index = gr.State(0)
+        self.sample_key = gr.State("")
         with card("flush"):
             self.progress = html(elem_id="scan-progress")
             self.figures = html(blank(t("data.blank"), t("data.blank.more")), elem_id="scan-figures")
@@ -150,7 +151,16 @@ class DataTab:
         """Sets `looked`, the events that run a scan; a `.then` on them runs after its last update."""
         inputs = [self.kind, self.path, self.repo, self.keywords, self.match, self.rows]
         reports = [self.progress, self.figures, self.hits, self.overlap, self.lengths, self.largest, self.bad]
-        shown = [self.asked, self.key, self.index, self.filter, self.sample, self.cancel_button, *reports]
+        shown = [
+            self.asked,
+            self.key,
+            self.index,
+            self.sample_key,
+            self.filter,
+            self.sample,
+            self.cancel_button,
+            *reports,
+        ]
         # "multiple": a new scan may start while another one runs; that one then ends.
         scan_settings: dict[str, Any] = {**QUIET, "concurrency_limit": None, "trigger_mode": "multiple"}
         scan: dict[str, Any] = {
@@ -174,7 +184,9 @@ class DataTab:
         self.course.click(lambda: list(COURSE_KEYWORDS), None, self.keywords, queue=False, **QUIET)
         self.match.change(self.show_match, self.match, self.match_info, queue=False, **QUIET)
         self.kind.change(self.show_source, [self.kind, self.repo], [self.path, self.repo], queue=False, **QUIET)
-        position, sample_outputs = [self.key, self.filter, self.index], [self.index, self.sample]
+        position, sample_outputs = [self.key, self.filter, self.index], [self.index, self.sample_key, self.sample]
+        for event in self.looked:
+            event.then(self.settle, [self.key, self.filter, self.sample_key], sample_outputs, queue=False, **QUIET)
         for button, move in ((self.previous, -1), (self.next, 1), (self.random, 0)):
             button.click(partial(self.turn, move=move), position, sample_outputs, queue=False, **QUIET)
         self.filter.input(self.choose, [self.key, self.filter], sample_outputs, queue=False, **QUIET)
@@ -274,7 +286,7 @@ class DataTab:
             updates = {self.key: key, **self.found(scan if is_owner else scan_for_visitors(scan), key)}
             if not has_sample:
                 choices = gr.Dropdown(keyword_choices(seen), value="")
-                updates |= {self.filter: choices, self.index: 0, self.sample: sample_html(seen, "", 0)}
+                updates |= {self.filter: choices, **self._sample(seen, key, "", 0)}
                 has_sample = bool(scan.samples)
             yield updates
         num_rows = report_view.num_rows(scan.report) if scan else 0
@@ -307,12 +319,29 @@ class DataTab:
     def turn(self, key: Key | None, keyword: str, index: int, move: int) -> Updates:
         """Show the previous (`move` -1), the next (1) or a random (0) sample."""
         seen = self._shown_scan(key)
-        index = moved(seen.samples(keyword), index, move) if seen else 0
-        return {self.index: index, self.sample: sample_html(seen, keyword, index, is_gone=key is not None)}
+        return self._sample(seen, key, keyword, moved(seen.samples(keyword), index, move) if seen else 0)
 
     def choose(self, key: Key | None, keyword: str) -> Updates:
         """Show the first sample that contains `keyword`."""
-        return {self.index: 0, self.sample: sample_html(self._shown_scan(key), keyword, 0, is_gone=key is not None)}
+        return self._sample(self._shown_scan(key), key, keyword, 0)
+
+    def settle(self, key: Key | None, keyword: str, sample_key: str) -> Updates:
+        """Show the same sample with its place among all samples of the scan, which has ended; among the first ones the
+        place was another.
+        """
+        seen = self._shown_scan(key)
+        keys = [sample.hash_key for sample in seen.samples(keyword)] if seen else []
+        if not keys:
+            return {self.sample: gr.skip()}
+        return self._sample(seen, key, keyword, keys.index(sample_key) if sample_key in keys else 0)
+
+    def _sample(self, seen: ShownScan | None, key: Key | None, keyword: str, index: int) -> Updates:
+        samples = seen.samples(keyword) if seen else []
+        return {
+            self.index: index,
+            self.sample_key: samples[index].hash_key if samples else "",
+            self.sample: sample_html(seen, keyword, index, is_gone=key is not None),
+        }
 
     def _shown_scan(self, key: Key | None) -> ShownScan | None:
         scan = self.engine.scans.found(key)

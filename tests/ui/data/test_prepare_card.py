@@ -13,6 +13,7 @@ from pipeline.core.atomic_io import read_json, write_json
 from pipeline.core.paths import Home
 from pipeline.core.settings import Limits, Settings
 from pipeline.data.report.scan_report import Report
+from pipeline.data.tokens import tokenizer
 from pipeline.jobs.runs import start_training
 from pipeline.jobs.state import job_state
 from pipeline.ui.data import corpus_form, prepare_card
@@ -112,7 +113,7 @@ def test_a_visitor_cannot_start_delete_or_read(card: PrepareCard, home: Home) ->
         assert "Nobody may do that here" in answer
     for action in ("stop ready", "resume ready", "prepare ready", "show ready", "ask ready", "delete ready"):
         assert "Nobody may do that here" in press(card, action, request=AWAY, doubtful="ready")[0]
-    assert "Nobody may do that here" in card.inspect.inspect(None, "ready", "", "", AWAY)  # type: ignore[arg-type]
+    assert "Nobody may do that here" in card.inspect.inspect(None, "ready", "", "", AWAY)[0]  # type: ignore[arg-type]
     write_json(home.corpus("ready").report, {"secret": 1})
     assert "No corpus chosen" in tick(card, chosen="ready", request=AWAY)[card.report]
     assert home.corpus("ready").path.exists()
@@ -167,16 +168,26 @@ def test_the_switch_fills_the_fields_in_the_browser_itself() -> None:
 
 
 def test_the_samples_of_the_chosen_corpus_are_inspected(card: PrepareCard, home: Home) -> None:
-    assert "no sample files yet" in card.inspect.inspect(None, None, "", "", HERE)  # type: ignore[arg-type]
+    assert "no sample files yet" in card.inspect.inspect(None, None, "", "", HERE)[0]  # type: ignore[arg-type]
     texts = ["import pandas as pd\npd.DataFrame()\n" * 20, "x = 1\n" * 50]
     write_json(home.corpus("ready").samples, {"samples": [{"content": text} for text in texts]})
-    found = card.inspect.inspect(None, "ready", f"DataFrame, {EVIL}", "16", HERE)  # type: ignore[arg-type]
+    found, inspected = card.inspect.inspect(None, "ready", f"DataFrame, {EVIL}", "16", HERE)  # type: ignore[arg-type]
     assert "2 sample files of corpus ready" in found
     assert "was trained on these samples" in found
     assert 'data-word="DataFrame"' in found
     assert "<img" not in found
-    assert "in tokens” is 2" in card.inspect.inspect(None, "ready", "", "2", HERE)  # type: ignore[arg-type]
-    assert "“Other key tokens” is “xxx" in card.inspect.inspect(None, "ready", "x" * 50, "", HERE)  # type: ignore[arg-type]
+
+    # ---- the list of corpora changes ----
+    assert card.inspect.renew(None, HERE) == (gr.skip(), gr.skip()), "nothing was inspected"  # type: ignore[arg-type]
+    assert card.inspect.renew(inspected, HERE) == (gr.skip(), gr.skip())  # type: ignore[arg-type]
+    home.corpus("ready").tokenizer.mkdir()
+    tokenizer.save_trained(tokenizer.train(iter(texts), 300), home.corpus("ready").tokenizer)
+    renewed, inspected = card.inspect.renew(inspected, HERE)  # type: ignore[arg-type]
+    assert "Tokenizer of corpus ready" in renewed
+    assert 'data-word="DataFrame"' in renewed
+    assert card.inspect.renew(inspected, HERE) == (gr.skip(), gr.skip())  # type: ignore[arg-type]
+    assert "in tokens” is 2" in card.inspect.inspect(None, "ready", "", "2", HERE)[0]  # type: ignore[arg-type]
+    assert "“Other key tokens” is “xxx" in card.inspect.inspect(None, "ready", "x" * 50, "", HERE)[0]  # type: ignore[arg-type]
 
 
 def offer(card: PrepareCard, action: str, request: Any = HERE) -> dict[Any, Any]:

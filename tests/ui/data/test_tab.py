@@ -9,6 +9,10 @@ import gradio as gr
 import pytest
 
 from pipeline.core.settings import Settings
+from pipeline.data.preview.scan import Scan
+from pipeline.data.report.samples import Sample
+from pipeline.data.report.scan_report import Report
+from pipeline.ui.data.sample_view import ShownScan
 from pipeline.ui.data.scans import Key
 from pipeline.ui.data.tab import DataTab
 from pipeline.ui.shared.engine import Engine
@@ -98,3 +102,19 @@ def test_an_older_scan_does_not_switch_off_cancel_for_a_newer_one(tab: DataTab, 
         tab.engine.scans._questions[request.session_hash or ""].is_superseded = True
     buttons = [update[tab.cancel_button]["interactive"] for update in older if tab.cancel_button in update]
     assert buttons == ([] if is_newer else [False])
+
+
+def test_the_place_of_the_shown_sample_is_right_when_the_scan_has_ended(
+    tab: DataTab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first samples of a scan are shown; those of the whole scan are more, and in another order."""
+    samples = [Sample(key, "repo", f"{key}.py", "mit", "1", "10", "import pandas", ("pandas",)) for key in "abc"]
+    whole = ShownScan(Scan(Report(["pandas"]).to_dict(), samples, True))
+    monkeypatch.setattr(tab, "_shown_scan", lambda key: whole)
+    settled = tab.settle(SHOWN, "", "b")
+    assert (settled[tab.index], "b.py" in settled[tab.sample]) == (1, True)
+    assert "sample 2 of 3" in settled[tab.sample]
+    gone = tab.settle(SHOWN, "", "no longer one of them")
+    assert (gone[tab.index], gone[tab.sample_key], "sample 1 of 3" in gone[tab.sample]) == (0, "a", True)
+    monkeypatch.setattr(tab, "_shown_scan", lambda key: None)
+    assert tab.settle(None, "", "") == {tab.sample: gr.skip()}
