@@ -18,7 +18,7 @@ from pipeline.cli.options import (
 )
 from pipeline.config.quality import quality_config
 from pipeline.config.schema import COURSE_KEPT_RATE, COURSE_KEYWORDS, DataConfig, ExecutionConfig
-from pipeline.config.source_spec import corpus_id_of
+from pipeline.config.source_spec import corpus_id_of, reads_index
 from pipeline.core.atomic_io import readable_json
 from pipeline.core.errors import InputError, require
 from pipeline.core.paths import Home
@@ -50,7 +50,8 @@ def preview(
     report, extent = last.report, last.extent
     if extent is not None:
         size = f", {extent.num_bytes / 1e6:,.1f} MB" if extent.num_bytes else ""
-        console.line(f"{data.source}: {extent.num_files:,} files{size}")
+        what = "archive" if reads_index(data.source) else "file"  # of an index, whole archives are counted
+        console.line(f"{data.source}: {extent.num_files:,} {what}{'' if extent.num_files == 1 else 's'}{size}")
     _show_report(console, report)
     for sample in last.samples[:5]:
         console.line(f"kept: {sample.repo_name} {sample.path} ({sample.license}; {', '.join(sample.keywords)})")

@@ -19,6 +19,7 @@ from pipeline.core.paths import ROOT, Home
 from pipeline.jobs import worker
 from tests.gpus import T4, fake_smi
 from tests.homes import write_corpus
+from tests.package_index import PackageIndex, plot, sdist
 
 COMMANDS = "preview prepare train runs status stop resume logs revisions generate score publish demo".split()
 
@@ -128,6 +129,25 @@ def test_preview_reports_what_it_scanned(capsys: pytest.CaptureFixture[str], tmp
     assert sum(seen["bad_rows"].values()) == 1
     assert [sample["path"] for sample in seen["samples"]] == ["a.py"]
     assert seen["seconds"] >= 0
+
+
+def test_preview_counts_the_archives_of_an_index_and_the_files_of_a_folder(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = {
+        name: [sdist(name, "1.0", {"examples/a.py": plot(1), "examples/b.py": plot(2)})] for name in ("one", "two")
+    }
+    with PackageIndex(found) as index:
+        for name, value in index.environment().items():
+            monkeypatch.setenv(name, value)
+        assert main(["preview", "--source", "pypi:one,two#examples"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("pypi:one,two#examples: 2 archives") for line in lines), lines
+    assert "4 files scanned" in "\n".join(lines)
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "a.py").write_text("import pandas as pd\n")
+    assert main(["preview", "--source", f"files:{tmp_path / 'code'}"]) == 0
+    assert "code: 1 file, " in capsys.readouterr().out
 
 
 def test_an_empty_home_lists_nothing(capsys: pytest.CaptureFixture[str]) -> None:
