@@ -15,14 +15,17 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 CPU_TORCH := $(TORCH)$(if $(filter Linux,$(shell uname -s)),+cpu)
 CPU_STAMP := $(if $(CPU),$(VENV)/cpu-torch)
 
+# Ctrl-C is how these two are ended: make reports no error then.
+QUIET_END := trap 'exit 0' INT;
+
 .PHONY: run demo test faults security starter load check format clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/application  ## start the page
-	$(BIN)/python app.py
+	@$(QUIET_END) $(BIN)/python app.py
 
 demo: $(VENV)/application  ## look, prepare, train, publish, generate: without a browser, on this machine's own files
-	$(BIN)/python -m pipeline demo
+	@$(QUIET_END) $(BIN)/python -m pipeline demo
 
 test: $(VENV)/development  ## everything, browser included
 	$(BIN)/python tests/chromium.py

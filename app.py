@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports, which take seconds: no traceback
 
 from pipeline.core.environment import home_folder, keep_downloads_in_home
 from pipeline.core.imports import collector_paused
@@ -70,7 +74,10 @@ def main() -> int:
             settings = Settings.from_environment()
             protect_secrets()
             engine = Engine(settings)
-            serve(build(engine), engine)
+            page = build(engine)
+            if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+                signal.signal(signal.SIGINT, signal.default_int_handler)  # `serve` ends in order
+            serve(page, engine)
     except PipelineError as error:
         print(error, file=sys.stderr)
         return error.exit_status

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -109,3 +110,26 @@ def test_pip_itself_ends_soon_when_the_index_is_away(project: Path) -> None:
     assert "could not be installed from http://127.0.0.1" in done.stderr
     assert "Traceback" not in done.stderr + done.stdout
     assert "No matching distribution" in (project / ".venv" / "cpu-torch.log").read_text()
+
+
+@pytest.mark.parametrize("target", ["run", "demo"])
+@pytest.mark.parametrize("status", [0, 130])
+def test_ctrl_c_ends_it_without_an_error_of_make(project: Path, target: str, status: int) -> None:
+    stand_in(project)
+    assert make(project, target).returncode == 0
+    (project / ".venv/bin/python").write_text(
+        f"#!/bin/sh\ntrap 'exit {status}' INT\necho up\nwhile :; do sleep 0.1; done\n"
+    )
+    started = subprocess.Popen(
+        ["make", target, "PYTHON=./python3"],
+        cwd=project,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert started.stdout is not None
+    assert started.stdout.readline() == "up\n"
+    os.killpg(started.pid, signal.SIGINT)  # as a terminal does
+    out, error = started.communicate(timeout=30)
+    assert (out, error) == ("", "")

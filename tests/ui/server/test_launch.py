@@ -120,3 +120,30 @@ def test_ctrl_c_ends_the_page_with_a_sentence(tmp_path: Path) -> None:
     finally:
         page.kill()
     assert (page.returncode, out, error) == (0, "The page has ended. Jobs that run go on without it.\n", "")
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_the_page_starts_leaves_no_traceback(tmp_path: Path) -> None:
+    variables = {"PIPELINE_HOME": str(tmp_path / "home"), "PIP_NO_INDEX": "1", "GRADIO_SERVER_NAME": "127.0.0.1"}
+    page = subprocess.Popen(
+        [
+            sys.executable,
+            "-X",
+            "importtime",
+            "app.py",
+        ],  # writes a line for each import, so that the test can wait for one
+        cwd=ROOT,
+        env={**os.environ, **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert page.stderr is not None
+        assert any("gradio_import" in line for line in page.stderr)  # Gradio itself is next
+        page.send_signal(signal.SIGINT)
+        out, error = page.communicate(timeout=60)
+    finally:
+        page.kill()
+    assert (page.returncode, out) == (-signal.SIGINT, "")
+    assert "Traceback" not in error
