@@ -37,8 +37,9 @@ def latest_pushes(folder: RunFolder) -> list[dict[str, Any]]:
 
 
 def _is_whole(row: dict[str, Any]) -> bool:
-    """Whether the row has a step and a state; one that was edited by hand may not."""
-    return isinstance(row.get("step"), int) and isinstance(row.get("state"), str)
+    """Whether the row has a step, a state and a repo; one that was edited by hand may not."""
+    kinds = {"step": int, "state": str, "repo": str}
+    return all(isinstance(row.get(name), kind) for name, kind in kinds.items())
 
 
 def push_fault(home: Home, pushes: Sequence[dict[str, Any]]) -> PushFault | None:

@@ -16,7 +16,9 @@ from pipeline.jobs.run_pushes import is_pushing, latest_pushes, push_fault
 def test_the_newest_row_of_each_step_is_the_push_that_counts(home: Home) -> None:
     folder = home.run("a")
     for step, state in ((100, "registered"), (200, "registered"), (100, "pushed")):
-        append_line(folder.pushes, {"step": step, "state": state})
+        append_line(folder.pushes, {"step": step, "state": state, "repo": "local"})
+    append_line(folder.pushes, {"step": [300], "state": "pushed", "repo": "local"})
+    append_line(folder.pushes, {"step": 100, "state": "pushed", "repo": 3})
     assert [(row["step"], row["state"]) for row in latest_pushes(folder)] == [(200, "registered"), (100, "pushed")]
 
 
