@@ -122,7 +122,9 @@ def refuse_what_is_over(folder: RunFolder, request: dict[str, Any]) -> None:
 
 
 def open_run(folder: RunFolder, request: dict[str, Any]) -> Run:
-    """The run that `request` asks for. Raises InputError when its corpus is missing, too small, or has changed."""
+    """The run that `request` asks for. Raises InputError when its corpus is missing, too small, or has changed,
+    DamagedError when a file of the corpus does not have the SHA-256 of its manifest.
+    """
     run_request = RunRequest.of(request)
     home = Home(folder.path.parent.parent)
     earlier = read_json(folder.config) if run_request.resume else None
@@ -135,6 +137,7 @@ def open_run(folder: RunFolder, request: dict[str, Any]) -> Run:
             "SHA-256 sums); restore that one, or start a new run."
         )
     _check_fit(config, corpus)
+    corpus.verify()  # on every rank: each reads its own files, and none waits for another
     uid = earlier.get("run_uid") if earlier else secrets.token_hex(8)
     return Run(folder, config, corpus, earlier, uid)
 

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.config.schema import RunConfig
 from pipeline.core.atomic_io import locked, read_json, write_json
-from pipeline.core.errors import InputError
+from pipeline.core.errors import DamagedError, InputError
 from pipeline.core.paths import Home
 from pipeline.training.run import open_run, refuse_what_is_over
 from tests.training.runs import ask_to_resume, make_corpus, new_run, write_request
@@ -131,3 +131,14 @@ def test_a_running_run_is_left_to_its_lock(home: Home) -> None:
     write_json(folder.config, {})
     with locked(folder.lock):
         refuse_what_is_over(folder, {"resume": False})
+
+
+@pytest.mark.parametrize("name", ["tokens-train.bin", "tokens-validation.bin", "tokenizer/tokenizer.json"])
+def test_a_file_of_the_corpus_altered_at_the_same_size_is_refused(home: Home, name: str) -> None:
+    folder = new_run(home)
+    path = home.corpus("python").path / name
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 0xFF
+    path.write_bytes(data)
+    with pytest.raises(DamagedError, match=rf"{path} does not have the SHA-256 of its manifest; delete .*/python and"):
+        open_run(folder, read_json(folder.request) or {})
