@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import keyword
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -13,11 +15,15 @@ from pipeline.data.readers.delimited_records import MAX_COLUMNS, Record, Records
 from pipeline.data.readers.whole_lines import whole_lines
 from pipeline.data.sources.base import (
     COLUMNS,
+    ESCAPED,
     FIELDS,
     NAMES,
+    NO_HEADER,
     NO_TEXT,
     NOT_UTF8,
     NULL_TEXT,
+    OTHER_DELIMITER,
+    TEXT_COLUMNS,
     BadRow,
     Batch,
     batch_of_bad,
@@ -30,6 +36,9 @@ if TYPE_CHECKING:
 
 BLOCK_ROWS = 8_192
 BLOCK_BYTES = 4 * 2**20
+DELIMITERS = re.compile(r"[,;|\t]")
+COLUMN_NAME = re.compile(r"[\w.-]+( [\w.-]+)*")
+"""One or more words. Code seldom looks like this, except for statements that begin with a keyword."""
 
 
 def delimited_blocks(
@@ -92,6 +101,12 @@ def _columns(
     text = text_of({name: pl.String() for name in names})
     if text is None:
         raise _NoHeader(BadRow(NO_TEXT, place))
+    # A single column that is neither requested nor named like a text may be a row of a file without a header.
+    if len(names) == 1 and text_of({text: pl.String(), TEXT_COLUMNS[0]: pl.String()}) != text:
+        if DELIMITERS.search(text):
+            raise _NoHeader(BadRow(OTHER_DELIMITER, f"{place}:{header.first}"))
+        if not COLUMN_NAME.fullmatch(text) or keyword.iskeyword(text.split()[0]):
+            raise _NoHeader(BadRow(NO_HEADER, f"{place}:{header.first}"))
     wanted = [(text,) if column == "content" else NAMES[column] for column in COLUMNS]
     found = [next((names.index(name) for name in own if name in names), None) for own in wanted]
     indices = tuple(sorted({n for n in found if n is not None}))
@@ -135,6 +150,8 @@ def _batch(records: list[Record | BadRow], columns: _Columns, place: str) -> Bat
 
 def _fault(record: Record, num_fields: int, content: int | None) -> str | None:
     """Why `record` is not a row, or None."""
+    if record.is_escaped:
+        return ESCAPED
     if record.num_fields != num_fields:
         return FIELDS
     if not record.is_utf8:

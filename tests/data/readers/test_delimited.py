@@ -46,6 +46,38 @@ def test_the_header_names_the_columns_and_the_text_is_chosen_among_them() -> Non
     assert read(b"a\tcontent\n1\tx, y\n", b"\t") == (["x, y"], [])
 
 
+@pytest.mark.parametrize("header", [b"path;content", b"path|content", b"path\tcontent", b'"path";"content"'])
+def test_a_file_with_another_delimiter_is_refused(header: bytes) -> None:
+    other = "fields are not separated by commas (.csv) or tabs (.tsv)"
+    assert read(header + b"\na.py;import x\n") == ([], [BadRow(other, "f:1")])
+    assert read(b"path,content\na.py,import x\n", b"\t") == ([], [BadRow(other, "f:1")])
+
+
+@pytest.mark.parametrize("first", [b"import x", b'"x = 1\nprint(x)"', b"print(x)", b"pass", b'""'])
+def test_a_single_column_without_a_header_is_refused(first: bytes) -> None:
+    assert read(first + b"\nimport y\n") == ([], [BadRow("first line does not name the columns", "f:1")])
+
+
+def test_a_single_column_is_read_under_any_name_that_is_requested_or_is_one() -> None:
+    assert read(b"Source Code\nimport x\n") == (["import x"], [])
+    assert read(b"code;python\nimport x\n", asked="code;python") == (["import x"], [])
+
+
+def test_a_record_with_quotes_escaped_by_backslashes_is_a_bad_row() -> None:
+    escaped = 'quote inside a text is written \\" instead of ""'
+    data = rb"""n,content
+1,"print(\"a\")"
+2,"print(\"a\", 1)"
+3,"print(\"\")"
+4,"print(""\"", 1)"
+5,"end \"
+"""
+    assert read(data) == (
+        ['print("\\", 1)', "end \\"],
+        [BadRow(escaped, "f:2"), BadRow(escaped, "f:3"), BadRow(escaped, "f:4")],
+    )
+
+
 def test_a_bad_record_loses_only_itself_and_reports_its_line() -> None:
     data = b'n,content\n1,"two\nlines"\n2\n3,x,y\n\n4,\n5,caf\xe9\n6,"it ""is"""\n'
     assert read(data) == (
