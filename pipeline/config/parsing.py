@@ -15,7 +15,7 @@ from pipeline.core.errors import FieldError, InputError, require
 THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+")
 """A whole number with commas, as the page shows it. `1,5` is none: some would read it as one and a half."""
 DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
-WANTED: dict[Any, str] = {int: "a whole number", bool: "true or false"}
+WANTED: dict[Any, str] = {int: "a whole number", bool: "true or false", str: "a text"}
 
 
 def parsed(changes: dict[str, Any], *kinds: type) -> dict[str, Any]:
@@ -60,13 +60,15 @@ def parse_value(name: str, value: Any, kind: Any) -> Any:
         if kind is int:
             return _as_int(value)
         if kind is float:
-            number = float(value)
+            number = _as_float(value)
             require(math.isfinite(number), name, value, "give a finite number")
             return number
         if typing.get_origin(kind) is tuple:
-            return tuple(word for word in value.split(",") if word) if isinstance(value, str) else tuple(value)
+            return _as_words(value)
+        if kind is str and not isinstance(value, str):
+            raise ValueError("not a text")
     except (TypeError, ValueError, OverflowError) as error:
-        wanted = WANTED.get(kind, "a number")
+        wanted = WANTED.get(kind, "a list of words" if typing.get_origin(kind) is tuple else "a number")
         example = f", with a point as in {value.strip().replace(',', '.')}" if _has_decimal_comma(kind, value) else ""
         raise FieldError(name, value, f"give {wanted}{example}") from error
     return value.strip() if isinstance(value, str) else value
@@ -83,6 +85,19 @@ def _as_int(value: Any) -> int:
     if isinstance(value, bool) or int(value) != value:
         raise ValueError("not a whole number")
     return int(value)
+
+
+def _as_float(value: Any) -> float:
+    if isinstance(value, bool):  # float(True) is 1.0
+        raise ValueError("not a number")
+    return float(value)
+
+
+def _as_words(value: Any) -> tuple[str, ...]:
+    words = value.split(",") if isinstance(value, str) else list(value)
+    if isinstance(value, dict) or not all(isinstance(word, str) for word in words):
+        raise ValueError("not a list of words")
+    return tuple(word for word in words if word) if isinstance(value, str) else tuple(words)
 
 
 def _as_bool(value: Any) -> bool:
