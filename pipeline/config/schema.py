@@ -40,6 +40,12 @@ COURSE_KEPT_RATE = 0.0326
 """Fraction of the course's 20 million GitHub files that contain one of its keywords."""
 COURSE_KEY_TOKENS = ("plt", "pd", "sk", "fit", "predict")
 """Words whose presence raises a window's weight in the weighted loss; each also counts with a leading space."""
+MIN_LEARNING_RATE = 1e-8
+"""AdamW changes a weight by about the rate; below this even a million steps change the weights by less than their spread."""
+MIN_GRAD_NORM = 1e-6
+"""A norm below this is as small as AdamW's epsilon of 1e-8 per weight: the clipped gradients no longer train."""
+MIN_ALPHA = 1e-6
+"""`alpha` scales the loss and so the gradients: below this, AdamW's epsilon of 1e-8 outweighs them."""
 MAX_COUNT = 10**9
 """Maximum of steps, windows per step and intervals."""
 KEY_TOKEN_CONTROL = "testtest"
@@ -304,9 +310,9 @@ class TrainingConfig:
             f"set a divisor of batch_size ({self.batch_size}), or leave it to the machine",
         )
         # AdamW itself accepts an infinite rate, which ruins the run at its first step.
-        require(0 < self.learning_rate <= 10, "learning_rate", self.learning_rate, "set it above 0 and at most 10")
-        matrix_rate = self.matrix_learning_rate
-        require(0 < matrix_rate <= 10, "matrix_learning_rate", matrix_rate, "set it above 0 and at most 10")
+        for name in ("learning_rate", "matrix_learning_rate"):
+            rate = getattr(self, name)
+            require(MIN_LEARNING_RATE <= rate <= 10, name, rate, f"set {MIN_LEARNING_RATE:g} to 10")
         require(0 <= self.matrix_momentum < 1, "matrix_momentum", self.matrix_momentum, "set it from 0 to below 1")
         require(0 <= self.adam_beta2 < 1, "adam_beta2", self.adam_beta2, "set it from 0 to below 1")
         require(0 <= self.decay_share <= 1, "decay_share", self.decay_share, "set 0 to 1")
@@ -317,8 +323,14 @@ class TrainingConfig:
             f"set 0 to max_steps ({self.max_steps})",
         )
         require(0 <= self.weight_decay <= 10, "weight_decay", self.weight_decay, "set 0 to 10")
-        require(0 <= self.max_grad_norm < math.inf, "max_grad_norm", self.max_grad_norm, "set 0 (no clipping) or more")
-        require(0 < self.alpha < math.inf, "alpha", self.alpha, "set it above 0")
+        norm = self.max_grad_norm
+        require(
+            norm == 0 or MIN_GRAD_NORM <= norm < math.inf,
+            "max_grad_norm",
+            norm,
+            f"set 0 (no clipping), or {MIN_GRAD_NORM:g} or more",
+        )
+        require(MIN_ALPHA <= self.alpha < math.inf, "alpha", self.alpha, f"set {MIN_ALPHA:g} or more")
         require(0 <= self.seed < 2**32, "seed", self.seed, "set 0 to 4294967295")
         require(
             self.eval_windows is None or self.eval_windows >= 1,

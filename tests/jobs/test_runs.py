@@ -77,7 +77,7 @@ def test_a_repeated_request_id_returns_the_first_answer(settings: Settings, home
         ({"preset": "huge"}, ["preset", "'huge'", "tiny"]),
         ({"recipe": "sgd"}, ["recipe", "'sgd'", "accelerate"]),
         ({"run_id": "../etc"}, ["run id", "'../etc'"]),
-        ({"changes": {"learning_rate": 0}}, ["learning_rate", "0.0", "above 0"]),
+        ({"changes": {"learning_rate": 0}}, ["learning_rate", "0.0", "1e-08 to 10"]),
         ({"changes": {"n_emb": 8}}, ["n_emb", "n_embd"]),
         ({"changes": {"trackers": "wandb"}}, ["trackers", "wandb", "pip install wandb"]),
     ],
