@@ -34,13 +34,16 @@ PATH = re.compile(r"[\w.~+@-]*/[\w.~+@/-]*|[\w.~+@-]+\.py")
 
 
 def changes_of(option: str, pairs: list[str]) -> dict[str, Any]:
-    """`key=value` pairs as a dict. Raises InputError for a malformed pair."""
-    changes = {}
+    """`key=value` pairs as a dict. Raises InputError for a malformed pair, or a key that is given twice."""
+    changes: dict[str, Any] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name:
             raise InputError(f"{option} is {pair!r}; write it as key=value, with the name of a field before the sign.")
-        changes[name.strip()] = value
+        name = name.strip()
+        if name in changes:
+            raise InputError(f"{option} {name} is given as {changes[name]!r} and as {value!r}; leave out one.")
+        changes[name] = value
     return changes
 
 

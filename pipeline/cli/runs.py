@@ -19,7 +19,7 @@ from pipeline.cli.options import (
 from pipeline.config import recipes
 from pipeline.config.schema import DEFAULT_CORPUS
 from pipeline.core.atomic_io import tail
-from pipeline.core.errors import HubError, PipelineError, require
+from pipeline.core.errors import HubError, InputError, PipelineError, require
 from pipeline.core.gpu import gpu_problem
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
@@ -56,6 +56,10 @@ def train(
     settings, console = Settings.from_environment(), Console(as_json=json)
     changes = changes_of("--set", set_ or [])
     if max_steps is not None:
+        if "max_steps" in changes:
+            raise InputError(
+                f"--max-steps {max_steps} and --set max_steps={changes['max_steps']} are both given; leave out one."
+            )
         changes["max_steps"] = max_steps
     if dry_run:
         run_options = {"corpus": corpus, "preset": preset, "recipe": recipe, "changes": changes}

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli.options import text_of
+from pipeline.cli.options import changes_of, text_of
+from pipeline.cli.runs import train
 from pipeline.core.errors import InputError
 
 
@@ -38,3 +39,11 @@ def test_a_path_without_a_file_is_no_text(path: str, tmp_path: Path, monkeypatch
 @pytest.mark.parametrize("text", ["import pandas", "plt.show()", "x=a/b", "a/(b+1)", "# see train.py", "df", "a / b"])
 def test_a_text_with_a_slash_or_a_dot_is_no_path(text: str) -> None:
     assert text_of(text) == text
+
+
+def test_a_setting_that_is_given_twice_is_refused_with_both_values() -> None:
+    assert changes_of("--set", ["seed=1", "max_steps=30"]) == {"seed": "1", "max_steps": "30"}
+    with pytest.raises(InputError, match=r"--set seed is given as '1' and as '2'; leave out one\."):
+        changes_of("--set", ["seed=1", "seed=2"])
+    with pytest.raises(InputError, match=r"--max-steps 20 and --set max_steps=30 are both given; leave out one\."):
+        train(max_steps=20, set_=["max_steps=30"])
