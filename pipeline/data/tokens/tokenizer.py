@@ -74,7 +74,7 @@ def check_tokenizer(name: str) -> None:
 def save_given(name: str, folder: Path) -> None:
     """Copy the tokenizer `name` (a folder, or a repository on the Hub) to `folder`, so that AutoTokenizer loads it.
 
-    Raises InputError when there is none or it has no end-of-text token, HubError when the Hub cannot be reached.
+    Raises InputError when there is none it has no end-of-text token or its encoding is random, HubError when the Hub cannot be reached.
     """
     source = _folder(name)
     text, config = _from_folder(source) if source else _from_hub(name)
@@ -84,6 +84,12 @@ def save_given(name: str, folder: Path) -> None:
         raise InputError(
             f"Tokenizer {name!r} has a tokenizer.json that cannot be read ({error}); use another."
         ) from error
+    dropout = getattr(tokenizer.model, "dropout", None)
+    if dropout:
+        raise InputError(
+            f"Tokenizer {name!r} has dropout {dropout:g}, so that it encodes the same text differently each time; "
+            "set dropout to null in its tokenizer.json."
+        )
     end = _token(config.get("eos_token")) or END_OF_TEXT
     if tokenizer.token_to_id(end) is None:
         raise InputError(

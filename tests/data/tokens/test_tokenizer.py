@@ -141,6 +141,16 @@ def test_a_given_folder_is_copied_without_references_to_code(tmp_path: Path) -> 
     assert tokenizer.load(target)[1] == 0
 
 
+def test_a_tokenizer_with_dropout_is_refused(tmp_path: Path) -> None:
+    folder, target = trained(tmp_path / "given"), tmp_path / "corpus"
+    target.mkdir()
+    given = json.loads((folder / "tokenizer.json").read_text())
+    given["model"]["dropout"] = 0.5
+    (folder / "tokenizer.json").write_text(json.dumps(given))
+    with pytest.raises(InputError, match=r"has dropout 0\.5, .* set dropout to null in its tokenizer\.json\."):
+        tokenizer.save_given(str(folder), target)
+
+
 def test_truncation_and_padding_of_a_given_tokenizer_are_disabled(tmp_path: Path) -> None:
     folder = trained(tmp_path)
     cutting = Tokenizer.from_file(str(folder / "tokenizer.json"))
