@@ -87,7 +87,8 @@ def read_json(path: Path) -> dict[str, Any] | None:
     except ValueError as error:
         raise DamagedError(f"{path} is not JSON ({error}); delete it or restore it from a copy.") from error
     if not isinstance(value, dict):
-        raise DamagedError(f"{path} holds {type(value).__name__} instead of an object; delete it or restore it.")
+        found = "null" if value is None else type(value).__name__
+        raise DamagedError(f"{path} holds {found} instead of an object; delete it or restore it.")
     return value
 
 

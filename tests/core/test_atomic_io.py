@@ -173,3 +173,10 @@ def test_a_plain_write_in_place_would_not_survive_the_same_kills(tmp_path: Path)
             except DamagedError:
                 torn += 1
     assert torn == 50
+
+
+@pytest.mark.parametrize(("text", "found"), [("null", "null"), ("[]", "list"), ("1", "int")])
+def test_json_that_is_no_object_is_named(tmp_path: Path, text: str, found: str) -> None:
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(DamagedError, match=rf"x\.json holds {found} instead of an object"):
+        atomic_io.read_json(tmp_path / "x.json")
