@@ -6,6 +6,7 @@ Files are replaced as a whole: readers see the old file or the new one. Does not
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import tempfile
 from collections.abc import Callable, Iterator
@@ -20,6 +21,8 @@ from pipeline.core.environment import schemes, without_credentials
 from pipeline.core.errors import InputError, PipelineError, require
 from pipeline.core.text import without_errno
 
+MAX_NAME_BYTES = 255
+"""Maximum length of a file's or folder's name in the usual file systems."""
 PACKAGES = {
     "s3": "s3fs",
     "s3a": "s3fs",
@@ -42,6 +45,8 @@ def check(address: str, name: str) -> None:
     is_path = not colon or "/" in head
     require(bool(address.strip()), name, address, "give a path, or an address as s3://bucket/folder")
     if is_path:
+        is_short = all(len(os.fsencode(part)) <= MAX_NAME_BYTES for part in address.split("/"))
+        require(is_short, name, f"{address[:80]}...", f"shorten the path: a name has at most {MAX_NAME_BYTES} bytes")
         return
     require("://" in address, name, address, f"write an address as {head}://..., or a path as ./{address}")
     location = address.rpartition("://")[2]

@@ -5,6 +5,7 @@ An unreadable file loses only that file and a bad line only that line; both are 
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
@@ -48,6 +49,7 @@ class FilesSource(Source):
             raise FieldError("source", self.spec, "write a file, folder or glob after it, as in files:~/code")
         path, self._column = _split_column(path)
         self._path = os.path.expanduser(path)  # noqa: PTH111 - Path.expanduser raises for an unknown ~user
+        _check_names(self.spec, self._path)
         self._pattern = Pattern.of(self._path)
         self._check()
 
@@ -193,6 +195,19 @@ def _many_rows(path: Path, place: str, size: int, column: str | None) -> Iterato
     assert found is not None
     with path.open("rb") as stream:
         yield from blocks(stream, found, place, size, partial(text_column, asked=column))
+
+
+def _check_names(spec: str, path: str) -> None:
+    """Raises FieldError for a path that no file can have: the system refuses even to look for it."""
+    try:
+        os.lstat(path)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise FieldError(
+                "source", f"{spec[:80]}...", "shorten the path: a name has at most 255 bytes, a path 4,095"
+            ) from error
+    except ValueError:  # a zero byte, which `walk` finds
+        return
 
 
 def _split_column(path: str) -> tuple[str, str | None]:

@@ -173,3 +173,9 @@ def test_a_password_in_an_address_is_refused_and_not_repeated(scheme: str, monke
     with pytest.raises(InputError, match="parts is an address with a password; leave it out") as caught:
         storage.check(f"{scheme}://me:sesame@host/parts", "parts")
     assert "sesame" not in str(caught.value)
+
+
+def test_parts_in_a_folder_with_too_long_a_name_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"parts is .*; shorten the path: a name has at most 255 bytes"):
+        storage.check(str(tmp_path / ("x" * 256)), "parts")
+    storage.check(str(tmp_path / ("x" * 255)), "parts")

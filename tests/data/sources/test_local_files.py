@@ -6,8 +6,10 @@ from collections import Counter
 from pathlib import Path
 
 import polars as pl
+import pytest
 import zstandard
 
+from pipeline.core.errors import InputError
 from pipeline.data.sources.base import Batch
 from pipeline.data.sources.local_files import FilesSource
 from tests.data.examples import code, code_folder, json_lines, row
@@ -150,3 +152,9 @@ def test_the_text_column_can_be_named_behind_the_path(tmp_path: Path) -> None:
 def test_a_name_with_a_number_sign_is_that_file(tmp_path: Path) -> None:
     folder = code_folder(tmp_path / "c#", 3)
     assert len(read(folder)[0]) == len(read(f"{folder}/**/*.py")[0]) == 4
+
+
+@pytest.mark.parametrize("path", ["/tmp/" + "x" * 256 + "/a.py", "/tmp/" + "é" * 128, "/tmp/" + "x" * 256 + "*/a.py"])
+def test_a_name_longer_than_a_file_can_have_is_refused(path: str) -> None:
+    with pytest.raises(InputError, match=r"source is 'files:/tmp/.*shorten the path: a name has at most 255 bytes"):
+        FilesSource(path)
