@@ -18,6 +18,7 @@ from transformers import AutoTokenizer, GPT2LMHeadModel
 from transformers.utils.logging import disable_progress_bar
 
 from pipeline.core.atomic_io import readable_json, write_json
+from pipeline.core.errors import DamagedError
 from pipeline.data.tokens.windows import Windows, open_windows
 from pipeline.training.checkpoints import WriteFiles
 from pipeline.training.device import (
@@ -44,6 +45,9 @@ from pipeline.training.model import build_model
 from pipeline.training.optimizer import build_optimizer, build_schedule
 from pipeline.training.run import Run
 from pipeline.training.state import Copies, DataOffset, TrainingState, restore_random_state
+
+SHAPE = ("n_layer", "n_embd", "n_head", "n_positions", "vocab_size")
+"""Fields of ModelConfig that the weights of a checkpoint depend on, also in its config.json."""
 
 
 @dataclass
@@ -118,17 +122,28 @@ class Session:
 
     def resume(self, checkpoint: Path | None) -> None:
         """Restore `checkpoint`, or the initial state. Must come last before training: any later setup may draw from the
-        random generators.
+        random generators. Raises DamagedError when the run's config.json has another shape than the checkpoint.
         """
         if checkpoint is None:
             set_seed(self.run.config.training.seed, device_specific=True)
             return
+        self._check_shape(checkpoint)
         if is_sharded(self.accelerator):
             set_weights(self.model, load_file(checkpoint / "model.safetensors"))
         else:
             load_model(self.plain_model, checkpoint / "model.safetensors")
         self.state.load(checkpoint / "training")
         restore_random_state(checkpoint / "training", self.accelerator)
+
+    def _check_shape(self, checkpoint: Path) -> None:
+        saved = readable_json(checkpoint / "config.json")
+        for name in SHAPE:
+            value = getattr(self.run.config.model, name)
+            if value != saved.get(name):
+                raise DamagedError(
+                    f"{self.run.folder.config} has {name} {value}, and {checkpoint.name} has {saved.get(name)}; "
+                    "set it back to that, or start a new run."
+                )
 
     def restore_offset(self) -> None:
         """Restore the data offset of the run's last roll-back, which its checkpoints may be older than. Without it, a run

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from pipeline.artifacts import manifest
 from pipeline.artifacts.checkpoint import Checkpoint, best_of, checkpoints_of, newest_valid
 from pipeline.core.atomic_io import read_json, read_lines, write_json
-from pipeline.core.errors import DivergedError, InputError
+from pipeline.core.errors import DamagedError, DivergedError, InputError
 from pipeline.core.job_process import JobProcess
 from pipeline.core.paths import Home, RunFolder
 from pipeline.data.tokens.windows import open_windows
@@ -252,6 +252,22 @@ def test_a_damaged_checkpoint_is_skipped_and_written_again(home: Home, capsys: p
     assert "going on from step 6" in said
     assert losses(folder) == losses(undisturbed)
     assert weights(folder, 12) == weights(undisturbed, 12)
+
+
+@pytest.mark.parametrize(("name", "value", "saved"), [("n_embd", 32, 16), ("n_head", 4, 2), ("n_layer", 3, 2)])
+def test_a_model_edited_in_the_config_of_a_run_is_refused_on_resume(
+    home: Home, name: str, value: int, saved: int
+) -> None:
+    folder = new_run(home)
+    train_here(folder, stops_at(6))
+    config = read_json(folder.config) or {}
+    config["model"][name] = value
+    write_json(folder.config, config)
+    ask_to_resume(folder)
+    with pytest.raises(
+        DamagedError, match=rf"config\.json has {name} {value}, and step-00000006 has {saved}; set it back"
+    ):
+        train_here(folder)
 
 
 def test_a_non_finite_loss_fails_the_run_and_is_never_saved(home: Home) -> None:
