@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 
-from pipeline.artifacts.revision import NEWEST, Registry, Revision, newest_of, pick
+from pipeline.artifacts.revision import NEWEST, Registry, Revision, pick
 from pipeline.artifacts.starter import STARTER, starter
 from pipeline.core.errors import HubError, InputError
 from pipeline.core.paths import Home
@@ -58,14 +58,6 @@ class RevisionStore:
     def fault(self) -> str | None:
         """Why the Hub's revisions are missing: the error of the last poll; None when it succeeded."""
         return str(self._hub.error) if self._hub is not None and self._hub.error is not None else None
-
-    def newest(self) -> Revision | None:
-        return newest_of(self.revisions())
-
-    def best(self) -> Revision | None:
-        """The revision with the lowest validation loss; None when no loss was measured."""
-        measured = [(revision.eval_loss, revision) for revision in self.revisions() if revision.eval_loss is not None]
-        return min(measured, key=lambda item: item[0])[1] if measured else None
 
     def choose(self, text: str = NEWEST) -> Revision:
         """The revision that `text` names (an id, a prefix of one, `newest`, `starter`, or `OWNER/NAME[@REVISION]` for a

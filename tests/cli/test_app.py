@@ -85,9 +85,8 @@ def test_every_command_takes_json(command: str, capsys: pytest.CaptureFixture[st
         (["resume", "none"], ["'none'"]),
         (["logs", "none"], ["'none'"]),
         (["status"], ["RUN"]),
-        (["generate", "x = "], ["checkpoint"]),
+        (["generate", "x = ", "--revision", "abcdef"], ["no revision", "abcdef"]),
         (["generate", "   "], ["prompt"]),
-        (["score", "x = 1"], ["checkpoint"]),
         (["score", "absent.py"], ["no file", "absent.py"]),
         (["generate", "./absent"], ["no file", "./absent"]),
         (["generate", "x" * 100_000], ["prompt", "100,000"]),
@@ -150,10 +149,11 @@ def test_preview_counts_the_archives_of_an_index_and_the_files_of_a_folder(
     assert "code: 1 file, " in capsys.readouterr().out
 
 
-def test_an_empty_home_lists_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ("runs", "revisions"):
-        assert main([command, "--json"]) == 0
-        assert document(capsys) == []
+def test_an_empty_home_lists_nothing_but_the_starter(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["runs", "--json"]) == 0
+    assert document(capsys) == []
+    assert main(["revisions", "--json"]) == 0
+    assert [row["repo"] for row in document(capsys)] == ["starter"]
 
 
 def run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -10,6 +10,7 @@ from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
 from pipeline.generation.process import generate
 from pipeline.generation.settings import Sampling
+from pipeline.hub import revision_store
 from pipeline.hub.revision_store import RevisionStore, merged
 from tests.generation.models import tiny_model, write_revision
 
@@ -29,7 +30,18 @@ def test_the_newest_is_taken_unless_another_is_named(tmp_path: Path) -> None:
     assert RevisionStore(settings).choose(first.revision) == RevisionStore(settings).choose(first.revision[:6]) == first
 
 
-def test_without_a_push_the_remedy_is_to_train(tmp_path: Path) -> None:
+def test_without_a_push_the_starter_answers(tmp_path: Path) -> None:
+    store = RevisionStore(Settings(home=tmp_path))
+    assert [row.repo for row in store.revisions()] == [row.repo for row in store.known()] == ["starter"]
+    own = store.choose()
+    assert own == store.choose("starter") == store.choose(own.revision) and own.path.is_dir()
+    pushed = push(Settings(home=tmp_path), 10)
+    assert store.revisions() == [pushed] and store.choose() == pushed
+    assert store.choose("starter") == own, "for comparison"
+
+
+def test_an_installation_without_the_starter_says_to_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(revision_store, "starter", lambda: None)
     with pytest.raises(InputError, match=r"^No checkpoint has been pushed yet; train a model first, or wait"):
         RevisionStore(Settings(home=tmp_path)).choose("abcd1234")
 
@@ -64,12 +76,3 @@ def test_a_revision_on_disk_and_hub_is_listed_once_with_its_commit() -> None:
         known("b", "2026-01-02T00:00:00+00:00", commit="22"),
     ]
     assert [(r.revision, r.commit) for r in merged(local, remote)] == [("c", "33"), ("b", "22")]
-
-
-def test_the_best_has_the_lowest_validation_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = RevisionStore(Settings(home=tmp_path))
-    assert store.best() is None
-    losses = {"a": 2.0, "b": 1.5, "c": None}
-    found = [known(name, "2026-01-01T00:00:00+00:00", loss=loss) for name, loss in losses.items()]
-    monkeypatch.setattr(store, "revisions", lambda: found)
-    assert store.best() == found[1]

@@ -59,8 +59,8 @@ def generator() -> RecordingGenerator:
 def engine(tmp_path: Path, generator: RecordingGenerator, monkeypatch: pytest.MonkeyPatch) -> Engine:
     engine = Engine(Settings(home=tmp_path / "home"))
     engine.__dict__["generator"] = generator
-    revision = SimpleNamespace(revision="0" * 12, run="r", step=1, eval_loss=1.0)
-    engine.__dict__["revisions"] = SimpleNamespace(choose=lambda name: revision)
+    revision = SimpleNamespace(repo="local", revision="0" * 12, run="r", step=1, eval_loss=1.0)
+    engine.__dict__["revisions"] = SimpleNamespace(choose=lambda name: revision, to_download=lambda name: None)
     return engine
 
 
@@ -160,7 +160,8 @@ def test_a_selection_that_is_still_a_choice_is_not_sent_again(engine: Engine) ->
     """Its answer may come after somebody has chosen another one."""
     tab = connected(engine)
     known = [
-        SimpleNamespace(revision=name * 12, run="r", corpus="c", step=1, eval_loss=1.0, diverged=None) for name in "ab"
+        SimpleNamespace(repo="local", revision=name * 12, run="r", corpus="c", step=1, eval_loss=1.0, diverged=None)
+        for name in "ab"
     ]
     engine.revisions.known = lambda: known  # type: ignore[method-assign]
     for chosen, is_sent in (("a" * 12, False), ("newest", False), ("c" * 12, True), (None, True)):
