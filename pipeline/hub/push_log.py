@@ -25,6 +25,13 @@ WAITING = (REGISTERED, UPLOADING, RETRYING)
 """States that still need an upload when there is a Hub repo."""
 
 
+def is_whole(row: dict[str, Any]) -> bool:
+    """Whether the row has what its readers rely on."""
+    is_named = all(isinstance(row.get(name), str) for name in ("repo", "state"))
+    is_known = row.get("revision") is None or isinstance(row["revision"], str)
+    return is_named and is_known and type(row.get("step")) is int and isinstance(row.get("time", 0.0), (int, float))
+
+
 class PushLog:
     """One run's pushes to one repo. Rows of other repos stay in the file and are ignored."""
 
@@ -33,8 +40,14 @@ class PushLog:
         self.repo = repo
 
     def rows(self) -> dict[int, dict[str, Any]]:
-        """The newest row of each step. Reads the file only when it has changed."""
-        return {row["step"]: row for row in atomic_io.cached_lines(self.run.pushes) if row.get("repo") == self.repo}
+        """The newest row of each step. Reads the file only when it has changed. Rows that were edited by hand so that
+        they name no step, state or revision are left out.
+        """
+        rows = atomic_io.cached_lines(self.run.pushes)
+        whole = (
+            {"time": 0.0, "revision": None, **row} for row in rows if row.get("repo") == self.repo and is_whole(row)
+        )
+        return {row["step"]: row for row in whole}
 
     def write(self, step: int, state: str, *, error: str | None = None, **facts: Any) -> None:
         """Append a row unless it repeats the newest one, so that a Hub outage of days does not fill the disk.

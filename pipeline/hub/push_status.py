@@ -42,9 +42,11 @@ def read_retrying(home: Home, repo: str) -> Retrying | None:
     """None when no push is delayed, also when the file cannot be read."""
     found: dict[str, Any] = atomic_io.readable_json(home.publisher_status(repo))
     try:
-        return Retrying(**found) if found else None
+        retrying = Retrying(**found) if found else None
     except TypeError:  # of another version
         return None
+    numbers = [retrying.step, retrying.attempts, retrying.since, retrying.next_at] if retrying else []
+    return retrying if all(isinstance(number, (int, float)) for number in numbers) else None
 
 
 def request_retry(home: Home, repo: str) -> None:

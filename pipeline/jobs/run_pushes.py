@@ -32,14 +32,8 @@ class PushFault:
 
 def latest_pushes(folder: RunFolder) -> list[dict[str, Any]]:
     """The newest row of the push log for each step, newest step first."""
-    by_step = {row["step"]: row for row in atomic_io.cached_lines(folder.pushes) if _is_whole(row)}
+    by_step = {row["step"]: row for row in atomic_io.cached_lines(folder.pushes) if push_log.is_whole(row)}
     return [by_step[step] for step in sorted(by_step, reverse=True)]
-
-
-def _is_whole(row: dict[str, Any]) -> bool:
-    """Whether the row has a step, a state and a repo; one that was edited by hand may not."""
-    kinds = {"step": int, "state": str, "repo": str}
-    return all(isinstance(row.get(name), kind) for name, kind in kinds.items())
 
 
 def push_fault(home: Home, pushes: Sequence[dict[str, Any]]) -> PushFault | None:

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from pipeline.core.atomic_io import append_line, read_lines
 from pipeline.core.paths import RunFolder
+from pipeline.core.settings import Settings
 from pipeline.hub import push_log
+from pipeline.hub.publisher import pending
 from pipeline.hub.push_log import PushLog
+from tests.hub.conftest import REPO
 from tests.memory import bytes_of_json
 
 
@@ -66,3 +71,18 @@ def test_the_token_never_reaches_the_push_log(run: RunFolder, monkeypatch: pytes
     assert "my secret" not in run.pushes.read_text()
     append_line(run.pushes, {"control": "my secret"})
     assert "my secret" in run.pushes.read_text()
+
+
+@pytest.mark.parametrize(
+    "row",
+    [{"step": [1]}, {"step": "1"}, {"step": True}, {"state": 3}, {"revision": [1]}, {"time": "now"}, {"repo": 3}],
+)
+def test_a_row_that_was_edited_by_hand_is_left_out(run: RunFolder, row: dict[str, Any]) -> None:
+    """Else it would end the publisher, and the worker, which asks whether something is pending."""
+    log = PushLog(run, REPO)
+    log.write(100, "registered", revision="0123456789ab")
+    append_line(run.pushes, {"time": 1.0, "repo": REPO, "step": 1, "state": "pushed", "revision": None} | row)
+    append_line(run.pushes, {"repo": REPO, "step": 200, "state": "refused"})
+    assert list(log.rows()) == [100, 200]
+    assert log.rows()[200]["time"] == 0.0
+    assert isinstance(pending(Settings(home=run.path.parent.parent, hub_repo=REPO)), bool)
