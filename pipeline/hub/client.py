@@ -56,6 +56,8 @@ class HubOperation:
     """What a person does after correcting the cause of a refusal."""
     named_by: str = "PIPELINE_HUB_REPO"
     """Where a wrong repo name is corrected."""
+    is_anonymous: bool = False
+    """Whether no token is sent: then a private repo, or one that asks for consent, is as one that does not exist."""
 
 
 PUSH = HubOperation(
@@ -167,7 +169,9 @@ def _of_status(status: int, reason: str, repo: str, operation: HubOperation) -> 
         return PassingFault(
             _one_line(f"The Hub cannot {operation.now} now ({status}: {reason}); {repo} {operation.later}.")
         )
-    if status == 401:
+    if operation.is_anonymous and status in (401, 403, 404):
+        remedy = f"The Hub has no public repo {repo}; check {operation.named_by}"
+    elif status == 401:
         remedy = f"The Hub does not accept the token for {repo}; set {VARIABLE} to one that may {operation.right} it"
     elif status == 403:
         remedy = f"The token may not {operation.right} {repo}; give it that right, or set {VARIABLE} to one that may"

@@ -14,7 +14,7 @@ import shutil
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,7 @@ MAX_CONFIG_BYTES = 1_000_000
 ANSWER_SECONDS = 10.0
 LOOK_AGAIN_SECONDS = 600.0
 REVISION = re.compile(r"[\w./-]{1,120}", re.ASCII)
+READ = replace(DOWNLOAD, named_by="its name", is_anonymous=True)
 NEVER = "1970-01-01T00:00:00+00:00"
 
 
@@ -58,7 +59,7 @@ class OtherModel:
     @property
     def name(self) -> str:
         """With which `find_model` finds this commit again."""
-        return f"{self.repo}@{self.commit[:12]}"
+        return f"{self.repo}@{self.commit}"
 
 
 def is_other(name: str) -> bool:
@@ -78,7 +79,7 @@ def find_model(name: str) -> OtherModel:
         name,
         "write a commit, branch or tag after @",
     )
-    with hub_errors(repo, DOWNLOAD):
+    with hub_errors(repo, READ):
         api = _connect()
         info = api.model_info(repo, revision=revision or None, files_metadata=True)
         files = {entry.rfilename: entry for entry in info.siblings or () if entry.rfilename in (*NEEDED, *OPTIONAL)}
@@ -113,7 +114,7 @@ def _connect() -> HfApi:
     """Without a token: a visitor must not read what only the owner may."""
     from huggingface_hub import HfApi
 
-    api = connect(DOWNLOAD, answer_seconds=ANSWER_SECONDS)
+    api = connect(READ, answer_seconds=ANSWER_SECONDS)
     return HfApi(endpoint=api.endpoint, token=False)
 
 
@@ -149,7 +150,7 @@ def _download(model: OtherModel, folder: Path) -> None:
     staged = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
     staged.mkdir(parents=True)
     try:
-        with hub_errors(model.repo, DOWNLOAD):
+        with hub_errors(model.repo, READ):
             api = _connect()
             for name, (size, sha256) in model.files.items():
                 _place(Path(api.hf_hub_download(model.repo, name, revision=model.commit)).resolve(), staged / name)
@@ -190,12 +191,14 @@ class OfferedModels:
         self._looked_at: float | None = None
         self._looking = threading.Lock()
 
-    def known(self) -> list[OtherModel]:
-        """Those that are found by now; a thread looks for the others. Never waits for the Hub."""
+    def known(self, wait_seconds: float = 0.0) -> list[OtherModel]:
+        """Those that are found by now; a thread looks for the others, and is waited for that long at most."""
         is_due = self._looked_at is None or time.monotonic() - self._looked_at >= LOOK_AGAIN_SECONDS
         if len(self._found) < len(self._names) and is_due and self._looking.acquire(blocking=False):
             self._looked_at = time.monotonic()
             threading.Thread(target=self._look, name="models", daemon=True).start()
+        if wait_seconds and self._looking.acquire(timeout=wait_seconds):
+            self._looking.release()
         return [self._found[name] for name in self._names if name in self._found]
 
     def _look(self) -> None:

@@ -29,6 +29,8 @@ NOTHING = ""
 SAMPLING = ("temperature", "top_p", "top_k", "samples", "seed")
 """Settings of the form, besides `max_new_tokens`, whose key in the catalogue is `length`."""
 
+LOOK_SECONDS = 3.0
+"""How long the choices wait for the Hub, the first time, to tell the size of the models that are offered."""
 Updates = dict[Any, Any]
 
 
@@ -217,6 +219,7 @@ class GenerateTab:
         """The registry's revisions as choices; the selected ones stay selected. A selection that is still a choice is not
         sent: the answer may come after somebody has made another one.
         """
+        self.engine.models.known(wait_seconds=LOOK_SECONDS)
         fields = self._fields(revision, other)
         for field, value in zip(fields, (revision, other), strict=True):
             if field["value"] == value:

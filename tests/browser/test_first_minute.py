@@ -1,0 +1,69 @@
+"""A first visit to a fresh home: something answers at once, without a command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import gradio_client
+import pytest
+from playwright.sync_api import Page as Tab
+from playwright.sync_api import expect
+
+from tests.browser.conftest import show
+from tests.hub.test_other_models import MODEL, add
+from tests.loopback_hub import LoopbackHub
+from tests.page import Page
+
+OpenTab = Callable[..., Tab]
+
+
+def complete(tab: Tab) -> None:
+    tab.locator("#complete").click()
+    expect(tab.locator("#completion .pill.finished")).to_be_visible()
+    expect(tab.locator("#completion .new")).not_to_be_empty()
+
+
+def test_the_starter_answers_the_first_prompt(start_page: Callable[..., Page], open_tab: OpenTab) -> None:
+    tab = open_tab(start_page().url)
+    show(tab, "Generate")
+    expect(tab.locator("#revision input")).to_have_value("starter model")
+    complete(tab)
+    expect(tab.locator("#completion")).to_contain_text("The starter model came with this page")
+    expect(tab.locator("#completion")).not_to_contain_text("python -m")
+
+
+def test_the_courses_model_is_offered_with_its_size_and_answers(
+    start_page: Callable[..., Page], open_tab: OpenTab, tmp_path: Path
+) -> None:
+    with LoopbackHub() as hub:
+        add(hub)
+        tab = open_tab(start_page(**hub.environment(tmp_path, token=None), PIPELINE_MODELS=MODEL).url)
+        show(tab, "Generate")
+        tab.locator("#revision input").click()
+        tab.get_by_role("option", name=f"{MODEL} · 8.").click()
+        assert not [request for request in hub.requests if request.endswith("model.safetensors")], (
+            "not before it is used"
+        )
+        complete(tab)
+        expect(tab.locator("#completion .wrote")).to_contain_text(MODEL)
+        hub.stop()
+        complete(tab)  # it is kept
+
+
+@pytest.mark.parametrize("name", ["other/model", "other/model@main"])
+def test_a_visitor_makes_the_page_download_no_other_model(
+    start_page: Callable[..., Page], tmp_path: Path, name: str
+) -> None:
+    with LoopbackHub() as hub:
+        add(hub, "other/model")
+        page = start_page(
+            **hub.environment(tmp_path, token=None),
+            PIPELINE_MODELS=MODEL,
+            PIPELINE_OWNER_KEY="0123456789abcdef",
+            GRADIO_SERVER_NAME="0.0.0.0",
+        )
+        client = gradio_client.Client(page.url, verbose=False)
+        with pytest.raises(gradio_client.exceptions.AppError, match="owner"):
+            client.predict("x = ", name, api_name="/generate")
+        assert not [request for request in hub.requests if "other/model" in request]
