@@ -199,7 +199,7 @@ class ModelConfig:
             2 <= self.window <= self.n_positions, "window", self.window, f"set 2 to n_positions ({self.n_positions})"
         )
         require(2 <= self.vocab_size <= 1_000_000, "vocab_size", self.vocab_size, "set 2 to 1000000")
-        require(0 <= self.dropout < 1, "dropout", self.dropout, "set it from 0 to below 1")
+        require(0 <= self.dropout <= 0.9, "dropout", self.dropout, "set it from 0 to 0.9")
 
     @property
     def num_parameters(self) -> int:

@@ -15,7 +15,6 @@ from pipeline.data.readers.delimited_records import MAX_COLUMNS, Record, Records
 from pipeline.data.readers.whole_lines import whole_lines
 from pipeline.data.sources.base import (
     COLUMNS,
-    ESCAPED,
     FIELDS,
     NAMES,
     NO_HEADER,
@@ -150,8 +149,6 @@ def _batch(records: list[Record | BadRow], columns: _Columns, place: str) -> Bat
 
 def _fault(record: Record, num_fields: int, content: int | None) -> str | None:
     """Why `record` is not a row, or None."""
-    if record.is_escaped:
-        return ESCAPED
     if record.num_fields != num_fields:
         return FIELDS
     if not record.is_utf8:

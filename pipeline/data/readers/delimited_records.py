@@ -3,7 +3,8 @@
 It works on bytes and does not use Python's csv or pandas: those build a whole record before its length can be checked,
 and read the rest of a file into a field whose quote is not closed. Here such a quote loses only its own record: reading
 continues at the line after the record's first line. As in those parsers, a quote counts only at the start of a field.
-A record ends at the end of a line.
+A record ends at the end of a line. A record with quotes that are escaped by backslashes is a bad row: read as if they
+were not, it would end inside a field or swallow the next records.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from typing import NamedTuple
 from pipeline.data.readers.decompress import CHUNK, FREE_BYTES
 from pipeline.data.readers.json_row import BYTE_ORDER_MARK
 from pipeline.data.readers.whole_lines import WholeLines
-from pipeline.data.sources.base import DAMAGED, LONGEST_TEXT, TOO_LONG, UNCLOSED, BadRow
+from pipeline.data.sources.base import DAMAGED, ESCAPED, LONGEST_TEXT, TOO_LONG, UNCLOSED, BadRow
 
 MAX_COLUMNS = 10_000
 STRETCH = 2**18
 """Maximum bytes without a quote that are split into lines at once."""
+BACKSLASH, ESCAPED_QUOTE = ord("\\"), b'\\"'
 BLANK = re.compile(rb"(?:\r?\n)++")
 
 
@@ -33,6 +35,12 @@ class Syntax:
         """Groups: a quoted text and what follows its closing quote, or an unquoted text. No match: quote not closed."""
         self.rest = re.compile(rb"(?:%b(?:%b))*+" % (delimiter, field))
         """The remaining fields of a record, with their delimiters."""
+        inside = rb'"(?:[^"\\]++|\\[\s\S]|"")*+'
+        field = rb'(?:%b"(?=[%b\r\n])\r?|(?!")[^%b\n]*+)' % (inside, delimiter, delimiter)
+        self.escaped = re.compile(rb"%b(?:%b%b)*+\n" % (field, delimiter, field))
+        """A record whose quoted fields may have quotes that are escaped by backslashes."""
+        self.unfinished = re.compile(rb'(?:%b%b)*+(?:%b"?\r?|[^"%b\n]*+)\Z' % (field, delimiter, inside, delimiter))
+        """The beginning of such a record that has no end in the data."""
 
 
 class Record(NamedTuple):  # creating a dataclass takes as long as reading a short record
@@ -43,8 +51,6 @@ class Record(NamedTuple):  # creating a dataclass takes as long as reading a sho
     num_fields: int
     size: int
     is_utf8: bool
-    is_escaped: bool = False
-    """Whether a quote inside a text is written with a backslash. Such a text ends too early or too late."""
 
 
 class Records:
@@ -109,11 +115,16 @@ class Records:
             if self._data[self._at] in b"\r\n" and (blank := BLANK.match(self._data, self._at)):
                 self._go_to(blank.end())
                 continue
-            record = self._record()
+            size = len(self._data) - self._at
+            may_wait = no_end is None and size <= LONGEST_TEXT
+            record = self._record(may_wait=may_wait)
             if record is None:
-                size = len(self._data) - self._at
-                if no_end is None and size <= LONGEST_TEXT:
+                if may_wait:
                     return
+                escaped = self._syntax.escaped.match(self._data, self._at)
+                if escaped is not None and ESCAPED_QUOTE in escaped.group():
+                    yield self._bad_until(escaped.end())
+                    continue
                 self._num_failed += size
                 if self._num_failed > FREE_BYTES + 2 * self._num_seen:
                     # Every line begins a record without an end: searching for the end of each would take days.
@@ -122,6 +133,8 @@ class Records:
                     return
                 yield BadRow(TOO_LONG if size > LONGEST_TEXT else no_end or TOO_LONG, self._where())
                 self._go_to(self._data.find(b"\n", self._at) + 1 or len(self._data))
+            elif isinstance(record, BadRow):
+                yield record
             else:
                 yield BadRow(TOO_LONG, f"{self._place}:{record.first}") if record.size > LONGEST_TEXT else record
 
@@ -142,14 +155,18 @@ class Records:
                     yield Record(kept, number, len(fields), len(line), self._is_utf8 or _is_utf8(line))
             self._line += len(lines)
 
-    def _record(self) -> Record | None:
-        """The record at the current offset, which then moves behind it; None if it does not end in the data."""
+    def _record(self, *, may_wait: bool) -> Record | BadRow | None:
+        """The record at the current offset, which then moves behind it; None if it does not end in the data, or if
+        only more data can tell where it ends and it `may_wait` for them.
+        """
         fields: list[bytes] = []
         number, at, data, match = 0, self._at, self._data, self._syntax.field.match
-        is_escaped = False
+        has_tail = ends_in_backslash = False
         while field := match(data, at):
-            at = field.end()
-            is_escaped = is_escaped or _has_escaped_quote(field)
+            at, quote = field.end(), field.end(1)  # `quote`: the closing one
+            if quote >= 0:
+                has_tail |= at > quote + 1 and data[quote + 1 : at] != b"\r"
+                ends_in_backslash |= data[quote - 1] == BACKSLASH
             if self._kept_indices is None or number in self._kept_indices:
                 fields.append(_value(field))
             number += 1
@@ -162,10 +179,23 @@ class Records:
             at += 1
         if field is None or at == len(data) or data[at] != 10:
             return None
+        if (has_tail or ends_in_backslash) and data.find(ESCAPED_QUOTE, self._at, at) >= 0:
+            if escaped := self._syntax.escaped.match(data, self._at):
+                return self._bad_until(escaped.end())
+            if may_wait and self._syntax.unfinished.match(data, self._at):
+                return None
+            if has_tail:
+                return self._bad_until(data.index(b"\n", self._at) + 1)
         is_utf8 = self._is_utf8 or _is_utf8(data[self._at : at])
-        record = Record(fields, self._line, number, at - self._at, is_utf8, is_escaped)
+        record = Record(fields, self._line, number, at - self._at, is_utf8)
         self._go_to(at + 1)
         return record
+
+    def _bad_until(self, end: int) -> BadRow:
+        """The record at the current offset, which then moves to `end`, as one with escaped quotes."""
+        bad = BadRow(ESCAPED, self._where())
+        self._go_to(end)
+        return bad
 
     def _go_to(self, at: int) -> None:
         self._line += self._data.count(b"\n", self._at, at)
@@ -180,12 +210,6 @@ def _value(field: re.Match[bytes]) -> bytes:
     if quoted is None:
         return plain.removesuffix(b"\r")
     return quoted.replace(b'""', b'"') + behind.removesuffix(b"\r")
-
-
-def _has_escaped_quote(field: re.Match[bytes]) -> bool:
-    quoted, behind, _ = field.groups()
-    # Code has \"" in sound files too, for its own \": a fault only with text behind the closing quote.
-    return bool(behind and behind != b"\r" and (quoted.endswith(b"\\") or b'\\""' in quoted))
 
 
 def _is_utf8(data: bytes) -> bool:

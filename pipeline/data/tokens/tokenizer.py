@@ -74,7 +74,8 @@ def check_tokenizer(name: str) -> None:
 def save_given(name: str, folder: Path) -> None:
     """Copy the tokenizer `name` (a folder, or a repository on the Hub) to `folder`, so that AutoTokenizer loads it.
 
-    Raises InputError when there is none it has no end-of-text token or its encoding is random, HubError when the Hub cannot be reached.
+    Raises InputError when there is none, it has no end-of-text token or its encoding is random, HubError when the Hub
+    cannot be reached.
     """
     source = _folder(name)
     text, config = _from_folder(source) if source else _from_hub(name)

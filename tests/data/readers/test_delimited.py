@@ -9,7 +9,7 @@ import pytest
 from pipeline.data.readers import delimited_records
 from pipeline.data.readers.delimited import delimited_blocks
 from pipeline.data.readers.frames import text_column
-from pipeline.data.sources.base import LONGEST_TEXT, BadRow
+from pipeline.data.sources.base import ESCAPED, LONGEST_TEXT, BadRow
 
 MB = 2**20
 
@@ -103,6 +103,40 @@ def test_an_unclosed_quote_before_much_text_loses_only_its_own_record() -> None:
     texts, bad = read(b'n,content\n2,"b\n' + lines * 200_000)
     assert (len(texts), set(texts)) == (200_000, {"c" * 100})
     assert bad == [BadRow("longer than 16 MB", "f:2")]
+
+
+@pytest.mark.parametrize(
+    "content",
+    ['say "hi"', 'print("a", 1)', 'x = "', 'x = "\nfoo"', '"', 'a "\nb" c\n"d', '\\ and "'],
+)
+def test_a_record_with_quotes_escaped_by_backslashes_is_one_bad_row(content: str) -> None:
+    escaped = '"' + content.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    for line in (escaped, escaped + ",7", "7," + escaped, f"{escaped},{escaped}"):
+        header, good = ("content", "ok") if line == escaped else ("content,n", "ok,1")
+        for end in ("\n", "\r\n"):
+            data = f"{header}{end}{good}{end}{line}{end}{good}{end}{line}{end}{line}".encode()
+            texts, bad = read(data)
+            assert texts == ["ok", "ok"], line
+            height = 1 + line.count("\n")
+            assert bad == [BadRow(ESCAPED, f"f:{n}") for n in (3, 4 + height, 4 + 2 * height)], line
+
+
+def test_an_escaped_record_is_read_as_one_across_chunks() -> None:
+    line = b'"x = \\"' + b"y\n" * 2 * MB + b'\\""\n'
+    assert read(b"content\na\n" + line + b"b\n") == (["a", "b"], [BadRow(ESCAPED, "f:3")])
+
+
+def test_texts_that_end_in_a_backslash_or_have_a_doubled_quote_after_one_are_read() -> None:
+    texts = ["C:\\", 'say \\"hi\\"', "a\\", '\\"', 'x = "\\""', "plain", "b\\"]
+    target = io.StringIO()
+    csv.writer(target, quoting=csv.QUOTE_ALL).writerows([["content", "n"], *([text, "1"] for text in texts)])
+    assert read(target.getvalue().encode()) == (texts, [])
+
+
+def test_a_quote_behind_a_quote_and_a_backslash_loses_only_its_line() -> None:
+    texts, bad = read(b"n,content\n" + b'1,"C:\\"foo\n2,"b"\n3,c\n' * 1_000)
+    assert (len(texts), set(texts)) == (2_000, {"b", "c"})
+    assert {row.reason for row in bad} == {ESCAPED} and len(bad) == 1_000
 
 
 def test_a_line_or_field_that_is_too_long_loses_only_itself() -> None:

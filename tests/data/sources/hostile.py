@@ -27,8 +27,10 @@ import zstandard
 from pipeline.data.sources.base import (
     BOMB,
     DAMAGED,
+    ESCAPED,
     FIELDS,
     LONGEST_TEXT,
+    NO_HEADER,
     NO_TEXT,
     NOT_A_STRING,
     NOT_AN_OBJECT,
@@ -36,6 +38,7 @@ from pipeline.data.sources.base import (
     NOT_JSON,
     NOT_UTF8,
     NULL_TEXT,
+    OTHER_DELIMITER,
     TOO_LONG,
     TRUNCATED,
     UNCLOSED,
@@ -413,7 +416,9 @@ def delimited() -> Iterable[Case]:
     yield Case("good.tsv.xz", lambda: lzma.compress(b"path\tcontent\na.py\tx\n"), 1)
     yield Case("empty.csv", lambda: b"", 0)
     yield Case("no-text.csv", lambda: b"a,b\n1,2\n", 0, {"": NO_TEXT})
-    yield Case("semicolons.csv", lambda: b"path;content\na.py;x\nb.py;y\n", 2)
+    yield Case("semicolons.csv", lambda: b"path;content\na.py;x\nb.py;y\n", 0, {":1": OTHER_DELIMITER})
+    yield Case("no-header.csv", lambda: b"import os\nimport sys\n", 0, {":1": NO_HEADER})
+    yield Case("backslashes.csv", lambda: b'path,content\na,"x = \\"\n\\""\nb,x\n', 1, {":2": ESCAPED})
     yield Case("fields.csv", lambda: b"path,content\na\na,b,c\nd,e\n", 1, {":2": FIELDS, ":3": FIELDS})
     yield Case("unclosed.csv", lambda: b'path,content\na,"b\nc,d\n', 1, {":2": UNCLOSED})
     yield Case("unclosed-header.csv", lambda: b'"path,content\na,b\nc,d\n', 0, {":1": UNCLOSED})
