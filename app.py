@@ -21,6 +21,7 @@ with collector_paused():
 from pipeline.core.credentials import protect_secrets
 from pipeline.core.errors import PipelineError, home_errors
 from pipeline.core.settings import Settings
+from pipeline.hub.owner import complete_repo
 from pipeline.ui.data.prepare_card import PrepareCard
 from pipeline.ui.data.tab import DataTab
 from pipeline.ui.gallery.tab import GalleryTab
@@ -71,6 +72,7 @@ def build(engine: Engine) -> gr.Blocks:
 def main() -> int:
     try:
         with home_errors(home_folder()):
+            complete_repo()
             settings = Settings.from_environment()
             protect_secrets()
             engine = Engine(settings)

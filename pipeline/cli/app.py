@@ -17,6 +17,7 @@ from pipeline.cli.options import Json
 from pipeline.core.environment import home_folder, keep_downloads_in_home
 from pipeline.core.errors import PipelineError, home_errors
 from pipeline.core.settings import Settings
+from pipeline.hub.owner import complete_repo
 
 app = typer.Typer(
     name="pipeline",
@@ -54,6 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     keep_downloads_in_home()
     try:
         with home_errors(home_folder()):
+            complete_repo()
             result = app(
                 _repeat_lists(sys.argv[1:] if arguments is None else arguments),
                 standalone_mode=False,

@@ -6,6 +6,7 @@ uploader     chooses which revision is pushed next; how long the publisher waits
 push_attempt one attempt to push one revision, in a process that is ended at its deadline
 push_status  why pushes do not arrive, and a person's request to try again
 repo_check   token, repo and access, checked before a run
+owner        the owner of a model repo that is named without one
 takeover     another token or repo replaces the one that processes still use
 kept_states  the training states of the newest checkpoints, kept for their push
 model_repo   the model repo on the Hub: lists its commits, adds one

@@ -30,7 +30,7 @@ def _check(repo: str, settings: Settings) -> None:
     from huggingface_hub.errors import RepositoryNotFoundError
 
     api = connect(PUSH, answer_seconds=ANSWER_SECONDS)
-    role, names = _identity(api.whoami(), repo)
+    role, names = identity(api.whoami(), repo)
     if role == "read":
         raise Refusal(f"{VARIABLE} may only read; set it to a token that may write to {repo}, then start again.")
     try:
@@ -49,7 +49,7 @@ def _check(repo: str, settings: Settings) -> None:
         check_content(api, repo, head)
 
 
-def _identity(answer: Any, repo: str) -> tuple[str, list[str]]:
+def identity(answer: Any, repo: str) -> tuple[str, list[str]]:
     """The token's role, and the user and organizations that it is for."""
     try:
         role = answer["auth"]["accessToken"]["role"]

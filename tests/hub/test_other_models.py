@@ -106,7 +106,9 @@ def test_a_malformed_name_is_refused_without_a_request(hub: LoopbackHub, tmp_pat
 
 
 def test_an_unknown_repo_and_a_hub_that_is_away_are_told(hub: LoopbackHub, tmp_path: Path) -> None:
-    assert "The Hub has no public repo they/nothing; check its name" in generate(hub, tmp_path, "they/nothing", status=1)
+    assert "The Hub has no public repo they/nothing; check its name" in generate(
+        hub, tmp_path, "they/nothing", status=1
+    )
     hub.refuse(503)
     assert "503" in generate(hub, tmp_path, MODEL, status=1)
 
