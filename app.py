@@ -45,6 +45,7 @@ def build(engine: Engine) -> gr.Blocks:
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab(t("tab.data"), id="data"):
                 tab_title(t("tab.data"))
+                prepare.build_guide()
                 with gr.Row(elem_classes=["split", "data-split"]):
                     with gr.Column(elem_classes="side", min_width=0):
                         data.build()

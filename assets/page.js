@@ -24,6 +24,8 @@ const acts = {
     code.scrollLeft = mark && mark.offsetLeft > code.clientWidth * 0.8 ? mark.offsetLeft - code.clientWidth / 2 : 0;
     code.scrollIntoView({ block: 'nearest' });
   },
+  tab: (button) => tabs()[button.dataset.tab].click(),
+  dismiss: () => { keep('studio-guide', 'closed'); hideGuide(); },
   // The pager is below the gallery, and the next page is read from its top.
   top: (button) => button.closest('.tabitem').scrollIntoView(),
   copy: async (button) => {
@@ -33,6 +35,10 @@ const acts = {
     button.textContent = button.dataset.done;
   },
 };
+
+// The steps of a first visit stay closed in a browser that has closed them.
+const hideGuide = () => document.querySelector('.gradio-container').classList.add('no-guide');
+if (kept('studio-guide')) hideGuide();
 
 // The owner signs in outside Gradio, because its events cannot set cookies. The key is sent to studio/unlock only.
 const otherTabs = new BroadcastChannel('studio-owner');

@@ -10,7 +10,9 @@ import pytest
 from playwright.sync_api import Page as Tab
 from playwright.sync_api import expect
 
+from pipeline.core.paths import Home
 from tests.browser.conftest import show
+from tests.homes import write_corpus, write_run
 from tests.hub.test_other_models import MODEL, add
 from tests.loopback_hub import LoopbackHub
 from tests.page import Page
@@ -67,3 +69,26 @@ def test_a_visitor_makes_the_page_download_no_other_model(
         with pytest.raises(gradio_client.exceptions.AppError, match="owner"):
             client.predict("x = ", name, api_name="/generate")
         assert not [request for request in hub.requests if "other/model" in request]
+
+
+def test_the_first_steps_lead_to_their_tabs_until_they_are_closed(
+    start_page: Callable[..., Page], open_tab: OpenTab, tmp_path: Path
+) -> None:
+    write_corpus(Home(tmp_path / "home"), "ready")
+    page = start_page()
+    tab = open_tab(page.url)
+    tab.locator("#guide").get_by_role("button", name="1.0 M tokens ready: train on it").click()
+    expect(tab.locator("#start")).to_be_visible()
+    show(tab, "Data")
+    tab.locator("#guide").get_by_role("button", name="Try the starter model").click()
+    expect(tab.locator("#complete")).to_be_visible()
+    show(tab, "Data")
+    tab.locator("#guide").get_by_role("button", name="Close these steps").click()
+    expect(tab.locator("#guide")).to_be_hidden()
+    tab.reload()
+    expect(tab.locator("#scan-progress")).to_be_visible()
+    expect(tab.locator("#guide")).to_be_hidden()
+    write_run(Home(page.home), "calm-kea")
+    other = open_tab(page.url)
+    expect(other.locator("#scan-progress")).to_be_visible()
+    expect(other.locator(".guide")).to_have_count(0)  # a run has finished

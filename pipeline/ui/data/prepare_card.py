@@ -126,6 +126,10 @@ class PrepareCard:
             elem_id=elem_id(rule),
         )
 
+    def build_guide(self) -> None:
+        """Build the steps of a first visit."""
+        self.guide = html(elem_id="guide")
+
     def build_list(self) -> None:
         """Build the list of corpora, the report of one and its tokens, inside the main column."""
         self.chosen = gr.State(None)
@@ -148,7 +152,7 @@ class PrepareCard:
         after: dict[str, Any] = {
             "fn": self.refresh,
             "inputs": [shown, self.chosen, self.doubtful],
-            "outputs": [shown, self.running, self.corpora, self.report],
+            "outputs": [shown, self.guide, self.running, self.corpora, self.report],
             **live,
         }
         self.button.click(self.prepare, form, [self.answer, self.chosen], queue=False, **QUIET).then(**after)
@@ -293,6 +297,7 @@ class PrepareCard:
     def _parts(self, seen: HomeView, chosen: str | None, doubtful: str | None, *, is_owner: bool) -> Updates:
         view = self._report_corpus(seen.corpora, chosen) if is_owner else None
         return {
+            self.guide: guide(seen, is_owner=is_owner),
             self.running: render("preparing", corpora=seen.corpora, is_owner=is_owner),
             self.corpora: render(
                 "corpora",
@@ -320,6 +325,19 @@ class PrepareCard:
         report = readable_json(folder.report) or None
         parts = report_view.parts(report, view.match, view.warnings) if report else {}
         return render("corpus_report", view=view, report=report, **parts)
+
+
+def guide(seen: HomeView, *, is_owner: bool) -> str:
+    """The steps of a first visit: look, train, ask; the next one is marked. Empty once a run has finished."""
+    corpus = next((view for view in seen.corpora if view.state == "finished"), None)
+    run = next((view.run for view in seen.runs if view.state in ACTIVE), None)
+    if any(view.state == "finished" for view in seen.runs):
+        step = 0
+    elif run is None and any(view.step for view in seen.runs):
+        step = 3
+    else:
+        step = 2 if run or corpus else 1
+    return render("guide", step=step, corpus=corpus, run=run, is_owner=is_owner)
 
 
 def setup_of(values: tuple[Any, ...]) -> CorpusSetup:

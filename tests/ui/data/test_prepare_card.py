@@ -44,6 +44,7 @@ def built(settings: Settings) -> PrepareCard:
         data.build()
         data.build_main()
         card.build()
+        card.build_guide()
         card.build_list()
         data.connect(page)
         card.connect(page, bar)
