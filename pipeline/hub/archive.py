@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
 import secrets
 import shutil
 import sys
@@ -28,7 +27,8 @@ from pipeline.artifacts.revision import Revision
 from pipeline.config.parsing import known
 from pipeline.config.requests import RunRequest
 from pipeline.core import atomic_io
-from pipeline.core.paths import ROOT, Home, RunFolder
+from pipeline.core.paths import Home, RunFolder
+from pipeline.core.text import without_paths
 from pipeline.hub.dataset_files import public_config
 from pipeline.hub.kept_states import link_state, state_folder
 from pipeline.hub.token import redact
@@ -133,7 +133,11 @@ def _record_files(
     home: Home, run: RunFolder, revision: Revision, config: dict[str, Any], *, is_final: bool
 ) -> dict[str, bytes]:
     status = atomic_io.readable_json(run.status)
-    shown = {name: status[name] for name in SHOWN if name in status}
+    shown = {
+        name: without_paths(value) if isinstance(value, str) else value
+        for name, value in status.items()
+        if name in SHOWN
+    }
     record = RunRecord(
         format=FORMAT,
         run=run.id,
@@ -150,9 +154,9 @@ def _record_files(
         run.config.name: _json(config),
         run.metrics.name: _lines(run.metrics),
         run.samples.name: _lines(run.samples),
-        run.log.name: "\n".join(atomic_io.tail(run.log, MAX_LOG_LINES)) + "\n",
+        run.log.name: without_paths("\n".join(atomic_io.tail(run.log, MAX_LOG_LINES))) + "\n",
     }
-    return {name: _without_paths(home, redact(text)).encode() for name, text in texts.items()}
+    return {name: redact(text).encode() for name, text in texts.items()}
 
 
 def _unfinished(status: dict[str, Any]) -> dict[str, Any]:
@@ -179,11 +183,3 @@ def _lines(path: Path) -> str:
 
 def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
-
-
-def _without_paths(home: Home, text: str) -> str:
-    """`text`, as a log with tracebacks, without the folders of this machine that this program knows."""
-    for folder, name in ((home.path, "HOME"), (ROOT, "."), (Path.home() if "HOME" in os.environ else ROOT, "~")):
-        if len(str(folder)) > 1:
-            text = text.replace(str(folder), name)
-    return text

@@ -43,6 +43,9 @@ READ = replace(DOWNLOAD, named_by="its name", is_anonymous=True)
 NEVER = "1970-01-01T00:00:00+00:00"
 
 
+_downloading = threading.Lock()
+
+
 @dataclass(frozen=True)
 class OtherModel:
     """A model on the Hub that can be used."""
@@ -94,8 +97,9 @@ def fetch_model(home: Home, model: OtherModel) -> Revision:
     DamagedError when a file is not what the Hub says.
     """
     folder = home.models / model.repo.replace("/", "--") / model.commit[:12]
-    if not (folder / manifest.NAME).exists():
-        _download(model, folder)
+    with _downloading:  # of two who ask for it at once, one downloads it
+        if not (folder / manifest.NAME).exists():
+            _download(model, folder)
     facts = atomic_io.read_json(folder / PROVENANCE) or {}
     return Revision.from_facts(facts, commit=model.commit, path=folder)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from pipeline.core.atomic_io import is_locked
 from pipeline.core.errors import DamagedError, InputError
-from pipeline.core.paths import Home, JobFolder
+from pipeline.core.paths import Home, JobFolder, RunFolder
 from pipeline.core.processes import ProcessId
 from pipeline.jobs.job_files import read_request, read_status, readable_process, readable_stop
 
@@ -155,6 +155,8 @@ def _of_request(value: dict[str, Any] | None, request: dict[str, Any]) -> dict[s
 
 
 def _error(folder: JobFolder, state: str, status: dict[str, Any], process: dict[str, Any]) -> str | None:
+    if state == "interrupted" and isinstance(folder, RunFolder) and folder.archived.exists() and not process:
+        return f"{folder.id} was training when it was pushed last; resume it here, unless it still trains elsewhere."
     if state == "interrupted":
         return (
             f"{folder.id} was ended from outside{_exit_reason(process)}; {folder.again} to go on "

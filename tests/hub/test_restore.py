@@ -68,6 +68,9 @@ def test_the_record_of_a_run_comes_back_once(hub: LoopbackHub, tmp_path: Path) -
     ((row,), _) = listed(hub, tmp_path)
     assert (row["run"], row["state"], row["step"], row["max_steps"]) == ("parrot", "interrupted", 20, 100)
     assert row["pushed_step"] == 20
+    assert row["error"] == (
+        "parrot was training when it was pushed last; resume it here, unless it still trains elsewhere."
+    )
     run = Home(tmp_path / "home").run("parrot")
     assert [row["step"] for row in read_lines(run.metrics)] == [0, 10, 20]
     assert (read_json(run.config) or {})["run_uid"] == UID

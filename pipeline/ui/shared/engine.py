@@ -64,10 +64,12 @@ class Engine:
         return page_key(request.session_hash or "", visitor_of(request.request, self.settings).cookie)
 
     def check_model(self, request: gr.Request, name: str) -> None:
-        """Raises AccessError when a visitor names a model on the Hub that this page does not offer: it would be
-        downloaded.
+        """Raises AccessError when a visitor names a model on the Hub that this page does not offer, or another commit of
+        one: it would be downloaded.
         """
-        if "/" in name and name.partition("@")[0] not in self.settings.models:
+        if "/" not in name:
+            return
+        if name not in {*self.settings.models, *(model.name for model in self.models.known())}:
             self.access.require(request, "model", name)
 
     @cached_property

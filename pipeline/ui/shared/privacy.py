@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from pipeline.core.text import without_paths
 from pipeline.jobs.view_types import CorpusView, RunView
 from pipeline.ui.shared.texts import t
 
 if TYPE_CHECKING:
     from pipeline.data.preview.scan import Scan
 
-HIDDEN = "[path]"
-LOCAL_SOURCE = re.compile(r"files:[^\s'\",;)]*")
-PATH = re.compile(r"(?<![\w./:])(?:~|[A-Z]:)?[\\/](?:[^\s/\\'\",:;()<>]+[\\/])+[^\s/\\'\",:;()<>]*")
-"""A path has at least two separators: `3 / 10` and `and/or` do not match."""
-
 View = TypeVar("View", RunView, CorpusView)
-
-
-def without_paths(text: str) -> str:
-    """`text` with every path of this machine replaced."""
-    return PATH.sub(HIDDEN, LOCAL_SOURCE.sub(f"files:{HIDDEN}", text))
 
 
 def hidden(value: Any) -> Any:

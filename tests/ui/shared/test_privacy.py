@@ -6,8 +6,9 @@ import pytest
 
 from pipeline.core.atomic_io import append_line
 from pipeline.core.paths import Home
+from pipeline.core.text import without_paths
 from pipeline.jobs.views import run_view
-from pipeline.ui.shared.privacy import hidden, run_for_visitors, without_paths
+from pipeline.ui.shared.privacy import hidden, run_for_visitors
 from tests.homes import write_run
 
 
