@@ -29,7 +29,7 @@ from pipeline.config.requests import RunRequest
 from pipeline.core import atomic_io
 from pipeline.core.paths import Home, RunFolder
 from pipeline.core.text import without_paths
-from pipeline.hub.dataset_files import public_config
+from pipeline.hub.card_facts import card_facts, corpus_of
 from pipeline.hub.kept_states import link_state, state_folder
 from pipeline.hub.token import redact
 
@@ -69,6 +69,8 @@ class Archive:
     """In the repo: `runs/RUN`."""
     contents: dict[str, bytes | Path]
     """Path in the repo -> content."""
+    facts: dict[str, Any]
+    """For the card, as `card_facts.card_facts`."""
     replaces_state: bool
     """Whether training state of an earlier push, beside that of this one, is no longer needed."""
 
@@ -104,7 +106,12 @@ def open_archive(home: Home, revision: Revision, *, with_state: bool) -> Iterato
         record = _record_files(home, run, revision, config, is_final=is_final)
         files: dict[str, bytes | Path] = {**record, **state}
         contents = {f"{folder}/{name}": content for name, content in files.items()}
-        yield Archive(folder=folder, contents=contents, replaces_state=with_state and (is_final or bool(state)))
+        yield Archive(
+            folder=folder,
+            contents=contents,
+            facts=card_facts(home, run, revision, config),
+            replaces_state=with_state and (is_final or bool(state)),
+        )
 
 
 def state_bytes(home: Home, revision: Revision) -> int:
@@ -165,14 +172,8 @@ def _unfinished(status: dict[str, Any]) -> dict[str, Any]:
 
 def _corpus(home: Home, config: dict[str, Any]) -> dict[str, Any]:
     """What is needed to have the run's corpus again; empty when it is gone, or was prepared anew since."""
-    folder = home.corpus(config["corpus"])
-    found = atomic_io.readable_json(folder.manifest)
-    if not found or found.get("sha256") != config.get("tokens_sha256"):
-        return {}
-    push = atomic_io.readable_json(folder.push.status)
-    pushed = push.get("pushed") if push.get("state") == "finished" else None
-    dataset = {name: pushed.get(name) for name in ("repo", "commit")} if isinstance(pushed, dict) else None
-    return {"manifest": {**found, "config": public_config(found.get("config", {}))}, "dataset": dataset}
+    found = corpus_of(home, config)
+    return {} if found is None else {"manifest": found[0], "dataset": found[1]}
 
 
 def _lines(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from pipeline.core.paths import ASSETS
@@ -22,9 +23,57 @@ NAMES = (
 ).split()
 
 
-def model_card(provenance: dict[str, Any]) -> str:
-    """What the revision is, how good it is, how to use it, where it comes from. Names facts that were not recorded."""
-    return _rendered("model_card.md.j2", _facts(provenance))
+NO_FACTS: dict[str, Any] = dict.fromkeys(("model", "training", "chosen", "tokens_sha256", "seconds", "data")) | {
+    "curve": [],
+    "samples": [],
+}
+"""`card_facts.card_facts` of a run that is gone."""
+
+
+def model_card(provenance: dict[str, Any], facts: dict[str, Any] | None = None) -> str:
+    """What the revision is, how good it is, how to use it, what it was trained on, where it comes from. Names facts that
+    were not recorded. `facts`: as `card_facts.card_facts`.
+    """
+    facts = facts or NO_FACTS
+    data = facts["data"] or {}
+    source, validation = data.get("source"), data.get("validation_source")
+    return _rendered(
+        "model_card.md.j2",
+        {
+            **_facts(provenance),
+            **facts,
+            "hub_dataset": _hub_dataset(source),
+            "sources": {"source": _in_words(source), "validation": _in_words(validation) if validation else ""},
+            "evaluated_on": _evaluated_on(data),
+            "keywords": [_cell(word) for word in data.get("keywords") or ()],
+            "licences": [(_cell(name), files) for name, files in data.get("licences") or ()],
+        },
+    )
+
+
+def _evaluated_on(data: dict[str, Any]) -> str:
+    if not data:
+        return ""
+    if data.get("validation_source"):
+        return f", from {_in_words(data['validation_source'])}"
+    return ", from the same source as the training files"
+
+
+def _in_words(source: str | None) -> str:
+    """Where files come from."""
+    known = {
+        None: "a source that was not recorded",
+        "files": "files of somebody's own disk",
+        "installed": "the Python packages installed on a machine",
+        "pypi": "examples of data-science projects on the package index",
+    }
+    return known.get(source) or f"`{_cell(source or '')}`"
+
+
+def _hub_dataset(source: str | None) -> str | None:
+    """The dataset's repo, of a source `hub:OWNER/NAME...`."""
+    found = re.match(r"hub:([\w.-]+/[\w.-]+)", source or "")
+    return found[1] if found else None
 
 
 def dataset_card(repo: str, provenance: dict[str, Any], report: dict[str, Any]) -> str:
@@ -35,6 +84,7 @@ def dataset_card(repo: str, provenance: dict[str, Any], report: dict[str, Any]) 
     facts = {
         **provenance,
         **names,
+        "source_in_words": _in_words(provenance["source"]),
         "repo": repo,
         "size": next((size for limit, size in SIZES if total < limit), "10M<n<100M"),
         "keywords": [_cell(word) for word in provenance["keywords"]],

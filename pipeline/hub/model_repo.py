@@ -107,7 +107,8 @@ class ModelRepo:
 
         provenance = atomic_io.read_json(revision.path / PROVENANCE) or {}
         contents: dict[str, Any] = {name: str(revision.path / name) for name in _file_names(revision.path)}
-        contents[CARD] = merged_card(model_card(provenance), current_card(api, self.repo, head))
+        card = model_card(provenance, archive.facts if archive else None)
+        contents[CARD] = merged_card(card, current_card(api, self.repo, head))
         superseded: list[str] = []
         if archive is not None:
             contents |= archive.contents

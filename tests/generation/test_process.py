@@ -219,8 +219,8 @@ def test_a_reader_that_is_slow_gets_fewer_longer_chunks(generator: Generator, en
     assert "".join(chunk.text for chunk in chunks) == " the" * 100
 
 
-def test_generate_for_the_command_line_needs_a_pushed_revision(tmp_path: Path) -> None:
+def test_generate_for_the_command_line_needs_a_revision_that_exists(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, limits=Limits())
-    with pytest.raises(InputError, match=r"No checkpoint has been pushed yet; train a model first"):
-        generate(settings, PROMPT)
+    with pytest.raises(InputError, match=r"There is no revision 'abcdef'"):
+        generate(settings, PROMPT, revision="abcdef")
     assert list(tmp_path.iterdir()) == []

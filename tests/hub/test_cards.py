@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import shutil
 from typing import Any
 
 import pytest
 import yaml
 
 from pipeline.artifacts.revision import Registry
-from pipeline.core.atomic_io import read_json
+from pipeline.config.recipes import run_config
+from pipeline.core.atomic_io import append_line, read_json, write_json
 from pipeline.core.paths import Home, RunFolder
+from pipeline.hub.card_facts import card_facts
 from pipeline.hub.cards import dataset_card, model_card
 from tests.checkpoints import write_checkpoint
 
@@ -102,3 +105,115 @@ def test_a_dataset_card_counts_what_the_rules_removed() -> None:
     report = {**REPORT, "removed": {"drop_generated": {"files": 4}, "min_assignments": {"files": 5}}}
     text = dataset_card("me/files", {**DATASET, "quality": {"drop_generated": True}}, report)
     assert "They removed 4 by `drop_generated`, 5 by `min_assignments`." in text
+
+
+# ---- what a model's card says of its run and corpus ----
+
+
+@pytest.fixture
+def trained(home: Home, run: RunFolder) -> RunFolder:
+    """A run with its corpus, as their jobs leave them."""
+    write_json(
+        home.corpus("python").manifest,
+        {
+            "corpus": "python",
+            "config": {"source": "files:/srv/secret/code", "keywords": ["pandas", "a|b`c"], "match": "import"},
+            "files_train": 90,
+            "files_validation": 10,
+            "tokens_train": 40_000,
+            "tokens_validation": 4_000,
+            "sha256": {"tokens-train.bin": "ab" * 32},
+        },
+    )
+    report = {"scanned": 200, "kept": 100, "keep_rate": 0.5}
+    licences = [{"name": "mit", "files": 60}, {"name": "a | b\n# c", "files": 39}, {"name": "", "files": 1}]
+    write_json(home.corpus("python").report, {**report, "licenses": licences})
+    config = run_config(
+        corpus="python", preset="tiny", recipe="fast", vocab_size=4_096, train_tokens=10**6, changes={"seed": 7}
+    )
+    chosen = {"device": "cpu", "precision": "bf16", "compiled": False}
+    own = {"chosen": chosen, "tokens_sha256": {"tokens-train.bin": "ab" * 32}}
+    write_json(run.config, {**config.to_dict(), **own})
+    for step in (0, 250, 500, 600):
+        loss = 8.0 - step / 100
+        append_line(run.metrics, {"step": step, "eval_loss": loss, "perplexity": 9.0, "seconds": 1.2 * step})
+        append_line(run.samples, {"step": step, "prompt": "# x", "text": f"plt.{step}()\n```\n# out"})
+    return run
+
+
+def whole_card(home: Home, run: RunFolder, **changes: Any) -> str:
+    revision = Registry(home, "me/parrot").add(write_checkpoint(run, 500))
+    provenance = {**(read_json(revision.path / "provenance.json") or {}), "tokens": 80_000, **changes}
+    return model_card(provenance, card_facts(home, run, revision, read_json(run.config) or {}))
+
+
+def test_the_card_answers_what_a_stranger_asks(home: Home, trained: RunFolder) -> None:
+    text = whole_card(home, trained)
+    for fact in (
+        "| 500 | 3.000 | 9.0 |",
+        "4 layers of 256",
+        "muon",
+        "| seed | 7 |",
+        "a CPU, bf16",
+        "10 minutes",
+        "files of somebody's own disk",
+        "100 of 200 files, 50.0 %",
+        "90 to train on, 10 held out",
+        "the model has read them 2.0 times",
+        "| mit | 60 |",
+        "| not recorded | 1 |",
+        "windows of",
+        "abababababababab",
+    ):
+        assert fact in text, fact
+    assert "/srv" not in text
+    assert "plt.600()" not in text and "| 600 |" not in text, "nothing of a later step"
+
+
+def test_text_of_others_stays_in_its_place(home: Home, trained: RunFolder) -> None:
+    text = whole_card(home, trained)
+    assert "| a / b # c | 39 |" in text and "`a/b'c`" in text
+    assert text.count("```") % 2 == 0 and "```\n# out" not in text
+
+
+def test_the_card_has_a_result_that_the_hub_reads(home: Home, trained: RunFolder) -> None:
+    front = yaml.safe_load(whole_card(home, trained).split("---\n", 2)[1])
+    (result,) = front["model-index"][0]["results"]
+    assert {row["type"]: row["value"] for row in result["metrics"]} == {"loss": 2.5, "perplexity": 12.18}
+    assert front["language"] == ["code"] and front["license_link"].endswith("/me/parrot#what-it-was-trained-on")
+    assert "datasets" not in front
+
+
+def test_the_card_links_the_dataset_of_the_corpus(home: Home, trained: RunFolder) -> None:
+    push = {"state": "finished", "pushed": {"repo": "me/code", "commit": "c" * 40}}
+    write_json(home.corpus("python").push.status, push)
+    text = whole_card(home, trained)
+    assert yaml.safe_load(text.split("---\n", 2)[1])["datasets"] == ["me/code"]
+    assert "https://huggingface.co/datasets/me/code" in text
+
+
+@pytest.mark.parametrize(
+    ("validation", "said"),
+    [
+        (None, "files that training never saw, from the same source as the training files"),
+        ("hub:they/valid", "files that training never saw, from `hub:they/valid`"),
+        ("files:/srv/valid", "files that training never saw, from files of somebody's own disk"),
+    ],
+)
+def test_the_card_says_where_the_held_out_files_come_from(
+    home: Home, trained: RunFolder, validation: str | None, said: str
+) -> None:
+    folder = home.corpus("python")
+    manifest = read_json(folder.manifest) or {}
+    source = {"source": "hub:they/code", "validation_source": validation}
+    write_json(folder.manifest, {**manifest, "config": {**manifest["config"], **source}})
+    text = whole_card(home, trained)
+    assert said in " ".join(text.split())
+    assert yaml.safe_load(text.split("---\n", 2)[1])["datasets"] == ["they/code"]
+
+
+def test_without_the_corpus_the_card_says_less(home: Home, trained: RunFolder) -> None:
+    shutil.rmtree(home.corpus("python").path)
+    text = whole_card(home, trained)
+    assert "## What it was trained on" in text and "held out" not in text.split("## What it was trained on")[1]
+    assert "None" not in text

@@ -1,0 +1,84 @@
+"""What a model's card says of its run and corpus, besides the provenance of the revision. Read from the run's folder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.artifacts.revision import Revision
+from pipeline.core import atomic_io
+from pipeline.core.paths import Home, RunFolder
+from pipeline.core.text import without_paths
+from pipeline.hub.dataset_files import public_config
+
+MAX_POINTS = 12
+"""Rows of the table of losses."""
+MAX_LICENCES = 15
+NUM_SAMPLES = 3
+
+
+def card_facts(home: Home, run: RunFolder, revision: Revision, config: dict[str, Any]) -> dict[str, Any]:
+    """`config`: the run's config.json. Facts that were not recorded are left out."""
+    rows = [row for row in atomic_io.iterate_lines(run.metrics) if _is_until(row, revision.step)]
+    return {
+        "model": config.get("model") or {},
+        "training": config.get("training") or {},
+        "chosen": config.get("chosen") or {},
+        "tokens_sha256": config.get("tokens_sha256") or {},
+        "seconds": next((row["seconds"] for row in reversed(rows) if "seconds" in row), None),
+        "curve": _spread([row for row in rows if isinstance(row.get("eval_loss"), float)], MAX_POINTS),
+        "samples": _samples(run, revision.step),
+        "data": _data(home, config),
+    }
+
+
+def _is_until(row: dict[str, Any], step: int) -> bool:
+    return type(row.get("step")) is int and row["step"] <= step
+
+
+def _spread(rows: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:
+    """At most that many, evenly spread, with the first and the last one."""
+    if len(rows) <= most:
+        return rows
+    return [rows[round(number * (len(rows) - 1) / (most - 1))] for number in range(most)]
+
+
+def _samples(run: RunFolder, step: int) -> list[dict[str, Any]]:
+    """What the model wrote at some steps, for a block of code: nothing in it can end the block."""
+    rows = [row for row in atomic_io.iterate_lines(run.samples) if _is_until(row, step)]
+    kept = _spread([row for row in rows if isinstance(row.get("text"), str)], NUM_SAMPLES)
+    return [
+        {**row, **{name: str(row.get(name, "")).replace("```", "'''") for name in ("prompt", "text")}} for row in kept
+    ]
+
+
+def corpus_of(home: Home, config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None] | None:
+    """The manifest of the run's corpus, without paths of this machine, and repo and commit of the dataset that it was
+    pushed to, if it was. None when the corpus is gone, or was prepared anew since. `config`: the run's config.json.
+    """
+    folder = home.corpus(config["corpus"])
+    found = atomic_io.readable_json(folder.manifest)
+    if not found or found.get("sha256") != config.get("tokens_sha256"):
+        return None
+    push = atomic_io.readable_json(folder.push.status)
+    pushed = push.get("pushed") if push.get("state") == "finished" else None
+    dataset = {name: pushed.get(name) for name in ("repo", "commit")} if isinstance(pushed, dict) else None
+    return {**found, "config": public_config(found.get("config") or {})}, dataset
+
+
+def _data(home: Home, config: dict[str, Any]) -> dict[str, Any] | None:
+    corpus = corpus_of(home, config)
+    if corpus is None:
+        return None
+    found, dataset = corpus
+    report = atomic_io.readable_json(home.corpus(config["corpus"]).report)
+    licences = [row for row in report.get("licenses") or () if isinstance(row, dict)]
+    return {
+        **found["config"],
+        **{name: found.get(name) for name in ("files_train", "files_validation", "tokens_train", "tokens_validation")},
+        "scanned": report.get("scanned"),
+        "kept": report.get("kept"),
+        "keep_rate": report.get("keep_rate"),
+        "licences": [(without_paths(str(row.get("name") or "")), row.get("files")) for row in licences[:MAX_LICENCES]],
+        "num_more_licences": max(0, len(licences) - MAX_LICENCES),
+        "dataset": dataset["repo"] if dataset else None,
+    }
