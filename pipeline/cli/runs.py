@@ -29,6 +29,7 @@ from pipeline.jobs.dry_runs import dry_run as wait_for_dry_run
 from pipeline.jobs.follow import follow, follow_run
 from pipeline.jobs.job import stop_job
 from pipeline.jobs.restoring import resume_run
+from pipeline.jobs.run_pushes import shared_repo
 from pipeline.jobs.runs import find_run, is_held, start_training
 from pipeline.jobs.state import ACTIVE
 from pipeline.jobs.view_types import RunView
@@ -68,6 +69,8 @@ def train(
     problem = gpu_problem() if changes.get("device", "auto") == "auto" else None
     if problem is not None:
         console.line(f"Note: {problem}")
+    if sharing := shared_repo(Home(settings.home), settings.hub_repo):
+        console.line(f"Note: {sharing}")
     run = start_training(
         settings,
         corpus=corpus,

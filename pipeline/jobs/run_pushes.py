@@ -11,6 +11,8 @@ from pipeline.core.paths import Home, RunFolder
 from pipeline.hub import push_log
 from pipeline.hub.push_status import read_retrying
 
+SHOWN_RUNS = 3
+
 
 @dataclass(frozen=True, kw_only=True)
 class PushFault:
@@ -34,6 +36,28 @@ def latest_pushes(folder: RunFolder) -> list[dict[str, Any]]:
     """The newest row of the push log for each step, newest step first."""
     by_step = {row["step"]: row for row in atomic_io.cached_lines(folder.pushes) if push_log.is_whole(row)}
     return [by_step[step] for step in sorted(by_step, reverse=True)]
+
+
+def shared_repo(home: Home, repo: str | None) -> str | None:
+    """A sentence about the runs whose checkpoints are in the model repo already, for whoever starts another one; None
+    when there are none.
+    """
+    if repo is None:
+        return None
+    pushed = {
+        run.id
+        for run in home.runs()
+        for row in latest_pushes(run)
+        if (row["state"], row["repo"]) == (push_log.PUSHED, repo)
+    }
+    if not pushed:
+        return None
+    named = ", ".join(sorted(pushed)[:SHOWN_RUNS]) + (
+        f" and {len(pushed) - SHOWN_RUNS} more" if len(pushed) > SHOWN_RUNS else ""
+    )
+    return (
+        f"{repo} has checkpoints of {named}; its main will have those of the new run, and theirs stay in its history."
+    )
 
 
 def push_fault(home: Home, pushes: Sequence[dict[str, Any]]) -> PushFault | None:

@@ -10,7 +10,7 @@ import pytest
 from pipeline.core.atomic_io import append_line
 from pipeline.core.paths import Home, RunFolder
 from pipeline.hub.push_status import Retrying, write_retrying
-from pipeline.jobs.run_pushes import is_pushing, latest_pushes, push_fault
+from pipeline.jobs.run_pushes import is_pushing, latest_pushes, push_fault, shared_repo
 
 
 def test_the_newest_row_of_each_step_is_the_push_that_counts(home: Home) -> None:
@@ -76,3 +76,19 @@ def test_rows_of_a_killed_publisher_are_not_at_work(home: Home) -> None:
     with home.publisher_lock("me/code").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert is_pushing(home, rows)
+
+
+def test_runs_whose_checkpoints_are_in_the_repo_are_told_before_another_one(home: Home) -> None:
+    assert shared_repo(home, "me/parrot") is None and shared_repo(home, None) is None
+    for name, state, repo in (
+        ("alpha", "pushed", "me/parrot"),
+        ("beta", "pushed", "me/other"),
+        ("gamma", "refused", "me/parrot"),
+    ):
+        append_line(home.run(name).pushes, {"step": 10, "state": state, "repo": repo})
+    assert shared_repo(home, "me/parrot") == (
+        "me/parrot has checkpoints of alpha; its main will have those of the new run, and theirs stay in its history."
+    )
+    for number in range(4):
+        append_line(home.run(f"run-{number}").pushes, {"step": 10, "state": "pushed", "repo": "me/parrot"})
+    assert "of alpha, run-0, run-1 and 2 more;" in (shared_repo(home, "me/parrot") or "")

@@ -17,6 +17,7 @@ from pipeline.config.source_spec import corpus_id_of
 from pipeline.core.errors import PipelineError
 from pipeline.jobs.job import stop_job
 from pipeline.jobs.restoring import resume_run
+from pipeline.jobs.run_pushes import shared_repo
 from pipeline.jobs.runs import find_run, retry_push
 from pipeline.jobs.state import ACTIVE, RESUMABLE, RUNNING
 from pipeline.jobs.views import run_views
@@ -327,7 +328,10 @@ class TrainTab:
                 "plan",
                 forecast=forecast,
                 course=form_values.course_figures(recipe),
-                warnings=[labelled(warning, form_fields()) for warning in forecast.plan.warnings],
+                warnings=[
+                    *(labelled(warning, form_fields()) for warning in forecast.plan.warnings),
+                    *filter(None, [shared_repo(self.engine.home, self.engine.settings.hub_repo)]),
+                ],
             ),
             self.recipe_note: note,
         }
