@@ -109,7 +109,7 @@ def test_an_error_that_the_caller_can_fix_is_one_sentence_and_status_2(
 
 
 def test_a_bad_environment_is_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PIPELINE_HUB_REPO", "no-slash")
+    monkeypatch.setenv("PIPELINE_HUB_REPO", "no--name")
     assert "PIPELINE_HUB_REPO" in refused(capsys, "revisions")
 
 
