@@ -40,6 +40,8 @@ class HubRegistry:
         self._polled_at: float | None = None
         self.found: list[Revision] = []
         """The result of the last successful poll."""
+        self.was_polled = False
+        """Whether a poll has ended, also one that failed."""
         self.error: HubError | None = None
         """Why the last poll failed; None when it succeeded."""
 
@@ -55,6 +57,7 @@ class HubRegistry:
                     self.found = self._poll()
                 except HubError as error:
                     self.error = error
+                self.was_polled = True
             if self.error is not None:
                 raise self.error
             return self.found

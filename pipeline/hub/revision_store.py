@@ -47,12 +47,15 @@ class RevisionStore:
             return local
 
     def known(self) -> list[Revision]:
-        """As `revisions`, without waiting: uses the last poll of the Hub; a thread polls again when that is due."""
+        """As `revisions`, without waiting: uses the last poll of the Hub; a thread polls again when that is due. Before the
+        first one has ended, nobody knows whether there are others than the starter.
+        """
         if self._hub is None:
             return self.local.revisions() or _starters()
         if self._hub.is_due:
             self._refresh_in_background()
-        return merged(self.local.revisions(), self._hub.found) or _starters()
+        found = merged(self.local.revisions(), self._hub.found)
+        return found or (_starters() if self._hub.was_polled else [])
 
     @property
     def fault(self) -> str | None:

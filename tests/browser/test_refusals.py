@@ -55,14 +55,9 @@ def test_an_invalid_number_is_refused_before_anything_starts(finished_page: Page
     assert len(Home(finished_page.home).runs()) == 2
 
 
-def test_without_a_checkpoint_there_is_nothing_to_complete_with(
-    start_page: Callable[..., Page], open_tab: OpenTab
-) -> None:
+def test_before_a_completion_there_is_nothing_to_keep(start_page: Callable[..., Page], open_tab: OpenTab) -> None:
     tab = open_tab(start_page().url)
     show(tab, "Generate")
-    expect(field(tab, "revision")).to_have_value(re.compile("no checkpoints yet"))
-    tab.locator("#complete").click()
-    expect(tab.locator("#completion .notice")).to_contain_text("train a model first")
     tab.locator("#keep").click()
     expect(tab.locator("#permalink .notice")).to_contain_text("press Complete first")
 

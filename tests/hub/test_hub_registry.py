@@ -13,6 +13,7 @@ import pytest
 
 from pipeline.artifacts.checkpoint import Checkpoint
 from pipeline.artifacts.revision import Registry, Revision
+from pipeline.artifacts.starter import starter
 from pipeline.core.paths import Home, RunFolder
 from pipeline.hub.hub_registry import HubRegistry
 from tests.checkpoints import write_checkpoint
@@ -145,9 +146,11 @@ def test_a_page_knows_the_hubs_revisions_a_moment_later_without_waiting(
 
 
 @pytest.mark.slow
-def test_before_the_first_push_there_are_none(publishers: Publishers, hub: LoopbackHub) -> None:
-    assert ask(publishers, LIST) == []
-    assert str(ask(publishers, FETCH.format(text="newest"))).startswith("InputError: No checkpoint has been pushed yet")
+def test_before_the_first_push_there_are_none_but_the_starter(publishers: Publishers, hub: LoopbackHub) -> None:
+    own = starter()
+    assert own is not None
+    assert [row["revision"] for row in ask(publishers, LIST)] == [own.revision]
+    assert "assets/starter" in str(ask(publishers, FETCH.format(text="newest")))
 
 
 def test_a_call_during_the_first_poll_waits_for_its_result(home: Home, run: RunFolder) -> None:
