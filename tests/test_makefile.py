@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.paths import ROOT
+from tests.ctrl_c import hearing
 from tests.page import free_port
 
 PYTHON = """#!/bin/sh
@@ -121,7 +122,7 @@ def test_ctrl_c_ends_it_without_an_error_of_make(project: Path, target: str, sta
         f"#!/bin/sh\ntrap 'exit {status}' INT\necho up\nwhile :; do sleep 0.1; done\n"
     )
     started = subprocess.Popen(
-        ["make", target, "PYTHON=./python3"],
+        hearing("make", target, "PYTHON=./python3"),
         cwd=project,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -17,6 +17,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.paths import ROOT
 from pipeline.core.settings import Settings
 from pipeline.ui.server.launch import listen, mount_arguments
+from tests.ctrl_c import hearing
 
 HEAVY = ("torch", "transformers", "accelerate", "datasets", "polars", "tokenizers", "tiktoken", "ray")
 BUILD = f"""
@@ -105,7 +106,7 @@ def started(home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
 def test_ctrl_c_ends_the_page_with_a_sentence(tmp_path: Path) -> None:
     variables = {"PIPELINE_HOME": str(tmp_path / "home"), "PIP_NO_INDEX": "1", "GRADIO_SERVER_NAME": "127.0.0.1"}
     page = subprocess.Popen(
-        [sys.executable, "app.py"],
+        hearing(sys.executable, "app.py"),
         cwd=ROOT,
         env={**os.environ, **variables},
         stdout=subprocess.PIPE,
@@ -126,12 +127,8 @@ def test_ctrl_c_ends_the_page_with_a_sentence(tmp_path: Path) -> None:
 def test_ctrl_c_while_the_page_starts_leaves_no_traceback(tmp_path: Path) -> None:
     variables = {"PIPELINE_HOME": str(tmp_path / "home"), "PIP_NO_INDEX": "1", "GRADIO_SERVER_NAME": "127.0.0.1"}
     page = subprocess.Popen(
-        [
-            sys.executable,
-            "-X",
-            "importtime",
-            "app.py",
-        ],  # writes a line for each import, so that the test can wait for one
+        # It writes a line for each import, so that the test can wait for one.
+        hearing(sys.executable, "-X", "importtime", "app.py"),
         cwd=ROOT,
         env={**os.environ, **variables},
         stdout=subprocess.PIPE,
