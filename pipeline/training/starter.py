@@ -61,6 +61,8 @@ def make(run: RunFolder, folder: Path) -> None:
     write_json(staged / "config.json", {**(read_json(checkpoint / "config.json") or {}), "dtype": "bfloat16"})
     corpus = Corpus.open(Home(run.path.parent.parent).corpus((read_json(run.config) or {})["corpus"]))
     _describe(checkpoint, corpus, staged)
+    for path in staged.iterdir():
+        path.chmod(0o644)  # the page may run as another user than the one who made it
     shutil.rmtree(folder, ignore_errors=True)
     staged.rename(folder)
     print(f"{folder}: step {(read_json(folder / PROVENANCE) or {})['step']:,}, {size / 1e6:.1f} MB of weights")
