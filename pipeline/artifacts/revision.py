@@ -11,8 +11,6 @@ affect it. Only the publisher adds revisions; any process may read at the same t
 
 from __future__ import annotations
 
-import errno
-import os
 import re
 import secrets
 import shutil
@@ -36,8 +34,6 @@ FACTS = ("repo", "revision", "run", "run_uid", "step", "corpus", "pushed_at", "e
 """Keys of a history row, also in a revision's provenance.json."""
 OLDER_FACTS = {"run_uid": None, "diverged": False}
 """Values of keys that older revisions lack."""
-NO_LINKS = (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK)
-"""Errors of a file system that cannot hard-link: other disk, links not supported, too many links."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,15 +211,9 @@ def _names(revisions: Sequence[Revision], limit: int = 5) -> str:
 def _link(source: Checkpoint, name: str, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        os.link(source.path / name, target)
+        atomic_io.link_or_copy(source.path / name, target)
     except FileNotFoundError as error:
         raise damaged(source.path, f"{name} is missing") from error
-    except OSError as error:
-        if error.errno not in NO_LINKS:
-            raise
-        shutil.copyfile(source.path / name, target)
-        with target.open("rb") as copy:
-            os.fsync(copy.fileno())
 
 
 def _from_folder(path: Path) -> Revision:

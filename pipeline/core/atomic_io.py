@@ -6,12 +6,14 @@ Does not depend on runs or models. A kill during a replacement leaves the old fi
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
 import math
 import os
 import secrets
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -100,6 +102,22 @@ def readable_json(path: Path) -> dict[str, Any]:
         return read_json(path) or {}
     except DamagedError:
         return {}
+
+
+NO_LINKS = (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK)
+"""Errors of a file system that cannot hard-link: other disk, links not supported, too many links."""
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Make `target` a hard link of `source`; a synced copy where the file system has no links."""
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        shutil.copyfile(source, target)
+        with target.open("rb") as copy:
+            os.fsync(copy.fileno())
 
 
 def append_line(path: Path, row: dict[str, Any]) -> None:

@@ -62,7 +62,7 @@ class RunRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Archive:
+class RunArchive:
     """The additional files of one push."""
 
     folder: str
@@ -84,7 +84,7 @@ class Archive:
 
 
 @contextlib.contextmanager
-def open_archive(home: Home, revision: Revision, *, with_state: bool) -> Iterator[Archive | None]:
+def open_archive(home: Home, revision: Revision, *, with_state: bool) -> Iterator[RunArchive | None]:
     """The archive of the revision's run; None when its folder is gone, or now is another run of the same name.
 
     Without `with_state`, or when the training state was not kept (`kept_states`), there is none in it. The last
@@ -106,7 +106,7 @@ def open_archive(home: Home, revision: Revision, *, with_state: bool) -> Iterato
         record = _record_files(home, run, revision, config, is_final=is_final)
         files: dict[str, bytes | Path] = {**record, **state}
         contents = {f"{folder}/{name}": content for name, content in files.items()}
-        yield Archive(
+        yield RunArchive(
             folder=folder,
             contents=contents,
             facts=card_facts(home, run, revision, config),

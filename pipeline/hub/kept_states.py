@@ -7,7 +7,6 @@ Training keeps its newest checkpoints itself, so a state takes disk space of its
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -63,7 +62,7 @@ def link_state(source: Path, target: Path) -> bool:
     (staged / STATE).mkdir(parents=True)
     try:
         for name in [manifest.NAME, *names]:
-            _link(source / name, staged / name)
+            atomic_io.link_or_copy(source / name, staged / name)
         staged.rename(target)
     except FileNotFoundError:
         return False
@@ -74,12 +73,3 @@ def link_state(source: Path, target: Path) -> bool:
 
 def _folder(home: Home, repo: str) -> Path:
     return home.registry(repo) / "states"
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except FileNotFoundError:
-        raise
-    except OSError:
-        shutil.copyfile(source, target)

@@ -10,7 +10,7 @@ from pipeline.artifacts.checkpoint import PROVENANCE
 from pipeline.artifacts.revision import Revision
 from pipeline.core import atomic_io
 from pipeline.core.settings import PRIVATE, TAKE_OVER
-from pipeline.hub.archive import Archive
+from pipeline.hub.archive import RunArchive
 from pipeline.hub.best_tag import tag_best
 from pipeline.hub.card_sections import CARD, current_card, merged_card
 from pipeline.hub.cards import model_card
@@ -38,7 +38,7 @@ class ModelRepo:
         self.takes_over = takes_over
         self.private = private
 
-    def push(self, revision: Revision, archive: Archive | None = None) -> str | None:
+    def push(self, revision: Revision, archive: RunArchive | None = None) -> str | None:
         """The commit that contains the revision, made now or earlier; None when `main` has a later step of its run.
         `archive`: what the commit carries besides the model.
 
@@ -102,7 +102,7 @@ class ModelRepo:
             api.create_repo(self.repo, private=self.private or None, exist_ok=True)
             return self.pushes(api)
 
-    def _commit(self, api: HfApi, revision: Revision, head: str, archive: Archive | None) -> str:
+    def _commit(self, api: HfApi, revision: Revision, head: str, archive: RunArchive | None) -> str:
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
         provenance = atomic_io.read_json(revision.path / PROVENANCE) or {}
@@ -126,7 +126,7 @@ class ModelRepo:
         return info.oid
 
 
-def superseded_state(api: HfApi, repo: str, head: str, archive: Archive) -> list[str]:
+def superseded_state(api: HfApi, repo: str, head: str, archive: RunArchive) -> list[str]:
     """Files of the repo with the training state of an earlier push, which this one replaces."""
     from huggingface_hub.errors import RemoteEntryNotFoundError
 

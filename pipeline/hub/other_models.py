@@ -7,7 +7,6 @@ another file. They are kept in `models/` of the home folder, as a revision with 
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import secrets
 import shutil
@@ -157,7 +156,9 @@ def _download(model: OtherModel, folder: Path) -> None:
         with hub_errors(model.repo, READ):
             api = _connect()
             for name, (size, sha256) in model.files.items():
-                _place(Path(api.hf_hub_download(model.repo, name, revision=model.commit)).resolve(), staged / name)
+                atomic_io.link_or_copy(
+                    Path(api.hf_hub_download(model.repo, name, revision=model.commit)).resolve(), staged / name
+                )
                 same = (staged / name).stat().st_size == size
                 if not same or (sha256 and atomic_io.sha256(staged / name) != sha256):
                     raise DamagedError(f"{name} of {model.repo} is not what the Hub says; try again later.")
@@ -177,13 +178,6 @@ def _download(model: OtherModel, folder: Path) -> None:
             staged.rename(folder)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
-
-
-def _place(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
 
 
 class OfferedModels:
