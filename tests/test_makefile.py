@@ -40,12 +40,16 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def environment() -> dict[str, str]:
+    """Of a shell: these tests may run under `make test`, and a machine's own settings of pip may name other places."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "PIP_"))}
+    return {**kept, "PIP_CONFIG_FILE": os.devnull}
+
+
 def make(project: Path, *arguments: str, python: str = "./python3") -> subprocess.CompletedProcess[str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "PIP_"))}
-    environment = {**kept, "PIP_CONFIG_FILE": os.devnull}  # a machine's own settings may name other places
     command = ["make", *arguments, f"PYTHON={python}"]
     return subprocess.run(
-        command, cwd=project, env=environment, capture_output=True, text=True, check=False, timeout=300
+        command, cwd=project, env=environment(), capture_output=True, text=True, check=False, timeout=300
     )
 
 
@@ -124,6 +128,7 @@ def test_ctrl_c_ends_it_without_an_error_of_make(project: Path, target: str, sta
     started = subprocess.Popen(
         hearing("make", target, "PYTHON=./python3"),
         cwd=project,
+        env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -14,18 +14,29 @@ MAX_POINTS = 12
 """Rows of the table of losses."""
 MAX_LICENCES = 15
 NUM_SAMPLES = 3
+_TRAINING = (
+    "optimizer learning_rate matrix_learning_rate schedule warmup_steps weight_decay batch_size loss seed"
+).split()
+_MODEL = "n_layer n_embd n_head vocab_size dropout window".split()
+_CORPUS = "source keywords match".split()
+_COUNTS = "files_train files_validation tokens_train tokens_validation".split()
 
 
 def card_facts(home: Home, run: RunFolder, revision: Revision, config: dict[str, Any]) -> dict[str, Any]:
-    """`config`: the run's config.json. Facts that were not recorded are left out."""
+    """`config`: the run's config.json. Facts that were not recorded are left out, and with them the part of the card
+    that needs them: a checkpoint is not kept from the Hub by what an earlier version did not record.
+    """
+    trained = _has(config.get("training"), _TRAINING) and _has(config.get("model"), _MODEL)
     rows = [row for row in atomic_io.iterate_lines(run.metrics) if _is_until(row, revision.step)]
     return {
-        "model": config.get("model") or {},
-        "training": config.get("training") or {},
-        "chosen": config.get("chosen") or {},
+        "model": config["model"] if trained else {},
+        "training": config["training"] if trained else {},
+        "chosen": {"device": None, "precision": None, "compiled": False, **(config.get("chosen") or {})},
         "tokens_sha256": config.get("tokens_sha256") or {},
-        "seconds": next((row["seconds"] for row in reversed(rows) if "seconds" in row), None),
-        "curve": _spread([row for row in rows if isinstance(row.get("eval_loss"), float)], MAX_POINTS),
+        "seconds": next(
+            (row["seconds"] for row in reversed(rows) if isinstance(row.get("seconds"), int | float)), None
+        ),
+        "curve": _spread([row for row in rows if _is_measured(row)], MAX_POINTS),
         "samples": _samples(run, revision.step),
         "data": _data(home, config),
     }
@@ -33,6 +44,14 @@ def card_facts(home: Home, run: RunFolder, revision: Revision, config: dict[str,
 
 def _is_until(row: dict[str, Any], step: int) -> bool:
     return type(row.get("step")) is int and row["step"] <= step
+
+
+def _has(values: object, names: list[str]) -> bool:
+    return isinstance(values, dict) and all(values.get(name) is not None for name in names)
+
+
+def _is_measured(row: dict[str, Any]) -> bool:
+    return all(isinstance(row.get(name), float) for name in ("eval_loss", "perplexity"))
 
 
 def _spread(rows: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:
@@ -67,14 +86,14 @@ def corpus_of(home: Home, config: dict[str, Any]) -> tuple[dict[str, Any], dict[
 
 def _data(home: Home, config: dict[str, Any]) -> dict[str, Any] | None:
     corpus = corpus_of(home, config)
-    if corpus is None:
+    if corpus is None or not _has(corpus[0]["config"], _CORPUS) or not _has(corpus[0], _COUNTS):
         return None
     found, dataset = corpus
     report = atomic_io.readable_json(home.corpus(config["corpus"]).report)
     licences = [row for row in report.get("licenses") or () if isinstance(row, dict)]
     return {
         **found["config"],
-        **{name: found.get(name) for name in ("files_train", "files_validation", "tokens_train", "tokens_validation")},
+        **{name: found[name] for name in _COUNTS},
         "scanned": report.get("scanned"),
         "kept": report.get("kept"),
         "keep_rate": report.get("keep_rate"),

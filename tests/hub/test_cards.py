@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import shutil
 from typing import Any
 
@@ -168,6 +169,30 @@ def test_the_card_answers_what_a_stranger_asks(home: Home, trained: RunFolder) -
         assert fact in text, fact
     assert "/srv" not in text
     assert "plt.600()" not in text and "| 600 |" not in text, "nothing of a later step"
+
+
+def leaves(value: dict[str, Any], above: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """Of a tree of dictionaries: the path of every entry, those of inner ones too."""
+    own = [(*above, name) for name in value]
+    return own + [
+        path for name, inner in value.items() if isinstance(inner, dict) for path in leaves(inner, (*above, name))
+    ]
+
+
+def test_a_fact_that_was_not_recorded_keeps_no_checkpoint_from_the_hub(home: Home, trained: RunFolder) -> None:
+    for file in (trained.config, home.corpus("python").manifest, home.corpus("python").report):
+        whole = read_json(file) or {}
+        for path in leaves(whole):
+            if path == ("corpus",):  # names the run's corpus in its provenance: without it there is no revision
+                continue
+            less = copy.deepcopy(whole)
+            inner = less
+            for name in path[:-1]:
+                inner = inner[name]
+            del inner[path[-1]]
+            write_json(file, less)
+            assert "# me/parrot" in whole_card(home, trained), path
+        write_json(file, whole)
 
 
 def test_text_of_others_stays_in_its_place(home: Home, trained: RunFolder) -> None:
