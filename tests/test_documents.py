@@ -21,7 +21,7 @@ from pipeline.core.paths import ROOT
 DOCUMENTS = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 MODULES = {"huggingface_hub", "pyyaml", "markupsafe", "jinja2"}
-IMPORTED_AS = {"yaml": "pyyaml", "jinja2": "jinja2", "markupsafe": "markupsafe"}
+IMPORTED_AS = {"PIL": "pillow", "yaml": "pyyaml", "jinja2": "jinja2", "markupsafe": "markupsafe"}
 OPTIONAL = {"ray", "trackio", "wandb", "tensorboard"}
 """Imported only where a person asks for them; their absence is told with what installs them."""
 

@@ -13,6 +13,7 @@ credentials   the secrets of a process, removed from its environment
 confinement   sandbox of a process that reads untrusted data
 imports       imports of large libraries, faster
 repo_names    names of repos as the Hub allows them
+axes          ranges, ticks and tick labels of charts
 text          check that text can be encoded as UTF-8
 http_client   applies a timeout to every request to the Hub; the seconds are its caller's (of the publisher: hub/uploader)
 """

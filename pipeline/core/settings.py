@@ -6,6 +6,7 @@ The Hub token is not here: only `pipeline.hub` reads it.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from pipeline.core.repo_names import HOW, is_owned
 TAKE_OVER = "PIPELINE_HUB_TAKE_OVER"
 PRIVATE = "PIPELINE_HUB_PRIVATE"
 STATE = "PIPELINE_HUB_STATE"
+PRICE = "PIPELINE_HOURLY_PRICE"
 AUTO_RESUME = "PIPELINE_AUTO_RESUME"
 COURSE_MODEL = "huggingface-course/codeparrot-ds"
 MIN_KEY_CHARACTERS = 16
@@ -61,6 +63,8 @@ class Settings:
     """Whether the model repo is created as a private one, and a public one is refused."""
     hub_state: bool = False
     """Whether pushes carry the training state, with which a run can be resumed after this disk was wiped."""
+    hourly_price: float | None = None
+    """What the hardware costs an hour, in US dollars, for the model card."""
     auto_resume: bool = False
     """Whether the page resumes the runs that a restart has interrupted."""
     owner_key: str | None = field(default=None, repr=False)
@@ -136,6 +140,13 @@ class Settings:
             budget,
             "set a whole number of gigabytes, 1 or more",
         )
+        price = environ.get(PRICE) or ""
+        require(
+            not price or re.fullmatch(r"\d{1,6}(\.\d{1,4})?", price, re.ASCII) is not None,
+            PRICE,
+            price,
+            "set US dollars an hour, as 0.60",
+        )
         key = environ.get("PIPELINE_OWNER_KEY") or None
         return cls(
             limits=Limits(corpora_bytes=int(budget) * 10**9 if budget else None),
@@ -144,6 +155,7 @@ class Settings:
             hub_take_over=_switch(environ, TAKE_OVER),
             hub_private=_switch(environ, PRIVATE),
             hub_state=_switch(environ, STATE, default=on_space),  # a Space's disk is wiped at every restart
+            hourly_price=float(price) if price else None,
             auto_resume=_switch(environ, AUTO_RESUME),
             public_datasets=_names(environ.get("PIPELINE_PUBLIC_DATASETS") or ""),
             models=_names(environ.get("PIPELINE_MODELS", COURSE_MODEL)),

@@ -3,6 +3,7 @@
     run.json                   request, status, corpus and the archived step (`RunRecord`)
     config.json                everything needed to repeat the run
     metrics.jsonl samples.jsonl train.log (its end)
+    curve.png                  the losses, for the model card
     training/                  optimizer, schedule, random state and their manifest, to resume the run bit-identically
 
 No file names a path of this machine, and none holds a token. `restore` is the way back.
@@ -29,12 +30,14 @@ from pipeline.config.requests import RunRequest
 from pipeline.core import atomic_io
 from pipeline.core.paths import Home, RunFolder
 from pipeline.core.text import without_paths
-from pipeline.hub.card_facts import card_facts, corpus_of
+from pipeline.hub.card_facts import card_facts, corpus_of, rows_until
+from pipeline.hub.curve_image import curve_image
 from pipeline.hub.kept_states import link_state, state_folder
 from pipeline.hub.token import redact
 
 RUNS = "runs"
 RECORD = "run.json"
+CURVE = "curve.png"
 FORMAT = 1
 MAX_LOG_LINES = 200
 SHOWN = (
@@ -105,11 +108,13 @@ def open_archive(home: Home, revision: Revision, *, with_state: bool) -> Iterato
             state = _linked_state(home, revision, scratch)
         record = _record_files(home, run, revision, config, is_final=is_final)
         files: dict[str, bytes | Path] = {**record, **state}
+        if image := curve_image(rows_until(run, revision.step)):
+            files[CURVE] = image
         contents = {f"{folder}/{name}": content for name, content in files.items()}
         yield RunArchive(
             folder=folder,
             contents=contents,
-            facts=card_facts(home, run, revision, config),
+            facts=card_facts(home, run, revision, config, image=f"{folder}/{CURVE}" if image else None),
             replaces_state=with_state and (is_final or bool(state)),
         )
 

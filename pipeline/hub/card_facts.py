@@ -22,24 +22,33 @@ _CORPUS = "source keywords match".split()
 _COUNTS = "files_train files_validation tokens_train tokens_validation".split()
 
 
-def card_facts(home: Home, run: RunFolder, revision: Revision, config: dict[str, Any]) -> dict[str, Any]:
-    """`config`: the run's config.json. Facts that were not recorded are left out, and with them the part of the card
+def card_facts(
+    home: Home, run: RunFolder, revision: Revision, config: dict[str, Any], *, image: str | None = None
+) -> dict[str, Any]:
+    """`config`: the run's config.json. `image`: path of its `curve_image` in the repo. Facts that were not recorded are left out, and with them the part of the card
     that needs them: a checkpoint is not kept from the Hub by what an earlier version did not record.
     """
     trained = _has(config.get("training"), _TRAINING) and _has(config.get("model"), _MODEL)
-    rows = [row for row in atomic_io.iterate_lines(run.metrics) if _is_until(row, revision.step)]
+    rows = rows_until(run, revision.step)
     return {
         "model": config["model"] if trained else {},
         "training": config["training"] if trained else {},
         "chosen": {"device": None, "precision": None, "compiled": False, **(config.get("chosen") or {})},
+        "hardware": config.get("hardware"),
         "tokens_sha256": config.get("tokens_sha256") or {},
         "seconds": next(
             (row["seconds"] for row in reversed(rows) if isinstance(row.get("seconds"), int | float)), None
         ),
+        "image": image,
         "curve": _spread([row for row in rows if _is_measured(row)], MAX_POINTS),
         "samples": _samples(run, revision.step),
         "data": _data(home, config),
     }
+
+
+def rows_until(run: RunFolder, step: int) -> list[dict[str, Any]]:
+    """Rows of metrics.jsonl up to that step."""
+    return [row for row in atomic_io.iterate_lines(run.metrics) if _is_until(row, step)]
 
 
 def _is_until(row: dict[str, Any], step: int) -> bool:

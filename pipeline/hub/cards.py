@@ -23,16 +23,20 @@ NAMES = (
 ).split()
 
 
-NO_FACTS: dict[str, Any] = dict.fromkeys(("model", "training", "chosen", "tokens_sha256", "seconds", "data")) | {
+NO_FACTS: dict[str, Any] = dict.fromkeys(
+    ("model", "training", "chosen", "hardware", "tokens_sha256", "seconds", "image", "data")
+) | {
     "curve": [],
     "samples": [],
 }
 """`card_facts.card_facts` of a run that is gone."""
 
 
-def model_card(provenance: dict[str, Any], facts: dict[str, Any] | None = None) -> str:
+def model_card(
+    provenance: dict[str, Any], facts: dict[str, Any] | None = None, *, hourly_price: float | None = None
+) -> str:
     """What the revision is, how good it is, how to use it, what it was trained on, where it comes from. Names facts that
-    were not recorded. `facts`: as `card_facts.card_facts`.
+    were not recorded. `facts`: as `card_facts.card_facts`. `hourly_price`: of the hardware, in US dollars.
     """
     facts = facts or NO_FACTS
     data = facts["data"] or {}
@@ -42,6 +46,7 @@ def model_card(provenance: dict[str, Any], facts: dict[str, Any] | None = None) 
         {
             **_facts(provenance),
             **facts,
+            "cost": _cost(facts["seconds"], hourly_price),
             "hub_dataset": _hub_dataset(source),
             "sources": {"source": _in_words(source), "validation": _in_words(validation) if validation else ""},
             "evaluated_on": _evaluated_on(data),
@@ -49,6 +54,12 @@ def model_card(provenance: dict[str, Any], facts: dict[str, Any] | None = None) 
             "licences": [(_cell(name), files) for name, files in data.get("licences") or ()],
         },
     )
+
+
+def _cost(seconds: float | None, hourly_price: float | None) -> str | None:
+    if not seconds or not hourly_price:
+        return None
+    return f"about ${seconds / 3_600 * hourly_price:,.2f}, at ${hourly_price:,.2f} an hour"
 
 
 def _evaluated_on(data: dict[str, Any]) -> str:

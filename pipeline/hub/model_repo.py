@@ -29,14 +29,23 @@ BORN_WITH = ".gitattributes"
 class ModelRepo:
     """One repo. Raises PassingFault or Refusal when a request to the Hub fails."""
 
-    def __init__(self, repo: str, *, answer_seconds: float, takes_over: bool = False, private: bool = False) -> None:
+    def __init__(
+        self,
+        repo: str,
+        *,
+        answer_seconds: float,
+        takes_over: bool = False,
+        private: bool = False,
+        hourly_price: float | None = None,
+    ) -> None:
         """`takes_over`: whether to push also into a repo that holds what somebody else wrote. `private`: whether to create
-        the repo as a private one, and to refuse a public one.
+        the repo as a private one, and to refuse a public one. `hourly_price`: of the hardware, in US dollars, for the card.
         """
         self.repo = repo
         self.answer_seconds = answer_seconds
         self.takes_over = takes_over
         self.private = private
+        self.hourly_price = hourly_price
 
     def push(self, revision: Revision, archive: RunArchive | None = None) -> str | None:
         """The commit that contains the revision, made now or earlier; None when `main` has a later step of its run.
@@ -107,7 +116,7 @@ class ModelRepo:
 
         provenance = atomic_io.read_json(revision.path / PROVENANCE) or {}
         contents: dict[str, Any] = {name: str(revision.path / name) for name in _file_names(revision.path)}
-        card = model_card(provenance, archive.facts if archive else None)
+        card = model_card(provenance, archive.facts if archive else None, hourly_price=self.hourly_price)
         contents[CARD] = merged_card(card, current_card(api, self.repo, head))
         superseded: list[str] = []
         if archive is not None:

@@ -112,7 +112,11 @@ def attempt(repo: str, folder: Path, answer_seconds: float) -> Outcome:
         settings = Settings.from_environment()
         home = Home(settings.home)
         model_repo = ModelRepo(
-            repo, answer_seconds=answer_seconds, takes_over=settings.hub_take_over, private=settings.hub_private
+            repo,
+            answer_seconds=answer_seconds,
+            takes_over=settings.hub_take_over,
+            private=settings.hub_private,
+            hourly_price=settings.hourly_price,
         )
         if folder == home.gallery:
             return Outcome(kind=PUSHED, commit=model_repo.push_file(gallery_file.NAME, gallery_file.gallery_file(home)))

@@ -71,6 +71,15 @@ def cuda_problem() -> str | None:
     return None
 
 
+def hardware_name(device: torch.device, num_processes: int) -> str:
+    """What the run trains on, for people: `2 x NVIDIA A10G`, `a CPU with 4 cores`."""
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+        return name if num_processes == 1 else f"{num_processes} x {name}"
+    cores = num_cores()
+    return f"a CPU with {cores} core{'s' if cores > 1 else ''}"
+
+
 def choose_precision(asked: str, device: torch.device, model: ModelConfig) -> Precision:
     """The requested precision; for `auto`, the best one on this machine. Raises InputError for fp16 on a CPU."""
     require(

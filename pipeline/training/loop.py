@@ -17,6 +17,7 @@ from pipeline.core.job_process import JobProcess
 from pipeline.core.paths import RunFolder
 from pipeline.training import checkpoints
 from pipeline.training.checkpoint_writer import CheckpointWriter
+from pipeline.training.device import hardware_name
 from pipeline.training.distributed import StopSign, from_rank_0, leave_processes
 from pipeline.training.divergence import LossMonitor
 from pipeline.training.evaluation import evaluate, perplexity
@@ -46,7 +47,8 @@ def train(folder: RunFolder, request: dict[str, Any], job: JobProcess | None) ->
     session = open_session(run)
     logger = RunLogger(folder, job, run.config)
     if session.accelerator.is_main_process:
-        run.write_config(session.chosen)
+        hardware = hardware_name(session.accelerator.device, session.accelerator.num_processes)
+        run.write_config(session.chosen, hardware)
     logger.say(f"run {folder.id}: {session}", device=session.accelerator.device.type, precision=session.precision.name)
     if session.gpu_problem is not None:
         logger.say(session.gpu_problem, gpu_problem=session.gpu_problem)

@@ -41,8 +41,9 @@ class Run:
     uid: str | None
     """16 hexadecimal digits, unique to this run whatever its name; None for a run older than this field."""
 
-    def write_config(self, chosen: dict[str, Any]) -> None:
+    def write_config(self, chosen: dict[str, Any], hardware: str) -> None:
         """Write config.json: everything needed to repeat the run. `chosen`: the settings chosen for this machine.
+        `hardware`: its name.
 
         A resumed run keeps its existing file.
         """
@@ -59,6 +60,7 @@ class Run:
                 "seed": self.config.training.seed,
                 "parameters": self.config.model.num_parameters,
                 "chosen": chosen,
+                "hardware": hardware,
                 "tokens_sha256": manifest["sha256"],
                 "tokenizer_sha256": manifest["tokenizer_sha256"],
                 "versions": versions(),

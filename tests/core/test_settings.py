@@ -57,6 +57,9 @@ def test_an_owner_key_of_16_characters_is_taken() -> None:
         ("GRADIO_SERVER_PORT", "http"),
         ("GRADIO_SERVER_PORT", "99999"),
         ("GRADIO_SERVER_PORT", "²"),
+        ("PIPELINE_HOURLY_PRICE", "1,50"),
+        ("PIPELINE_HOURLY_PRICE", "-1"),
+        ("PIPELINE_HOURLY_PRICE", "nan"),
     ],
 )
 def test_a_bad_variable_is_named_with_its_value(name: str, value: str) -> None:
@@ -64,6 +67,11 @@ def test_a_bad_variable_is_named_with_its_value(name: str, value: str) -> None:
         Settings.from_environment({name: value})
     assert name in str(caught.value)
     assert value in str(caught.value)
+
+
+def test_the_hourly_price_is_in_dollars() -> None:
+    assert Settings.from_environment({"PIPELINE_HOURLY_PRICE": "0.60"}).hourly_price == 0.6
+    assert Settings.from_environment({"PIPELINE_HOURLY_PRICE": ""}).hourly_price is None
 
 
 def test_a_home_that_cannot_be_a_folder_is_refused(tmp_path: Path) -> None:

@@ -142,10 +142,11 @@ def trained(home: Home, run: RunFolder) -> RunFolder:
     return run
 
 
-def whole_card(home: Home, run: RunFolder, **changes: Any) -> str:
+def whole_card(home: Home, run: RunFolder, hourly_price: float | None = None, **changes: Any) -> str:
     revision = Registry(home, "me/parrot").add(write_checkpoint(run, 500))
     provenance = {**(read_json(revision.path / "provenance.json") or {}), "tokens": 80_000, **changes}
-    return model_card(provenance, card_facts(home, run, revision, read_json(run.config) or {}))
+    facts = card_facts(home, run, revision, read_json(run.config) or {}, image="runs/alpha/curve.png")
+    return model_card(provenance, facts, hourly_price=hourly_price)
 
 
 def test_the_card_answers_what_a_stranger_asks(home: Home, trained: RunFolder) -> None:
@@ -169,6 +170,17 @@ def test_the_card_answers_what_a_stranger_asks(home: Home, trained: RunFolder) -
         assert fact in text, fact
     assert "/srv" not in text
     assert "plt.600()" not in text and "| 600 |" not in text, "nothing of a later step"
+
+
+def test_the_card_shows_the_curve_and_names_hardware_and_cost(home: Home, trained: RunFolder) -> None:
+    text = whole_card(home, trained)
+    assert "![Training and validation loss by optimizer step](runs/alpha/curve.png)" in text
+    assert "| cost |" not in text
+    config = read_json(trained.config) or {}
+    write_json(trained.config, {**config, "hardware": "2 x NVIDIA A10G"})
+    text = whole_card(home, trained, hourly_price=3.0)
+    assert "| hardware | 2 x NVIDIA A10G, bf16 |" in text
+    assert "| cost | about $0.50, at $3.00 an hour |" in text, "600 s"
 
 
 def leaves(value: dict[str, Any], above: tuple[str, ...] = ()) -> list[tuple[str, ...]]:

@@ -151,7 +151,7 @@ def test_what_is_pushed_names_no_path_of_this_machine_and_no_token(space: Space)
     train_until_pushed(space, 2)
     files = space.hub.commits(REPO)[-1].files
     names = {name.removeprefix("runs/parrot/") for name in files if name.startswith("runs/parrot/")}
-    record = {"run.json", "config.json", "metrics.jsonl", "samples.jsonl", "train.log"}
+    record = {"run.json", "config.json", "metrics.jsonl", "samples.jsonl", "train.log", "curve.png"}
     assert record <= names
     state = {name for name in names if name.startswith("training/")}
     assert {Path(name).suffix for name in state} == {".json", ".safetensors"}

@@ -24,12 +24,13 @@ def test_the_configuration_is_the_preset_and_recipe_with_the_changes(home: Home)
 def test_config_json_has_everything_to_repeat_the_run(home: Home) -> None:
     folder = new_run(home, seed=3)
     run = open_run(folder, read_json(folder.request) or {})
-    run.write_config({"precision": "bf16", "device": "cpu"})
+    run.write_config({"precision": "bf16", "device": "cpu"}, "a CPU with 2 cores")
     written = read_json(folder.config) or {}
     assert RunConfig.from_dict(written) == run.config
     assert written["model"] == asdict(run.config.model)
     assert (written["run"], written["corpus"], written["seed"]) == ("run", "python", 3)
     assert written["chosen"] == {"precision": "bf16", "device": "cpu"}
+    assert written["hardware"] == "a CPU with 2 cores"
     assert written["tokens_sha256"] == run.corpus.manifest["sha256"]
     assert written["parameters"] == run.config.model.num_parameters
     assert {"python", "torch", "transformers", "accelerate"} <= set(written["versions"])
@@ -40,18 +41,20 @@ def test_config_json_has_everything_to_repeat_the_run(home: Home) -> None:
 def test_a_resumed_run_uses_its_config_json_and_not_the_current_recipe(home: Home) -> None:
     folder = new_run(home)
     run = open_run(folder, read_json(folder.request) or {})
-    run.write_config({"precision": "bf16", "device": "cpu"})
+    run.write_config({"precision": "bf16", "device": "cpu"}, "a CPU with 2 cores")
     write_request(folder, recipe="keras", changes={}, resume=True)
     before = folder.config.read_bytes()
     again = open_run(folder, read_json(folder.request) or {})
-    again.write_config({"precision": "fp32", "device": "cpu"})
+    again.write_config({"precision": "fp32", "device": "cpu"}, "a CPU with 2 cores")
     assert again.config == run.config
     assert folder.config.read_bytes() == before
 
 
 def test_a_resumed_run_keeps_its_precision_on_the_same_kind_of_device(home: Home) -> None:
     folder = new_run(home, precision="auto")
-    open_run(folder, read_json(folder.request) or {}).write_config({"precision": "bf16", "device": "cpu"})
+    open_run(folder, read_json(folder.request) or {}).write_config(
+        {"precision": "bf16", "device": "cpu"}, "a CPU with 2 cores"
+    )
     ask_to_resume(folder)
     again = open_run(folder, read_json(folder.request) or {})
     assert (again.chosen_before("cpu").get("precision"), again.chosen_before("cuda")) == ("bf16", {})
@@ -65,7 +68,7 @@ def test_a_run_that_was_stopped_before_it_began_is_resumed_from_its_request(home
 
 def test_another_corpus_of_the_same_name_is_refused(home: Home) -> None:
     folder = new_run(home)
-    open_run(folder, read_json(folder.request) or {}).write_config({})
+    open_run(folder, read_json(folder.request) or {}).write_config({}, "a CPU with 2 cores")
     ask_to_resume(folder)
     shutil.rmtree(home.corpus("python").path)
     make_corpus(home.corpus("python"), num_files=50)

@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.core import axes
+from pipeline.core.axes import Axis
 from pipeline.ui.shared import formats
 from pipeline.ui.shared.markup import render
-from pipeline.ui.train import axes
-from pipeline.ui.train.axes import Axis
 
 MAX_POINTS = 200
 WIDTH, HEIGHT = 400, 160

@@ -1,4 +1,6 @@
-"""Axes of the charts: range, ticks and tick labels, linear or logarithmic. Numbers only: templates/chart.html.j2 draws."""
+"""Axes of charts: range, ticks and tick labels, linear or logarithmic. Numbers only: the page (`ui.train.charts`) and the
+model card (`hub.curve_image`) draw.
+"""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.ui.train import axes
-from pipeline.ui.train.axes import Axis
+from pipeline.core import axes
+from pipeline.core.axes import Axis
 
 FINITE = st.lists(st.floats(-axes.LARGEST, axes.LARGEST), min_size=1, max_size=20)
 FAR_APART = st.lists(st.floats(-600, 700).map(math.exp), min_size=1, max_size=20)
