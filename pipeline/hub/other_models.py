@@ -181,11 +181,14 @@ def _download(model: OtherModel, folder: Path) -> None:
 
 
 class OfferedModels:
-    """The models that this page offers beside its revisions, looked up in a thread."""
+    """The models that this page offers beside its revisions: those of the settings, looked up in a thread, and those that
+    its owner has added since it was started.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._names = settings.models
         self._found: dict[str, OtherModel] = {}
+        self._added: dict[str, OtherModel] = {}
         self._looked_at: float | None = None
         self._looking = threading.Lock()
 
@@ -197,7 +200,12 @@ class OfferedModels:
             threading.Thread(target=self._look, name="models", daemon=True).start()
         if wait_seconds and self._looking.acquire(timeout=wait_seconds):
             self._looking.release()
-        return [self._found[name] for name in self._names if name in self._found]
+        own = [self._found[name] for name in self._names if name in self._found]
+        return own + [model for model in list(self._added.values()) if model not in own]
+
+    def add(self, model: OtherModel) -> None:
+        """Offer this one too."""
+        self._added[model.name] = model
 
     def _look(self) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from playwright.sync_api import Page as Tab
 from playwright.sync_api import expect
 
 from pipeline.core.paths import Home
-from tests.browser.conftest import show
+from tests.browser.conftest import DESK, PHONE, show
 from tests.homes import write_corpus, write_run
 from tests.hub.test_other_models import MODEL, add
 from tests.loopback_hub import LoopbackHub
@@ -51,6 +52,46 @@ def test_the_courses_model_is_offered_with_its_size_and_answers(
         expect(tab.locator("#completion .wrote")).to_contain_text(MODEL)
         hub.stop()
         complete(tab)  # it is kept
+
+
+@pytest.mark.parametrize("screen", [DESK, PHONE], ids=["desk", "phone"])
+def test_the_owner_adds_a_model_by_its_name_and_it_answers(
+    start_page: Callable[..., Page], open_tab: OpenTab, tmp_path: Path, screen: dict[str, int]
+) -> None:
+    with LoopbackHub() as hub:
+        add(hub, "other/model")
+        tab = open_tab(start_page(**hub.environment(tmp_path, token=None)).url, viewport=screen)
+        show(tab, "Generate")
+        if screen == PHONE:
+            tab.get_by_role("button", name="Model and sampling").click()
+        name, answer = tab.locator("#model-name textarea, #model-name input"), tab.locator("#model-answer")
+        name.fill("not a name")
+        tab.locator("#add-model").click()
+        expect(tab.get_by_text("write it as owner/name").first).to_be_visible()
+        name.fill("other/nothing")
+        name.press("Enter")
+        expect(tab.get_by_text("other/nothing").first).to_be_visible()
+        name.fill("other/model")
+        name.press("Enter")
+        expect(answer).to_contain_text("other/model is chosen above. Its 8.")
+        expect(name).to_have_value("")
+        expect(tab.locator("#revision input")).to_have_value(re.compile("other/model"))
+        assert not [request for request in hub.requests if request.endswith("model.safetensors")]
+        complete(tab)
+        expect(tab.locator("#completion .wrote")).to_contain_text("other/model")
+        assert tab.evaluate("document.documentElement.scrollWidth") <= screen["width"]
+
+
+def test_a_visitor_has_no_field_to_add_a_model(
+    start_page: Callable[..., Page], open_tab: OpenTab, tmp_path: Path
+) -> None:
+    with LoopbackHub() as hub:
+        add(hub, "other/model")
+        public = {"PIPELINE_OWNER_KEY": "0123456789abcdef", "GRADIO_SERVER_NAME": "0.0.0.0"}
+        tab = open_tab(start_page(**hub.environment(tmp_path, token=None), **public).url)
+        show(tab, "Generate")
+        expect(tab.locator("#complete")).to_be_visible()
+        expect(tab.locator("#model-name")).to_be_hidden()
 
 
 @pytest.mark.parametrize("name", ["other/model", "other/model@main", f"{MODEL}@main"])

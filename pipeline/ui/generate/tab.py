@@ -14,6 +14,7 @@ from pipeline.config.prompts import course_prompts
 from pipeline.core.errors import PipelineError
 from pipeline.gallery.example import TITLE_CHARACTERS, Example
 from pipeline.generation.settings import Sampling
+from pipeline.hub.other_models import find_model
 from pipeline.ui.generate.answers import Answer, Completion, Result
 from pipeline.ui.generate.writing import CardTurns, written
 from pipeline.ui.shared.components import QUIET, ask, card, editor, head, html, picks
@@ -29,6 +30,8 @@ NOTHING = ""
 SAMPLING = ("temperature", "top_p", "top_k", "samples", "seed")
 """Settings of the form, besides `max_new_tokens`, whose key in the catalogue is `length`."""
 
+MODEL_CHARACTERS = 240
+"""Of the name of a model on the Hub, with its revision."""
 LOOK_SECONDS = 3.0
 """How long the choices wait for the Hub, the first time, to tell the size of the models that are offered."""
 Updates = dict[Any, Any]
@@ -67,6 +70,17 @@ class GenerateTab:
             head(t("generate.settings"), fold=True)
             self.revision = ask(gr.Dropdown, [], label=t("generate.revision"), filterable=False, elem_id="revision")
             self.other = ask(gr.Dropdown, [], label=t("generate.other"), filterable=False, elem_id="other")
+            with gr.Column(elem_classes=["owners", "add-model"], min_width=0):
+                self.model = ask(
+                    gr.Textbox,
+                    label=t("generate.model_name"),
+                    placeholder=t("generate.model_name.form"),
+                    max_lines=1,
+                    max_length=MODEL_CHARACTERS,
+                    elem_id="model-name",
+                )
+                self.add = gr.Button(t("generate.add_model"), size="sm", elem_id="add-model")
+                self.added = html(elem_id="model-answer")
             self.temperature = ask(
                 gr.Slider,
                 0,
@@ -141,6 +155,8 @@ class GenerateTab:
         self.prompt.change(self._cards, self.prompt, self.cards, queue=False, trigger_mode="always_last", **QUIET)
         self.keep.click(self.keep_example, [self.result, self.title], self.link, queue=False, **QUIET)
         choices = [self.revision, self.other]
+        for add in (self.add.click, self.model.submit):
+            add(self.add_model, [self.model, *choices], [self.added, self.model, *choices], queue=False, **QUIET)
         self.shows = [tabs, self.prompt, self.written, self.result, self.link, *choices, *sampling]
         page.load(self.open_page, None, self.shows, queue=False, **QUIET)
         tab.select(self.list_revisions, choices, choices, queue=False, **QUIET)
@@ -225,6 +241,20 @@ class GenerateTab:
             if field["value"] == value:
                 del field["value"]
         return fields
+
+    def add_model(
+        self, name: str, revision: str | None, other: str | None, request: gr.Request
+    ) -> tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]:
+        """Offer a model on the Hub as a choice, and select it. Nothing is downloaded before it completes a prompt."""
+        try:
+            self.engine.access.require(request, "model", name)
+            model = find_model(name)
+        except PipelineError as error:
+            fields = {"revision": Field(t("generate.model_name"), "model-name")}
+            return notice_of(error, fields, default="revision"), gr.update(), gr.update(), gr.update()
+        self.engine.models.add(model)
+        added = t("generate.model_added", repo=model.repo, size=size(model.num_bytes))
+        return notice(added, kind="good"), gr.update(value=""), *self._fields(model.name, other)
 
     def _fields(self, revision: str | None, other: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
         """Updates of both fields of revisions: their choices, and these selected where there are such choices."""
