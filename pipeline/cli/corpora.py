@@ -16,6 +16,7 @@ from pipeline.cli.options import (
     changes_of,
     check_ended,
 )
+from pipeline.cli.restored import restore_archive_if_due
 from pipeline.config.quality import quality_config
 from pipeline.config.schema import COURSE_KEPT_RATE, COURSE_KEYWORDS, DataConfig, ExecutionConfig
 from pipeline.config.source_spec import corpus_id_of, reads_index
@@ -98,6 +99,7 @@ def prepare(
 ) -> None:
     """Filter a source, train a tokenizer on what is kept, and turn it into tokens."""
     settings, console = Settings.from_environment(), Console(as_json=json)
+    restore_archive_if_due(settings, console)
     data = DataConfig(
         source=source,
         keywords=tuple(keyword or COURSE_KEYWORDS),
@@ -133,8 +135,9 @@ def prepare(
 
 def corpora(json: Json = False) -> None:
     """List every corpus, newest first, and the disk space it uses."""
-    console = Console(as_json=json)
-    found = views.corpus_views(Home(Settings.from_environment().home))
+    settings, console = Settings.from_environment(), Console(as_json=json)
+    restore_archive_if_due(settings, console)
+    found = views.corpus_views(Home(settings.home))
     console.table(
         ("corpus", "state", "files", "training tokens", "MB", "source"),
         [(v.corpus, v.state, v.files, v.tokens_train, f"{v.bytes_on_disk / 1e6:.1f}", v.source) for v in found],

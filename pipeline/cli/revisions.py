@@ -11,6 +11,7 @@ import typer
 from pipeline.artifacts.starter import STARTER
 from pipeline.cli.console import Console, push_fault
 from pipeline.cli.options import Json, check_ended, rounded, text_of
+from pipeline.cli.restored import restore_archive_if_due
 from pipeline.core.errors import InputError, PipelineError
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
@@ -29,6 +30,7 @@ def revisions(json: Json = False) -> None:
     from pipeline.hub.revision_store import RevisionStore
 
     settings, console = Settings.from_environment(), Console(as_json=json)
+    restore_archive_if_due(settings, console)
     store = RevisionStore(settings)
     found = store.revisions()
     if store.fault:
@@ -58,6 +60,7 @@ def generate(
     from pipeline.generation.process import generate as write
 
     settings, console = Settings.from_environment(), Console(as_json=json)
+    restore_archive_if_due(settings, console)
     sampling = Sampling(
         max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, top_k=top_k, seed=seed, samples=samples
     )
@@ -87,6 +90,7 @@ def score(
     from pipeline.hub.revision_store import RevisionStore
 
     settings, console = Settings.from_environment(), Console(as_json=json)
+    restore_archive_if_due(settings, console)
     text = text_of(text)
     chosen = RevisionStore(settings).choose(revision)
     from pipeline.generation.loading import load

@@ -16,14 +16,14 @@ from pipeline.cli.options import (
     check_ended,
     rounded,
 )
+from pipeline.cli.restored import restore_archive_if_due, restore_runs_if_due
 from pipeline.config import recipes
 from pipeline.config.schema import DEFAULT_CORPUS
 from pipeline.core.atomic_io import tail
-from pipeline.core.errors import HubError, InputError, PipelineError, require
+from pipeline.core.errors import InputError, PipelineError, require
 from pipeline.core.gpu import gpu_problem
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
-from pipeline.hub.restore import restore_runs
 from pipeline.jobs import views
 from pipeline.jobs.dry_runs import dry_run as wait_for_dry_run
 from pipeline.jobs.follow import follow, follow_run
@@ -55,6 +55,7 @@ def train(
 ) -> None:
     """Train a GPT-2 from scratch; stays until the last checkpoint is in the registry."""
     settings, console = Settings.from_environment(), Console(as_json=json)
+    restore_archive_if_due(settings, console)
     changes = changes_of("--set", set_ or [])
     if max_steps is not None:
         if "max_steps" in changes:
@@ -88,7 +89,7 @@ def train(
 def resume(run: Run, detach: Detach = False, queue: Queue = False, json: Json = False) -> None:
     """Resume a run that stopped, failed or was interrupted, from its newest checkpoint."""
     settings, console = Settings.from_environment(), Console(as_json=json)
-    _restore_if_due(settings, console)
+    restore_runs_if_due(settings, console)
     resume_run(settings, run, queue=queue)
     _follow(settings, console, run, detach=detach or is_held(settings, run))
 
@@ -96,7 +97,7 @@ def resume(run: Run, detach: Detach = False, queue: Queue = False, json: Json = 
 def runs(json: Json = False) -> None:
     """List every run, newest first."""
     settings, console = Settings.from_environment(), Console(as_json=json)
-    _restore_if_due(settings, console)
+    restore_runs_if_due(settings, console)
     found = views.run_views(Home(settings.home))
     console.table(
         ("run", "state", "step", "of", "validation", "preset", "recipe", "corpus", "on the Hub"),
@@ -119,7 +120,7 @@ def _pushed(view: RunView) -> str | None:
 def status(run: Run, json: Json = False) -> None:
     """Show what one run is doing."""
     settings, console = Settings.from_environment(), Console(as_json=json)
-    _restore_if_due(settings, console)
+    restore_runs_if_due(settings, console)
     find_run(settings, run)
     view = views.run_view(Home(settings.home), run)
     console.show_run(view)
@@ -143,23 +144,12 @@ def stop(run: Run, detach: Detach = False, json: Json = False) -> None:
 def logs(run: Run, lines: Annotated[int, typer.Option(help="Newest lines to show.")] = 50, json: Json = False) -> None:
     """Show the newest lines of a run's log."""
     settings, console = Settings.from_environment(), Console(as_json=json)
-    _restore_if_due(settings, console)
+    restore_runs_if_due(settings, console)
     require(lines >= 1, "lines", lines, "show 1 line or more")
     found = tail(find_run(settings, run).log, lines)
     for line in found:
         console.line(line)
     console.document({"run": run, "lines": found})
-
-
-def _restore_if_due(settings: Settings, console: Console) -> None:
-    """Bring back the runs of the Hub's repo, if this disk never did. A Hub that cannot be read is no reason to fail."""
-    try:
-        restored = restore_runs(settings, console.line)
-    except HubError as error:
-        console.line(f"Note: the runs in {settings.hub_repo} are not shown: {error}")
-    else:
-        if restored:
-            console.line(f"Restored {', '.join(restored)} from {settings.hub_repo}.")
 
 
 def _follow(settings: Settings, console: Console, run: str, *, detach: bool, problem: str | None = None) -> None:

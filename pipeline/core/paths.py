@@ -17,7 +17,8 @@
     gallery-<repo>.json (publisher)
     gallery/<id>.json moderation.json keeps.jsonl reports.jsonl visitors.salt (page, one process at a time: .lock)
     audit.jsonl audit.1.jsonl (page)
-    restored-<repo>.json restore.json (whoever restores runs from the Hub)
+    restored-<repo>.json restore.json (whoever restores runs from the Hub or the archive)
+    saved.json (publisher; before it, whoever restores from the archive)
     publisher-<repo>.json (publisher)  retry-<repo>.json (who asks to push again)
     worker.json (worker)  takeover.json (a worker that has another token or repo than the one at work)
     worker.lock restore.lock publisher-<repo>.lock requests.lock worker.log publisher.log generator.log
@@ -310,6 +311,11 @@ class Home:
     def restored(self, repo: str) -> Path:
         """Exists once the runs of the Hub's `repo` were brought back to this disk."""
         return self.path / f"restored-{repo.replace('/', '--')}.json"
+
+    @property
+    def saved(self) -> Path:
+        """What this disk has saved in the archive, or brought back from there."""
+        return self.path / "saved.json"
 
     @property
     def restore_status(self) -> Path:

@@ -18,6 +18,7 @@ from pipeline.core.repo_names import HOW, is_owned
 TAKE_OVER = "PIPELINE_HUB_TAKE_OVER"
 PRIVATE = "PIPELINE_HUB_PRIVATE"
 STATE = "PIPELINE_HUB_STATE"
+ARCHIVE = "PIPELINE_ARCHIVE"
 PRICE = "PIPELINE_HOURLY_PRICE"
 AUTO_RESUME = "PIPELINE_AUTO_RESUME"
 COURSE_MODEL = "huggingface-course/codeparrot-ds"
@@ -63,6 +64,8 @@ class Settings:
     """Whether the model repo is created as a private one, and a public one is refused."""
     hub_state: bool = False
     """Whether pushes carry the training state, with which a run can be resumed after this disk was wiped."""
+    archive: Path | None = None
+    """A folder that outlives the home, as a mounted bucket: finished work is copied there, and back after a wipe."""
     hourly_price: float | None = None
     """What the hardware costs an hour, in US dollars, for the model card."""
     auto_resume: bool = False
@@ -90,6 +93,11 @@ class Settings:
         base = next(folder for folder in (home, *home.parents) if folder.exists())
         usable = base.is_dir() and os.access(base, os.W_OK | os.X_OK)
         require(usable, "PIPELINE_HOME", str(self.home), f"set a folder that can be written: {base} cannot")
+        archive = self.archive
+        if archive is not None:
+            is_apart = archive.is_absolute() and not archive.is_relative_to(home) and not home.is_relative_to(archive)
+            remedy = "set an absolute path, outside PIPELINE_HOME and not around it"
+            require(is_apart, ARCHIVE, str(archive), remedy)
         repo = self.hub_repo
         require(
             repo is None or is_owned(repo),
@@ -155,6 +163,7 @@ class Settings:
             hub_take_over=_switch(environ, TAKE_OVER),
             hub_private=_switch(environ, PRIVATE),
             hub_state=_switch(environ, STATE, default=on_space),  # a Space's disk is wiped at every restart
+            archive=Path(folder) if (folder := environ.get(ARCHIVE)) else None,
             hourly_price=float(price) if price else None,
             auto_resume=_switch(environ, AUTO_RESUME),
             public_datasets=_names(environ.get("PIPELINE_PUBLIC_DATASETS") or ""),

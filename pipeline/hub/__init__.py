@@ -13,6 +13,9 @@ model_repo   the model repo on the Hub: lists its commits, adds one
 hub_registry the Hub's revisions behind the same calls as the local registry, for a disk that was wiped
 revision_store the revisions on this disk and on the Hub, merged
 archive      what a push carries besides the model: the record of its run and, by option, its training state
+bucket       a copy of all finished work in a mounted folder, where the Hub is not the archive
+bucket_restore brings it back after the disk was wiped
+bucket_keeper calls both, in a thread of the publisher
 gallery_file the gallery as one file of the model repo, and back
 gallery_push when that file is pushed
 other_models models of other repos, to complete prompts with

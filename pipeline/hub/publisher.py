@@ -20,7 +20,8 @@ from pipeline.core.atomic_io import is_locked, locked
 from pipeline.core.errors import DamagedError
 from pipeline.core.paths import Home, RunFolder
 from pipeline.core.settings import Settings
-from pipeline.hub import gallery_push, kept_states, push_log, push_status
+from pipeline.hub import bucket, gallery_push, kept_states, push_log, push_status
+from pipeline.hub.bucket_keeper import BucketKeeper
 from pipeline.hub.gallery_push import GalleryPush
 from pipeline.hub.push_log import PushLog
 from pipeline.hub.takeover import Credentials
@@ -41,6 +42,8 @@ def pending(settings: Settings) -> bool:
     runs = [(run, PushLog(run, settings.repo)) for run in home.runs()]
     if any(True for run, log in runs for _ in _unregistered(run, log, known_ids)):
         return True
+    if bucket.is_behind(home, settings.archive):
+        return True
     if settings.hub_repo is None:
         return False
     if any(row["state"] in push_log.WAITING for _, log in runs for row in log.rows().values()):
@@ -60,6 +63,7 @@ class Publisher:
         self.home = Home(settings.home)
         self.registry = Registry(self.home, settings.repo)
         self.credentials = Credentials(settings)
+        self.bucket = BucketKeeper(settings, settings.archive) if settings.archive else None
         self.uploader = None
         if settings.hub_repo is not None:
             patience = self.patience
@@ -92,6 +96,8 @@ class Publisher:
         found = [(checkpoint, log) for log in logs for checkpoint in _unregistered(log.run, log, known_ids)]
         for checkpoint, log in sorted(found, key=lambda item: (saved_at(item[0]), step_of(item[0]))):
             self._register(checkpoint, log)
+        if self.bucket is not None:
+            self.bucket.advance()
         if self.uploader is not None:
             if self.settings.hub_state:
                 self._keep_states(logs)

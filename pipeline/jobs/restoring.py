@@ -16,7 +16,7 @@ from pipeline.core.atomic_io import write_json
 from pipeline.core.errors import HubError, InputError, PipelineError
 from pipeline.core.paths import Home, JobFolder, RunFolder
 from pipeline.core.settings import STATE, Settings
-from pipeline.hub import restore
+from pipeline.hub import bucket_restore, restore
 from pipeline.hub.restore import Archived
 from pipeline.jobs.job import request_lock, resume_job, submit
 from pipeline.jobs.runs import find_run
@@ -88,7 +88,7 @@ def resume_interrupted(settings: Settings) -> list[str]:
 
 
 def restore_and_resume(settings: Settings) -> None:
-    """Bring back the runs of the Hub's repo, however long the Hub cannot be read; then, if the owner asked for it,
+    """Bring back the runs of the archive and of the Hub's repo, however long these cannot be read; then, if the owner asked for it,
     resume those that a restart interrupted. restore.json has what is being done. For a page's thread.
     """
     home = Home(settings.home)
@@ -97,12 +97,16 @@ def restore_and_resume(settings: Settings) -> None:
         with contextlib.suppress(OSError):  # a full disk must not end the thread
             write_json(home.restore_status, {"message": text, "is_fault": is_fault})
 
-    while restore.is_due(settings):
-        try:
-            restore.restore_runs(settings, say)
-        except (HubError, OSError) as error:
-            say(f"The runs in {settings.hub_repo} are not shown yet: {error}", is_fault=True)
-            time.sleep(TRY_AGAIN_SECONDS)
+    for place, is_due, bring_back in (
+        (settings.archive, bucket_restore.is_due, bucket_restore.restore_all),
+        (settings.hub_repo, restore.is_due, restore.restore_runs),
+    ):
+        while is_due(settings):
+            try:
+                bring_back(settings, say)
+            except (HubError, OSError) as error:
+                say(f"The runs in {place} are not shown yet: {error}", is_fault=True)
+                time.sleep(TRY_AGAIN_SECONDS)
     home.restore_status.unlink(missing_ok=True)
     if settings.auto_resume:
         resume_interrupted(settings)

@@ -1,0 +1,273 @@
+"""A mounted folder as the archive: every process is killed and the disk is wiped; all of it comes back, without a Hub."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.artifacts.revision import Registry
+from pipeline.core.atomic_io import read_json, read_lines, write_json
+from pipeline.core.paths import Home
+from pipeline.core.settings import Settings
+from pipeline.hub import bucket
+from pipeline.hub.bucket import SEAL, is_behind, save_all, units
+from pipeline.hub.bucket_restore import restore_all
+from tests.checkpoints import write_checkpoint
+from tests.faults.shares import shares
+from tests.homes import write_corpus, write_run
+from tests.hub.test_wiped_disk import SMALL, STEPS, Space, outcome, writers
+from tests.loopback_hub import LoopbackHub
+from tests.waiting import eventually
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def settings(tmp_path: Path, archive: Path) -> Settings:
+    return Settings(home=tmp_path / "home", archive=archive)
+
+
+@pytest.fixture
+def home(settings: Settings) -> Home:
+    """With one of everything that is saved, and an archive that is still empty."""
+    home = Home(settings.home)
+    restore_all(settings)
+    write_corpus(home, "python")
+    start_run(home, "alpha", 100, 200)
+    write_json(home.gallery / "aaaaaaaa.json", {"id": "aaaaaaaa", "prompt": "x"})
+    return home
+
+
+def start_run(home: Home, run_id: str, *steps: int) -> None:
+    """A run with published checkpoints."""
+    write_run(home, run_id)
+    for step in steps:
+        Registry(home, "local").add(write_checkpoint(home.run(run_id), step))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def wipe(home: Home) -> dict[str, bytes]:
+    """Delete the home; returns its files."""
+    files = contents(home.path)
+    shutil.rmtree(home.path)
+    return files
+
+
+def test_all_that_is_finished_comes_back_byte_by_byte(settings: Settings, home: Home, archive: Path) -> None:
+    save_all(home, archive)
+    assert not is_behind(home, archive)
+    before = wipe(home)
+    names = ["corpora/python", "gallery", "registry/local/rows", "runs/alpha/checkpoint", "runs/alpha/record"]
+    restored = restore_all(settings)
+    assert [name for name in restored if "/local/" not in name or name.endswith("rows")] == names
+    assert len(restored) == len(names) + 2
+    after = contents(home.path)
+    assert not [name for name in after if ".restored" in name]
+    known = {"saved.json", "restored-archive.json", "restore.lock"}
+    assert {name: text for name, text in after.items() if name not in known}.items() <= before.items()
+    missing = before.keys() - after.keys()
+    assert all("step-00000100" in name or name.endswith("lock") for name in missing), missing
+    assert not is_behind(home, archive), "nothing is saved again"
+
+
+def test_nothing_is_saved_twice_and_old_versions_go(home: Home, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_all(home, archive)
+    saved: list[str] = []
+    real = bucket.save
+    monkeypatch.setattr(bucket, "save", lambda to, unit: (saved.append(unit.name), real(to, unit)))
+    save_all(home, archive)
+    assert saved == []
+    write_checkpoint(home.run("alpha"), 300)
+    save_all(home, archive)
+    assert saved == ["runs/alpha/checkpoint", "runs/alpha/record"]
+    (version,) = (archive / "runs/alpha/checkpoint").iterdir()
+    assert (version / "checkpoints/step-00000300/model.safetensors").exists()
+
+
+def test_what_a_wiped_disk_has_gained_before_it_was_restored_is_added(
+    settings: Settings, home: Home, archive: Path
+) -> None:
+    """A run starts before anybody has looked at the archive."""
+    save_all(home, archive)
+    wipe(home)
+    start_run(home, "beta", 50)
+    assert is_behind(home, archive)
+    for _ in range(2):
+        restore_all(settings)
+        found = [(revision.run, revision.step) for revision in Registry(home, "local").revisions()]
+        assert found == [("beta", 50), ("alpha", 200), ("alpha", 100)]
+        assert {run.id for run in home.runs()} == {"alpha", "beta"}
+        save_all(home, archive)
+        wipe(home)
+
+
+def test_a_copy_that_was_cut_off_does_not_count(settings: Settings, home: Home, archive: Path) -> None:
+    save_all(home, archive)
+    write_checkpoint(home.run("alpha"), 300)
+    unit = next(unit for unit in units(home, {}) if unit.name == "runs/alpha/checkpoint")
+    half = archive / unit.name / unit.version / "checkpoints/step-00000300"
+    half.mkdir(parents=True)
+    (half / "model.safetensors").write_bytes(b"half")
+    wipe(home)
+    restore_all(settings)
+    assert [path.name for path in home.run("alpha").checkpoints.iterdir()] == ["step-00000200"]
+
+
+def test_a_copy_that_was_cut_off_is_made_again(home: Home, archive: Path) -> None:
+    unit = next(unit for unit in units(home, {}) if unit.name == "corpora/python")
+    half = archive / unit.name / unit.version
+    half.mkdir(parents=True)
+    (half / "manifest.json").write_bytes(b"{")
+    save_all(home, archive)
+    assert (half / SEAL).exists()
+    assert (half / "manifest.json").read_bytes() == home.corpus("python").manifest.read_bytes()
+
+
+@pytest.mark.parametrize("damage", ["changed", "cut", "gone", "seal"])
+def test_what_is_damaged_is_left_out_by_name_and_the_rest_comes(
+    settings: Settings, home: Home, archive: Path, damage: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    save_all(home, archive)
+    (path,) = (archive / "corpora/python").rglob("manifest.json")
+    if damage == "changed":
+        path.write_bytes(path.read_bytes()[::-1])
+    elif damage == "cut":
+        path.write_bytes(b"")
+    elif damage == "gone":
+        path.unlink()
+    else:
+        (path.parent / SEAL).write_text("[1, 2")
+    wipe(home)
+    restored = restore_all(settings)
+    assert "runs/alpha/record" in restored and "corpora/python" not in restored
+    assert not home.corpus("python").manifest.exists()
+    is_told = "corpora/python" in capfd.readouterr().err
+    assert is_told == (damage != "seal"), "a copy without a seal was cut off, and is made again"
+
+
+def test_no_file_is_placed_outside_its_folder(settings: Settings, home: Home, archive: Path) -> None:
+    save_all(home, archive)
+    (seal,) = (archive / "corpora/python").rglob(SEAL)
+    content = read_json(seal) or {}
+    write_json(seal, {**content, "files": {"../../../stolen": next(iter(content["files"].values()))}})
+    wipe(home)
+    assert "corpora/python" not in restore_all(settings)
+    assert not (home.path.parent / "stolen").exists()
+
+
+def test_a_corpus_that_is_deleted_does_not_come_back(settings: Settings, home: Home, archive: Path) -> None:
+    save_all(home, archive)
+    shutil.rmtree(home.corpus("python").path)
+    assert is_behind(home, archive)
+    save_all(home, archive)
+    assert not (archive / "corpora/python").exists()
+    assert not is_behind(home, archive)
+    wipe(home)
+    restore_all(settings)
+    assert home.corpora() == []
+
+
+def test_an_archive_that_is_away_is_looked_at_again(settings: Settings, home: Home, archive: Path) -> None:
+    archive.rmdir()
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        save_all(home, archive)
+    wipe(home)
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        restore_all(settings)
+    archive.mkdir()
+    assert restore_all(settings) == []
+
+
+# ---- the whole way, with real processes ----
+
+
+class Archived(Space):
+    """Without a Hub."""
+
+    def environment(self, **variables: str) -> dict[str, str]:
+        own = {"PIPELINE_HUB_REPO": "", "PIPELINE_HUB_STATE": "0", "PIPELINE_ARCHIVE": str(self.folder / "data")}
+        return super().environment(**{**own, **variables})
+
+    def train(self, *options: str, **variables: str) -> None:
+        start = ["train", "--corpus", "mine", "--run-id", "parrot", "--max-steps", str(STEPS), *options, "--set"]
+        self.run(*start, *SMALL.split(), **variables)
+
+    def saved_step(self) -> int:
+        seals = (self.folder / "data/runs/parrot/checkpoint").glob(f"*/{SEAL}")
+        return max(
+            (int(path.name[5:]) for seal in seals for path in (seal.parent / "checkpoints").iterdir()), default=0
+        )
+
+
+@pytest.fixture
+def space(tmp_path: Path, archive: Path) -> Iterator[Archived]:
+    code = tmp_path / "code"
+    code.mkdir()
+    for number in range(60):
+        text = f"import pandas as pd\n\ndef load_{number}(path):\n    return pd.read_csv(path, skiprows={number})\n"
+        (code / f"f{number}.py").write_text(text * 8)
+    with LoopbackHub() as hub:
+        made = Archived(tmp_path, hub)
+        made.run("prepare", "--source", f"files:{code}", "--corpus", "mine", "--vocab-size", "300")
+        yield made
+        for pid in writers(tmp_path):
+            os.kill(pid, signal.SIGKILL)
+
+
+def undisturbed(space: Archived) -> dict[str, Any]:
+    elsewhere = Archived(space.folder, space.hub)
+    elsewhere.home = Home(space.folder / "undisturbed")
+    shutil.copytree(space.home.path, elsewhere.home.path)
+    elsewhere.train(PIPELINE_ARCHIVE="")
+    return outcome(elsewhere.home)
+
+
+@pytest.mark.slow
+@shares("num_wipes", quick=1, full=10)
+def test_a_run_goes_on_bit_identically_after_the_disk_was_wiped(space: Archived, num_wipes: int) -> None:
+    """Kills at random moments, also while files are copied."""
+    reference = undisturbed(space)
+    chance = random.Random(0)
+    for _ in range(num_wipes):
+        space.train("--detach")
+        eventually(lambda: space.saved_step() > 0, "a checkpoint in the archive")
+        time.sleep(chance.uniform(0, 1.5))
+        space.wipe()
+        (shown,) = space.shown("runs")
+        assert shown["run"] == "parrot" and shown["state"] in ("interrupted", "finished")
+        assert [corpus["corpus"] for corpus in space.shown("corpora")] == ["mine"]
+        if shown["state"] == "interrupted":
+            space.run("resume", "parrot")
+        assert outcome(space.home) == reference
+        steps = [row["step"] for row in read_lines(space.home.run("parrot").metrics)]
+        assert steps == sorted(set(steps))
+        space.wipe()
+        shutil.rmtree(space.folder / "data/runs")
+        space.shown("runs")
+
+
+@pytest.mark.slow
+def test_a_missing_folder_is_a_note_and_training_goes_on(space: Archived) -> None:
+    shutil.rmtree(space.folder / "data")
+    space.home.restored("archive").unlink()
+    assert "is not shown: there is no folder" in space.run("runs")
+    space.train("--detach")
+    eventually(lambda: space.shown("status", "parrot")["state"] == "finished", "the run")
+    (space.folder / "data").mkdir()
+    eventually(lambda: space.saved_step() == STEPS, "the checkpoint in the archive")
