@@ -1,5 +1,5 @@
 """Measures whether publishing slows training, with a Hub that works and with one that is faulty:
-`python -m benchmarks.hub_faults [--seconds N] [--kinds NAME ...] [--quick]`.
+`python -m benchmarks.hub_faults [--seconds N] [--rounds N] [--kinds NAME ...] [--quick]`.
 
 One real run trains on the CPU, in a home of its own; the real worker and publisher push its checkpoints, about three in
 each window, to a Hub on loopback that runs in a process of its own. For each kind of fault, windows of a working and of
@@ -44,10 +44,8 @@ ROOT = Path(__file__).resolve().parents[1]
 REPO, CORPUS = "me/parrot", "code"
 GOAL_RATIO = 1.05
 """Max median time of a step, over that without the fault."""
-ROUNDS = 2
-"""Windows of each kind with the fault, and as many without."""
 PUSHES_PER_WINDOW = 3
-"""The publisher makes at most 100 commits an hour; more pushes would use them up before the last kind."""
+"""The publisher makes at most 100 commits an hour: more would be used up before the last kind."""
 STEP_SECONDS = 0.1
 """About, to place the checkpoints."""
 MODEL = "n_layer=4 n_embd=192 n_head=4 window=64 batch_size=8 device=cpu"
@@ -253,21 +251,24 @@ def published(home: Home, hub: Hub, environment: dict[str, str], every_steps: in
         training.stop()
 
 
-def measured(folder: Path, hub: Hub, kinds: list[str], seconds: float, *, is_quick: bool) -> list[dict[str, Any]]:
+def measured(
+    folder: Path, hub: Hub, kinds: list[str], seconds: float, rounds: int, *, with_alone: bool
+) -> list[dict[str, Any]]:
+    """The checks of all rows. `with_alone`: whether to compare with a run without a model repo, before and after."""
     environment = {**os.environ, **hub.environment, "HF_HOME": str(folder / "hf"), "PIPELINE_HUB_STATE": "0"}
     home = prepare(folder, environment)
     every_steps = max(5, round(seconds / PUSHES_PER_WINDOW / STEP_SECONDS))
     alone: list[float] = []
-    if not is_quick:
-        alone += without_hub(home, folder / "before", environment, every_steps, ROUNDS * seconds)
+    if with_alone:
+        alone += without_hub(home, folder / "before", environment, every_steps, 2 * seconds)
     print_row(*COLUMNS)
     print_row(*("---" for _ in COLUMNS))
     shutil.copytree(home.path, folder / "published")
     with published(Home(folder / "published"), hub, environment, every_steps) as training:
         bench = Bench(hub, training, seconds)
-        checks = [bench.measure(kind, 1 if is_quick else ROUNDS) for kind in kinds]
-    if not is_quick:
-        alone += without_hub(home, folder / "after", environment, every_steps, ROUNDS * seconds)
+        checks = [bench.measure(kind, rounds) for kind in kinds]
+    if with_alone:
+        alone += without_hub(home, folder / "after", environment, every_steps, 2 * seconds)
         checks.append(compared("working Hub", alone, bench.working))
     return checks
 
@@ -275,16 +276,19 @@ def measured(folder: Path, hub: Hub, kinds: list[str], seconds: float, *, is_qui
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=15.0, help="each window lasts")
+    parser.add_argument(
+        "--rounds", type=int, default=2, help="windows with each fault; more than 2 for a few kinds only"
+    )
     parser.add_argument("--kinds", nargs="+", choices=KINDS, help="of faults; all unless given")
     parser.add_argument("--quick", action="store_true", help="one kind, two windows of three seconds")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # ends the run and the Hub as well
-    seconds = 3.0 if options.quick else options.seconds
+    seconds, rounds = (3.0, 1) if options.quick else (options.seconds, options.rounds)
     kinds = options.kinds or (["500"] if options.quick else list(KINDS))
     hub = Hub()
     try:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            checks = measured(Path(folder), hub, kinds, seconds, is_quick=options.quick)
+            checks = measured(Path(folder), hub, kinds, seconds, rounds, with_alone=not options.quick)
     finally:
         hub.close()
     worst = max(check["ratio"] for check in checks)
