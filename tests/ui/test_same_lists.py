@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import gradio_client
@@ -48,27 +49,42 @@ def keep_examples(home: Home) -> None:
     gallery.hide(kept[2])
 
 
+@dataclass(frozen=True)
+class Before:
+    """What was listed before the disk was lost."""
+
+    finished: Row
+    """The run that had finished, as `runs` printed it."""
+    revisions: list[Row]
+    """Those of the runs that had ended, without the superseded ones, which no Hub has."""
+    examples: list[str]
+    """Ids of the examples that visitors saw."""
+
+
 @pytest.fixture
-def wiped(space: Space) -> Iterator[Space]:
-    """A Space that lost its disk: two runs had ended, of which one was stopped, and the third one trained."""
+def before(space: Space) -> Before:
+    """Leaves a Space that lost its disk: two runs had ended, of which one was stopped, and the third one trained."""
     train(space, "macaw", 120)
     train(space, "kea", 120_000, "--detach")
     eventually(lambda: len(space.hub.titles(REPO)) >= 5, "pushes of the second run")
     space.run("stop", "kea")
     keep_examples(space.home)
     space.run("publish")
+    finished = next(row for row in space.shown("runs") if row["run"] == "macaw")
+    revisions = [row for row in space.shown("revisions") if row["commit"]]
+    examples = [example.id for example in Examples(space.home.gallery).page(1).examples]
     train(space, "parrot", 120_000, "--detach")
     eventually(lambda: any("(run parrot)" in title for title in space.hub.titles(REPO)), "a push of the third run")
     eventually(lambda: has_state(space.hub), "its training state")
     space.wipe()
-    yield space
+    return Before(finished, revisions, examples)
 
 
 @pytest.fixture
-def page(wiped: Space) -> Iterator[Page]:
+def page(space: Space, before: Before) -> Iterator[Page]:
     """The page on the wiped disk, for its owner."""
-    variables = {name: value for name, value in wiped.environment().items() if name not in os.environ}
-    started = Page(wiped.home.path, **variables)
+    variables = {name: value for name, value in space.environment().items() if name not in os.environ}
+    started = Page(space.home.path, **variables)
     started.start()
     yield started
     started.kill()
@@ -99,12 +115,13 @@ def examples_on(page: Page) -> list[str]:
     return re.findall(r'<article data-id="(\w+)"', shown(page, "show")["gallery"])
 
 
-def test_the_page_lists_what_the_commands_print(wiped: Space, page: Page) -> None:
-    elsewhere = Space(wiped.folder, wiped.hub)
-    elsewhere.home = Home(wiped.folder / "elsewhere")
+def test_the_page_lists_what_the_commands_print(space: Space, before: Before, page: Page) -> None:
+    """The commands in the same home, and in a second one that is restored by itself."""
+    elsewhere = Space(space.folder, space.hub)
+    elsewhere.home = Home(space.folder / "elsewhere")
     eventually(lambda: len(runs_on(page)) == 3 and revisions_on(page), "the runs")
     client = gradio_client.Client(page.url, verbose=False)
-    for place in (wiped, elsewhere):
+    for place in (space, elsewhere):
         runs, revisions = place.shown("runs"), place.shown("revisions")
         assert [row["run"] for row in runs] == ["parrot", "kea", "macaw"]
         assert (runs[0]["state"], runs[2]["state"]) == ("interrupted", "finished")
@@ -127,4 +144,6 @@ def test_the_page_lists_what_the_commands_print(wiped: Space, page: Page) -> Non
         ]
         kept = [example.id for example in Examples(place.home.gallery).page(1).examples]
         assert examples_on(page) == [row["id"] for row in client.predict(api_name="/examples")] == kept
-        assert len(kept) == 3
+        assert kept == before.examples and len(kept) == 3
+        assert [row for row in revisions if row["run"] != "parrot"] == before.revisions
+        assert {**runs[2], "updated_at": None} == {**before.finished, "updated_at": None}
