@@ -45,8 +45,10 @@ class Fault:
 class LoopbackHub:
     """`with LoopbackHub() as hub: ...`; `hub.commits(repo)` lists the commits on `main`, oldest first."""
 
-    def __init__(self, *, token: str = TOKEN) -> None:
-        """`token`: the only token that permits writing."""
+    def __init__(self, *, token: str = TOKEN, port: int = 0, repos: Repos | None = None) -> None:
+        """`token`: the only token that permits writing. `port` and `repos`: those of a Hub that was stopped, to start it
+        again with its content.
+        """
         hub = self
 
         class Handler(_Handler):
@@ -55,13 +57,16 @@ class LoopbackHub:
 
         self.requests: list[str] = []
         """`METHOD path` of every request, in order of arrival."""
+        self.num_faults = 0
+        """Requests that met a fault."""
         self._faults: list[Fault] = []
         self._lock = threading.RLock()
         self._stopping = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self.repos = Repos(url=self.url, token=token)
+        self.port = self._server.server_address[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.repos = repos or Repos(url=self.url, token=token)
 
     def __enter__(self) -> LoopbackHub:
         return self.start()
@@ -150,6 +155,7 @@ class LoopbackHub:
             for fault in self._faults:
                 if fault.times > 0 and re.search(fault.pattern, request):
                     fault.times -= 1
+                    self.num_faults += 1
                     return fault
         return None
 

@@ -11,13 +11,14 @@ affect it. Only the publisher adds revisions; any process may read at the same t
 
 from __future__ import annotations
 
+import contextlib
 import re
 import secrets
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ class Revision:
     step: int
     corpus: str
     pushed_at: str
-    """Time of its addition to the registry, ISO 8601 in UTC."""
+    """Time of its addition to the registry, ISO 8601 in UTC; later than that of every revision added before it."""
     eval_loss: float | None
     """Mean validation loss per token at that step; None when it was not measured."""
     diverged: bool = False
@@ -159,14 +160,23 @@ class Registry:
 
     def _describe(self, source: Checkpoint, staged: Path) -> None:
         """Write the revision's own provenance and manifest, and make its files read-only."""
-        arrived = datetime.now(UTC).isoformat(timespec="seconds")
-        own_facts = {"repo": self.repo, "revision": source.revision, "pushed_at": arrived}
+        own_facts = {"repo": self.repo, "revision": source.revision, "pushed_at": self._next_time()}
         provenance = {"eval_loss": None, **source.provenance, **own_facts}
         atomic_io.write_json(staged / PROVENANCE, provenance)  # replaces the link; the checkpoint keeps its own file
         manifest.write(staged, source.step, {**source.files, PROVENANCE: manifest.entry(staged / PROVENANCE)})
         for path in staged.rglob("*"):
             if path.is_file():
                 path.chmod(0o444)
+
+    def _next_time(self) -> str:
+        """Now; just after the newest revision's time if the clock was set back. The times must order the revisions: their
+        commits on the Hub may be in another order, because a refused push is made later.
+        """
+        now = datetime.now(UTC)
+        with contextlib.suppress(ValueError, TypeError):  # a time that was edited by hand
+            before = [datetime.fromisoformat(revision.pushed_at) for revision in self.revisions()[:1]]
+            now = max([now, *(time + timedelta(microseconds=1) for time in before)])
+        return now.isoformat(timespec="microseconds")
 
     def _record(self, folder: Path) -> Revision:
         """Append the revision's row unless it has one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from typing import Annotated
@@ -23,6 +24,8 @@ from pipeline.jobs.follow import follow
 from pipeline.jobs.job import stop_job
 
 WAIT_SECONDS = 0.5
+FRACTION = re.compile(r"\.\d+")
+"""Of a second, in a time."""
 
 
 def revisions(json: Json = False) -> None:
@@ -37,7 +40,10 @@ def revisions(json: Json = False) -> None:
         print(f"Only what is on this disk: {store.fault}", file=sys.stderr)
     console.table(
         ("revision", "run", "step", "validation", "corpus", "pushed", "repo"),
-        [(r.revision, r.run, r.step, rounded(r.eval_loss), r.corpus, r.pushed_at, r.repo) for r in found],
+        [
+            (r.revision, r.run, r.step, rounded(r.eval_loss), r.corpus, FRACTION.sub("", r.pushed_at), r.repo)
+            for r in found
+        ],
     )
     console.document([revision.to_dict() for revision in found])
 

@@ -124,5 +124,5 @@ def merged(local: list[Revision], remote: list[Revision]) -> list[Revision]:
     return sorted(
         [*here, *(revision for revision in remote if revision.revision not in local_ids)],
         key=lambda revision: revision.pushed_at,
-        reverse=True,  # the sort is stable: revisions of the same second keep their order
+        reverse=True,  # the sort is stable: older revisions, whose times are in whole seconds, keep their order
     )

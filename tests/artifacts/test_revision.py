@@ -58,6 +58,21 @@ def test_a_revision_knows_where_it_comes_from(registry: Registry, run: RunFolder
     assert (provenance["repo"], provenance["revision"], provenance["preset"]) == ("local", revision.revision, "tiny")
 
 
+@pytest.mark.parametrize("earlier", ["", "2199-01-01T00:00:00+00:00", "2199-01-01T00:00:00", "yesterday"])
+def test_the_times_of_revisions_are_in_their_order_also_when_the_clock_was_set_back(
+    registry: Registry, run: RunFolder, earlier: str
+) -> None:
+    if earlier:
+        old = registry.add(write_checkpoint(run, 50))
+        facts = (registry.folder / "history.jsonl").read_text()
+        (registry.folder / "history.jsonl").write_text(facts.replace(old.pushed_at, earlier))
+    added = [registry.add(write_checkpoint(run, step)) for step in (100, 20, 300)]
+    times = [revision.pushed_at for revision in added]
+    assert times == sorted(set(times)) and registry.revisions()[:3] == added[::-1]
+    if earlier.endswith("+00:00"):
+        assert times[0] > earlier
+
+
 def test_a_revision_matches_its_own_manifest(registry: Registry, run: RunFolder) -> None:
     path = registry.add(write_checkpoint(run, 100)).path
     Checkpoint.open(path).verify(path)
