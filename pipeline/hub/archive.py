@@ -158,7 +158,7 @@ def _record_files(
         revision=revision.revision,
         request=known(RunRequest, atomic_io.readable_json(run.request)),
         # Of the pushed step: the trainer may not have said yet that it has finished, or may have long since.
-        status={**shown, "state": "finished"} if is_final else _unfinished(shown),
+        status={**shown, "state": "finished"} if is_final else _unfinished(run, shown),
         corpus=_corpus(home, config),
     )
     texts = {
@@ -171,7 +171,13 @@ def _record_files(
     return {name: redact(text).encode() for name, text in texts.items()}
 
 
-def _unfinished(status: dict[str, Any]) -> dict[str, Any]:
+def _unfinished(run: RunFolder, status: dict[str, Any]) -> dict[str, Any]:
+    """The status at a step before the last one. A run that somebody has asked to stop is stopped: its trainer says so only
+    after the checkpoint, and what restarts interrupted runs must not restart it.
+    """
+    is_stopping = atomic_io.readable_json(run.stop).get("request_id") == status.get("request_id")
+    if status.get("state") == "running" and is_stopping:
+        return {**status, "state": "stopped"}
     return {**status, "state": "running"} if status.get("state") == "finished" else status
 
 
