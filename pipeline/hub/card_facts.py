@@ -15,7 +15,8 @@ MAX_POINTS = 12
 MAX_LICENCES = 15
 NUM_SAMPLES = 3
 _TRAINING = (
-    "optimizer learning_rate matrix_learning_rate schedule warmup_steps weight_decay batch_size loss seed"
+    "optimizer learning_rate matrix_learning_rate schedule warmup_steps decay_share weight_decay batch_size loss "
+    "eval_every_steps seed"
 ).split()
 _MODEL = "n_layer n_embd n_head vocab_size dropout window".split()
 _CORPUS = "source keywords match".split()
