@@ -75,7 +75,7 @@ class Machine:
         return pid if pid and is_locked(self.home.worker_lock) and psutil.pid_exists(pid) else None
 
     def is_going_on(self) -> bool:
-        """Whether a worker is at work, and has a job running or has yet to start the next."""
+        """Whether a worker is at work and a job runs."""
         return self.worker() is not None and any(state.state in RUNNING for state in in_order(self.home))
 
     def kill_worker(self) -> None:
