@@ -106,7 +106,8 @@ def _serve(pipe: Connection) -> None:
         hub.heal()
         if is_listening:
             hub.stop()
-        hub = LoopbackHub(port=hub.port, repos=hub.repos).start()
+        hub.start()
+        hub.num_faults = 0
         if question is not None:
             KINDS[question](hub)
         is_listening = question != "refused connection"

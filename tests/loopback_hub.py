@@ -11,6 +11,8 @@ import re
 import socket
 import struct
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -40,15 +42,15 @@ class Fault:
     """Whether the response comes at one byte a second, for ever."""
     cut: float | None = None
     """The fraction of the request's body after which the connection is reset."""
+    event: Callable[[], None] | None = None
+    """What happens on the Hub just before the request, which is then processed as any other."""
 
 
 class LoopbackHub:
     """`with LoopbackHub() as hub: ...`; `hub.commits(repo)` lists the commits on `main`, oldest first."""
 
-    def __init__(self, *, token: str = TOKEN, port: int = 0, repos: Repos | None = None) -> None:
-        """`token`: the only token that permits writing. `port` and `repos`: those of a Hub that was stopped, to start it
-        again with its content.
-        """
+    def __init__(self, *, token: str = TOKEN) -> None:
+        """`token`: the only token that permits writing."""
         hub = self
 
         class Handler(_Handler):
@@ -57,16 +59,18 @@ class LoopbackHub:
 
         self.requests: list[str] = []
         """`METHOD path` of every request, in order of arrival."""
+        self.arrivals: list[float] = []
+        """When each of them arrived, in monotonic seconds."""
         self.num_faults = 0
-        """Requests that met a fault."""
+        """Requests that met a fault; whoever counts them sets it to 0."""
         self._faults: list[Fault] = []
         self._lock = threading.RLock()
         self._stopping = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-        self._server.daemon_threads = True
+        self._handler = Handler
+        self._server = self._listen(0)
         self.port = self._server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        self.repos = repos or Repos(url=self.url, token=token)
+        self.repos = Repos(url=self.url, token=token)
 
     def __enter__(self) -> LoopbackHub:
         return self.start()
@@ -77,14 +81,23 @@ class LoopbackHub:
         self.stop()
 
     def start(self) -> LoopbackHub:
+        """Answer requests; after `stop` on the same port, with the same content."""
+        if self._stopping.is_set():
+            self._stopping = threading.Event()
+            self._server = self._listen(self.port)
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         return self
 
     def stop(self) -> None:
-        """Close hanging requests without a response, and stop listening."""
+        """Close hanging requests without a response, and stop listening: new connections are refused."""
         self._stopping.set()
         self._server.shutdown()
         self._server.server_close()
+
+    def _listen(self, port: int) -> ThreadingHTTPServer:
+        server = ThreadingHTTPServer(("127.0.0.1", port), self._handler)
+        server.daemon_threads = True
+        return server
 
     def environment(self, folder: Path, token: str | None = TOKEN) -> dict[str, str]:
         """Variables for a process to use this as the Hub, with its caches in `folder`."""
@@ -115,6 +128,11 @@ class LoopbackHub:
                 repo, title, "", {path: File(text.encode(), is_lfs=False) for path, text in files.items()}
             )
 
+    def delete(self, repo: str) -> None:
+        """Simulate that a person deletes the repo on the Hub's website."""
+        with self._lock:
+            self.repos.delete(repo)
+
     # ---- faults ----
 
     def refuse(
@@ -141,6 +159,10 @@ class LoopbackHub:
         """Reset the connection of matching requests after this fraction of their body."""
         self._add(Fault(on, times, None, "", cut=share))
 
+    def happens(self, event: Callable[[], None], *, on: str) -> None:
+        """Call `event` just before the first matching request is processed."""
+        self._add(Fault(on, 1, None, "", event=event))
+
     def heal(self) -> None:
         """End all faults for requests to come."""
         with self._lock:
@@ -163,23 +185,30 @@ class LoopbackHub:
 
     def _answer(self, handler: _Handler) -> Reply | None:
         """The response; None closes the connection without one."""
+        stopping = self._stopping
+        if stopping.is_set():  # the request came over a connection from before the stop
+            return None
         url = urlparse(handler.path)
         request = f"{handler.command} {unquote(url.path)}"
         authorization = handler.headers.get("Authorization", "")
         fault = self._fault(request)
         with self._lock:
             self.requests.append(request)
+            self.arrivals.append(time.monotonic())
         if fault is not None and fault.cut is not None:
             handler.reset_after(fault.cut)
             return None
         body = handler.read_body()
+        if fault is not None and fault.event is not None:
+            fault.event()
+            fault = None
         if fault is None or fault.after:
             with self._lock:
                 reply = self.repos.answer(request, body, parse_qs(url.query), authorization)
             if fault is None:
                 return reply
         if fault.status is None:
-            while not self._stopping.wait(1.0 if fault.drips else None):
+            while not stopping.wait(1.0 if fault.drips else None):
                 handler.wfile.write(b"H")
             return None
         content = fault.body.replace("{authorization}", authorization).encode()

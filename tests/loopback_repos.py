@@ -177,6 +177,11 @@ class Repos:
         commits.append(Commit(oid, title, message, date.strftime("%Y-%m-%dT%H:%M:%S.000Z"), files))
         return oid
 
+    def delete(self, repo: str) -> None:
+        for by_repo in (self._commits, self.tags):
+            by_repo.pop(repo, None)
+        self.private.discard(repo)
+
     def _refs(self, repo: str, **_: Any) -> Reply:
         if repo not in self._commits:
             return _no_repo()

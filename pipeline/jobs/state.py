@@ -2,7 +2,8 @@
 
 status.json records running, stopped, finished and failed. The other states are derived. *queued*: requested, not
 started. *starting*: its process is alive but has not written a status yet. *stopping*: it runs, and a stop was
-requested. *interrupted*: its status is running, but no process holds its lock.
+requested. *interrupted*: its status is running, but no process holds its lock; or its process ended before it wrote a
+status, and no worker has recorded how.
 """
 
 from __future__ import annotations
@@ -143,7 +144,10 @@ def _derive(folder: JobFolder, request: dict[str, Any], status: dict[str, Any], 
     if process:
         if "ended_at" not in process and ProcessId(process["pid"], process["created"]).is_alive():
             return "stopping" if stop_requested else "starting"
-        return "stopped" if stop_requested else "failed"
+        if stop_requested:
+            return "stopped"
+        # Without a recorded end, its worker was ended with it, as a reboot does: it did not fail by itself.
+        return "failed" if "ended_at" in process else "interrupted"
     return "stopped" if stop_requested or request.get("held") else "queued"
 
 

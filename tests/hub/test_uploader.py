@@ -17,6 +17,7 @@ from pipeline.core.settings import Settings
 from pipeline.hub.publisher import pending
 from pipeline.hub.push_status import read_retrying, request_retry
 from tests.checkpoints import write_checkpoint
+from tests.faults.shares import shares
 from tests.hub.conftest import REPO, Publishers, states
 from tests.loopback_hub import LoopbackHub
 from tests.waiting import eventually
@@ -355,11 +356,12 @@ def test_a_panic_in_the_client_is_recorded_as_refused_not_superseded(publishers:
     assert read_lines(run.pushes)[-1]["error"] == "Panic: cut (traceback in publisher.log)"
 
 
+@shares("num_kills", 10, 30)
 def test_kills_at_random_instants_leave_one_commit_per_step_and_a_whole_registry(
-    publishers: Publishers, hub: LoopbackHub, home: Home, run: RunFolder, on_hub: Settings
+    num_kills: int, publishers: Publishers, hub: LoopbackHub, home: Home, run: RunFolder, on_hub: Settings
 ) -> None:
     chance = random.Random(0)
-    steps = range(100, 1_100, 100)
+    steps = range(100, 100 * (num_kills + 1), 100)
     for step in steps:
         write_checkpoint(run, step)
         publisher = publishers.start()

@@ -32,7 +32,7 @@ Worker(settings, dict.fromkeys(("train", "prepare", "push"), "tests.jobs.sleeper
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     home = Home(tmp_path / "home")
-    for corpus in ("ready", "fails", "dies", "deaf"):
+    for corpus in ("ready", "fails", "dies", "deaf", "loud"):
         write_json(home.corpus(corpus).manifest, {"vocab_size": 4096, "tokens_train": 10**6})
     return Settings(home=home.path, limits=Limits(stop_grace_seconds=1))
 

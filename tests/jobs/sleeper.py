@@ -1,7 +1,7 @@
 """A stand-in for a job: `python -m tests.jobs.sleeper FOLDER`. It counts steps of 1/20 s and prints the secrets seen.
 
 In its request, `changes["seed"]` is the number of steps, and `corpus` decides how it ends: `fails` raises an error for
-people, `dies` exits without writing a status, `deaf` ignores every stop.
+people, `dies` exits without writing a status, `deaf` ignores every stop, `loud` writes LOUD_BYTES to its output first.
 """
 
 from __future__ import annotations
@@ -18,6 +18,17 @@ from pipeline.core.paths import JobFolder
 
 SECRETS = {"HF_TOKEN", "PIPELINE_OWNER_KEY", "AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_KEY", "PIP_INDEX_URL"}
 
+LOUD_BYTES = 10**8
+"""Half to standard output, half to standard error."""
+
+
+def be_loud() -> None:
+    lines = b"loss 2.345678 at a step of which nobody needs to know\n" * 1_000
+    for number in range(LOUD_BYTES // len(lines) + 1):
+        (sys.stdout, sys.stderr)[number % 2].buffer.write(lines)
+    sys.stdout.flush()
+    sys.stderr.flush()
+
 
 def main(folder: JobFolder) -> int:
     try:
@@ -25,6 +36,8 @@ def main(folder: JobFolder) -> int:
             kind = job.request.get("corpus")
             if kind == "deaf":
                 signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            if kind == "loud":
+                be_loud()
             max_steps = int(job.request.get("changes", {}).get("seed", 5))
             for step in range(1, max_steps + 1):
                 if kind != "deaf" and job.stop_requested:

@@ -17,6 +17,7 @@ from pipeline.core.settings import Settings
 from pipeline.jobs.corpora import start_preparing
 from pipeline.jobs.dry_runs import start_dry_run
 from pipeline.jobs.job import resume_job, stop_job
+from pipeline.jobs.restoring import resume_interrupted
 from pipeline.jobs.runs import find_run
 from pipeline.jobs.state import in_order, job_state, process_of
 from pipeline.jobs.views import run_views
@@ -95,6 +96,19 @@ def test_a_process_that_ended_without_a_status_failed_and_its_exit_is_reported(s
         write_json(folder.process, {**gone, "exit_code": exit_code})
         state = job_state(folder)
         assert (state.state, words in str(state.error), "resume it" in str(state.error)) == ("failed", True, True)
+
+
+def test_a_process_that_ended_with_its_worker_is_interrupted_and_not_failed(settings: Settings, home: Home) -> None:
+    folder = home.run(start(settings, run_id="a"))
+    gone = {**request_of(folder), "pid": 1, "created": 0.0}
+    write_json(folder.process, gone)
+    assert job_state(folder).state == "interrupted"
+    assert "a was ended from outside; resume it" in str(job_state(folder).error)
+    assert resume_interrupted(settings) == ["a"]
+    assert job_state(folder).state == "queued"
+    stop_job(settings, folder)
+    write_json(folder.process, {**request_of(folder), "pid": 1, "created": 0.0})
+    assert job_state(folder).state == "stopped"
 
 
 def test_files_of_an_earlier_attempt_are_ignored(settings: Settings, home: Home) -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable
 
 import pytest
@@ -23,11 +24,13 @@ from pipeline.jobs.state import in_order, job_state, process_of
 from pipeline.jobs.views import run_view, run_views
 from pipeline.jobs.worker import own_environment
 from tests.jobs.conftest import wait_for_state
+from tests.jobs.sleeper import LOUD_BYTES
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
 
 StartWorker = Callable[[], "subprocess.Popen[bytes]"]
+MAX_READ_BYTES = 2 * 10**6
 
 
 def start(settings: Settings, run_id: str, corpus: str = "ready", count: int = 5) -> str:
@@ -172,6 +175,34 @@ def test_a_job_that_ignores_every_stop_is_ended(settings: Settings, home: Home, 
     process = process_of(job_state(home.run("a")))
     assert process is not None
     assert not process.is_alive()
+
+
+def test_a_job_that_writes_100_mb_does_not_wait_for_a_reader_and_little_of_it_is_read(
+    settings: Settings, home: Home, start_worker: StartWorker
+) -> None:
+    start(settings, "a", corpus="loud")
+    start_worker()
+    wait_for_state(home, "a", "finished")
+    log = home.run("a").log
+    assert log.stat().st_size > LOUD_BYTES
+
+    def read_as_the_page_does() -> None:
+        assert run_view(home, "a").state == "finished"
+        assert [view.run for view in run_views(home)] == ["a"]
+        assert tail(log)[-1] == "counted 5 and sees no secret"
+
+    assert peak_bytes(read_as_the_page_does) < MAX_READ_BYTES
+    assert peak_bytes(log.read_text) > LOUD_BYTES, "the control: reading it whole is noticed"
+
+
+def peak_bytes(read: Callable[[], object]) -> int:
+    """The most memory that Python's objects have taken at a time during the call."""
+    tracemalloc.start()
+    try:
+        read()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_failure_is_reported_with_the_jobs_own_error(
