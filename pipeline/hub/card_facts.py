@@ -18,7 +18,7 @@ _TRAINING = (
     "optimizer learning_rate matrix_learning_rate schedule warmup_steps decay_share weight_decay batch_size loss "
     "eval_every_steps seed"
 ).split()
-_MODEL = "n_layer n_embd n_head vocab_size dropout window".split()
+_MODEL = "n_layer n_embd n_head n_positions vocab_size dropout window".split()
 _CORPUS = "source keywords match".split()
 _COUNTS = "files_train files_validation tokens_train tokens_validation".split()
 
@@ -110,4 +110,15 @@ def _data(home: Home, config: dict[str, Any]) -> dict[str, Any] | None:
         "licences": [(without_paths(str(row.get("name") or "")), row.get("files")) for row in licences[:MAX_LICENCES]],
         "num_more_licences": max(0, len(licences) - MAX_LICENCES),
         "dataset": dataset["repo"] if dataset else None,
+        "dataset_commit": (dataset["commit"] or "main") if dataset else None,
+        "duplicates": _duplicates(found["config"].get("quality")),
     }
+
+
+def _duplicates(quality: object) -> str:
+    """What the preparation did about files that are the same."""
+    rules = quality if isinstance(quality, dict) else {}
+    near = rules.get("near_duplicate_jaccard")
+    if isinstance(near, int | float):
+        return f"near ones were removed, from a Jaccard similarity of {near:g}"
+    return "exact ones were removed" if rules.get("drop_exact_duplicates") else "not removed"

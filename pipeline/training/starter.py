@@ -23,6 +23,7 @@ from pipeline.artifacts.starter import FOLDER, STARTER
 from pipeline.core.atomic_io import read_json, write_json
 from pipeline.core.errors import InputError, PipelineError
 from pipeline.core.paths import Home, RunFolder
+from pipeline.data.report.licences import licence_id
 
 MAX_BYTES = 12_000_000
 LICENCES = "LICENCES.md"
@@ -94,8 +95,9 @@ def _licences(corpus: Corpus) -> tuple[Counter[str], Counter[tuple[str, str]]]:
     projects: Counter[tuple[str, str]] = Counter()
     for path in sorted(corpus.folder.path.glob("files-*.parquet")):
         rows = pl.read_parquet(path, columns=["repo_name", "license"], glob=False)
-        licences.update(rows["license"].to_list())
-        projects.update(zip(rows["repo_name"].to_list(), rows["license"].to_list(), strict=True))
+        names = [licence_id(name or "") for name in rows["license"].to_list()]
+        licences.update(names)
+        projects.update(zip(rows["repo_name"].to_list(), names, strict=True))
     return licences, projects
 
 

@@ -340,7 +340,9 @@ def test_a_pause_of_the_machine_does_not_end_the_publisher_while_it_uploads(
 
 def test_a_bug_ends_one_push_and_not_the_publisher(publishers: Publishers, run: RunFolder) -> None:
     write_checkpoint(run, 100)
-    publishers.finish(attempt_seam="from pipeline.hub import model_repo; model_repo.model_card = lambda *_: 1 / 0")
+    publishers.finish(
+        attempt_seam="from pipeline.hub import model_repo; model_repo.model_card = lambda *_, **__: 1 / 0"
+    )
     assert read_lines(run.pushes)[-1]["error"] == "ZeroDivisionError: division by zero (traceback in publisher.log)"
     assert "Traceback" in publishers.log.read_text()
 
@@ -348,9 +350,7 @@ def test_a_bug_ends_one_push_and_not_the_publisher(publishers: Publishers, run: 
 def test_a_panic_in_the_client_is_recorded_as_refused_not_superseded(publishers: Publishers, run: RunFolder) -> None:
     """A panic in a Rust extension raises a BaseException that is not an Exception."""
     write_checkpoint(run, 100)
-    panic = (
-        "Panic = type('Panic', (BaseException,), {})\nmodel_repo.model_card = lambda *_: exec(\"raise Panic('cut')\")"
-    )
+    panic = "Panic = type('Panic', (BaseException,), {})\nmodel_repo.model_card = lambda *_, **__: exec(\"raise Panic('cut')\")"
     publishers.finish(attempt_seam=f"from pipeline.hub import model_repo\n{panic}")
     assert states(run) == {100: "refused"}
     assert read_lines(run.pushes)[-1]["error"] == "Panic: cut (traceback in publisher.log)"
