@@ -41,7 +41,7 @@ def test_a_push_arrives_soon_after_an_outage_of_the_hub(publishers: Publishers, 
     hub.stop()
     with locked(run.lock):  # the run trains
         publishers.start_module()
-        eventually(lambda: states(run).get(100) == "retrying")
+        eventually(lambda: run_view(publishers.home, run.id).push_fault, "the fault on the run's page")
         fault = run_view(publishers.home, run.id).push_fault
         assert fault is not None and not fault.is_refused
         time.sleep(OUTAGE_SECONDS)

@@ -16,6 +16,7 @@ from pipeline.hub.push_log import PushLog
 from tests.loopback_hub import TOKEN, LoopbackHub
 
 REPO = "me/parrot"
+PATIENCE_SECONDS = 180
 HURRIED = """
 import sys
 from pipeline.hub.uploader import Patience
@@ -71,7 +72,7 @@ class Publishers:
 
     def finish(self, **options: object) -> None:
         """Run a publisher until it exits."""
-        assert self.start(**options).wait(60) == 0, self.log.read_text()  # type: ignore[arg-type]
+        assert self.start(**options).wait(PATIENCE_SECONDS) == 0, self.log.read_text()  # type: ignore[arg-type]
 
     def close(self) -> None:
         for process in self._started:

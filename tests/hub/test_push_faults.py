@@ -15,7 +15,7 @@ from pipeline.hub.push_status import request_retry
 from pipeline.jobs.views import run_view
 from tests.checkpoints import write_checkpoint
 from tests.faults.shares import repeats
-from tests.hub.conftest import REPO, Publishers, states
+from tests.hub.conftest import PATIENCE_SECONDS, REPO, Publishers, states
 from tests.loopback_hub import LoopbackHub
 from tests.waiting import eventually
 
@@ -133,11 +133,11 @@ def test_a_hub_that_refuses_connections_gets_the_push_when_it_is_back(
     hub.stop()
     write_checkpoint(run, 100)
     publisher = publishers.start()
-    eventually(lambda: states(run).get(100) == "retrying")
+    eventually(lambda: run_view(home, run.id).push_fault, "the fault on the run's page")
     fault = run_view(home, run.id).push_fault
     assert fault is not None and not fault.is_refused and "cannot be reached (ConnectError" in fault.error
     hub.start()
-    assert publisher.wait(60) == 0
+    assert publisher.wait(PATIENCE_SECONDS) == 0
     assert_on_hub_once(hub, home, run, 100)
 
 
@@ -153,7 +153,7 @@ def test_a_hub_that_goes_away_in_a_push_gets_it_when_it_is_back(
     hub.stop()
     eventually(lambda: states(run).get(100) == "retrying")
     hub.start()
-    assert publisher.wait(60) == 0
+    assert publisher.wait(PATIENCE_SECONDS) == 0
     assert_on_hub_once(hub, home, run, 100)
 
 
