@@ -18,14 +18,17 @@ from pipeline.hub.gallery_file import gallery_file
 from pipeline.hub.push_attempt import PushAttempt
 
 MIN_SECONDS = 600.0
-"""Between two pushes of a gallery that changes all the time; also after a fault."""
+"""Between two pushes of a gallery that changes all the time; also after a refusal."""
+FAULT_SECONDS = 30.0
+"""After a fault that may pass."""
 
 
 def is_due(home: Home, repo: str) -> bool:
     """Whether the gallery has changed since it was pushed, and its turn has come. Cheap: one stat and one small file."""
     marker = atomic_io.readable_json(home.pushed_gallery(repo))
     tried_at = marker.get("tried_at")
-    waits = isinstance(tried_at, (int, float)) and 0 <= time.time() - tried_at < MIN_SECONDS
+    seconds = FAULT_SECONDS if marker.get("met_fault") else MIN_SECONDS
+    waits = isinstance(tried_at, (int, float)) and 0 <= time.time() - tried_at < seconds
     return not waits and _stamp(home) not in (None, marker.get("stamp"))
 
 
@@ -57,7 +60,7 @@ class GalleryPush:
             is_pushed = outcome.kind == push_attempt.PUSHED
             if not is_pushed:
                 print(f"The gallery is not pushed: {outcome.error}", file=sys.stderr)
-            self._note(facts if is_pushed else {})
+            self._note(facts if is_pushed else {}, met_fault=outcome.kind == push_attempt.FAULT)
         elif may_start and is_due(self._home, self._repo):
             self._start()
 
@@ -78,9 +81,10 @@ class GalleryPush:
         )
         self._running = attempt, facts
 
-    def _note(self, facts: dict[str, Any]) -> None:
+    def _note(self, facts: dict[str, Any], *, met_fault: bool = False) -> None:
         path = self._home.pushed_gallery(self._repo)
-        atomic_io.write_json(path, {**atomic_io.readable_json(path), **facts, "tried_at": time.time()})
+        tried = {"tried_at": time.time(), "met_fault": met_fault}
+        atomic_io.write_json(path, {**atomic_io.readable_json(path), **facts, **tried})
 
 
 def _stamp(home: Home) -> int | None:

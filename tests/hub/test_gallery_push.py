@@ -14,6 +14,7 @@ from pipeline.core.atomic_io import read_json, write_json
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
 from pipeline.gallery.examples import Examples
+from pipeline.hub import gallery_push
 from pipeline.hub.gallery_file import NAME, gallery_file, restore_gallery
 from pipeline.hub.publisher import pending
 from tests.hub.conftest import REPO, Publishers
@@ -88,6 +89,20 @@ def test_a_gallery_that_has_not_changed_is_not_pushed_again(
     again(home)
     publishers.finish()
     assert [row["id"] for row in pushed(hub)] == [second], "what was deleted here is gone there"
+
+
+@pytest.mark.parametrize(("status", "is_due_after_a_minute"), [(503, True), (403, False)])
+def test_after_a_fault_that_passes_it_is_tried_again_within_a_minute(
+    home: Home, hub: LoopbackHub, publishers: Publishers, status: int, is_due_after_a_minute: bool
+) -> None:
+    hub.refuse(status)
+    keep(home, "x")
+    publishers.finish()
+    hub.heal()
+    assert not gallery_push.is_due(home, REPO)
+    marker = read_json(home.pushed_gallery(REPO)) or {}
+    write_json(home.pushed_gallery(REPO), {**marker, "tried_at": marker["tried_at"] - 60})
+    assert gallery_push.is_due(home, REPO) == is_due_after_a_minute
 
 
 def test_a_token_in_an_example_is_not_pushed(home: Home, hub: LoopbackHub, publishers: Publishers) -> None:
