@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.artifacts import manifest
-from pipeline.artifacts.checkpoint import STATE, Checkpoint
+from pipeline.artifacts.checkpoint import STATE, Checkpoint, complete_checkpoints
 from pipeline.config.parsing import known
 from pipeline.config.requests import RunRequest
 from pipeline.config.schema import RunConfig
@@ -57,6 +57,10 @@ class Archived:
     """The step whose training state is there, so that the run can be resumed from it; None without one."""
     corpus: dict[str, Any]
     """As RunRecord.corpus."""
+
+    def can_resume(self, run: RunFolder) -> bool:
+        """Whether there is something to resume it from: in the repo, or on this disk again."""
+        return self.state_step is not None or bool(complete_checkpoints(run))
 
     @classmethod
     def of(cls, run: RunFolder) -> Archived | None:

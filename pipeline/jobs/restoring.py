@@ -40,7 +40,7 @@ def _bring_back(settings: Settings, folder: RunFolder, archived: Archived) -> No
     """Request what the run lacks on this disk; the requests stand before that of the run."""
     with request_lock(settings) as home:
         lacks_checkpoint = not complete_checkpoints(folder)
-        if lacks_checkpoint and archived.state_step is None:
+        if not archived.can_resume(folder):
             raise InputError(
                 f"Run {folder.id} cannot be resumed: this disk lost its checkpoints, and {archived.repo} has its model, but "
                 f"not its training state; start a new run, with {STATE}=1 to push the state too."

@@ -17,6 +17,8 @@ from pipeline.core.atomic_io import is_locked
 from pipeline.core.errors import DamagedError, InputError
 from pipeline.core.paths import Home, JobFolder, RunFolder
 from pipeline.core.processes import ProcessId
+from pipeline.core.settings import STATE
+from pipeline.hub.restore import Archived
 from pipeline.jobs.job_files import read_request, read_status, readable_process, readable_stop
 
 RUNNING = ("starting", "running", "stopping")
@@ -159,8 +161,12 @@ def _of_request(value: dict[str, Any] | None, request: dict[str, Any]) -> dict[s
 
 
 def _error(folder: JobFolder, state: str, status: dict[str, Any], process: dict[str, Any]) -> str | None:
-    if state == "interrupted" and isinstance(folder, RunFolder) and folder.archived.exists() and not process:
-        return f"{folder.id} was training when it was pushed last; resume it here, unless it still trains elsewhere."
+    archived = Archived.of(folder) if state == "interrupted" and isinstance(folder, RunFolder) else None
+    if archived is not None and isinstance(folder, RunFolder) and not process:
+        was_training = f"{folder.id} was training when it was pushed last"
+        if archived.can_resume(folder):
+            return f"{was_training}; resume it here, unless it still trains elsewhere."
+        return f"{was_training}. Its training state was not pushed; start a new run, with {STATE}=1 to push it too."
     if state == "interrupted":
         return (
             f"{folder.id} was ended from outside{_exit_reason(process)}; {folder.again} to go on "

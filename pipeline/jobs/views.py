@@ -19,6 +19,7 @@ from pipeline.core import atomic_io
 from pipeline.core.errors import DamagedError
 from pipeline.core.paths import CorpusFolder, Home, PushFolder, RunFolder
 from pipeline.hub import push_log
+from pipeline.hub.restore import Archived
 from pipeline.jobs.job_files import read_manifest, readable_run_config
 from pipeline.jobs.run_pushes import is_pushing, latest_pushes, push_fault
 from pipeline.jobs.state import JobState, in_order, job_state, queue_of, states_of
@@ -109,7 +110,7 @@ def _run_view(home: Home, state: JobState, queue: Sequence[JobState]) -> RunView
     folder = home.run(state.id)
     request, status = state.request, state.status
     config = readable_run_config(folder) or None
-    pushes = latest_pushes(folder)
+    pushes, archived = latest_pushes(folder), Archived.of(folder)
     return RunView(
         **{**_job_fields(state, queue), **_restoring(folder, state)},
         run=folder.id,
@@ -127,6 +128,7 @@ def _run_view(home: Home, state: JobState, queue: Sequence[JobState]) -> RunView
         is_pushing=is_pushing(home, pushes),
         pushed_step=next((row["step"] for row in pushes if row["state"] == push_log.PUSHED), None),
         push_fault=push_fault(home, pushes),
+        can_resume=archived is None or archived.can_resume(folder),
         gpu_problem=status.get("gpu_problem"),
     )
 

@@ -69,8 +69,10 @@ def test_the_record_of_a_run_comes_back_once(hub: LoopbackHub, tmp_path: Path) -
     assert (row["run"], row["state"], row["step"], row["max_steps"]) == ("parrot", "interrupted", 20, 100)
     assert row["pushed_step"] == 20
     assert row["error"] == (
-        "parrot was training when it was pushed last; resume it here, unless it still trains elsewhere."
+        "parrot was training when it was pushed last. Its training state was not pushed; start a new run, with "
+        "PIPELINE_HUB_STATE=1 to push it too."
     )
+    assert row["can_resume"] is False
     run = Home(tmp_path / "home").run("parrot")
     assert [row["step"] for row in read_lines(run.metrics)] == [0, 10, 20]
     assert (read_json(run.config) or {})["run_uid"] == UID

@@ -170,7 +170,8 @@ def test_without_the_state_a_wiped_run_is_shown_but_not_begun_anew(space: Space)
     assert not has_state(space.hub)
     space.wipe()
     assert "PIPELINE_HUB_STATE=1" in space.run("resume", "parrot", status=2)
-    assert space.shown("runs")[0]["state"] == "interrupted"
+    (shown,) = space.shown("runs")
+    assert (shown["state"], shown["can_resume"]) == ("interrupted", False)
 
 
 def test_a_corpus_of_local_files_that_was_not_pushed_is_asked_for(space: Space) -> None:

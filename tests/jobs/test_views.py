@@ -45,7 +45,7 @@ def test_the_printed_fields_are_those_that_scripts_rely_on(settings: Settings, h
     assert set(run_view(home, "a").to_dict()) == {
         *("run", "name", "state", "corpus", "preset", "recipe", "step", "max_steps", "train_loss", "eval_loss"),
         *("perplexity", "tokens_per_second", "eta_seconds", "error", "place", "requested_at", "updated_at"),
-        *("pushed_step", "push_fault", "gpu_problem"),
+        *("pushed_step", "push_fault", "can_resume", "gpu_problem"),
     }
     assert set(corpus_view(home, "ready").to_dict()) == {
         *("corpus", "state", "stage", "progress", "source", "match", "files", "tokens_train", "tokens_validation"),

@@ -132,9 +132,12 @@ def problem(page: RunPage) -> str:
 
 def _failure(page: RunPage, view: RunView) -> str:
     push = page.newest_push
-    safe = t("train.safe", step=whole(push["step"])) if push else t("train.nothing_safe")
+    if not view.can_resume:
+        safe = t("train.safe_model", step=whole(push["step"])) if push else ""
+    else:
+        safe = t("train.safe", step=whole(push["step"])) if push else t("train.nothing_safe")
     return notice(
-        f"{view.error} {safe}", title=t("train.problem", state=t(f"state.{view.state}"), step=whole(view.step))
+        f"{view.error} {safe}".strip(), title=t("train.problem", state=t(f"state.{view.state}"), step=whole(view.step))
     )
 
 

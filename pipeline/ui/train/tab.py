@@ -279,13 +279,14 @@ class TrainTab:
 
     def _buttons(self, page: RunPage) -> Keyed:
         state = page.view.state if page.view else "idle"
+        can_resume = page.view is None or page.view.can_resume
         is_busy = any(run.state in ACTIVE for run in page.runs)
         fault = page.view and page.view.push_fault
         waits = bool(fault and fault.can_retry and fault.repo == self.engine.settings.repo)
         label = t("train.queue") if is_busy else t("train.start")
         return {
             self.stop: (state, lambda: gr.update(visible=state in STOPPABLE)),
-            self.resume: (state, lambda: gr.update(visible=state in RESUMABLE)),
+            self.resume: ((state, can_resume), lambda: gr.update(visible=state in RESUMABLE and can_resume)),
             self.retry: (waits, lambda: gr.update(visible=waits)),
             self.start: (label, lambda: gr.update(value=label, variant="secondary" if is_busy else "primary")),
         }
