@@ -91,7 +91,9 @@ class Registry:
             Revision.from_facts(row, commit=commits.get(name), path=self.folder / name)
             for name, row in reversed(rows.items())
         )
-        return [revision for revision in found if revision.path.is_dir()]
+        there = [revision for revision in found if revision.path.is_dir()]
+        # Rows that were restored after newer ones stand behind them. The sort is stable.
+        return sorted(there, key=lambda revision: _time(revision.pushed_at), reverse=True)
 
     def newest(self) -> Revision | None:
         return newest_of(self.revisions())
@@ -172,10 +174,8 @@ class Registry:
         """Now; just after the newest revision's time if the clock was set back. The times must order the revisions: their
         commits on the Hub may be in another order, because a refused push is made later.
         """
-        now = datetime.now(UTC)
-        with contextlib.suppress(ValueError, TypeError):  # a time that was edited by hand
-            before = [datetime.fromisoformat(revision.pushed_at) for revision in self.revisions()[:1]]
-            now = max([now, *(time + timedelta(microseconds=1) for time in before)])
+        before = [_time(revision.pushed_at) for revision in self.revisions()[:1]]
+        now = max([datetime.now(UTC), *(time + timedelta(microseconds=1) for time in before)])
         return now.isoformat(timespec="microseconds")
 
     def _record(self, folder: Path) -> Revision:
@@ -189,6 +189,14 @@ class Registry:
 
     def _append_row(self, revision: Revision) -> None:
         atomic_io.append_line(self._history, {name: getattr(revision, name) for name in FACTS})
+
+
+def _time(text: str) -> datetime:
+    """The earliest of all times for a text that is none, as after an edit by hand."""
+    with contextlib.suppress(ValueError, TypeError):
+        if (time := datetime.fromisoformat(text)).tzinfo is not None:
+            return time
+    return datetime.min.replace(tzinfo=UTC)
 
 
 def newest_of(revisions: Sequence[Revision]) -> Revision | None:

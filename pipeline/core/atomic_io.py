@@ -86,7 +86,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the second: nested too deeply
         raise DamagedError(f"{path} is not JSON ({error}); delete it or restore it from a copy.") from error
     if not isinstance(value, dict):
         found = "null" if value is None else type(value).__name__
@@ -141,7 +141,8 @@ def iterate_lines(path: Path) -> Iterator[dict[str, Any]]:
     except FileNotFoundError:
         return
     for line in data[: data.rfind(b"\n") + 1].splitlines():
-        with contextlib.suppress(ValueError):  # the torn line of a killed writer, ended by the next append
+        # The torn line of a killed writer, ended by the next append; one that is nested too deeply.
+        with contextlib.suppress(ValueError, RecursionError):
             row = json.loads(line)
             if isinstance(row, dict):
                 yield row

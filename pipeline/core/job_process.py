@@ -24,6 +24,10 @@ from pipeline.core.text import without_errno
 STOP_LOOKED_FOR_EVERY_SECONDS = 0.5
 
 
+STATES = ("running", "stopped", "finished", "failed")
+"""What a job writes as its state."""
+
+
 class StopRequested(BaseException):
     """A stop was requested inside `JobProcess.interruptible`. Like KeyboardInterrupt, it is not an Exception."""
 
@@ -102,7 +106,7 @@ class JobProcess:
             has_ended.set()
 
     def write(self, **facts: Any) -> None:
-        """Merge `facts` into status.json; `state` is one of running, stopped, finished, failed."""
+        """Merge `facts` into status.json; `state` is one of STATES."""
         self.facts.update(facts, updated_at=time.time())
         write_json(self.folder.status, self.facts)
 

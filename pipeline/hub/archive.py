@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import secrets
 import shutil
 import sys
 from collections.abc import Iterator
@@ -103,7 +102,8 @@ def open_archive(home: Home, revision: Revision, *, with_state: bool) -> Iterato
     with contextlib.ExitStack() as stack:
         state: dict[str, Path] = {}
         if with_state and not is_final:
-            scratch = revision.path.with_name(f".state-{revision.revision}-{secrets.token_hex(4)}")
+            scratch = revision.path.with_name(f".state-{revision.revision}")
+            shutil.rmtree(scratch, ignore_errors=True)  # of a push that was killed
             stack.callback(shutil.rmtree, scratch, ignore_errors=True)
             state = _linked_state(home, revision, scratch)
         record = _record_files(home, run, revision, config, is_final=is_final)

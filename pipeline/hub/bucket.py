@@ -16,6 +16,7 @@ saved.json of the home has the versions that this disk has saved, or brought bac
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -35,7 +36,10 @@ CHANGED_AT = "mtime_ns"
 """Kept, so that a unit that was brought back has its version again."""
 BUCKET = "archive"
 """Stands for the archive where a repo is named: `Home.restored`."""
-OF_RUN = ("request.json", "status.json", "config.json", "metrics.jsonl", "samples.jsonl", "pushes.jsonl", "train.log")
+OF_RUN = (
+    *("request.json", "status.json", "config.json", "metrics.jsonl", "samples.jsonl", "pushes.jsonl", "archived.json"),
+    "train.log",
+)
 OF_CORPUS = (
     "request.json",
     "status.json",
@@ -68,9 +72,13 @@ def units(home: Home, saved: Mapping[str, str]) -> Iterator[Unit]:
         if corpus.is_ready and not atomic_io.is_locked(corpus.lock):
             yield _stamped(f"corpora/{corpus.id}", corpus.path, _corpus_files(corpus))
     for run in home.runs():
-        yield from _run_units(run)
+        with contextlib.suppress(
+            FileNotFoundError
+        ):  # training deletes old checkpoints: the next look finds a newer one
+            yield from _run_units(run)
     for registry in _folders(home.path / "registry"):
-        revisions = [folder for folder in _folders(registry) if REVISION.fullmatch(folder.name)]
+        found = [folder for folder in _folders(registry) if REVISION.fullmatch(folder.name)]
+        revisions = [folder for folder in found if (folder / manifest.NAME).exists()]
         for folder in revisions:
             if f"registry/{registry.name}/{folder.name}" in saved:
                 continue
@@ -121,7 +129,9 @@ def _digest(value: object) -> str:
 
 
 def _folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 def _files(folder: Path) -> list[Path]:
@@ -131,11 +141,20 @@ def _files(folder: Path) -> list[Path]:
 # ---- saving ----
 
 
-def save(archive: Path, unit: Unit) -> None:
-    """Copy the unit, seal it, and delete its older versions. Raises OSError; FileNotFoundError when a file of the unit is
-    gone, as training deletes old checkpoints.
+def save(archive: Path, unit: Unit, own: str | None = None) -> None:
+    """Copy the unit, seal it, and delete its version `own`, which this disk has saved before or brought back. Raises
+    OSError; FileNotFoundError when a file of the unit is gone, as training deletes old checkpoints.
     """
     target = archive / unit.name / unit.version
+    if not (target / SEAL).exists():
+        _copy(unit, target)
+    for other in _folders(target.parent):
+        # A sealed version of another disk stays: it may have what this disk has not brought back.
+        if other != target and (other.name == own or not (other / SEAL).exists()):
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def _copy(unit: Unit, target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     for name in unit.files:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
@@ -144,21 +163,13 @@ def save(archive: Path, unit: Unit) -> None:
     entries = {name: {**manifest.entry(target / name), CHANGED_AT: changed_at[name]} for name in unit.files}
     text = json.dumps({"files": entries, "sealed_at": time.time()}, indent=1)
     (target / SEAL).write_text(text, encoding="utf-8")  # in place: there may be no renames
-    for other in _folders(target.parent):
-        if other != target:
-            shutil.rmtree(other, ignore_errors=True)
 
 
 def is_behind(home: Home, archive: Path | None) -> bool:
     """Whether something waits to be saved."""
     if archive is None:
         return False
-    if not home.restored(BUCKET).exists():
-        return True
-    try:
-        return any(True for _ in _unsaved(home)) or bool(_deleted(home))
-    except FileNotFoundError:  # training deletes old checkpoints
-        return True
+    return any(True for _ in _unsaved(home)) or bool(_deleted(home))
 
 
 def save_all(home: Home, archive: Path) -> None:
@@ -170,7 +181,7 @@ def save_all(home: Home, archive: Path) -> None:
         raise FileNotFoundError(f"there is no folder {archive}")
     for unit in _unsaved(home):
         try:
-            save(archive, unit)
+            save(archive, unit, own=atomic_io.readable_json(home.saved).get(unit.name))
         except FileNotFoundError:
             continue  # a newer one is there by now
         note_saved(home, {unit.name: unit.version})
@@ -179,7 +190,7 @@ def save_all(home: Home, archive: Path) -> None:
         note_saved(home, {name: None})
 
 
-def note_saved(home: Home, versions: dict[str, str | None]) -> None:
+def note_saved(home: Home, versions: Mapping[str, str | None]) -> None:
     """Record versions of units in saved.json; None forgets one."""
     known = {**atomic_io.readable_json(home.saved), **versions}
     atomic_io.write_json(home.saved, {name: version for name, version in known.items() if version is not None})

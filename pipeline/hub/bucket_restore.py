@@ -1,35 +1,52 @@
-"""Brings back what `bucket` has saved, after the disk of this instance was wiped."""
+"""Brings back what `bucket` has saved, after the disk of this instance was wiped.
+
+A unit is built and verified in the folder `.restoring` of the home, and gets to its place by one rename: after a kill it
+is there whole, or not at all. What this disk has meanwhile is kept; registry and gallery are merged.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import re
-import secrets
 import shutil
+import stat
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.artifacts import manifest
 from pipeline.core import atomic_io
+from pipeline.core.errors import DamagedError
 from pipeline.core.paths import ID, Home
-from pipeline.core.settings import Settings
-from pipeline.hub.bucket import BUCKET, CHANGED_AT, OF_REGISTRY, SEAL, note_saved
+from pipeline.core.settings import ARCHIVE, Settings
+from pipeline.hub.bucket import BUCKET, CHANGED_AT, OF_CORPUS, OF_REGISTRY, OF_RUN, SEAL, note_saved
 
-NAME = re.compile(
-    rf"corpora/{ID.pattern}|runs/{ID.pattern}/(record|checkpoint)|registry/[\w.-]+/([0-9a-f]{{12}}|rows)|gallery"
-)
-LAST = ("manifest.json", "request.json", *OF_REGISTRY)
-"""Files that make others count."""
+STAGING = ".restoring"
+_PART = r"\w[\w.-]{0,200}"
+FILES = {
+    rf"corpora/{ID.pattern}": rf"{'|'.join(map(re.escape, OF_CORPUS))}|[\w-]+\.(parquet|bin)|tokenizer/{_PART}",
+    rf"runs/{ID.pattern}/record": "|".join(map(re.escape, OF_RUN)),
+    rf"runs/{ID.pattern}/checkpoint": rf"checkpoints/step-\d{{8}}/{_PART}(/{_PART})?",
+    rf"registry/{_PART}/[0-9a-f]{{12}}": rf"[0-9a-f]{{12}}/{_PART}",
+    rf"registry/{_PART}/rows": "|".join(map(re.escape, OF_REGISTRY)),
+    "gallery": _PART,
+}
+"""Pattern of a unit's name -> that of its files."""
+MODERATION = "moderation.json"
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+LATEST = 2**62
+"""A time of a file above this cannot be set."""
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Saved:
-    """One version of a unit in the archive."""
+    """One sealed version of a unit in the archive."""
 
     name: str
     path: Path
@@ -41,15 +58,20 @@ class Saved:
         return sum(entry["size"] for entry in self.entries.values())
 
 
+Versions = dict[str, list[Saved]]
+"""By the name of the unit, newest first."""
+
+
 def is_due(settings: Settings) -> bool:
-    """Whether the archive was never looked at since this disk is in use."""
+    """Whether nothing in the archive was found yet since this disk is in use."""
     return settings.archive is not None and not Home(settings.home).restored(BUCKET).exists()
 
 
 def restore_all(settings: Settings, say: Say = lambda text: None) -> list[str]:
-    """Bring back what this disk does not have; returns the names of its units. Done once for each disk.
+    """Bring back what this disk does not have; returns the names of its units. Done once for each disk, and again while
+    the archive is empty: it may not be mounted yet.
 
-    Raises OSError when the archive is not there. What is damaged is left out, with a line in the log.
+    Raises OSError when there is no such folder, or the disk is full. What is damaged is left out, with a line in the log.
     """
     archive, home = settings.archive, Home(settings.home)
     if archive is None or not is_due(settings):
@@ -58,78 +80,145 @@ def restore_all(settings: Settings, say: Say = lambda text: None) -> list[str]:
         if not is_due(settings):
             return []
         if not archive.is_dir():
-            raise FileNotFoundError(f"there is no folder {archive}")
-        wanted = [saved for saved in _newest(archive) if not _is_here(home, saved)]
-        total, done, restored = sum(saved.num_bytes for saved in wanted), 0, []
-        for saved in wanted:
-            say(f"Restoring {saved.name} from {archive}: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB")
-            if fault := _place(home, saved):
-                print(f"{saved.name} in {archive} is damaged: {fault}; it is not restored.", file=sys.stderr)
-            else:
-                restored.append(saved.name)
-                note_saved(home, {saved.name: saved.path.name})
-            done += saved.num_bytes
+            raise FileNotFoundError(f"there is no folder {archive}; mount it, or leave out {ARCHIVE}")
+        shutil.rmtree(home.path / STAGING, ignore_errors=True)
+        found = _sealed(archive)
+        if not found:
+            return []
+        restored = _Restoring(home, archive, found, say).run()
         atomic_io.write_json(home.restored(BUCKET), {"restored": restored, "time": time.time()})
     return restored
 
 
-def _newest(archive: Path) -> Iterator[Saved]:
-    """The newest sealed version of every unit; of a run the checkpoint before the record, which makes it a run."""
-    found: dict[str, Saved] = {}
+def _sealed(archive: Path) -> Versions:
+    found: Versions = {}
     for seal in archive.rglob(SEAL):
         name = seal.parent.parent.relative_to(archive).as_posix()
         content = atomic_io.readable_json(seal)
         entries, sealed_at = manifest.entries_of(content), content.get("sealed_at")
-        if entries is None or not isinstance(sealed_at, float) or not NAME.fullmatch(name):
+        files = next((files for unit, files in FILES.items() if re.fullmatch(unit, name, re.ASCII)), None)
+        if files is None or entries is None or not isinstance(sealed_at, float):
             continue
-        if not all(type(entry.get(CHANGED_AT)) is int for entry in entries.values()):
-            continue
-        if name not in found or found[name].sealed_at < sealed_at:
-            found[name] = Saved(name, seal.parent, entries, sealed_at)
-    yield from (found[name] for name in sorted(found))
+        if all(re.fullmatch(files, file, re.ASCII) and _is_time(entry) for file, entry in entries.items()):
+            found.setdefault(name, []).append(Saved(name, seal.parent, entries, sealed_at))
+    return {name: sorted(found[name], key=lambda saved: -saved.sealed_at) for name in sorted(found)}
 
 
-def _target(home: Home, name: str) -> Path:
-    """The folder in the home that the files of a unit are relative to."""
-    return home.path.joinpath(*name.split("/")[: {"gallery": 1}.get(name, 2)])
+def _is_time(entry: dict[str, object]) -> bool:
+    changed_at = entry.get(CHANGED_AT)
+    return type(changed_at) is int and 0 <= changed_at < LATEST
 
 
-def _is_here(home: Home, saved: Saved) -> bool:
-    kind, *rest = saved.name.split("/")
-    folder = _target(home, saved.name)
-    if kind == "registry":
-        return rest[1] != "rows" and (folder / rest[1]).exists()
-    if kind == "runs" and rest[1] == "checkpoint":
-        return any((folder / name).exists() for name in saved.entries) or (folder / "request.json").exists()
-    key = {"corpora": "manifest.json", "runs": "request.json"}.get(kind)
-    return (folder / key).exists() if key else any(folder.glob("????????.json"))
+class _Restoring:
+    """One pass over the archive."""
 
+    def __init__(self, home: Home, archive: Path, found: Versions, say: Say) -> None:
+        self._home = home
+        self._archive = archive
+        self._found = found
+        self._say = say
+        self._restored: list[str] = []
+        self._total = sum(versions[0].num_bytes for versions in found.values())
+        self._done = 0
 
-def _place(home: Home, saved: Saved) -> str | None:
-    """Copy the files to their places, those last that make the others count; returns what is damaged."""
-    folder = _target(home, saved.name)
-    staged = folder.with_name(f".restored-{folder.name}-{secrets.token_hex(4)}")
-    try:
-        for name in saved.entries:
-            (staged / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(saved.path / name, staged / name)
-        if fault := manifest.fault(staged, saved.entries):
-            return fault
-        for name, entry in sorted(saved.entries.items(), key=lambda item: Path(item[0]).name in LAST):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            if name in OF_REGISTRY and (folder / name).exists():
-                _prepend(staged / name, folder / name)
-            else:
-                os.utime(staged / name, ns=(entry[CHANGED_AT],) * 2)
-                (staged / name).replace(folder / name)
-    except FileNotFoundError as error:
-        return f"{Path(error.filename or '').name} is missing"
-    finally:
+    def run(self) -> list[str]:
+        for name in self._found:
+            kind, *rest = name.split("/")
+            target = self._home.path / name
+            if kind == "corpora" and not target.exists():
+                self._bring([name], target)
+            elif kind == "runs" and rest[1] == "record" and not target.parent.exists():
+                # With its checkpoint or not at all: without it, the run would begin anew.
+                checkpoint = f"runs/{rest[0]}/checkpoint"
+                self._bring([checkpoint, name] if checkpoint in self._found else [name], target.parent)
+            elif kind == "registry" and rest[1] != "rows" and not target.exists():
+                self._bring([name], target, inner=rest[1])
+        for name in self._found:
+            if name == "gallery" or name.endswith("/rows"):
+                self._merge(name)
+        return self._restored
+
+    def _bring(self, names: list[str], target: Path, inner: str = "") -> None:
+        """Build the folder `target` of these units, and rename it to its place. `inner`: what of the built folder."""
+        staged = self._home.path / STAGING / names[-1]
+        used = [self._build(name, staged) for name in names]
+        if all(used):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            (staged / inner).rename(target)
+            self._note(used)
         shutil.rmtree(staged, ignore_errors=True)
-    return None
+
+    def _merge(self, name: str) -> None:
+        """Add what this disk lacks of the gallery, or of the rows of a registry."""
+        staged = self._home.path / STAGING / name
+        used = self._build(name, staged)
+        if used is not None:
+            is_gallery = name == "gallery"
+            target = self._home.path / (name if is_gallery else name.rpartition("/")[0])
+            target.mkdir(parents=True, exist_ok=True)
+            for path in sorted(staged.iterdir()):
+                own = target / path.name
+                if not own.exists():
+                    path.rename(own)
+                elif path.name in OF_REGISTRY:
+                    _add_rows(path, own)
+                elif path.name == MODERATION:
+                    atomic_io.write_json(own, {**atomic_io.readable_json(path), **(atomic_io.read_json(own) or {})})
+            self._note([used])
+        shutil.rmtree(staged, ignore_errors=True)
+
+    def _note(self, used: list[Saved | None]) -> None:
+        versions = {saved.name: saved.path.name for saved in used if saved is not None}
+        note_saved(self._home, versions)
+        self._restored += versions
+
+    def _build(self, name: str, staged: Path) -> Saved | None:
+        """Copy the newest version that is whole into `staged`; None when none is. Raises OSError when the disk is full."""
+        self._say(f"Restoring {name} from {self._archive}: {self._done / 1e6:,.0f} of {self._total / 1e6:,.0f} MB")
+        self._done += self._found[name][0].num_bytes
+        for saved in self._found[name]:
+            try:
+                _copy(saved, staged)
+                return saved
+            except DamagedError as error:
+                fault = str(error)
+            except (OSError, ValueError) as error:
+                if isinstance(error, OSError) and error.errno in DISK_FULL:
+                    raise
+                fault = f"{type(error).__name__}: {error}"
+            _clear(staged, saved)
+            print(f"{name} in {self._archive} is damaged: {fault}; this version is not restored.", file=sys.stderr)
+        return None
 
 
-def _prepend(older: Path, newer: Path) -> None:
-    """Put the rows of one file before those that the other has gained since the disk was wiped."""
-    own = newer.read_text(encoding="utf-8")
-    atomic_io.write_text(newer, older.read_text(encoding="utf-8") + own)
+def _copy(saved: Saved, staged: Path) -> None:
+    """Raises DamagedError when a file is not the one that was sealed; it is not read when its size is another one."""
+    for name, entry in saved.entries.items():
+        source, target = saved.path / name, staged / name
+        status = source.lstat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size != entry["size"]:
+            raise DamagedError(f"{name} is not a file of {entry['size']:,} bytes")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+        os.utime(target, ns=(entry[CHANGED_AT], entry[CHANGED_AT]))
+    if fault := manifest.fault(staged, saved.entries):
+        raise DamagedError(fault)
+
+
+def _clear(staged: Path, saved: Saved) -> None:
+    """Delete what was copied of a version, also in a folder that holds another unit."""
+    for name in saved.entries:
+        with contextlib.suppress(OSError, ValueError):
+            (staged / name).unlink()
+            for folder in (staged / name).parents:
+                if folder == staged:
+                    break
+                folder.rmdir()  # raises OSError unless it is empty
+
+
+def _add_rows(archived: Path, own: Path) -> None:
+    """Append the rows of revisions that the registry does not list. Appending is safe beside its publisher."""
+    known = {row.get("revision") for row in atomic_io.iterate_lines(own)}
+    for row in atomic_io.iterate_lines(archived):
+        if row.get("revision") not in known:
+            atomic_io.append_line(own, row)

@@ -35,7 +35,7 @@ def card_facts(
         "model": config["model"] if trained else {},
         "training": config["training"] if trained else {},
         "chosen": {"device": None, "precision": None, "compiled": False, **(config.get("chosen") or {})},
-        "hardware": config.get("hardware"),
+        "hardware": without_paths(str(config.get("hardware") or "")).replace("|", "/")[:80] or None,
         "tokens_sha256": config.get("tokens_sha256") or {},
         "seconds": next(
             (row["seconds"] for row in reversed(rows) if isinstance(row.get("seconds"), int | float)), None

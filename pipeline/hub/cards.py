@@ -126,4 +126,9 @@ def _cell(text: str, max_length: int = 60) -> str:
 
 def _facts(provenance: dict[str, Any]) -> dict[str, Any]:
     """Every variable of the template; None for facts that were not recorded."""
-    return {**{name: provenance.get(name) for name in NAMES}, "versions": provenance.get("versions") or {}}
+    values = {name: provenance.get(name) for name in NAMES}
+    versions = provenance.get("versions")
+    return {
+        **{name: _cell(value) if isinstance(value, str) else value for name, value in values.items()},
+        "versions": {_cell(str(name)): _cell(str(value)) for name, value in versions.items()} if versions else {},
+    }

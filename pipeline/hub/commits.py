@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 TITLE = re.compile(
-    r"Training in progress step (?P<step>\d+)(?: \(run (?P<run>[a-z0-9-]+)\)|: run (?P<last>[a-z0-9-]+) ended)"
+    r"Training in progress step (?P<step>\d{1,12})(?: \(run (?P<run>[a-z0-9-]+)\)|: run (?P<last>[a-z0-9-]+) ended)"
 )
 PUBLIC_HUB = "https://huggingface.co"
 LOSS = re.compile(r"^Validation loss (\d{1,9}\.\d{1,9})\b", re.MULTILINE)

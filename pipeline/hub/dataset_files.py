@@ -20,6 +20,7 @@ MADE_BY = "codeparrot-studio"
 """Marks a dataset repo as one whose files a push may replace."""
 REPORT = "report.json"
 FOLDERS = ("data/", "tokenizer/")
+LOCAL_TOKENIZER = "a folder"
 """A push owns these folders: it deletes files in them that are not part of it."""
 
 
@@ -117,8 +118,8 @@ def _source(source: str | None) -> str | None:
 
 
 def _tokenizer(name: str | None) -> str | None:
-    """A Hub name unchanged; for a local folder only "a folder"."""
-    return "a folder" if name is not None and (_is_path(name) or Path(name).is_dir()) else name
+    """A Hub name unchanged; for a local folder only LOCAL_TOKENIZER."""
+    return LOCAL_TOKENIZER if name is not None and (_is_path(name) or Path(name).is_dir()) else name
 
 
 def _without_paths(value: Any) -> Any:

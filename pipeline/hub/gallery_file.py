@@ -5,6 +5,7 @@ Hidden examples, and reported ones that the owner has not answered, are not push
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ from pipeline.hub.token import redact
 
 NAME = "gallery.jsonl"
 EXAMPLE = re.compile(r"[a-z0-9]{8}")
+MAX_RESTORED = 5_000
+"""As many as a gallery keeps."""
 PINNED = "pinned"
 PIN = {"is_hidden": False, "is_pinned": True, "reporters": [], "num_settled": 0}
 """Moderation state of a pinned example that nobody has reported."""
@@ -41,15 +44,20 @@ def _is_public(state: dict[str, Any]) -> bool:
 
 
 def restore_gallery(home: Home, source: Path) -> int:
-    """Add the examples of a downloaded gallery.jsonl to a gallery that has none; returns how many. What is not well
-    formed, the gallery itself shows as damaged.
+    """Add the examples of a downloaded gallery.jsonl that this gallery lacks, at most MAX_RESTORED; returns how many. What
+    is not well formed, the gallery itself shows as damaged.
     """
-    if any(home.gallery.glob("????????.json")):
-        return 0
     rows = {row["id"]: row for row in atomic_io.iterate_lines(source) if EXAMPLE.fullmatch(str(row.get("id")))}
-    pinned = {name: PIN for name, row in rows.items() if row.pop(PINNED, False) is True}
+    new = {name: row for name, row in rows.items() if not (home.gallery / f"{name}.json").exists()}
+    num_restored = 0
+    pinned: dict[str, Any] = {}
+    for name, row in list(new.items())[-MAX_RESTORED:]:
+        is_pinned = row.pop(PINNED, False) is True
+        with contextlib.suppress(UnicodeError):  # half of a character, which no file can hold
+            atomic_io.write_json(home.gallery / f"{name}.json", row)
+            num_restored += 1
+            pinned |= {name: PIN} if is_pinned else {}
     if pinned:
-        atomic_io.write_json(home.gallery / "moderation.json", pinned)
-    for name, row in rows.items():
-        atomic_io.write_json(home.gallery / f"{name}.json", row)
-    return len(rows)
+        path = home.gallery / "moderation.json"
+        atomic_io.write_json(path, {**pinned, **(atomic_io.read_json(path) or {})})
+    return num_restored

@@ -24,7 +24,12 @@ FAULT_SECONDS = 30.0
 
 
 def is_due(home: Home, repo: str) -> bool:
-    """Whether the gallery has changed since it was pushed, and its turn has come. Cheap: one stat and one small file."""
+    """Whether the gallery has changed since it was pushed, and its turn has come. Cheap: two stats and one small file.
+
+    Not before the Hub's gallery was brought back: that of a wiped disk would replace it.
+    """
+    if not home.restored(repo).exists():
+        return False
     marker = atomic_io.readable_json(home.pushed_gallery(repo))
     tried_at = marker.get("tried_at")
     seconds = FAULT_SECONDS if marker.get("met_fault") else MIN_SECONDS
@@ -46,6 +51,10 @@ class GalleryPush:
         self._answer_seconds = answer_seconds
         self._max_seconds = max_seconds
         self._running: tuple[PushAttempt, dict[str, Any]] | None = None
+
+    @property
+    def is_pushing(self) -> bool:
+        return self._running is not None
 
     def advance(self, *, may_start: bool) -> None:
         """Record the result of a push that has ended; start one when it is due. Never blocks. `may_start`: whether no

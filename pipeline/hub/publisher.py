@@ -102,7 +102,8 @@ class Publisher:
             if self.settings.hub_state:
                 self._keep_states(logs)
             self._reopen(logs, known_ids)
-            self.uploader.advance()
+            if not self.gallery.is_pushing:  # of two commits at a time one would fail
+                self.uploader.advance()
             self.gallery.advance(may_start=not self.uploader.is_pushing)
 
     def _until_idle(self) -> None:

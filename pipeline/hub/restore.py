@@ -26,6 +26,7 @@ from pipeline.config.requests import RunRequest
 from pipeline.config.schema import RunConfig
 from pipeline.core import atomic_io
 from pipeline.core.errors import DamagedError, InputError, PipelineError
+from pipeline.core.job_process import STATES
 from pipeline.core.paths import ID, Home, RunFolder
 from pipeline.core.settings import Settings
 from pipeline.hub import gallery_file, gallery_push, push_log
@@ -33,6 +34,7 @@ from pipeline.hub.archive import FORMAT, RECORD, RUNS, RunRecord
 from pipeline.hub.client import DOWNLOAD, connect, hub_errors
 from pipeline.hub.commits import Push, read_push
 from pipeline.hub.model_repo import MAIN
+from pipeline.hub.token import read_token
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -42,6 +44,12 @@ RECORD_FILES = (RECORD, "config.json", "metrics.jsonl", "samples.jsonl", "train.
 MAX_RECORD_BYTES = 10**8
 """Of one file: the metrics of a million steps."""
 MAX_RUNS = 200
+MAX_BYTES = 10**9
+"""Of the records of all runs."""
+MAX_PROCESSES = 1_024
+MAX_NUMBER = 2**53
+ODD = (PipelineError, ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError)
+"""What reading what somebody else wrote can raise."""
 
 Say = Callable[[str], None]
 
@@ -88,15 +96,18 @@ def restore_runs(settings: Settings, say: Say = lambda text: None) -> list[str]:
         if not is_due(settings):
             return []
         found = _restore_runs(home, repo, say)
+        if found is None:
+            return []
         atomic_io.write_json(home.restored(repo), {"runs": found, "time": time.time()})
     return found
 
 
-def _restore_runs(home: Home, repo: str, say: Say) -> list[str]:
+def _restore_runs(home: Home, repo: str, say: Say) -> list[str] | None:
+    """None without a token and a repo that everybody can read: with a token there may be one."""
     with hub_errors(repo, DOWNLOAD):
         api = connect(DOWNLOAD, answer_seconds=ANSWER_SECONDS)
         if not api.repo_exists(repo):
-            return []
+            return [] if read_token() else None
         commits = list(api.list_repo_commits(repo, revision=MAIN))
         if not commits:
             return []
@@ -104,7 +115,7 @@ def _restore_runs(home: Home, repo: str, say: Say) -> list[str]:
         _restore_gallery(api, home, repo, head)
         entries = _tree(api, repo, head)
         names = _record_names(entries)
-        wanted = [run_id for run_id in names if not home.run(run_id).path.exists()][:MAX_RUNS]
+        wanted = _within_budget([run_id for run_id in names if not home.run(run_id).path.exists()], names, entries)
         if not wanted:
             return []
         say(f"Restoring {len(wanted):,} run(s) from {repo} ...")
@@ -117,11 +128,24 @@ def _restore_runs(home: Home, repo: str, say: Say) -> list[str]:
         state_step = (atomic_io.readable_json(folder / _state_manifest(run_id))).get("step")
         try:
             _restore_record(home, folder / RUNS / run_id, run_id, repo, head, rows, state_step=state_step)
-        except (PipelineError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except ODD as error:
             print(f"Run {run_id} of {repo} is not restored: {type(error).__name__}: {error}", file=sys.stderr)
         else:
             restored.append(run_id)
     return restored
+
+
+def _within_budget(run_ids: list[str], names: dict[str, list[str]], entries: dict[str, int]) -> list[str]:
+    """The first of the runs whose records together are small enough; the others are named in the log."""
+    wanted: list[str] = []
+    total = 0
+    for run_id in run_ids:
+        total += sum(entries[name] for name in names[run_id])
+        if len(wanted) >= MAX_RUNS or total > MAX_BYTES:
+            print(f"Run {run_id} and later ones are not restored: {MAX_RUNS} runs are the most.", file=sys.stderr)
+            break
+        wanted.append(run_id)
+    return wanted
 
 
 def _restore_gallery(api: HfApi, home: Home, repo: str, head: str) -> None:
@@ -131,8 +155,13 @@ def _restore_gallery(api: HfApi, home: Home, repo: str, head: str) -> None:
     if not found or getattr(found[0], "size", 0) > MAX_RECORD_BYTES:
         return
     with contextlib.suppress(RemoteEntryNotFoundError):
-        if gallery_file.restore_gallery(home, Path(api.hf_hub_download(repo, gallery_file.NAME, revision=head))):
-            gallery_push.note_pushed(home, repo)
+        path = Path(api.hf_hub_download(repo, gallery_file.NAME, revision=head))
+        is_first = not any(home.gallery.glob("????????.json"))
+        try:
+            if gallery_file.restore_gallery(home, path) and is_first:
+                gallery_push.note_pushed(home, repo)
+        except ODD as error:
+            print(f"The gallery of {repo} is not restored: {type(error).__name__}: {error}", file=sys.stderr)
 
 
 def _state_manifest(run_id: str) -> str:
@@ -219,7 +248,10 @@ def _checked(source: Path, run_id: str) -> RunRecord:
         and isinstance(request.changes, dict)
         and all(isinstance(text, str) for text in (request.request_id, request.corpus, request.preset, request.recipe))
         and type(request.requested_at) in (int, float)
+        and 0 <= request.requested_at < MAX_NUMBER
         and type(request.processes) is int
+        and 1 <= request.processes <= MAX_PROCESSES
+        and _is_of_corpus(record.corpus, request.corpus)
         and all(_is_shown(name, value) for name, value in record.status.items())
     )
     if not is_whole:
@@ -229,11 +261,19 @@ def _checked(source: Path, run_id: str) -> RunRecord:
 
 def _is_shown(name: str, value: Any) -> bool:
     """Whether the value of a field of status.json can be shown."""
-    if name in ("request_id", "state", "device", "precision", "gpu_problem", "error"):
+    if name == "state":
+        return value in STATES
+    if name in ("request_id", "device", "precision", "gpu_problem", "error"):
         return value is None or isinstance(value, str)
     if name == "key_tokens":
         return isinstance(value, list)
-    return value is None or type(value) in (int, float)
+    return value is None or (type(value) in (int, float) and abs(value) < MAX_NUMBER)
+
+
+def _is_of_corpus(archived: dict[str, Any], corpus: str) -> bool:
+    """Whether what was archived of a corpus, if anything, is that of the run's corpus."""
+    found = archived.get("manifest")
+    return found is None or (isinstance(found, dict) and found.get("corpus") == corpus)
 
 
 def _copy_rows(source: Path, target: Path) -> None:
@@ -269,7 +309,7 @@ def restore_checkpoint(run: RunFolder, archived: Archived, say: Say) -> None:
         entries = {**_entries(api, archived, pushed.commit, ""), **_entries(api, archived, archived.commit, state)}
         for name, path in _downloads(api, archived.repo, entries, say, f"run {run.id}"):
             (staged / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, staged / name)
+            atomic_io.link_or_copy(path.resolve(), staged / name)
     verified = {name: facts for name, (facts, _, _) in entries.items()}
     if fault := manifest.fault(staged, verified):
         raise DamagedError(f"Step {step} of run {run.id} in {archived.repo} is damaged: {fault}.")

@@ -11,6 +11,7 @@ from typing import Any
 
 from pipeline.core.atomic_io import read_json
 from pipeline.core.errors import DamagedError
+from pipeline.core.job_process import STATES
 from pipeline.core.paths import CorpusFolder, JobFolder, RunFolder
 
 NUMBER = (int, float)
@@ -35,8 +36,6 @@ STATUS: Types = {
     "measured": dict,
     "pushed": {"url": str},
 }
-STATES = ("running", "stopped", "finished", "failed")
-"""What a job writes as its state."""
 STOP: Types = {"request_id": str, "requested_at": NUMBER}
 PROCESS: Types = {"request_id": str, "pid": int, "created": NUMBER, "exit_code": int}
 MAX_PID = 2**31 - 1

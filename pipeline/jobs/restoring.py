@@ -5,8 +5,11 @@ brings it back before the run starts. Keeps a page restoring until the Hub has a
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 import time
+from pathlib import Path
+from typing import Any
 
 from pipeline.artifacts.checkpoint import complete_checkpoints
 from pipeline.config.parsing import known
@@ -15,14 +18,18 @@ from pipeline.config.schema import DataConfig
 from pipeline.core.atomic_io import write_json
 from pipeline.core.errors import HubError, InputError, PipelineError
 from pipeline.core.paths import Home, JobFolder, RunFolder
+from pipeline.core.repo_names import REPO
 from pipeline.core.settings import STATE, Settings
 from pipeline.hub import bucket_restore, restore
+from pipeline.hub.dataset_files import LOCAL_TOKENIZER
 from pipeline.hub.restore import Archived
 from pipeline.jobs.job import request_lock, resume_job, submit
 from pipeline.jobs.runs import find_run
 from pipeline.jobs.state import RESUMABLE, job_state, states_of
 
 TRY_AGAIN_SECONDS = 30.0
+ELSEWHERE = re.compile(r"installed|files|pypi(?:[:#].*)?|hub:.+", re.DOTALL)
+"""Sources that are not files of this machine; `files` without a path is what a pushed record says of these."""
 
 
 def resume_run(settings: Settings, run_id: str, *, request_id: str | None = None, queue: bool = False) -> str:
@@ -70,7 +77,23 @@ def _preparation(folder: RunFolder, archived: Archived, corpus_id: str) -> Prepa
             f"Run {folder.id} needs corpus {corpus_id}, which is not on this disk and was not pushed as a dataset; prepare it "
             f"again from the same files as {corpus_id}, then resume the run."
         )
+    _check_reads_nothing_here(folder, archived, config)
     return PrepareRequest(config=DataConfig(**known(DataConfig, config)))
+
+
+def _check_reads_nothing_here(folder: RunFolder, archived: Archived, config: dict[str, Any]) -> None:
+    """Raises InputError for a configuration that would read files of this machine: whoever can write to the repo could
+    have them read. Those of a corpus that was prepared here are named without their path, and come from its dataset.
+    """
+    sources, tokenizer = [config.get("source"), config.get("validation_source")], config.get("tokenizer")
+    fine = [source is None or (isinstance(source, str) and ELSEWHERE.fullmatch(source)) for source in sources]
+    is_repo = isinstance(tokenizer, str) and REPO.fullmatch(tokenizer) is not None and not Path(tokenizer).exists()
+    is_pushed = tokenizer == LOCAL_TOKENIZER and bool(archived.corpus.get("dataset"))
+    if not all(fine) or not (tokenizer is None or is_repo or is_pushed):
+        raise InputError(
+            f"Run {folder.id} of {archived.repo} asks for files of this machine; prepare its corpus yourself, then resume "
+            "the run."
+        )
 
 
 def resume_interrupted(settings: Settings) -> list[str]:
@@ -101,9 +124,11 @@ def restore_and_resume(settings: Settings) -> None:
         (settings.archive, bucket_restore.is_due, bucket_restore.restore_all),
         (settings.hub_repo, restore.is_due, restore.restore_runs),
     ):
-        while is_due(settings):
+        is_done = not is_due(settings)
+        while not is_done:
             try:
                 bring_back(settings, say)
+                is_done = True
             except (HubError, OSError) as error:
                 say(f"The runs in {place} are not shown yet: {error}", is_fault=True)
                 time.sleep(TRY_AGAIN_SECONDS)

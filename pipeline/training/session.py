@@ -226,7 +226,7 @@ def open_session(run: Run) -> Session:
     allow_tf32(device)
     check_sharding(training, accelerator)
 
-    tokenizer = AutoTokenizer.from_pretrained(run.corpus.tokenizer_path)
+    tokenizer = AutoTokenizer.from_pretrained(run.corpus.tokenizer_path, trust_remote_code=False)
     model = build_model(config.model, eos_id=run.corpus.eos_id, seed=training.seed)
     plain_optimizer = build_optimizer(model, training, dtype=precision.dtype)
     schedule = build_schedule(plain_optimizer, training)

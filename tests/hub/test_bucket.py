@@ -73,7 +73,7 @@ def test_all_that_is_finished_comes_back_byte_by_byte(settings: Settings, home: 
     save_all(home, archive)
     assert not is_behind(home, archive)
     before = wipe(home)
-    names = ["corpora/python", "gallery", "registry/local/rows", "runs/alpha/checkpoint", "runs/alpha/record"]
+    names = ["corpora/python", "runs/alpha/checkpoint", "runs/alpha/record", "gallery", "registry/local/rows"]
     restored = restore_all(settings)
     assert [name for name in restored if "/local/" not in name or name.endswith("rows")] == names
     assert len(restored) == len(names) + 2
@@ -90,7 +90,7 @@ def test_nothing_is_saved_twice_and_old_versions_go(home: Home, archive: Path, m
     save_all(home, archive)
     saved: list[str] = []
     real = bucket.save
-    monkeypatch.setattr(bucket, "save", lambda to, unit: (saved.append(unit.name), real(to, unit)))
+    monkeypatch.setattr(bucket, "save", lambda to, unit, own: (saved.append(unit.name), real(to, unit, own)))
     save_all(home, archive)
     assert saved == []
     write_checkpoint(home.run("alpha"), 300)
@@ -184,14 +184,145 @@ def test_a_corpus_that_is_deleted_does_not_come_back(settings: Settings, home: H
 
 
 def test_an_archive_that_is_away_is_looked_at_again(settings: Settings, home: Home, archive: Path) -> None:
-    archive.rmdir()
+    save_all(home, archive)
+    away = archive.rename(archive.with_name("away"))
     with pytest.raises(FileNotFoundError, match="there is no folder"):
         save_all(home, archive)
     wipe(home)
-    with pytest.raises(FileNotFoundError, match="there is no folder"):
+    with pytest.raises(FileNotFoundError, match="mount it"):
         restore_all(settings)
+    away.rename(archive)
+    assert "runs/alpha/record" in restore_all(settings)
+
+
+def test_an_empty_mount_point_is_not_an_empty_archive(settings: Settings, home: Home, archive: Path) -> None:
+    """The bucket is mounted a minute after the start, when a visitor has kept an example."""
+    save_all(home, archive)
+    away = archive.rename(archive.with_name("away"))
     archive.mkdir()
+    wipe(home)
     assert restore_all(settings) == []
+    write_json(home.gallery / "bbbbbbbb.json", {"id": "bbbbbbbb"})
+    shutil.rmtree(archive)
+    away.rename(archive)
+    restore_all(settings)
+    save_all(home, archive)
+    wipe(home)
+    restore_all(settings)
+    assert {path.stem for path in home.gallery.glob("*.json")} == {"aaaaaaaa", "bbbbbbbb"}
+    assert home.run("alpha").request.exists()
+
+
+def test_what_this_disk_has_not_brought_back_is_not_deleted(home: Home, archive: Path) -> None:
+    """It was saved by another disk, and restoring failed."""
+    save_all(home, archive)
+    home.saved.unlink()
+    write_checkpoint(home.run("alpha"), 300)
+    save_all(home, archive)
+    steps = {path.name for path in (archive / "runs/alpha/checkpoint").glob("*/checkpoints/*")}
+    assert steps == {"step-00000200", "step-00000300"}
+
+
+def test_moderation_is_merged_and_this_disks_own_wins(settings: Settings, home: Home, archive: Path) -> None:
+    write_json(home.gallery / "moderation.json", {"aaaaaaaa": {"is_hidden": True}, "cccccccc": {"is_hidden": True}})
+    save_all(home, archive)
+    wipe(home)
+    write_json(home.gallery / "moderation.json", {"cccccccc": {"is_hidden": False}})
+    restore_all(settings)
+    assert read_json(home.gallery / "moderation.json") == {
+        "aaaaaaaa": {"is_hidden": True},
+        "cccccccc": {"is_hidden": False},
+    }
+
+
+def test_a_kill_at_any_rename_is_followed_by_a_whole_restore(
+    settings: Settings, home: Home, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_all(home, archive)
+    before = {name: text for name, text in wipe(home).items() if not name.endswith("lock")}
+    real, count = Path.rename, 0
+
+    class KilledError(BaseException):
+        pass
+
+    for number in range(1, 30):
+        count = 0
+
+        def rename(path: Path, target: Path, number: int = number) -> Path:
+            nonlocal count
+            count += 1
+            if count == number:
+                raise KilledError
+            return real(path, target)
+
+        monkeypatch.setattr(Path, "rename", rename)
+        try:
+            restore_all(settings)
+        except KilledError:
+            save_all(home, archive)  # by a publisher that runs beside
+            monkeypatch.setattr(Path, "rename", real)
+            restore_all(settings)
+        else:
+            break
+        save_all(home, archive)
+        after = wipe(home)
+        own = ("saved.json", "restored-archive.json", "restore.lock")
+        lost = {name for name in before if after.get(name) != before[name]}
+        assert all("step-00000100" in name or name in own for name in lost), (number, lost)
+    assert number > 5
+
+
+def test_a_run_whose_checkpoint_is_damaged_is_not_begun_anew(
+    settings: Settings, home: Home, archive: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    save_all(home, archive)
+    (weights,) = (archive / "runs/alpha/checkpoint").rglob("model.safetensors")
+    weights.write_bytes(b"x" * weights.stat().st_size)
+    wipe(home)
+    restored = restore_all(settings)
+    assert not [name for name in restored if name.startswith("runs/")]
+    assert not home.run("alpha").path.exists()
+    assert "runs/alpha/checkpoint" in capfd.readouterr().err
+    save_all(home, archive)
+    assert weights.exists()
+
+
+def test_an_older_version_stands_in_for_a_damaged_one(settings: Settings, home: Home, archive: Path) -> None:
+    save_all(home, archive)
+    home.saved.unlink()  # as by another disk: both versions stay
+    write_checkpoint(home.run("alpha"), 300)
+    save_all(home, archive)
+    (newest,) = (archive / "runs/alpha/checkpoint").rglob("step-00000300")
+    (newest / "model.safetensors").write_bytes(b"")
+    wipe(home)
+    restore_all(settings)
+    assert [path.name for path in home.run("alpha").checkpoints.iterdir()] == ["step-00000200"]
+
+
+@pytest.mark.parametrize("odd", ["link", "fifo", "folder", "long", "nul", "time", "deep", "foreign"])
+def test_what_somebody_else_put_there_stops_nothing(settings: Settings, home: Home, archive: Path, odd: str) -> None:
+    save_all(home, archive)
+    (seal,) = (archive / "corpora/python").rglob(SEAL)
+    content, path = read_json(seal) or {}, seal.with_name("manifest.json")
+    entry = content["files"]["manifest.json"]
+    if odd in ("link", "fifo", "folder"):
+        path.unlink()
+        if odd == "link":
+            path.symlink_to("/dev/zero")
+        elif odd == "fifo":
+            os.mkfifo(path)
+        else:
+            path.mkdir()
+    elif odd == "deep":
+        seal.write_text("[" * 100_000)
+    else:
+        name = {"long": "a" * 300 + ".bin", "nul": "a\0.bin", "foreign": "process.json"}.get(odd, "manifest.json")
+        changed = {**entry, "mtime_ns": 2**70 if odd == "time" else entry["mtime_ns"]}
+        write_json(seal, {**content, "files": {**content["files"], name: changed}})
+    wipe(home)
+    restored = restore_all(settings)
+    assert "corpora/python" not in restored and "runs/alpha/record" in restored
+    assert not home.corpus("python").path.exists()
 
 
 # ---- the whole way, with real processes ----

@@ -34,6 +34,12 @@ REVISION = Revision(
 )
 
 
+@pytest.fixture(autouse=True)
+def restored(home: Home) -> None:
+    """The Hub's gallery was looked for: before that, none is pushed."""
+    write_json(home.restored(REPO), {})
+
+
 def keep(home: Home, prompt: str) -> str:
     gallery = Examples(home.gallery)
     return gallery.keep(prompt=prompt, settings={}, seed=1, revision=REVISION, texts=[" = 1"], kept_by="").example.id
@@ -161,7 +167,17 @@ def test_a_wiped_gallery_comes_back_with_its_links(
 
 @pytest.mark.parametrize(
     "line",
-    ['{"id": "../../xx"}', '{"id": 3}', "[]", '{"id": "abcdefgh", "texts": 3}', '{"id": "ABCDEFGH"}', "{", "null"],
+    [
+        '{"id": "../../xx"}',
+        '{"id": 3}',
+        "[]",
+        '{"id": "abcdefgh", "texts": 3}',
+        '{"id": "ABCDEFGH"}',
+        "{",
+        "null",
+        '{"id": "abcdefgh", "prompt": "\\ud800"}',
+        "[" * 100000,
+    ],
 )
 def test_rows_of_somebody_else_harm_nothing(home: Home, tmp_path: Path, line: str) -> None:
     keep(home, "x")
@@ -175,9 +191,32 @@ def test_rows_of_somebody_else_harm_nothing(home: Home, tmp_path: Path, line: st
     assert not list(tmp_path.glob("xx*"))
 
 
-def test_a_gallery_of_this_disk_is_not_changed(home: Home, tmp_path: Path) -> None:
-    keep(home, "x")
+def test_what_this_disk_has_stays_and_what_it_lacks_is_added(home: Home, tmp_path: Path) -> None:
+    """A visitor kept an example before the Hub could be read, or restoring was ended by a kill."""
+    own = keep(home, "x")
+    lacking = keep(home, "y")
+    Examples(home.gallery).pin(lacking)
+    good = gallery_file(home).replace(b'"x"', b'"another text"')
+    Examples(home.gallery).delete(lacking)
+    Examples(home.gallery).hide(own)
     source = tmp_path / NAME
-    source.write_text('{"id": "abcdefgh"}\n')
+    source.write_bytes(good)
+    assert restore_gallery(home, source) == 1
     assert restore_gallery(home, source) == 0
-    assert Examples(home.gallery).page(1).num_examples == 1
+    gallery = Examples(home.gallery)
+    assert (gallery.get(own, include_hidden=True).prompt, gallery.state(own).is_hidden) == ("x", True)
+    assert (gallery.get(lacking).prompt, gallery.state(lacking).is_pinned) == ("y", True)
+
+
+def test_the_gallery_of_a_wiped_disk_does_not_replace_that_of_the_hub(
+    home: Home, hub: LoopbackHub, publishers: Publishers, tmp_path: Path
+) -> None:
+    old = keep(home, "old")
+    publishers.finish()
+    shutil.rmtree(home.path)
+    new = keep(home, "new")
+    publishers.finish()
+    assert [row["id"] for row in pushed(hub)] == [old], "nothing is pushed before the Hub was looked at"
+    listed(hub, tmp_path)
+    publishers.finish()
+    assert {row["id"] for row in pushed(hub)} == {old, new}

@@ -14,6 +14,8 @@ import pytest
 from pipeline.config.recipes import run_config
 from pipeline.core.atomic_io import read_json, read_lines
 from pipeline.core.paths import ROOT, Home
+from pipeline.core.settings import Settings
+from pipeline.jobs.restoring import resume_interrupted
 from tests.homes import write_run
 from tests.hub.conftest import REPO
 from tests.loopback_hub import LoopbackHub
@@ -106,6 +108,11 @@ def test_a_run_of_this_disk_is_not_replaced(hub: LoopbackHub, tmp_path: Path) ->
         {"request": {"corpus": "mine", "preset": "tiny", "recipe": "fast", "changes": [1]}},
         {"request": {"corpus": "mine", "preset": "tiny", "recipe": "fast", "requested_at": "now"}},
         {"corpus": None},
+        {"status": {"state": "training"}},
+        {"status": {"state": "running", "step": 10**400}},
+        {"corpus": {"manifest": {"corpus": "another"}}},
+        {"request": {"corpus": "mine", "preset": "tiny", "recipe": "fast", "processes": 10**6}},
+        {"request": {"corpus": "mine", "preset": "tiny", "recipe": "fast", "requested_at": 1e300}},
     ],
 )
 def test_a_record_that_is_not_well_formed_is_left_out(
@@ -162,3 +169,47 @@ def test_an_empty_repo_and_none_at_all_bring_nothing_back(hub: LoopbackHub, tmp_
     assert listed(hub, tmp_path)[0] == []
     hub.commit("me/empty", "init", {"x": ""})
     assert listed(hub, tmp_path / "second")[0] == []
+
+
+@pytest.mark.parametrize("name", ["run.json", "config.json", "metrics.jsonl", "training/manifest.json"])
+def test_what_is_nested_too_deeply_hides_no_other_run(hub: LoopbackHub, tmp_path: Path, name: str) -> None:
+    hub.commit(REPO, "init", {"x": ""})
+    deep = {f"runs/deep/{name}": '{"a":' * 100_000 + "\n"}
+    hub.commit(REPO, "Training in progress step 20 (run parrot)", record("parrot") | record("deep") | deep)
+    rows, _ = listed(hub, tmp_path)
+    assert "parrot" in {row["run"] for row in rows}
+
+
+def test_a_title_with_a_step_of_many_digits_is_not_one_of_ours(hub: LoopbackHub, tmp_path: Path) -> None:
+    hub.commit(REPO, "init", {"x": ""})
+    hub.commit(REPO, "Training in progress step 20 (run parrot)", record("parrot"))
+    hub.commit(REPO, f"Training in progress step {'9' * 5_000} (run parrot)", {"y": ""})
+    ((row,), _) = listed(hub, tmp_path)
+    assert row["pushed_step"] == 20
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"source": "files:/etc"},
+        {"source": "installed", "validation_source": "files:/etc"},
+        {"source": "/etc"},
+        {"source": "installed", "tokenizer": "/etc"},
+        {"source": "installed", "tokenizer": "./home"},
+        {"source": "installed", "tokenizer": 3},
+        {"source": 3},
+    ],
+)
+@pytest.mark.parametrize("dataset", [None, {"repo": "me/code", "commit": "0" * 40}], ids=["alone", "with a dataset"])
+def test_a_record_cannot_have_files_of_this_machine_read(
+    hub: LoopbackHub, tmp_path: Path, config: dict[str, Any], dataset: dict[str, str] | None
+) -> None:
+    manifest = {"corpus": "mine", "config": {"keywords": ["a"], **config}}
+    files = record("parrot", corpus={"manifest": manifest, "dataset": dataset})
+    state = {"runs/parrot/training/manifest.json": json.dumps({"step": 20})}
+    hub.commit(REPO, "init", {"x": ""})
+    hub.commit(REPO, "Training in progress step 20 (run parrot)", files | state)
+    listed(hub, tmp_path)
+    home = Home(tmp_path / "home")
+    assert resume_interrupted(Settings(home=home.path, hub_repo=REPO)) == []
+    assert not home.corpus("mine").path.exists()

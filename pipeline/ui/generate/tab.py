@@ -18,7 +18,7 @@ from pipeline.hub.other_models import find_model
 from pipeline.ui.generate.answers import Answer, Completion, Result
 from pipeline.ui.generate.writing import CardTurns, written
 from pipeline.ui.shared.components import QUIET, ask, card, editor, head, html, picks
-from pipeline.ui.shared.engine import Engine
+from pipeline.ui.shared.engine import LOOK_SECONDS, Engine
 from pipeline.ui.shared.field_errors import Field, notice_of
 from pipeline.ui.shared.formats import loss, size, whole
 from pipeline.ui.shared.links import permalink
@@ -32,8 +32,6 @@ SAMPLING = ("temperature", "top_p", "top_k", "samples", "seed")
 
 MODEL_CHARACTERS = 240
 """Of the name of a model on the Hub, with its revision."""
-LOOK_SECONDS = 3.0
-"""How long the choices wait for the Hub, the first time, to tell the size of the models that are offered."""
 Updates = dict[Any, Any]
 
 
@@ -188,8 +186,7 @@ class GenerateTab:
             )
             names = [revision or NEWEST, *([other] if other else [])]
             revisions = []
-            for name in names:
-                self.engine.check_model(request, name)
+            for name in [self.engine.check_model(request, name) for name in names]:
                 if model := self.engine.revisions.to_download(name):
                     yield {self.written: render("completion_fetching", model=model)}
                 revisions.append(self.engine.revisions.choose(model.name if model else name))

@@ -120,7 +120,7 @@ class Api:
         samples: int = 1,
     ) -> dict[str, Any]:
         """Complete a prompt with a pushed revision, or with a GPT-2 on the Hub: `OWNER/NAME` or `OWNER/NAME@REVISION`."""
-        self.engine.check_model(request, revision)
+        revision = self.engine.check_model(request, revision)
         sampling = Sampling(
             max_new_tokens=max_new_tokens,
             temperature=temperature,

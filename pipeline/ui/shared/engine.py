@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from pipeline.hub.revision_store import RevisionStore
 
 
+LOOK_SECONDS = 3.0
+"""How long a request waits for the Hub, the first time, to know the models that are offered, and their sizes."""
+
+
 class Engine:
     """The objects that every tab uses."""
 
@@ -63,14 +67,19 @@ class Engine:
         assert request.request is not None, "Gradio gives every handler its request"
         return page_key(request.session_hash or "", visitor_of(request.request, self.settings).cookie)
 
-    def check_model(self, request: gr.Request, name: str) -> None:
-        """Raises AccessError when a visitor names a model on the Hub that this page does not offer, or another commit of
-        one: it would be downloaded.
+    def check_model(self, request: gr.Request, name: str) -> str:
+        """The name to use for the revision that a request names. Raises AccessError when a visitor names a model on the Hub
+        that this page does not offer, or another commit of one: it would be downloaded. A visitor who names an offered
+        one without its commit gets the offered commit, as its owner may make a new one every minute.
         """
         if "/" not in name:
-            return
-        if name not in {*self.settings.models, *(model.name for model in self.models.known())}:
+            return name
+        models = self.models.known(wait_seconds=LOOK_SECONDS if name in self.settings.models else 0)
+        offered = {model.name: model.name for model in models} | {model.repo: model.name for model in models}
+        if name not in offered or self.access.of(request).allowed:
             self.access.require(request, "model", name)
+            return name
+        return offered[name]
 
     @cached_property
     def models(self) -> OfferedModels:
