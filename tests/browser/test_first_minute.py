@@ -112,6 +112,21 @@ def test_a_visitor_makes_the_page_download_no_other_model(
         assert not [request for request in hub.requests if "other/model" in request or "safetensors" in request]
 
 
+def test_a_visitor_who_names_an_offered_model_gets_its_offered_commit(
+    start_page: Callable[..., Page], tmp_path: Path
+) -> None:
+    """Else whoever owns the model could have the page download it anew with every commit."""
+    with LoopbackHub() as hub:
+        add(hub)
+        public = {"PIPELINE_OWNER_KEY": "0123456789abcdef", "GRADIO_SERVER_NAME": "0.0.0.0"}
+        page = start_page(**hub.environment(tmp_path, token=None), PIPELINE_MODELS=MODEL, **public)
+        client = gradio_client.Client(page.url, verbose=False)
+        first = client.predict("x = ", MODEL, api_name="/generate")
+        hub.edit(MODEL, "README.md", "new")
+        assert client.predict("x = ", MODEL, api_name="/generate")["revision"] == first["revision"]
+        assert sum(request.endswith("model.safetensors") for request in hub.requests if "GET" in request) == 1
+
+
 def test_the_first_steps_lead_to_their_tabs_until_they_are_closed(
     start_page: Callable[..., Page], open_tab: OpenTab, tmp_path: Path
 ) -> None:
