@@ -73,7 +73,7 @@ def _place(source: Path, target: Path, sha256: str) -> None:
     if ".." in target.parts:
         raise DamagedError(f"The dataset names a file {target.name} outside its folder.")
     target.parent.mkdir(exist_ok=True)
-    shutil.copyfile(source, target)
+    atomic_io.link_or_copy(source.resolve(), target)
     if atomic_io.sha256(target) != sha256:
         raise DamagedError(f"{target.name} of the dataset is not the file that was pushed.")
 
