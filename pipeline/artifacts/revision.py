@@ -30,6 +30,7 @@ from pipeline.core.paths import Home
 
 NAME = re.compile(r"[0-9a-f]{12}")
 NEWEST = "newest"
+LARGEST_LOSS = 1e300
 SHORTEST_PREFIX = 4
 FACTS = ("repo", "revision", "run", "run_uid", "step", "corpus", "pushed_at", "eval_loss", "diverged")
 """Keys of a history row, also in a revision's provenance.json."""
@@ -85,8 +86,8 @@ class Registry:
 
     def revisions(self) -> list[Revision]:
         """Newest first. Cheap enough to call once a second: the history is read again only when it has changed."""
-        commits = {row["revision"]: row["commit"] for row in atomic_io.cached_lines(self._commits)}
-        rows = {row["revision"]: row for row in atomic_io.cached_lines(self._history)}
+        commits = {row.get("revision"): row.get("commit") for row in atomic_io.cached_lines(self._commits)}
+        rows = {row["revision"]: row for row in atomic_io.cached_lines(self._history) if _is_row(row)}
         found = (
             Revision.from_facts(row, commit=commits.get(name), path=self.folder / name)
             for name, row in reversed(rows.items())
@@ -189,6 +190,16 @@ class Registry:
 
     def _append_row(self, revision: Revision) -> None:
         atomic_io.append_line(self._history, {name: getattr(revision, name) for name in FACTS})
+
+
+def _is_row(row: Mapping[str, Any]) -> bool:
+    """Whether a row of the history is one: somebody else may have written it, in an archive."""
+    name, step = row.get("revision"), row.get("step")
+    is_named = isinstance(name, str) and NAME.fullmatch(name) is not None
+    texts = all(isinstance(row.get(key), str) for key in ("repo", "run", "corpus", "pushed_at"))
+    loss = row.get("eval_loss")
+    is_loss = loss is None or (type(loss) in (int, float) and abs(loss) < LARGEST_LOSS)
+    return is_named and texts and type(step) is int and 0 <= step < 10**12 and "eval_loss" in row and is_loss
 
 
 def _time(text: str) -> datetime:

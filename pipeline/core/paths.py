@@ -21,7 +21,7 @@
     saved.json (publisher; before it, whoever restores from the archive)
     publisher-<repo>.json (publisher)  retry-<repo>.json (who asks to push again)
     worker.json (worker)  takeover.json (a worker that has another token or repo than the one at work)
-    worker.lock restore.lock publisher-<repo>.lock requests.lock worker.log publisher.log generator.log
+    worker.lock restore.lock archive.lock publisher-<repo>.lock requests.lock worker.log publisher.log generator.log
 
 Does not depend on torch or Gradio.
 """
@@ -316,6 +316,11 @@ class Home:
     def saved(self) -> Path:
         """What this disk has saved in the archive, or brought back from there."""
         return self.path / "saved.json"
+
+    @property
+    def archive_lock(self) -> Path:
+        """Held while something is saved in the archive."""
+        return self.path / "archive.lock"
 
     @property
     def restore_status(self) -> Path:

@@ -7,6 +7,8 @@ import threading
 import time
 from pathlib import Path
 
+from pipeline.core.atomic_io import locked
+from pipeline.core.errors import PipelineError
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
 from pipeline.hub.bucket import save_all
@@ -37,11 +39,14 @@ class BucketKeeper:
             self._thread.start()
 
     def _save(self) -> None:
+        home = Home(self._settings.home)
         try:
             restore_all(self._settings)
-            save_all(Home(self._settings.home), self._archive)
+            with locked(home.archive_lock, wait=False) as acquired:  # the publisher of another repo may be at it
+                if acquired:
+                    save_all(home, self._archive)
             self._shown = None
-        except OSError as error:  # the archive is full, or not mounted
+        except (OSError, PipelineError) as error:  # the archive is full, or not mounted
             if self._shown != str(error):
                 self._shown = str(error)
                 print(f"Not everything is saved in {self._archive}: {error}; it is tried again.", file=sys.stderr)

@@ -23,19 +23,46 @@ from pipeline.core import atomic_io
 from pipeline.core.errors import DamagedError
 from pipeline.core.paths import ID, Home
 from pipeline.core.settings import ARCHIVE, Settings
-from pipeline.hub.bucket import BUCKET, CHANGED_AT, OF_CORPUS, OF_REGISTRY, OF_RUN, SEAL, note_saved
+from pipeline.hub.bucket import (
+    BUCKET,
+    CHANGED_AT,
+    OF_CORPUS,
+    OF_REGISTRY,
+    OF_RUN,
+    SEAL,
+    SavedUnits,
+    identity_of,
+    seal_of,
+)
 
 STAGING = ".restoring"
 _PART = r"\w[\w.-]{0,200}"
-FILES = {
-    rf"corpora/{ID.pattern}": rf"{'|'.join(map(re.escape, OF_CORPUS))}|[\w-]+\.(parquet|bin)|tokenizer/{_PART}",
-    rf"runs/{ID.pattern}/record": "|".join(map(re.escape, OF_RUN)),
-    rf"runs/{ID.pattern}/checkpoint": rf"checkpoints/step-\d{{8}}/{_PART}(/{_PART})?",
-    rf"registry/{_PART}/[0-9a-f]{{12}}": rf"[0-9a-f]{{12}}/{_PART}",
-    rf"registry/{_PART}/rows": "|".join(map(re.escape, OF_REGISTRY)),
-    "gallery": _PART,
-}
-"""Pattern of a unit's name -> that of its files."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a unit may have. Nothing else is brought back: a planted request, say, would be a job that starts."""
+
+    unit: str
+    """Pattern of its name."""
+    files: str
+    """Pattern of the names of its files."""
+    needed: frozenset[str] = frozenset()
+
+
+FORMS = (
+    Form(
+        rf"corpora/{ID.pattern}",
+        rf"{'|'.join(map(re.escape, OF_CORPUS))}|[\w-]+\.(parquet|bin)|tokenizer/{_PART}",
+        frozenset({"manifest.json"}),
+    ),
+    # Without a status it would be a queued run, which starts by itself.
+    Form(rf"runs/{ID.pattern}/record", "|".join(map(re.escape, OF_RUN)), frozenset({"request.json", "status.json"})),
+    Form(rf"runs/{ID.pattern}/checkpoint", rf"checkpoints/step-\d{{8}}/{_PART}(/{_PART})?"),
+    Form(rf"registry/{_PART}/[0-9a-f]{{12}}", rf"[0-9a-f]{{12}}/{_PART}"),
+    Form(rf"registry/{_PART}/rows", "|".join(map(re.escape, OF_REGISTRY))),
+    Form("gallery", _PART),
+)
 MODERATION = "moderation.json"
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 LATEST = 2**62
@@ -93,13 +120,12 @@ def restore_all(settings: Settings, say: Say = lambda text: None) -> list[str]:
 def _sealed(archive: Path) -> Versions:
     found: Versions = {}
     for seal in archive.rglob(SEAL):
-        name = seal.parent.parent.relative_to(archive).as_posix()
-        content = atomic_io.readable_json(seal)
-        entries, sealed_at = manifest.entries_of(content), content.get("sealed_at")
-        files = next((files for unit, files in FILES.items() if re.fullmatch(unit, name, re.ASCII)), None)
-        if files is None or entries is None or not isinstance(sealed_at, float):
+        name, sealed = seal.parent.parent.relative_to(archive).as_posix(), seal_of(seal.parent)
+        form = next((form for form in FORMS if re.fullmatch(form.unit, name, re.ASCII)), None)
+        if form is None or sealed is None or not form.needed <= sealed[0].keys():
             continue
-        if all(re.fullmatch(files, file, re.ASCII) and _is_time(entry) for file, entry in entries.items()):
+        entries, sealed_at = sealed
+        if all(re.fullmatch(form.files, file, re.ASCII) and _is_time(entry) for file, entry in entries.items()):
             found.setdefault(name, []).append(Saved(name, seal.parent, entries, sealed_at))
     return {name: sorted(found[name], key=lambda saved: -saved.sealed_at) for name in sorted(found)}
 
@@ -120,6 +146,9 @@ class _Restoring:
         self._restored: list[str] = []
         self._total = sum(versions[0].num_bytes for versions in found.values())
         self._done = 0
+        self._saved = SavedUnits(home)
+        if self._saved.archive != (identity := identity_of(archive)):
+            self._saved.begin_archive(identity)
 
     def run(self) -> list[str]:
         for name in self._found:
@@ -156,21 +185,18 @@ class _Restoring:
             is_gallery = name == "gallery"
             target = self._home.path / (name if is_gallery else name.rpartition("/")[0])
             target.mkdir(parents=True, exist_ok=True)
-            for path in sorted(staged.iterdir()):
-                own = target / path.name
-                if not own.exists():
-                    path.rename(own)
-                elif path.name in OF_REGISTRY:
-                    _add_rows(path, own)
-                elif path.name == MODERATION:
-                    atomic_io.write_json(own, {**atomic_io.readable_json(path), **(atomic_io.read_json(own) or {})})
+            # The page moderates under the same lock. Registries need none: rows are appended.
+            with atomic_io.locked(target / ".lock") if is_gallery else contextlib.nullcontext():
+                for path in sorted(staged.iterdir()):
+                    _merge_file(path, target / path.name)
             self._note([used])
         shutil.rmtree(staged, ignore_errors=True)
 
     def _note(self, used: list[Saved | None]) -> None:
-        versions = {saved.name: saved.path.name for saved in used if saved is not None}
-        note_saved(self._home, versions)
-        self._restored += versions
+        for saved in used:
+            if saved is not None:
+                self._saved.note(saved.name, saved.path.name)
+                self._restored.append(saved.name)
 
     def _build(self, name: str, staged: Path) -> Saved | None:
         """Copy the newest version that is whole into `staged`; None when none is. Raises OSError when the disk is full."""
@@ -216,9 +242,18 @@ def _clear(staged: Path, saved: Saved) -> None:
                 folder.rmdir()  # raises OSError unless it is empty
 
 
-def _add_rows(archived: Path, own: Path) -> None:
-    """Append the rows of revisions that the registry does not list. Appending is safe beside its publisher."""
-    known = {row.get("revision") for row in atomic_io.iterate_lines(own)}
-    for row in atomic_io.iterate_lines(archived):
-        if row.get("revision") not in known:
-            atomic_io.append_line(own, row)
+def _merge_file(archived: Path, own: Path) -> None:
+    """Add to a file of this disk what it lacks. Of an example and of the salt, that of this disk stays."""
+    if not own.exists():
+        archived.rename(own)
+    elif own.suffix == ".jsonl":
+        known = list(atomic_io.iterate_lines(own))
+        revisions = {row.get("revision") for row in known} if own.name in OF_REGISTRY else set()
+        for row in atomic_io.iterate_lines(archived):
+            if row not in known and row.get("revision", own) not in revisions:
+                atomic_io.append_line(own, row)  # safe beside another process that appends
+    elif own.name == MODERATION:
+        try:
+            atomic_io.write_json(own, {**atomic_io.readable_json(archived), **(atomic_io.read_json(own) or {})})
+        except DamagedError as error:
+            print(f"{own.name} of the archive is not merged: {error}", file=sys.stderr)

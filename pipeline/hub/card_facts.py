@@ -75,9 +75,12 @@ def _samples(run: RunFolder, step: int) -> list[dict[str, Any]]:
     """What the model wrote at some steps, for a block of code: nothing in it can end the block."""
     rows = [row for row in atomic_io.iterate_lines(run.samples) if _is_until(row, step)]
     kept = _spread([row for row in rows if isinstance(row.get("text"), str)], NUM_SAMPLES)
-    return [
-        {**row, **{name: str(row.get(name, "")).replace("```", "'''") for name in ("prompt", "text")}} for row in kept
-    ]
+    return [{**row, **{name: _harmless(str(row.get(name, ""))) for name in ("prompt", "text")}} for row in kept]
+
+
+def _harmless(text: str) -> str:
+    """Text that neither ends its block of code nor looks like the mark of a section."""
+    return text.replace("```", "'''").replace("<!--", "<! --")
 
 
 def corpus_of(home: Home, config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None] | None:

@@ -5,7 +5,6 @@ Hidden examples, and reported ones that the owner has not answered, are not push
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 from collections.abc import Iterator
@@ -15,11 +14,14 @@ from typing import Any
 from pipeline.core import atomic_io
 from pipeline.core.paths import Home
 from pipeline.hub.token import redact
+from pipeline.hub.untrusted import is_usable
 
 NAME = "gallery.jsonl"
 EXAMPLE = re.compile(r"[a-z0-9]{8}")
 MAX_RESTORED = 5_000
 """As many as a gallery keeps."""
+MAX_CHARACTERS = 100_000
+"""Of a row; the longest prompt with its completions is a third of that."""
 PINNED = "pinned"
 PIN = {"is_hidden": False, "is_pinned": True, "reporters": [], "num_settled": 0}
 """Moderation state of a pinned example that nobody has reported."""
@@ -53,7 +55,7 @@ def restore_gallery(home: Home, source: Path) -> int:
     pinned: dict[str, Any] = {}
     for name, row in list(new.items())[-MAX_RESTORED:]:
         is_pinned = row.pop(PINNED, False) is True
-        with contextlib.suppress(UnicodeError):  # half of a character, which no file can hold
+        if is_usable(row) and len(json.dumps(row)) <= MAX_CHARACTERS:
             atomic_io.write_json(home.gallery / f"{name}.json", row)
             num_restored += 1
             pinned |= {name: PIN} if is_pinned else {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import threading
 import time
@@ -19,6 +18,7 @@ from pipeline.hub.archive import RUNS
 from pipeline.hub.client import DOWNLOAD, connect, hub_errors
 from pipeline.hub.commits import Push, read_push
 from pipeline.hub.model_repo import MAIN
+from pipeline.hub.untrusted import is_usable
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -108,9 +108,10 @@ def _has_types(revision: Revision) -> bool:
     return (
         all(isinstance(text, str) for text in texts)
         and type(revision.step) is int
+        and is_usable([*texts, revision.step])
         and (uid is None or isinstance(uid, str))
         and isinstance(revision.diverged, bool)
-        and (loss is None or (type(loss) in (int, float) and math.isfinite(loss)))
+        and (loss is None or (type(loss) in (int, float) and is_usable(loss)))
     )
 
 

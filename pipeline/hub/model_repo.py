@@ -9,6 +9,7 @@ from pipeline.artifacts import manifest
 from pipeline.artifacts.checkpoint import PROVENANCE
 from pipeline.artifacts.revision import Revision
 from pipeline.core import atomic_io
+from pipeline.core.errors import DamagedError
 from pipeline.core.settings import PRIVATE, TAKE_OVER
 from pipeline.hub.archive import RunArchive
 from pipeline.hub.best_tag import tag_best
@@ -180,5 +181,11 @@ def find_push(pushes: list[Push], revision: Revision) -> Push | None:
 
 
 def _file_names(folder: Path) -> list[str]:
-    """The revision's files and its manifest, with which a download can be verified."""
-    return [*(atomic_io.read_json(folder / manifest.NAME) or {})["files"], manifest.NAME]
+    """The revision's files and its manifest, with which a download can be verified. Raises DamagedError when it lists a
+    file that is not in the folder: nothing else may get to the Hub.
+    """
+    entries = manifest.entries_of(atomic_io.read_json(folder / manifest.NAME) or {})
+    names = [*(entries or ()), manifest.NAME]
+    if entries is None or not all((folder / name).resolve().is_relative_to(folder.resolve()) for name in names):
+        raise DamagedError(f"Revision {folder.name} lists files that are not its own; it is not pushed.")
+    return names

@@ -35,6 +35,7 @@ from pipeline.hub.client import DOWNLOAD, connect, hub_errors
 from pipeline.hub.commits import Push, read_push
 from pipeline.hub.model_repo import MAIN
 from pipeline.hub.token import read_token
+from pipeline.hub.untrusted import MAX_NUMBER, is_usable
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -47,7 +48,6 @@ MAX_RUNS = 200
 MAX_BYTES = 10**9
 """Of the records of all runs."""
 MAX_PROCESSES = 1_024
-MAX_NUMBER = 2**53
 ODD = (PipelineError, ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError)
 """What reading what somebody else wrote can raise."""
 
@@ -239,7 +239,8 @@ def _checked(source: Path, run_id: str) -> RunRecord:
     RunConfig.from_dict(config)
     request = RunRequest.of(record.request)
     is_whole = (
-        record.format == FORMAT
+        is_usable([dataclasses.asdict(record), config])
+        and record.format == FORMAT
         and record.run == run_id == config.get("run", run_id)
         and type(record.step) is int
         and isinstance(record.revision, str)
@@ -277,8 +278,10 @@ def _is_of_corpus(archived: dict[str, Any], corpus: str) -> bool:
 
 
 def _copy_rows(source: Path, target: Path) -> None:
-    """Copy the rows of a JSON-lines file that have a step."""
-    rows = [row for row in atomic_io.iterate_lines(source) if type(row.get("step")) is int]
+    """Copy the rows of a JSON-lines file that have a step, and that can be shown."""
+    rows = [row for row in atomic_io.iterate_lines(source) if type(row.get("step")) is int and is_usable(row)]
+    if source.name == "samples.jsonl":
+        rows = [row for row in rows if all(isinstance(row.get(key), str) for key in ("prompt_name", "prompt", "text"))]
     if rows:
         target.write_text("".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows), encoding="utf-8")
 

@@ -313,3 +313,20 @@ def test_a_reader_sees_only_whole_revisions_while_the_publisher_adds(
     assert writer.returncode == 0
     assert seen == sorted(seen)
     assert len(set(seen)) > 2  # it did read in between
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {},
+        {"revision": "../../x"},
+        {"revision": "0123456789ab"},
+        {"revision": "0123456789ab", "repo": "local", "run": 3, "step": 1, "corpus": "c", "pushed_at": "x"},
+        {"step": 10**400},
+    ],
+)
+def test_a_row_of_somebody_else_hides_no_revision(registry: Registry, run: RunFolder, row: dict[str, object]) -> None:
+    added = registry.add(write_checkpoint(run, 100))
+    append_line(registry.folder / "history.jsonl", row)
+    append_line(registry.folder / "commits.jsonl", row)
+    assert registry.revisions() == [added]

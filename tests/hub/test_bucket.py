@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.artifacts import manifest
 from pipeline.artifacts.revision import Registry
 from pipeline.core.atomic_io import read_json, read_lines, write_json
 from pipeline.core.paths import Home
@@ -58,6 +59,11 @@ def start_run(home: Home, run_id: str, *steps: int) -> None:
         Registry(home, "local").add(write_checkpoint(home.run(run_id), step))
 
 
+def forget(home: Home) -> None:
+    """As if another disk had saved what is in the archive: this one deletes nothing of it."""
+    write_json(home.saved, {**(read_json(home.saved) or {}), "units": {}})
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
@@ -79,7 +85,7 @@ def test_all_that_is_finished_comes_back_byte_by_byte(settings: Settings, home: 
     assert len(restored) == len(names) + 2
     after = contents(home.path)
     assert not [name for name in after if ".restored" in name]
-    known = {"saved.json", "restored-archive.json", "restore.lock"}
+    known = {"saved.json", "restored-archive.json", "restore.lock", "gallery/.lock"}
     assert {name: text for name, text in after.items() if name not in known}.items() <= before.items()
     missing = before.keys() - after.keys()
     assert all("step-00000100" in name or name.endswith("lock") for name in missing), missing
@@ -120,7 +126,7 @@ def test_what_a_wiped_disk_has_gained_before_it_was_restored_is_added(
 def test_a_copy_that_was_cut_off_does_not_count(settings: Settings, home: Home, archive: Path) -> None:
     save_all(home, archive)
     write_checkpoint(home.run("alpha"), 300)
-    unit = next(unit for unit in units(home, {}) if unit.name == "runs/alpha/checkpoint")
+    unit = next(unit for unit in units(home) if unit.name == "runs/alpha/checkpoint")
     half = archive / unit.name / unit.version / "checkpoints/step-00000300"
     half.mkdir(parents=True)
     (half / "model.safetensors").write_bytes(b"half")
@@ -130,7 +136,7 @@ def test_a_copy_that_was_cut_off_does_not_count(settings: Settings, home: Home, 
 
 
 def test_a_copy_that_was_cut_off_is_made_again(home: Home, archive: Path) -> None:
-    unit = next(unit for unit in units(home, {}) if unit.name == "corpora/python")
+    unit = next(unit for unit in units(home) if unit.name == "corpora/python")
     half = archive / unit.name / unit.version
     half.mkdir(parents=True)
     (half / "manifest.json").write_bytes(b"{")
@@ -169,6 +175,92 @@ def test_no_file_is_placed_outside_its_folder(settings: Settings, home: Home, ar
     wipe(home)
     assert "corpora/python" not in restore_all(settings)
     assert not (home.path.parent / "stolen").exists()
+
+
+@pytest.mark.parametrize("torn", ["", "{", '{"files": {}}', "[" * 100_000])
+def test_a_torn_seal_does_not_count_and_is_written_again(
+    settings: Settings, home: Home, archive: Path, torn: str
+) -> None:
+    save_all(home, archive)
+    write_checkpoint(home.run("alpha"), 300)
+    unit = next(unit for unit in units(home) if unit.name == "runs/alpha/checkpoint")
+    version = archive / unit.name / unit.version
+    version.mkdir()
+    (version / SEAL).write_text(torn)
+    save_all(home, archive)
+    assert bucket.seal_of(version) is not None
+    wipe(home)
+    restore_all(settings)
+    assert [path.name for path in home.run("alpha").checkpoints.iterdir()] == ["step-00000300"]
+
+
+def test_a_kill_after_the_seal_leaves_no_version_behind(
+    home: Home, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_all(home, archive)
+    write_checkpoint(home.run("alpha"), 300)
+
+    class KilledError(BaseException):
+        pass
+
+    def killed(*_: object) -> None:
+        raise KilledError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bucket.SavedUnits, "note", killed)
+        with pytest.raises(KilledError):
+            save_all(home, archive)
+    write_checkpoint(home.run("alpha"), 400)
+    save_all(home, archive)
+    (version,) = (archive / "runs/alpha/checkpoint").iterdir()
+    assert (version / "checkpoints/step-00000400").exists()
+
+
+def test_another_bucket_at_the_same_path_is_restored_and_then_saved_to(
+    settings: Settings, home: Home, archive: Path
+) -> None:
+    """As when the mount came late: the run was saved below the empty mount point."""
+    save_all(home, archive)
+    shutil.rmtree(archive)
+    archive.mkdir()
+    assert not is_behind(home, archive), "nothing on this disk has changed"
+    save_all(home, archive)
+    assert restore_all(settings) == []
+    save_all(home, archive)
+    wipe(home)
+    assert "runs/alpha/record" in restore_all(settings)
+
+
+def test_reports_and_quotas_are_merged(settings: Settings, home: Home, archive: Path) -> None:
+    (home.gallery / "reports.jsonl").write_text('{"at": 1}\n')
+    save_all(home, archive)
+    wipe(home)
+    home.gallery.mkdir(parents=True)
+    (home.gallery / "reports.jsonl").write_text('{"at": 2}\n')
+    restore_all(settings)
+    assert sorted(row["at"] for row in read_lines(home.gallery / "reports.jsonl")) == [1, 2]
+
+
+def test_a_torn_moderation_file_of_this_disk_stops_nothing(settings: Settings, home: Home, archive: Path) -> None:
+    write_json(home.gallery / "moderation.json", {"aaaaaaaa": {"is_hidden": True}})
+    save_all(home, archive)
+    wipe(home)
+    home.gallery.mkdir(parents=True)
+    (home.gallery / "moderation.json").write_text("{")
+    assert "runs/alpha/record" in restore_all(settings)
+
+
+def test_no_planted_job_comes_back(settings: Settings, home: Home, archive: Path) -> None:
+    save_all(home, archive)
+    for name, file in (("corpora/evil", "request.json"), ("runs/evil/record", "request.json")):
+        version = archive / name / "0123456789ab"
+        version.mkdir(parents=True)
+        write_json(version / file, {"request_id": "x", "kind": "prepare", "requested_at": 1.0})
+        entry = {**manifest.entry(version / file), "mtime_ns": 1}
+        write_json(version / SEAL, {"files": {file: entry}, "sealed_at": 1.0})
+    wipe(home)
+    restore_all(settings)
+    assert not home.corpus("evil").path.exists() and not home.run("evil").path.exists()
 
 
 def test_a_corpus_that_is_deleted_does_not_come_back(settings: Settings, home: Home, archive: Path) -> None:
@@ -216,7 +308,7 @@ def test_an_empty_mount_point_is_not_an_empty_archive(settings: Settings, home: 
 def test_what_this_disk_has_not_brought_back_is_not_deleted(home: Home, archive: Path) -> None:
     """It was saved by another disk, and restoring failed."""
     save_all(home, archive)
-    home.saved.unlink()
+    forget(home)
     write_checkpoint(home.run("alpha"), 300)
     save_all(home, archive)
     steps = {path.name for path in (archive / "runs/alpha/checkpoint").glob("*/checkpoints/*")}
@@ -289,7 +381,7 @@ def test_a_run_whose_checkpoint_is_damaged_is_not_begun_anew(
 
 def test_an_older_version_stands_in_for_a_damaged_one(settings: Settings, home: Home, archive: Path) -> None:
     save_all(home, archive)
-    home.saved.unlink()  # as by another disk: both versions stay
+    forget(home)
     write_checkpoint(home.run("alpha"), 300)
     save_all(home, archive)
     (newest,) = (archive / "runs/alpha/checkpoint").rglob("step-00000300")

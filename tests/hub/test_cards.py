@@ -164,7 +164,7 @@ def test_the_card_answers_what_a_stranger_asks(home: Home, trained: RunFolder) -
         "100 of 200 files, 50.0 %",
         "90 to train on, 10 held out",
         "the model has read them 2.0 times",
-        "| mit | 60 |",
+        "| `mit` | 60 |",
         "| not recorded | 1 |",
         "windows of",
         "abababababababab",
@@ -211,7 +211,7 @@ def test_a_fact_that_was_not_recorded_keeps_no_checkpoint_from_the_hub(home: Hom
 
 def test_text_of_others_stays_in_its_place(home: Home, trained: RunFolder) -> None:
     text = whole_card(home, trained)
-    assert "| a / b # c | 39 |" in text and "`a/b'c`" in text
+    assert "| `a / b # c` | 39 |" in text and "`a/b'c`" in text
     assert text.count("```") % 2 == 0 and "```\n# out" not in text
 
 

@@ -176,6 +176,8 @@ def test_a_wiped_gallery_comes_back_with_its_links(
         "{",
         "null",
         '{"id": "abcdefgh", "prompt": "\\ud800"}',
+        f'{{"id": "abcdefgh", "eval_loss": {"9" * 400}}}',
+        f'{{"id": "abcdefgh", "prompt": "{"x" * 200_000}"}}',
         "[" * 100000,
     ],
 )

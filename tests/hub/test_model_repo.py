@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.artifacts.revision import Revision
+from pipeline.core.atomic_io import write_json
+from pipeline.core.errors import DamagedError
 from pipeline.hub.commits import Push
-from pipeline.hub.model_repo import find_push
+from pipeline.hub.model_repo import _file_names, find_push
 
 REVISION = Revision(
     repo="me/parrot",
@@ -36,3 +38,19 @@ REVISION = Revision(
 def test_a_commit_holds_a_revision_by_its_id_or_else_by_run_and_step(push: Push, is_it: bool) -> None:
     other = Push("d", "alpha", 50, "d" * 12)
     assert find_push([other, push], REVISION) == (push if is_it else None)
+
+
+@pytest.mark.parametrize("name", ["/etc/hostname", "../outside.txt", "link.txt"])
+def test_nothing_outside_its_folder_is_pushed_with_a_revision(tmp_path: Path, name: str) -> None:
+    """A manifest that somebody else has written, as in an archive."""
+    folder = tmp_path / "0123456789ab"
+    folder.mkdir()
+    (tmp_path / "outside.txt").write_text("secret")
+    (folder / "link.txt").symlink_to(tmp_path / "outside.txt")
+    entry = {"sha256": "0" * 64, "size": 6}
+    write_json(folder / "manifest.json", {"format": 1, "step": 1, "files": {name: entry}})
+    with pytest.raises(DamagedError, match="not its own"):
+        _file_names(folder)
+    (folder / "own.txt").write_text("x")
+    write_json(folder / "manifest.json", {"format": 1, "step": 1, "files": {"own.txt": entry}})
+    assert _file_names(folder) == ["own.txt", "manifest.json"]

@@ -213,3 +213,27 @@ def test_a_record_cannot_have_files_of_this_machine_read(
     home = Home(tmp_path / "home")
     assert resume_interrupted(Settings(home=home.path, hub_repo=REPO)) == []
     assert not home.corpus("mine").path.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [
+        ("metrics.jsonl", {"step": 10**30, "train_loss": 1.0}),
+        ("metrics.jsonl", {"step": 30, "train_loss": 10**400}),
+        ("metrics.jsonl", {"step": 30, "train_loss": 1e305}),
+        ("metrics.jsonl", {"step": 30, "more": [{"x": "\ud800"}]}),
+        ("samples.jsonl", {"step": 30, "text": "x"}),
+        ("samples.jsonl", {"step": 30, "prompt_name": 3, "prompt": "x", "text": "x"}),
+    ],
+)
+def test_a_row_that_no_page_can_show_is_left_out(
+    hub: LoopbackHub, tmp_path: Path, name: str, row: dict[str, Any]
+) -> None:
+    files = record("parrot")
+    files[f"runs/parrot/{name}"] = files.get(f"runs/parrot/{name}", "") + json.dumps(row) + "\n"
+    hub.commit(REPO, "init", {"x": ""})
+    hub.commit(REPO, "Training in progress step 20 (run parrot)", files)
+    listed(hub, tmp_path)
+    run = Home(tmp_path / "home").run("parrot")
+    assert [row["step"] for row in read_lines(run.metrics)] == [0, 10, 20]
+    assert read_lines(run.samples) == []
