@@ -160,3 +160,10 @@ def test_memory_of_the_gpu_that_others_hold_is_warned_about(tmp_path: Path, monk
     for is_idle in (True, False):
         plan = plan_run(config, train_tokens=10**9, home=tmp_path, is_idle=is_idle)
         assert [warning.startswith("The run needs about") for warning in plan.warnings] == [True] * is_idle
+
+
+def test_a_corpus_whose_losses_say_little_is_warned_about() -> None:
+    config = run_config(corpus="c", preset="tiny", recipe="accelerate", vocab_size=4_096, train_tokens=10**7)
+    few = {"files_train": 1, "files_validation": 59, "config": {"validation_share": 0.05}}
+    (warning,) = plan_run(config, train_tokens=10**7, manifest=few).warnings
+    assert warning.startswith("59 of 60 files are held out for validation")

@@ -47,12 +47,7 @@ OF_RUN = (
     "train.log",
 )
 OF_CORPUS = (
-    "request.json",
-    "status.json",
-    "report.json",
-    "samples.json",
-    "stages.json",
-    "prepare.log",
+    *("request.json", "status.json", "report.json", "samples.json", "stages.json", "prepare.log"),
     "manifest.json",
 )
 OF_REGISTRY = ("history.jsonl", "commits.jsonl")
@@ -77,12 +72,13 @@ def units(home: Home, saved: Collection[str] = ()) -> Iterator[Unit]:
     meanwhile is left out.
     """
     for corpus in home.corpora():
-        if corpus.is_ready and not atomic_io.is_locked(corpus.lock):
-            yield from _stamped(f"corpora/{corpus.id}", corpus.path, _corpus_files(corpus))
+        with contextlib.suppress(FileNotFoundError):  # it is being deleted
+            if corpus.is_ready and not atomic_io.is_locked(corpus.lock):
+                yield from _stamped(f"corpora/{corpus.id}", corpus.path, _corpus_files(corpus))
     for run in home.runs():
         with contextlib.suppress(
             FileNotFoundError
-        ):  # training deletes old checkpoints: the next look finds a newer one
+        ):  # training deletes old checkpoints; the next look finds a newer one
             yield from _run_units(run)
     for registry in _folders(home.path / "registry"):
         found = [folder for folder in _folders(registry) if REVISION.fullmatch(folder.name)]

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
-from pipeline.core.environment import child_environment, without_credentials
+from pipeline.core.environment import child_environment, keep_downloads_in_home, without_credentials
+from pipeline.core.paths import ROOT
 
 SECRETS = {
     "HF_TOKEN": "of-the-hub",
@@ -54,3 +60,25 @@ def test_the_index_is_seen_where_it_is_read() -> None:
 def test_a_credential_is_taken_out_of_a_text_and_named() -> None:
     text = without_credentials("the key of-amazon is not known at us", {**SECRETS, "AWS_REGION": "us"})
     assert text == "the key [AWS_SECRET_ACCESS_KEY] is not known at us"
+
+
+def test_downloads_are_kept_in_the_home_unless_they_have_a_folder(tmp_path: Path) -> None:
+    """A container's user may have no home folder, where the Hub's client would write."""
+    for environ in ({"PIPELINE_HOME": str(tmp_path)}, {"PIPELINE_HOME": str(tmp_path), "HF_HOME": ""}):
+        keep_downloads_in_home(environ)
+        assert environ["HF_HOME"] == str(tmp_path / "huggingface")
+    named = {"PIPELINE_HOME": str(tmp_path), "HF_HOME": "/data/hf"}
+    keep_downloads_in_home(named)
+    assert named["HF_HOME"] == "/data/hf"
+
+
+@pytest.mark.parametrize("start", ["import app", "from pipeline.cli.app import main; main(['status'])"])
+def test_page_and_commands_download_into_the_home(tmp_path: Path, start: str) -> None:
+    """Without HOME, before the Hub's client is imported."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("HOME", "HF_HOME", "HF_HUB_CACHE")}
+    program = f"{start}\nfrom huggingface_hub.constants import HF_HUB_CACHE; print(HF_HUB_CACHE)"
+    environ = {**kept, "PIPELINE_HOME": str(tmp_path), "HOME": "/nonexistent"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=environ, capture_output=True, text=True, timeout=120, check=True
+    )
+    assert done.stdout.splitlines()[-1] == str(tmp_path / "huggingface" / "hub")

@@ -4,12 +4,15 @@ import dataclasses
 import gzip
 import json
 import shutil
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from pipeline.artifacts.corpus import Corpus
 from pipeline.config.quality import QualityConfig
@@ -24,6 +27,7 @@ from pipeline.data.report.removals import Removed
 from pipeline.data.report.samples import Samples
 from pipeline.data.report.scan_report import Report
 from pipeline.data.sources import local_files
+from pipeline.data.sources.walk import LocalFile, Pattern
 from pipeline.data.tokens import tokenizer
 from pipeline.data.tokens.windows import open_windows
 from tests.data.conftest import Prepare
@@ -505,3 +509,49 @@ def test_a_first_row_without_text_does_not_make_its_path_the_text(
     assert manifest["files_train"] + manifest["files_validation"] == 60
     kept = pl.concat(pl.read_parquet(found) for found in folder.path.glob("files-*.parquet"))
     assert kept["content"].str.starts_with("import pandas").all()
+
+
+def lossy_tokenizer(folder: Path) -> str:
+    """A byte-level tokenizer that has not seen all bytes: it loses the letters that are not in CODE."""
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=[tokenizer.END_OF_TEXT])
+    made.train_from_iterator([code(number) for number in range(100)], trainer)
+    folder.mkdir()
+    tokenizer.save_trained(made, folder)
+    return str(folder)
+
+
+def test_a_given_tokenizer_is_tried_on_the_corpus(
+    folder: CorpusFolder, prepared: Prepare, config: DataConfig, tmp_path: Path
+) -> None:
+    given = lossy_tokenizer(tmp_path / "given")
+
+    def made_of(line: str, name: str) -> dict[str, Any] | None:
+        source = write_files(tmp_path / name, {f"{number}.py": code(number) + line for number in range(40)})
+        return prepared(DataConfig(source=source, keywords=("pandas",), tokenizer=given))
+
+    whole, few = made_of("", "whole"), made_of("# é\n", "few")
+    assert whole is not None and whole["round_trip"] == 1
+    assert few is not None and 0.9 < few["round_trip"] < 1
+    with pytest.raises(InputError, match=rf"Tokenizer '{given}' writes back only \d+% of the text"):
+        made_of(f"# {'é' * 500}\n", "much")
+    assert not folder.is_ready
+
+
+def test_a_preparation_is_stopped_while_its_files_are_listed(
+    folder: CorpusFolder, prepared: Prepare, config: DataConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def endless(pattern: Pattern, is_over: Callable[[], bool]) -> Iterator[LocalFile]:
+        write_json(folder.stop, {"request_id": "r1"})
+        for _ in range(1_000):
+            if is_over():
+                return
+            time.sleep(0.01)
+        raise AssertionError("the listing was not ended")
+        yield
+
+    monkeypatch.setattr(local_files, "walk", endless)
+    assert prepared(config) is None
+    assert (read_json(folder.status) or {})["state"] == "stopped"

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from pipeline.config.schema import DataConfig
-from pipeline.core.atomic_io import append_line
+from pipeline.core.atomic_io import append_line, write_json
 from pipeline.core.errors import BusyError, InputError
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
@@ -129,3 +129,13 @@ def test_a_push_is_tried_again_where_that_can_help(settings: Settings, home: Hom
     assert retry_requested_at(home, "me/parrot") > 0
     with pytest.raises(InputError, match="none"):
         retry_push(on_hub, "none")
+
+
+def test_a_validation_split_shorter_than_a_window_is_refused_at_the_request(settings: Settings, home: Home) -> None:
+    manifest = {"vocab_size": 4096, "tokens_train": 10**6, "tokens_validation": 127}
+    write_json(home.corpus("ready").manifest, manifest)
+    with pytest.raises(InputError, match="its 127 validation tokens fill no window of 128"):
+        start(settings, run_id="a")
+    assert not run_views(home)
+    write_json(home.corpus("ready").manifest, {**manifest, "tokens_validation": 128})
+    assert start(settings, run_id="a") == "a", "control"

@@ -94,3 +94,11 @@ def test_the_bytes_of_a_corpus_are_counted_again_at_its_end(
     write_corpus(home, "new")
     view = corpus_view(home, "new")
     assert (view.state, view.bytes_on_disk) == ("finished", corpus_bytes(folder))
+
+
+def test_a_corpus_whose_losses_say_little_is_shown_with_the_warning(settings: Settings, home: Home) -> None:
+    facts = {"files_train": 1, "files_validation": 59, "config": {"validation_share": 0.05}, "round_trip": 0.963}
+    write_json(home.corpus("ready").manifest, {**(read_json(home.corpus("ready").manifest) or {}), **facts})
+    split, tokenizer = corpus_view(home, "ready").warnings
+    assert split.startswith("59 of 60 files are held out for validation")
+    assert tokenizer.startswith("The tokenizer writes back 96.3% of the text")

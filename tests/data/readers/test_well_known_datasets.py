@@ -41,8 +41,22 @@ DATASETS: dict[str, dict[str, Any]] = {
         "repository_name": "me/repo", "func_path_in_repository": "a.py", "func_name": "f", "whole_func_string": CODE,
         "language": "python", "func_code_string": "other", "func_documentation_string": "prose", "split_name": "train",
     },
+    "code_search_net-jsonl": {
+        "repo": "me/repo", "path": "a.py", "func_name": "f", "original_string": CODE, "language": "python",
+        "code": "other", "docstring": "prose",
+    },
+    "the-stack-v2": {
+        "repo_name": "me/repo", "path": "a.py", "content": CODE, "detected_licenses": ["MIT"],
+        "license_type": "permissive", "language": "Python",
+    },
 }  # fmt: skip
-LICENSES = {"the-stack": "MIT, Apache-2.0", "the-stack-smol": "MIT", "codeparrot-clean": "mit", "github-code": "mit"}
+LICENSES = {
+    "the-stack-v2": "MIT",
+    "the-stack": "MIT, Apache-2.0",
+    "the-stack-smol": "MIT",
+    "codeparrot-clean": "mit",
+    "github-code": "mit",
+}
 
 
 def as_json_lines(row: dict[str, Any]) -> bytes:

@@ -121,3 +121,9 @@ def test_bad_rows_and_batches_take_no_more_memory_than_counted() -> None:
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert after - before < memory_of(made)
+
+
+def test_listing_a_cached_source_ends_once_it_is_over(tmp_path: Path) -> None:
+    source = CachedSource(open_source(f"files:{code_folder(tmp_path, 4)}"), Memory())
+    assert source.shards(lambda: True) == []
+    assert [shard.num_files for shard in source.shards()] == [5], "control"

@@ -41,6 +41,7 @@ def parquet(rows: list[dict[str, Any]]) -> bytes:
 
 
 EVERYTHING = b"---\nconfigs:\n- config_name: default\n  data_files: '*'\n---\n"
+CONFIGS = b"---\nconfigs:\n- {config_name: python, data_files: py.jsonl}\n- {config_name: java, data_dir: java}\n---\n"
 
 
 def arrow(rows: list[dict[str, Any]]) -> bytes:
@@ -69,6 +70,12 @@ def repos() -> dict[str, dict[str, bytes]]:
         "me/mixed": {"README.md": EVERYTHING, "a.jsonl": lines, "b.arrow": arrow(rows[:5])},
         "me/pickled": {"a.pkl": b"x", "a.npy": b"x", "a.pt": b"x"},
         "me/gone": {"README.md": b"---\nconfigs:\n- config_name: a\n  data_files: no.jsonl\n---\n", "a.jsonl": lines},
+        "me/configs": {
+            "README.md": CONFIGS,
+            "py.jsonl": json_lines(rows[:9]),
+            "java/train.jsonl": json_lines(rows[:5]),
+            "java/test.jsonl": b'{"body": "import pandas", "content": "x"}\n' * 2,
+        },
         "me/empty": {"README.md": b"# nothing yet"},
     }
 
@@ -202,3 +209,14 @@ def test_without_a_network_it_fails_in_one_sentence(tmp_path: Path) -> None:
     assert found["exit_status"] == 1
     assert "could not be read from the Hub" in found["error"]
     assert "\n" not in found["error"]
+
+
+@pytest.mark.slow
+def test_a_config_is_named_behind_the_repository(hub: DatasetHub, tmp_path: Path) -> None:
+    every = f"hub:me/configs/java@{COMMIT}:test#body"
+    specs = ["hub:me/configs/python", "hub:me/configs/java", every, "hub:me/configs", "hub:me/configs/go"]
+    found = ask(hub.endpoint, tmp_path, *specs)["found"]
+    assert [found[spec].get("kept") for spec in specs] == [9, 5, 2, None, None]
+    assert "several configs and no default: 'python', 'java'" in found["hub:me/configs"]["error"]
+    assert "has no config 'go'" in found["hub:me/configs/go"]["error"]
+    assert {found[spec]["exit_status"] for spec in specs[3:]} == {2}

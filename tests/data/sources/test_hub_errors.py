@@ -6,7 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
+from huggingface_hub import constants, errors
 
 from pipeline.core.errors import HubError, InputError
 from pipeline.core.paths import ROOT
@@ -112,3 +114,42 @@ def test_a_silent_hub_times_out_even_in_calls_without_a_timeout(tmp_path: Path) 
         # The control: with a timeout on the client alone, list_repo_tree's own `timeout=None` overrides it.
         with pytest.raises(subprocess.TimeoutExpired):
             list_files(hub, tmp_path, seam=LIMIT_ON_THE_CLIENT_ALONE, patience=15)
+
+
+def refusal(kind: type[errors.HfHubHTTPError], status: int) -> errors.HfHubHTTPError:
+    return kind("no", response=httpx.Response(status, request=httpx.Request("GET", "http://127.0.0.1/x")))
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "words"),
+    [
+        (errors.GatedRepoError, 403, "its owner gives access only on request"),
+        (errors.DisabledRepoError, 403, "the Hub has disabled it"),
+        (errors.RepositoryNotFoundError, 404, "no such public repository"),
+        (errors.RevisionNotFoundError, 404, "no such revision"),
+        (errors.RemoteEntryNotFoundError, 404, "lacks that file"),
+        (errors.HfHubHTTPError, 401, "does not give it to everybody"),
+        (errors.HfHubHTTPError, 403, "does not give it to everybody"),
+        (errors.HfHubHTTPError, 400, r"refuses the request \(status 400\)"),
+    ],
+)
+def test_a_refusal_that_will_not_change_is_not_told_to_try_again(
+    kind: type[errors.HfHubHTTPError], status: int, words: str
+) -> None:
+    with pytest.raises(InputError, match=words) as caught, hub_faults("Dataset 'x'"):
+        raise refusal(kind, status)
+    assert "try again" not in str(caught.value)
+    with pytest.raises(InputError, match=words), hub_faults("Dataset 'x'"):
+        raise ValueError("what the client makes of it") from refusal(kind, status)
+
+
+@pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 503])
+def test_a_refusal_that_may_pass_can_be_tried_again(status: int) -> None:
+    with pytest.raises(HubError, match="try again later"), hub_faults("Dataset 'x'"):
+        raise refusal(errors.HfHubHTTPError, status)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EROFS])
+def test_a_folder_for_downloads_that_cannot_be_written_is_named_with_the_remedy(number: int) -> None:
+    with pytest.raises(InputError, match="cannot be written; set HF_HOME to one that can"), hub_faults("Dataset 'x'"):
+        raise OSError(number, os.strerror(number), f"{constants.HF_HOME}/hub")

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import gzip
 import os
+import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import polars as pl
@@ -10,8 +12,10 @@ import pytest
 import zstandard
 
 from pipeline.core.errors import InputError
+from pipeline.data.sources import local_files
 from pipeline.data.sources.base import Batch
 from pipeline.data.sources.local_files import FilesSource
+from pipeline.data.sources.walk import LINK_ABOVE, LocalFile, Pattern
 from tests.data.examples import code, code_folder, json_lines, row
 
 
@@ -158,3 +162,38 @@ def test_a_name_with_a_number_sign_is_that_file(tmp_path: Path) -> None:
 def test_a_name_longer_than_a_file_can_have_is_refused(path: str) -> None:
     with pytest.raises(InputError, match=r"source is 'files:/tmp/.*shorten the path: a name has at most 255 bytes"):
         FilesSource(path)
+
+
+def test_what_cannot_be_listed_is_counted_beside_the_files(tmp_path: Path) -> None:
+    folder = code_folder(tmp_path / "project", 4)
+    (folder / "up").symlink_to("..")
+    for path in (folder, f"{folder}/**"):
+        rows, bad, batches = read(path)
+        assert (len(rows), bad) == (5, {LINK_ABOVE: 1})
+        assert [row.where for batch in batches for row in batch.bad] == [str(folder / "up")]
+    (tmp_path / "only").mkdir()
+    (tmp_path / "only" / "up").symlink_to("..")
+    assert read(tmp_path / "only")[:2] == ([], {LINK_ABOVE: 1})
+
+
+@pytest.mark.parametrize("path", ["", "/**/*.py"])
+def test_listing_ends_once_it_is_over(tmp_path: Path, path: str) -> None:
+    source = FilesSource(f"{code_folder(tmp_path / 'project', 4)}{path}")
+    assert source.shards(lambda: True) == []
+    assert [shard.num_files for shard in source.shards()] == [5], "control"
+
+
+def test_a_glob_is_searched_only_for_a_while_before_it_is_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def endless(pattern: Pattern, is_over: Callable[[], bool] = lambda: False) -> Iterator[LocalFile]:
+        for _ in range(500):
+            if is_over():
+                return
+            time.sleep(0.01)
+        raise AssertionError("the search was not ended")
+        yield
+
+    monkeypatch.setattr(local_files, "walk", endless)
+    monkeypatch.setattr(local_files, "CHECK_SECONDS", 0.05)
+    assert FilesSource(f"{tmp_path}/**/*.py").spec == f"files:{tmp_path}/**/*.py"

@@ -18,6 +18,8 @@ def test_each_kind_of_source_opens_under_its_own_name(tmp_path: Path) -> None:
         "hub:owner/name",
         "hub:name",
         "hub:owner/name@main:validation",
+        "hub:owner/name/config",
+        "hub:owner/name/config@main:validation#column",
     ):
         assert open_source(spec).spec == spec
 

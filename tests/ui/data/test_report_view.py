@@ -98,3 +98,11 @@ def test_a_report_of_more_files_than_a_corpus_takes_says_so(max_files: int | Non
         if is_said
         else ""
     )
+
+
+def test_the_warnings_of_a_corpus_stand_before_those_of_its_report() -> None:
+    found = report(50, validation=None, removed={}, max_files=5, done=True)
+    assert report_view.parts(found, "substring", ["of the corpus"])["warnings"] == [
+        "of the corpus",
+        report_view.limited(found),
+    ]

@@ -163,3 +163,15 @@ def test_a_source_without_a_name_is_refused_before_it_is_read(
         form_values.checked_source(kind, path, repo)
     assert (caught.value.name, caught.value.value) == ("source", value)
     assert form_values.checked_source("hub", None, "me/code@rev:train") == "hub:me/code@rev:train", "control"
+
+
+def test_the_forecast_warns_of_a_corpus_as_the_run_would(home: Home) -> None:
+    path = home.corpus(SETUP.corpus).manifest
+    manifest = read_json(path) or {}
+    few = {"files_train": 1, "files_validation": 59, "config": {"validation_share": 0.05}}
+    write_json(path, {**manifest, **few})
+    warnings = form_values.forecast(home, SETUP).plan.warnings
+    assert [text for text in warnings if text.startswith("59 of 60 files are held out for validation")]
+    write_json(path, {**manifest, "tokens_validation": 127})
+    with pytest.raises(InputError, match="its 127 validation tokens fill no window of 128"):
+        form_values.forecast(home, SETUP)
