@@ -83,6 +83,8 @@ def test_the_mouse_shows_the_values_of_all_series_at_a_step_and_leaving_hides_th
     line, area = plot.locator(".tip-line").bounding_box(), plot.locator(".plot-area").bounding_box()
     assert line is not None and area is not None
     assert line["x"] + line["width"] / 2 == pytest.approx(area["x"] + area["width"] * 0.75, abs=1.5)
+    # rgba would let the lines through
+    expect(plot.locator(".tip-box")).to_have_css("background-color", re.compile(r"^rgb\("))
     box = plot.locator(".tip-box").bounding_box()
     assert box is not None and box["x"] >= area["x"] and box["x"] + box["width"] <= area["x"] + area["width"]
     tab.mouse.move(*at_step(tab.locator(".pick-speed .plot"), 200, 200))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -106,6 +107,16 @@ def test_an_error_that_the_caller_can_fix_is_one_sentence_and_status_2(
     message = refused(capsys, *arguments)
     assert all(word in message for word in words), message
     assert not (tmp_path / "home" / "runs").exists(), "nothing was written"
+
+
+def test_a_home_of_another_user_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def closed(self: Home) -> Any:
+        raise PermissionError(errno.EACCES, "Permission denied", str(self.path / "runs"))
+
+    monkeypatch.setattr(Home, "runs", closed)
+    assert f"PIPELINE_HOME ({tmp_path / 'home'}) holds files of another user" in refused(capsys, "runs")
 
 
 def test_a_bad_environment_is_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

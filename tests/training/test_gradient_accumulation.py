@@ -15,6 +15,7 @@ from torch.optim import AdamW
 from pipeline.core.atomic_io import read_json
 from pipeline.core.errors import ResourceError
 from pipeline.core.paths import Home
+from pipeline.training import gradient_accumulation
 from pipeline.training import session as session_module
 from pipeline.training.gradient_accumulation import accumulate
 from pipeline.training.run import open_run
@@ -118,6 +119,14 @@ def test_out_of_memory_in_the_optimizer_step_is_one_sentence(home: Home, monkeyp
     )
     with pytest.raises(ResourceError, match=sentence):
         train_here(folder)
+
+
+def test_out_of_memory_names_what_other_programs_hold(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "build_optimizer", lambda model, *_, **__: OutOfMemoryAdamW(model.parameters()))
+    held = "; other programs hold 13.0 of its 16.0 GB"
+    monkeypatch.setattr(gradient_accumulation, "held_by_others", lambda device: held)
+    with pytest.raises(ResourceError, match=rf"Tried to allocate 12\.00 GiB\.{held}\); set a micro_batch_size below 4"):
+        train_here(new_run(home))
 
 
 def test_a_stop_in_the_middle_of_a_step_keeps_the_metrics_of_the_previous_step(home: Home) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import shutil
 from dataclasses import asdict
 
@@ -110,6 +111,14 @@ def test_provenance_tells_where_a_checkpoint_comes_from(home: Home) -> None:
     assert (half["tokens"], half["window"], half["repo"], half["run"]) == (6 * 8 * 16, 16, None, "run")
     last = run.provenance(12, {"eval_loss": 2.0, "perplexity": 7.4})
     assert (last["final"], last["max_steps"], last["eval_loss"], last["perplexity"]) == (True, 12, 2.0, 7.4)
+
+
+@pytest.mark.parametrize("name", ["train_loss", "eval_loss"])
+def test_provenance_tells_that_a_checkpoint_has_diverged(home: Home, name: str) -> None:
+    folder = new_run(home)
+    run = open_run(folder, read_json(folder.request) or {})
+    guess = math.log(run.config.model.vocab_size)
+    assert [run.provenance(6, {name: factor * guess})["diverged"] for factor in (1.05, 1.15)] == [False, True]
 
 
 @pytest.mark.parametrize("resume", [True, False])

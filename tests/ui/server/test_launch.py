@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 import gradio as gr
 import pytest
 
+import app
 from pipeline.core.errors import InputError
 from pipeline.core.paths import ROOT
 from pipeline.core.settings import Settings
@@ -68,6 +70,18 @@ def test_the_first_free_port_is_taken() -> None:
 def test_an_address_of_another_machine_is_refused() -> None:
     with pytest.raises(InputError, match=r"no address '192\.0\.2\.1'; set GRADIO_SERVER_NAME"):
         listen("192.0.2.1", [0])
+
+
+def test_a_home_of_another_user_is_one_sentence_and_exit_status_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def closed() -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "home" / "owner.json"))
+
+    monkeypatch.setenv("PIPELINE_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(app, "complete_repo", closed)
+    assert app.main() == 2
+    assert capsys.readouterr().err.startswith(f"PIPELINE_HOME ({tmp_path / 'home'}) holds files of another user: ")
 
 
 @pytest.mark.slow

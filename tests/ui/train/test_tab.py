@@ -15,6 +15,7 @@ from pipeline.core.settings import Settings
 from pipeline.hub.push_status import Retrying, retry_requested_at, write_retrying
 from pipeline.ui.shared import live_home
 from pipeline.ui.shared.engine import Engine
+from pipeline.ui.shared.top_bar import TopBar
 from pipeline.ui.train.tab import TrainTab
 from tests.homes import write_corpus, write_run
 from tests.ui.conftest import request_of
@@ -150,6 +151,24 @@ def test_a_corpus_that_is_new_takes_the_place_of_the_offer_to_prepare_one(tab: T
     write_corpus(home, "later")
     updates = tick(tab, updates[tab.shown], corpus="fresh")
     assert updates[tab.corpus].constructor_args["value"] == "fresh"  # a selected corpus stays selected
+
+
+def test_the_plan_counts_the_epochs_of_a_corpus_once_it_is_prepared(settings: Settings, home: Home) -> None:
+    tab = TrainTab(Engine(settings))
+    with gr.Blocks() as page:
+        tab.build()
+        bar = TopBar()
+        bar.build()
+        tab.connect(page, bar)
+    manifest = home.corpus("ready").manifest
+    kept = manifest.read_bytes()
+    empty = [""] * len(tab.numbers)
+    manifest.unlink()
+    assert ">once prepared<" in tab.forecast("ready", "tiny", "accelerate", *empty)[tab.plan]
+    manifest.write_bytes(kept)
+    assert ">once prepared<" not in tab.forecast("ready", "tiny", "accelerate", *empty)[tab.plan]
+    asked = {target for function in page.fns.values() if function.fn == tab.forecast for target in function.targets}
+    assert (tab.offer._id, "change") in asked, "it is asked for again when a corpus becomes ready"
 
 
 def test_a_damaged_file_is_named_and_the_page_still_renders(tab: TrainTab, home: Home) -> None:
