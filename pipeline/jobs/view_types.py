@@ -61,7 +61,7 @@ class RunView(JobView):
     push_fault: PushFault | None = None
     """Why a newer checkpoint does not arrive; None when nothing is known to be wrong."""
     can_resume: bool = True
-    """False for a run of a disk that was wiped, whose training state was not pushed."""
+    """False for a run that a wipe of the disk has ended and whose training state was not pushed."""
     gpu_problem: str | None = None
     """Why the trainer did not use a GPU that is there."""
 

@@ -22,7 +22,7 @@ from pipeline.hub import push_log
 from pipeline.hub.restore import Archived
 from pipeline.jobs.job_files import read_manifest, readable_run_config
 from pipeline.jobs.run_pushes import is_pushing, latest_pushes, push_fault
-from pipeline.jobs.state import JobState, in_order, job_state, queue_of, states_of
+from pipeline.jobs.state import RESUMABLE, JobState, in_order, job_state, queue_of, states_of
 from pipeline.jobs.view_types import CorpusView, DryRunView, HomeView, PushView, RunView
 
 COUNT_AGAIN_SECONDS = 5
@@ -128,7 +128,7 @@ def _run_view(home: Home, state: JobState, queue: Sequence[JobState]) -> RunView
         is_pushing=is_pushing(home, pushes),
         pushed_step=next((row["step"] for row in pushes if row["state"] == push_log.PUSHED), None),
         push_fault=push_fault(home, pushes),
-        can_resume=archived is None or archived.can_resume(folder),
+        can_resume=archived is None or state.state not in RESUMABLE or archived.can_resume(folder),
         gpu_problem=status.get("gpu_problem"),
     )
 
