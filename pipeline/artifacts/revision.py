@@ -86,7 +86,7 @@ class Registry:
 
     def revisions(self) -> list[Revision]:
         """Newest first. Cheap enough to call once a second: the history is read again only when it has changed."""
-        commits = {row.get("revision"): row.get("commit") for row in atomic_io.cached_lines(self._commits)}
+        commits = {str(row.get("revision")): row.get("commit") for row in atomic_io.cached_lines(self._commits)}
         rows = {row["revision"]: row for row in atomic_io.cached_lines(self._history) if _is_row(row)}
         found = (
             Revision.from_facts(row, commit=commits.get(name), path=self.folder / name)

@@ -248,9 +248,9 @@ def _merge_file(archived: Path, own: Path) -> None:
         archived.rename(own)
     elif own.suffix == ".jsonl":
         known = list(atomic_io.iterate_lines(own))
-        revisions = {row.get("revision") for row in known} if own.name in OF_REGISTRY else set()
+        revisions = {str(row.get("revision")) for row in known} if own.name in OF_REGISTRY else set()
         for row in atomic_io.iterate_lines(archived):
-            if row not in known and row.get("revision", own) not in revisions:
+            if row not in known and str(row.get("revision")) not in revisions:
                 atomic_io.append_line(own, row)  # safe beside another process that appends
     elif own.name == MODERATION:
         try:

@@ -323,6 +323,7 @@ def test_a_reader_sees_only_whole_revisions_while_the_publisher_adds(
         {"revision": "0123456789ab"},
         {"revision": "0123456789ab", "repo": "local", "run": 3, "step": 1, "corpus": "c", "pushed_at": "x"},
         {"step": 10**400},
+        {"revision": [1]},
     ],
 )
 def test_a_row_of_somebody_else_hides_no_revision(registry: Registry, run: RunFolder, row: dict[str, object]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import shutil
-import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,8 +23,7 @@ from pipeline.hub.bucket_restore import restore_all
 from tests.checkpoints import write_checkpoint
 from tests.faults.shares import shares
 from tests.homes import write_corpus, write_run
-from tests.hub.test_wiped_disk import SMALL, STEPS, Space, outcome, writers
-from tests.loopback_hub import LoopbackHub
+from tests.hub.test_wiped_disk import SMALL, STEPS, Space, outcome, prepared
 from tests.waiting import eventually
 
 
@@ -440,17 +438,8 @@ class Archived(Space):
 
 @pytest.fixture
 def space(tmp_path: Path, archive: Path) -> Iterator[Archived]:
-    code = tmp_path / "code"
-    code.mkdir()
-    for number in range(60):
-        text = f"import pandas as pd\n\ndef load_{number}(path):\n    return pd.read_csv(path, skiprows={number})\n"
-        (code / f"f{number}.py").write_text(text * 8)
-    with LoopbackHub() as hub:
-        made = Archived(tmp_path, hub)
-        made.run("prepare", "--source", f"files:{code}", "--corpus", "mine", "--vocab-size", "300")
+    with prepared(Archived, tmp_path) as made:
         yield made
-        for pid in writers(tmp_path):
-            os.kill(pid, signal.SIGKILL)
 
 
 def undisturbed(space: Archived) -> dict[str, Any]:

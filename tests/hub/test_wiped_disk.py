@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -12,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -66,6 +67,9 @@ class Space:
         shutil.rmtree(self.folder / "hf", ignore_errors=True)
 
 
+AnySpace = TypeVar("AnySpace", bound=Space)
+
+
 def writers(folder: Path) -> set[int]:
     """Processes with an open file below `folder`: their logs and locks."""
     found = set()
@@ -79,19 +83,26 @@ def writers(folder: Path) -> set[int]:
     return found
 
 
-@pytest.fixture
-def space(tmp_path: Path) -> Iterator[Space]:
-    code = tmp_path / "code"
+@contextlib.contextmanager
+def prepared(kind: type[AnySpace], folder: Path) -> Iterator[AnySpace]:
+    """A space with the corpus `mine`, made of files in `folder`; its processes are killed at the end."""
+    code = folder / "code"
     code.mkdir()
     for number in range(60):
         text = f"import pandas as pd\n\ndef load_{number}(path):\n    return pd.read_csv(path, skiprows={number})\n"
         (code / f"f{number}.py").write_text(text * 8)
     with LoopbackHub() as hub:
-        made = Space(tmp_path, hub)
+        made = kind(folder, hub)
         made.run("prepare", "--source", f"files:{code}", "--corpus", "mine", "--vocab-size", "300")
         yield made
-        for pid in writers(tmp_path):
+        for pid in writers(folder):
             os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def space(tmp_path: Path) -> Iterator[Space]:
+    with prepared(Space, tmp_path) as made:
+        yield made
 
 
 def undisturbed(space: Space) -> dict[str, Any]:
