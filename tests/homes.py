@@ -1,14 +1,18 @@
-"""Writes runs and corpora to a home folder as their jobs do, for tests that start no jobs."""
+"""Writes runs and corpora to a home folder as their jobs do, for tests that start no jobs; and where downloads go."""
 
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from pipeline.config.recipes import run_config
 from pipeline.core.atomic_io import append_line, write_json
-from pipeline.core.paths import Home, RunFolder
+from pipeline.core.paths import ROOT, Home, RunFolder
 
 
 def write_corpus(home: Home, corpus: str) -> None:
@@ -40,3 +44,14 @@ def write_run(home: Home, run: str, *, state: str = "finished", age_seconds: flo
         append_line(folder.metrics, {"step": step, "train_loss": loss, "eval_loss": loss, "perplexity": math.exp(loss)})
     write_json(folder.status, {"request_id": run, "state": state, "step": 20, "max_steps": 20, **status})
     return folder
+
+
+def hub_cache_without_a_home_folder(start: str, home: Path) -> Path:
+    """Run the Python code `start` as a user without a home folder, and return where the Hub's client then downloads to."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("HOME", "HF_HOME", "HF_HUB_CACHE")}
+    program = f"{start}\nfrom huggingface_hub.constants import HF_HUB_CACHE; print(HF_HUB_CACHE)"
+    environ = {**kept, "PIPELINE_HOME": str(home), "HOME": "/nonexistent"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=environ, capture_output=True, text=True, timeout=120, check=True
+    )
+    return Path(done.stdout.splitlines()[-1])

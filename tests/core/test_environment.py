@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from pipeline.core.environment import child_environment, keep_downloads_in_home, without_credentials
-from pipeline.core.paths import ROOT
+from tests.homes import hub_cache_without_a_home_folder
 
 SECRETS = {
     "HF_TOKEN": "of-the-hub",
@@ -72,13 +69,6 @@ def test_downloads_are_kept_in_the_home_unless_they_have_a_folder(tmp_path: Path
     assert named["HF_HOME"] == "/data/hf"
 
 
-@pytest.mark.parametrize("start", ["import app", "from pipeline.cli.app import main; main(['status'])"])
-def test_page_and_commands_download_into_the_home(tmp_path: Path, start: str) -> None:
-    """Without HOME, before the Hub's client is imported."""
-    kept = {name: value for name, value in os.environ.items() if name not in ("HOME", "HF_HOME", "HF_HUB_CACHE")}
-    program = f"{start}\nfrom huggingface_hub.constants import HF_HUB_CACHE; print(HF_HUB_CACHE)"
-    environ = {**kept, "PIPELINE_HOME": str(tmp_path), "HOME": "/nonexistent"}
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, env=environ, capture_output=True, text=True, timeout=120, check=True
-    )
-    assert done.stdout.splitlines()[-1] == str(tmp_path / "huggingface" / "hub")
+def test_commands_download_into_the_home(tmp_path: Path) -> None:
+    start = "from pipeline.cli.app import main; main(['status'])"
+    assert hub_cache_without_a_home_folder(start, tmp_path) == tmp_path / "huggingface" / "hub"

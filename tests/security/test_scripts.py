@@ -155,10 +155,8 @@ def test_what_lies_on_disk_is_shown_as_text(filled: PublicPage, visit: Open, key
 
 def test_rows_of_a_dataset_are_shown_as_text(filled: PublicPage, visit: Open) -> None:
     seen = visit(filled)
-    seen.tab.get_by_test_id("Hub-radio-label").or_(seen.tab.locator("input[type=radio][value=hub]")).first.click(
-        force=True
-    )
-    repo = seen.tab.get_by_label("Dataset").first
+    seen.tab.get_by_test_id("Hub-radio-label").click()
+    repo = seen.tab.get_by_label("Dataset on the Hub")
     repo.fill(DATASET)
     repo.press("Enter")
     seen.tab.locator("#scan").click()

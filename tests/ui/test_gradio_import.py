@@ -1,13 +1,15 @@
-"""What the import of Gradio does, in a Python of its own."""
+"""What the import of Gradio and of the page does, in a Python of its own."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from pipeline.core.paths import ROOT
+from tests.homes import hub_cache_without_a_home_folder
 
 STUBS = """
 import builtins, pathlib, sys
@@ -37,3 +39,7 @@ def test_a_gradio_without_a_stub_writer_is_imported_as_it_is() -> None:
     code += "m = types.ModuleType('m'); g._without_stubs(L())(m); print(m.x, hasattr(m, g.STUB_WRITER))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "1 False"
+
+
+def test_the_page_downloads_into_the_home(tmp_path: Path) -> None:
+    assert hub_cache_without_a_home_folder("import app", tmp_path) == tmp_path / "huggingface" / "hub"
