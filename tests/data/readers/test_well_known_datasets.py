@@ -102,6 +102,23 @@ def test_the_columns_of_a_dataset_are_found(name: str, file: str, made: Callable
     )
 
 
+@pytest.mark.parametrize(
+    ("column", "names"),
+    [
+        ("repo_name", "repo_name max_stars_repo_name repository_name repo"),
+        ("path", "path max_stars_repo_path func_path_in_repository"),
+        ("license", "license max_stars_repo_licenses licenses detected_licenses license_type"),
+    ],
+)
+def test_a_column_is_found_under_each_of_its_names_alone(column: str, names: str) -> None:
+    for name in names.split():
+        data = as_json_lines({"content": CODE, "a": "other", name: "found"})
+        found = format_of("a.jsonl")
+        assert found is not None
+        rows = pl.concat(block.read().rows for block in blocks(io.BytesIO(data), found, "a", len(data), text_column))
+        assert rows[column].to_list() == ["found", "found"], name
+
+
 @pytest.mark.parametrize("file", ["a.jsonl", "a.json", "a.parquet", "a.csv"])
 def test_the_only_text_column_and_the_requested_one_are_found_in_every_format(file: str) -> None:
     def texts(row: dict[str, Any], asked: str | None = None) -> list[str]:
@@ -121,3 +138,4 @@ def test_the_only_text_column_and_the_requested_one_are_found_in_every_format(fi
     assert texts({"snippet": CODE, "other": "x"}) == [], "two text columns without a usual name"
     assert texts({"snippet": CODE, "content": "x"}, "snippet") == [CODE, CODE]
     assert texts({"text": "prose", "code": CODE}) == [CODE, CODE]
+    assert texts({"func_code_string": CODE, "func_documentation_string": "prose"}) == [CODE, CODE]

@@ -129,6 +129,15 @@ def test_a_report_of_another_version_is_named_as_such(card: PrepareCard, home: H
         assert "Another version of this program wrote it" in tick(card, chosen="ready")[card.report]
 
 
+def test_what_is_wrong_with_the_corpus_itself_is_a_warning_above_its_report(card: PrepareCard, home: Home) -> None:
+    report = {**Report(["pandas"]).to_dict(), "removed": {}, "validation": None, "max_files": None, "done": True}
+    folder = home.corpus("ready")
+    write_json(folder.report, report)
+    assert "writes back" not in tick(card, chosen="ready")[card.report]
+    write_json(folder.manifest, {**(read_json(folder.manifest) or {}), "round_trip": 0.875})
+    assert "The tokenizer writes back 87.5% of the text" in tick(card, chosen="ready")[card.report]
+
+
 def test_deleting_takes_two_presses(card: PrepareCard, home: Home) -> None:
     assert press(card, "delete ready") == ("", "ready", None)
     assert home.corpus("ready").path.exists(), "not confirmed yet"

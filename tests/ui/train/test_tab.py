@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from pipeline.core.atomic_io import append_line, locked, write_json
+from pipeline.core.atomic_io import append_line, locked, read_json, write_json
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
 from pipeline.hub.push_status import Retrying, retry_requested_at, write_retrying
@@ -151,6 +151,20 @@ def test_a_corpus_that_is_new_takes_the_place_of_the_offer_to_prepare_one(tab: T
     write_corpus(home, "later")
     updates = tick(tab, updates[tab.shown], corpus="fresh")
     assert updates[tab.corpus].constructor_args["value"] == "fresh"  # a selected corpus stays selected
+
+
+@pytest.mark.parametrize(("source", "corpus"), [("pypi", "pypi-examples"), ("installed", "installed")])
+def test_without_a_corpus_the_source_that_is_offered_is_prepared_first(
+    tab: TrainTab, home: Home, monkeypatch: pytest.MonkeyPatch, source: str, corpus: str
+) -> None:
+    monkeypatch.setattr(tab.engine.offer, "known", lambda: source)
+    home.corpus("ready").manifest.unlink()
+    choices = tick(tab)[tab.corpus].constructor_args["choices"]
+    assert [(corpus in text, value) for text, value in choices] == [(True, "")]
+    problem, run = tab.begin(HERE, "", "tiny", "accelerate", *[""] * len(tab.numbers))
+    assert problem == ""
+    assert (read_json(home.run(run).request) or {})["corpus"] == corpus
+    assert (read_json(home.corpus(corpus).request) or {})["config"]["source"] == source
 
 
 def test_the_plan_counts_the_epochs_of_a_corpus_once_it_is_prepared(settings: Settings, home: Home) -> None:
