@@ -48,8 +48,9 @@ def runs() -> Runs:
 def generator(tmp_path: Path, runs: Runs, monkeypatch: pytest.MonkeyPatch) -> Iterator[Generator]:
     monkeypatch.setattr(subprocess_client, "MODULE", FAKE)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    with closing(Generator(Settings(home=tmp_path / "home"), training=runs, poll_seconds=0.01)) as generator:
-        yield generator
+    settings = Settings(home=tmp_path / "home")
+    with closing(Generator(settings, silence_seconds=45, training=runs, poll_seconds=0.01)) as generator:
+        yield generator  # a run that does not end it lets the silence end it, and the test fails
 
 
 @pytest.fixture
