@@ -13,7 +13,7 @@ from pipeline.core.atomic_io import append_line, locked, read_json, write_json
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
 from pipeline.hub.push_status import Retrying, retry_requested_at, write_retrying
-from pipeline.ui.shared import live_home
+from pipeline.ui.shared import form_values, live_home
 from pipeline.ui.shared.engine import Engine
 from pipeline.ui.shared.top_bar import TopBar
 from pipeline.ui.train.tab import TrainTab
@@ -165,6 +165,17 @@ def test_without_a_corpus_the_source_that_is_offered_is_prepared_first(
     assert problem == ""
     assert (read_json(home.run(run).request) or {})["corpus"] == corpus
     assert (read_json(home.corpus(corpus).request) or {})["config"]["source"] == source
+
+
+def test_a_rate_far_above_the_recipes_is_a_warning_in_the_forms_words(tab: TrainTab) -> None:
+    def plan(rate: str) -> str:
+        numbers = [rate if name == "learning_rate" else "" for name in form_values.CHANGES]
+        return str(tab.forecast("ready", "tiny", "accelerate", *numbers)[tab.plan])
+
+    assert "the loss will probably grow" not in plan("")
+    assert "“Learning rate” 9.5 is 4,750 times that of recipe accelerate (0.002); the loss will probably grow" in plan(
+        "9.5"
+    )
 
 
 def test_the_plan_counts_the_epochs_of_a_corpus_once_it_is_prepared(settings: Settings, home: Home) -> None:
