@@ -32,7 +32,7 @@ test: $(VENV)/development  ## everything, browser included
 	$(BIN)/python -m pytest -n $(WORKERS) --durations=25
 
 faults: $(VENV)/development  ## training killed, stopped, starved of disk and given damaged checkpoints, and a Hub with every fault, hundreds of times
-	$(BIN)/python -m pytest -m "" tests/faults tests/hub/test_wiped_disk.py tests/hub/test_push_faults.py tests/hub/test_uploader.py \
+	$(BIN)/python -m pytest -n $(WORKERS) -m "" tests/faults tests/hub/test_wiped_disk.py tests/hub/test_push_faults.py tests/hub/test_uploader.py \
 		tests/hub/test_bucket.py tests/benchmarks/test_cuda.py
 
 starter: $(VENV)/application  ## make the model that comes with the program again, in assets/starter: an hour or two on two cores
