@@ -27,10 +27,10 @@ from pipeline.artifacts.checkpoint import PROVENANCE, Checkpoint, damaged
 from pipeline.core import atomic_io
 from pipeline.core.errors import DamagedError, InputError
 from pipeline.core.paths import Home
+from pipeline.core.untrusted import MAX_FLOAT
 
 NAME = re.compile(r"[0-9a-f]{12}")
 NEWEST = "newest"
-LARGEST_LOSS = 1e300
 SHORTEST_PREFIX = 4
 FACTS = ("repo", "revision", "run", "run_uid", "step", "corpus", "pushed_at", "eval_loss", "diverged")
 """Keys of a history row, also in a revision's provenance.json."""
@@ -198,7 +198,7 @@ def _is_row(row: Mapping[str, Any]) -> bool:
     is_named = isinstance(name, str) and NAME.fullmatch(name) is not None
     texts = all(isinstance(row.get(key), str) for key in ("repo", "run", "corpus", "pushed_at"))
     loss = row.get("eval_loss")
-    is_loss = loss is None or (type(loss) in (int, float) and abs(loss) < LARGEST_LOSS)
+    is_loss = loss is None or (type(loss) in (int, float) and abs(loss) < MAX_FLOAT)
     return is_named and texts and type(step) is int and 0 <= step < 10**12 and "eval_loss" in row and is_loss
 
 

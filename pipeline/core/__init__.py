@@ -15,5 +15,6 @@ imports       imports of large libraries, faster
 repo_names    names of repos as the Hub allows them
 axes          ranges, ticks and tick labels of charts
 text          check that text can be encoded as UTF-8
+untrusted     checks of values that somebody else may have written
 http_client   applies a timeout to every request to the Hub; the seconds are its caller's (of the publisher: hub/uploader)
 """

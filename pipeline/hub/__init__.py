@@ -34,7 +34,6 @@ restored_corpus brings a corpus back from its dataset
 restore_job  what a run needs to be resumed, as a job: `python -m pipeline.hub.restore_job`
 background   runs one function that waits for the Hub in a daemon thread, alone or as a job
 client       a huggingface_hub client that waits no longer than its caller says; its errors as sentences
-untrusted    checks of values that somebody else may have written to a repo
 token        the only reader of the Hub token
 
 push_log, publisher and revision_store also work without a Hub repo; the other modules are about the Hub.

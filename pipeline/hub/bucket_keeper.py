@@ -14,8 +14,7 @@ from pipeline.core.settings import Settings
 from pipeline.hub.bucket import save_all
 from pipeline.hub.bucket_restore import restore_all
 
-LOOK_SECONDS = 2.0
-"""Between two looks for what has changed."""
+SCAN_INTERVAL_SECONDS = 2.0
 
 
 class BucketKeeper:
@@ -33,7 +32,7 @@ class BucketKeeper:
         """Save what has changed, when it is time to look. Never blocks."""
         if self._thread is not None and self._thread.is_alive():
             return
-        if self._looked_at is None or time.monotonic() - self._looked_at >= LOOK_SECONDS:
+        if self._looked_at is None or time.monotonic() - self._looked_at >= SCAN_INTERVAL_SECONDS:
             self._looked_at = time.monotonic()
             self._thread = threading.Thread(target=self._save, name="archive", daemon=True)
             self._thread.start()

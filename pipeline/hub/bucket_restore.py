@@ -14,7 +14,6 @@ import shutil
 import stat
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from pipeline.core import atomic_io
 from pipeline.core.errors import DamagedError
 from pipeline.core.paths import ID, Home
 from pipeline.core.settings import ARCHIVE, Settings
+from pipeline.hub.background import Say
 from pipeline.hub.bucket import (
     BUCKET,
     CHANGED_AT,
@@ -67,8 +67,6 @@ MODERATION = "moderation.json"
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 LATEST = 2**62
 """A time of a file above this cannot be set."""
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from pipeline.core.errors import DamagedError, InputError, require
 from pipeline.core.paths import Home
 from pipeline.core.repo_names import HOW, is_owned
 from pipeline.core.settings import Settings
+from pipeline.hub.background import Say
 from pipeline.hub.card_sections import CARD, current_card, merged_card
 from pipeline.hub.client import HubOperation, PassingFault, connect, find_token, hub_errors
 from pipeline.hub.dataset_files import FOLDERS, MADE_BY, Item, bundle, card_of
@@ -41,8 +42,6 @@ PUSH_DATASET = HubOperation(
     again="push again",
     named_by="its name",
 )
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,8 +13,8 @@ from typing import Any
 
 from pipeline.core import atomic_io
 from pipeline.core.paths import Home
+from pipeline.core.untrusted import is_usable
 from pipeline.hub.token import redact
-from pipeline.hub.untrusted import is_usable
 
 NAME = "gallery.jsonl"
 EXAMPLE = re.compile(r"[a-z0-9]{8}")

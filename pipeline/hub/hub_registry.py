@@ -14,11 +14,11 @@ from pipeline.artifacts.checkpoint import PROVENANCE
 from pipeline.artifacts.revision import Revision
 from pipeline.core import atomic_io
 from pipeline.core.errors import DamagedError, HubError
+from pipeline.core.untrusted import is_usable
 from pipeline.hub.archive import RUNS
 from pipeline.hub.client import DOWNLOAD, connect, hub_errors
 from pipeline.hub.commits import Push, read_push
 from pipeline.hub.model_repo import MAIN
-from pipeline.hub.untrusted import is_usable
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

@@ -14,7 +14,7 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,13 +29,14 @@ from pipeline.core.errors import DamagedError, InputError, PipelineError
 from pipeline.core.job_process import STATES
 from pipeline.core.paths import ID, Home, RunFolder
 from pipeline.core.settings import Settings
+from pipeline.core.untrusted import MAX_NUMBER, is_usable
 from pipeline.hub import gallery_file, gallery_push, push_log
 from pipeline.hub.archive import FORMAT, RECORD, RUNS, RunRecord
+from pipeline.hub.background import Say
 from pipeline.hub.client import DOWNLOAD, connect, hub_errors
 from pipeline.hub.commits import Push, read_push
 from pipeline.hub.model_repo import MAIN
 from pipeline.hub.token import read_token
-from pipeline.hub.untrusted import MAX_NUMBER, is_usable
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -50,8 +51,6 @@ MAX_BYTES = 10**9
 MAX_PROCESSES = 1_024
 ODD = (PipelineError, ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError)
 """What reading what somebody else wrote can raise."""
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,7 @@ class PushFault:
     can_retry: bool = True
     """Whether another attempt may succeed: not for a checkpoint that is damaged or gone."""
     attempts: int | None = None
-    """Attempts in a row that failed; None unless the publisher is at it."""
+    """Attempts in a row that failed; None unless the publisher tries again by itself."""
     since: float | None = None
     """When the first of them failed, or when the Hub refused it, in Unix seconds."""
     next_at: float | None = None

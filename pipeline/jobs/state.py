@@ -87,15 +87,14 @@ def _job_state(folder: JobFolder) -> JobState:
     process = _of_request(readable_process(folder), request)
     try:
         status = read_status(folder) or {}
-    except (
-        DamagedError
-    ) as error:  # torn by a kill on a full disk, say; what to do stands in the request, which is whole
+    except DamagedError as error:  # torn by a kill on a full disk, say; what to do stands in the request
         if is_locked(folder.lock):
             return JobState(folder, "running", request, process=process)
         if _requested_since(request, folder.status):
             return JobState(folder, _derive(folder, request, {}, process), request, process=process)
         fault = str(error).removeprefix(str(folder.status)).rpartition("; ")[0]
-        torn = f"{folder.id} left a damaged {folder.status.name}, which{fault}; {folder.again} to go on from its last complete step."
+        remedy = f"{folder.again} to continue from its last complete step"
+        torn = f"{folder.id} left a damaged {folder.status.name}, which{fault}; {remedy}."
         return JobState(folder, "failed", request, process=process, error=torn)
     state = _derive(folder, request, status, process)
     if state == "interrupted":  # it may have ended between reading its status and testing its lock

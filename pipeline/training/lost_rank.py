@@ -76,7 +76,7 @@ class Ranks:
         names = ", ".join(f"rank {one.rank} (process {one.process.pid} on {one.host})" for one in ended)
         return PipelineError(
             f"Run {self._run.id} has lost {names} of its {len(self._others) + 1} ranks: it was killed, as when memory runs "
-            f"out, or it failed with an error that {self._run.log.name} has; {self._run.again} to go on from its last "
+            f"out, or it failed with an error that {self._run.log.name} has; {self._run.again} to continue from its last "
             "checkpoint."
         )
 
@@ -84,7 +84,7 @@ class Ranks:
         hosts = ", ".join(sorted({process.host for process in self._others}))
         return PipelineError(
             f"Run {self._run.id} has lost the connection to another of its {len(self._others) + 1} ranks ({hosts}); look "
-            f"there and into {self._run.log.name} for the reason, then {self._run.again} to go on from its last checkpoint."
+            f"there and into {self._run.log.name} for the reason, then {self._run.again} to continue from its last checkpoint."
         )
 
 

@@ -84,7 +84,7 @@ def test_a_status_with_a_wrong_type_fails_its_job_which_can_be_resumed(
     (name, value), *_ = change.items()
     assert state.state == "failed"
     assert state.error == (
-        f"torn left a damaged status.json, which has {name} {value!r}; resume it to go on from its last complete step."
+        f"torn left a damaged status.json, which has {name} {value!r}; resume it to continue from its last complete step."
     )
     assert state.request["preset"] == "tiny"
     check_listings(whole, capsys)

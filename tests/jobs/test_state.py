@@ -57,7 +57,7 @@ def test_a_torn_status_fails_the_job_and_a_resume_keeps_its_request(settings: Se
         assert job_state(folder).state == "running"
     state = job_state(folder)
     assert (state.state, state.request) == ("failed", asked)
-    assert re.search(r"^a left a damaged status\.json, which .*; resume it to go on", str(state.error))
+    assert re.search(r"^a left a damaged status\.json, which .*; resume it to continue", str(state.error))
     resume_job(settings, folder, queue=True)
     again = read_json(folder.request) or {}
     assert again["resume"] and {name: again[name] for name in ("corpus", "preset", "recipe", "kind")} == {

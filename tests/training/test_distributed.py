@@ -131,7 +131,7 @@ def test_a_run_whose_rank_is_killed_names_it_and_resumes(home: Home, start: Star
     now = status(folder)
     assert now["state"] == "failed"
     assert now["error"].startswith(f"Run run has lost rank 1 (process {ranks[0].pid} on ")
-    assert now["error"].endswith("that train.log has; resume it to go on from its last checkpoint.")
+    assert now["error"].endswith("that train.log has; resume it to continue from its last checkpoint.")
 
     ask_to_resume(folder)
     assert start(folder, *launcher).wait() == 0, folder.log.read_text()

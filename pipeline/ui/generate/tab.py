@@ -18,7 +18,7 @@ from pipeline.hub.other_models import find_model
 from pipeline.ui.generate.answers import Answer, Completion, Result
 from pipeline.ui.generate.writing import CardTurns, written
 from pipeline.ui.shared.components import QUIET, ask, card, editor, head, html, picks
-from pipeline.ui.shared.engine import LOOK_SECONDS, Engine
+from pipeline.ui.shared.engine import FIRST_ANSWER_SECONDS, Engine
 from pipeline.ui.shared.field_errors import Field, notice_of
 from pipeline.ui.shared.formats import loss, size, whole
 from pipeline.ui.shared.links import permalink
@@ -232,7 +232,7 @@ class GenerateTab:
         """The registry's revisions as choices; the selected ones stay selected. A selection that is still a choice is not
         sent: the answer may come after somebody has made another one.
         """
-        self.engine.models.known(wait_seconds=LOOK_SECONDS)
+        self.engine.models.known(wait_seconds=FIRST_ANSWER_SECONDS)
         fields = self._fields(revision, other)
         for field, value in zip(fields, (revision, other), strict=True):
             if field["value"] == value:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pipeline.hub.revision_store import RevisionStore
 
 
-LOOK_SECONDS = 3.0
+FIRST_ANSWER_SECONDS = 3.0
 """How long a request waits for the Hub, the first time, to know the models that are offered, and their sizes."""
 
 
@@ -74,7 +74,7 @@ class Engine:
         """
         if "/" not in name:
             return name
-        models = self.models.known(wait_seconds=LOOK_SECONDS if name in self.settings.models else 0)
+        models = self.models.known(wait_seconds=FIRST_ANSWER_SECONDS if name in self.settings.models else 0)
         offered = {model.name: model.name for model in models} | {model.repo: model.name for model in models}
         if name not in offered or self.access.of(request).allowed:
             self.access.require(request, "model", name)
