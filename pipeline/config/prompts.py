@@ -8,6 +8,10 @@ from functools import cache
 
 from pipeline.core.paths import ASSETS
 
+SAMPLE_TEMPERATURE = 0.6
+SAMPLE_TOKENS = 24
+"""Of the completion of the first prompt that a run writes at each evaluation."""
+
 
 @dataclass(frozen=True)
 class Prompt:

@@ -13,6 +13,7 @@ from pipeline.hub.dataset_files import public_config
 MAX_POINTS = 12
 """Rows of the table of losses."""
 MAX_LICENCES = 15
+MAX_PROJECTS = 8
 NUM_SAMPLES = 3
 _TRAINING = (
     "optimizer learning_rate matrix_learning_rate schedule warmup_steps decay_share weight_decay batch_size loss "
@@ -104,7 +105,11 @@ def _data(home: Home, config: dict[str, Any]) -> dict[str, Any] | None:
         return None
     found, dataset = corpus
     report = atomic_io.readable_json(home.corpus(config["corpus"]).report)
-    licences = [row for row in report.get("licenses") or () if isinstance(row, dict)]
+    licences, projects = (
+        [row for row in report.get(name) or () if isinstance(row, dict)] for name in ("licenses", "repositories")
+    )
+    if not found["config"]["source"].startswith(("pypi", "installed")):  # else they are somebody's folders
+        projects = []
     return {
         **found["config"],
         **{name: found[name] for name in _COUNTS},
@@ -113,16 +118,8 @@ def _data(home: Home, config: dict[str, Any]) -> dict[str, Any] | None:
         "keep_rate": report.get("keep_rate"),
         "licences": [(without_paths(str(row.get("name") or "")), row.get("files")) for row in licences[:MAX_LICENCES]],
         "num_more_licences": max(0, len(licences) - MAX_LICENCES),
+        "projects": [(str(row.get("name") or ""), row.get("files")) for row in projects[:MAX_PROJECTS]],
+        "more_projects": len(projects) > MAX_PROJECTS,
         "dataset": dataset["repo"] if dataset else None,
         "dataset_commit": (dataset["commit"] or "main") if dataset else None,
-        "duplicates": _duplicates(found["config"].get("quality")),
     }
-
-
-def _duplicates(quality: object) -> str:
-    """What the preparation did about files that are the same."""
-    rules = quality if isinstance(quality, dict) else {}
-    near = rules.get("near_duplicate_jaccard")
-    if isinstance(near, int | float):
-        return f"near ones were removed, from a Jaccard similarity of {near:g}"
-    return "exact ones were removed" if rules.get("drop_exact_duplicates") else "not removed"

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from pipeline.config.prompts import SAMPLE_TEMPERATURE, SAMPLE_TOKENS
 from pipeline.core.paths import ASSETS
 from pipeline.hub.token import redact
 
+PROGRAM = "CodeParrot Studio"
+NOT_REMOVED, EXACT_REMOVED = "not removed", "exact ones were removed"
 MAX_LICENSES = 20
 """Rows of a dataset card's licence table; provenance.json lists all licences."""
 SIZES = (
@@ -41,6 +44,7 @@ def model_card(
     facts = facts or NO_FACTS
     data = facts["data"] or {}
     source, validation = data.get("source"), data.get("validation_source")
+    training = facts["training"] or {}
     return _rendered(
         "model_card.md.j2",
         {
@@ -49,7 +53,14 @@ def model_card(
             "cost": _cost(facts["seconds"], hourly_price),
             "hub_dataset": _hub_dataset(source),
             "sources": {"source": _in_words(source), "validation": _in_words(validation) if validation else ""},
-            "evaluated_on": _evaluated_on(data),
+            "evaluated": _evaluated(data, training),
+            "duplicates": _duplicates(data),
+            "schedule": _schedule(training),
+            "tokenizer": _tokenizer(data),
+            "program": PROGRAM,
+            "sample_temperature": SAMPLE_TEMPERATURE,
+            "sample_tokens": SAMPLE_TOKENS,
+            "projects": [(_cell(name), files) for name, files in data.get("projects") or () if isinstance(files, int)],
             "keywords": [_cell(word) for word in data.get("keywords") or ()],
             "licences": [(_cell(name), files) for name, files in data.get("licences") or ()],
         },
@@ -62,12 +73,49 @@ def _cost(seconds: float | None, hourly_price: float | None) -> str | None:
     return f"about ${seconds / 3_600 * hourly_price:,.2f}, at ${hourly_price:,.2f} an hour"
 
 
-def _evaluated_on(data: dict[str, Any]) -> str:
+def _evaluated(data: dict[str, Any], training: dict[str, Any]) -> dict[str, str]:
+    """What the validation loss is a mean of, and what makes it lower than on other code."""
+    most = training.get("eval_windows")
+    windows = "windows" if not training else f"up to {most:,} evenly spaced windows" if most else "all windows"
+    if not data:
+        return {"windows": windows, "source": "", "copies": ""}
+    validation = data.get("validation_source")
+    return {
+        "windows": windows,
+        "source": f", from {_in_words(validation)}" if validation else ", from the same source as the training files",
+        "copies": {
+            NOT_REMOVED: "Copies of files were not removed, so held-out text can also be in the training files. ",
+            EXACT_REMOVED: "Only exact copies of files were removed, so held-out text can also be in the training files. ",
+        }.get(_duplicates(data), ""),
+    }
+
+
+def _duplicates(data: dict[str, Any]) -> str:
+    """What the preparation did about files that are the same."""
+    rules = data.get("quality")
+    rules = rules if isinstance(rules, dict) else {}
+    near = rules.get("near_duplicate_jaccard")
+    if isinstance(near, int | float):
+        return f"near ones were removed, from a Jaccard similarity of {near:g}"
+    return EXACT_REMOVED if rules.get("drop_exact_duplicates") else NOT_REMOVED
+
+
+def _schedule(training: dict[str, Any]) -> str:
+    if not training:
+        return ""
+    fall = {
+        "linear": "then a straight line down to zero",
+        "cosine": "then a cosine down to zero",
+        "flat": f"then constant, then a straight line down to zero over the last {training['decay_share']:.0%} of the steps",
+    }
+    return f"{training['warmup_steps']:,} steps of warm-up, {fall.get(training['schedule'], training['schedule'])}"
+
+
+def _tokenizer(data: dict[str, Any]) -> str:
     if not data:
         return ""
-    if data.get("validation_source"):
-        return f", from {_in_words(data['validation_source'])}"
-    return ", from the same source as the training files"
+    given = data.get("tokenizer")
+    return f"`{_cell(given)}`, which was given" if given else "byte-level BPE, made from the training files"
 
 
 def _in_words(source: str | None) -> str:
@@ -76,7 +124,7 @@ def _in_words(source: str | None) -> str:
         None: "a source that was not recorded",
         "files": "files of somebody's own disk",
         "installed": "the Python packages installed on a machine",
-        "pypi": "examples of data-science projects on the package index",
+        "pypi": "examples of data-science projects on the Python package index",
     }
     return known.get(source) or f"`{_cell(source or '')}`"
 

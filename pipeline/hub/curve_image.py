@@ -15,6 +15,9 @@ SMOOTH = 3
 """Drawn this many times larger, then reduced, so that lines are smooth."""
 FONT_SIZE = 22
 PAPER, INK, GRID, TRAINING, VALIDATION = "#ffffff", "#33383f", "#e3e6ea", "#b4bbc4", "#0b6e99"
+DOT = 6
+"""Radius of the mark of a measured validation loss; between the marks the line is only a guide."""
+MAX_DOTS = 60
 MAX_POINTS = 2_000
 """Of the training loss: more than one for each pixel cannot be seen."""
 
@@ -48,6 +51,9 @@ def curve_image(rows: list[dict[str, Any]]) -> bytes | None:
             continue
         points = [(_across(across, step), _up(up, loss)) for step, loss in line]
         draw.line(points, fill=colour, width=width * SMOOTH, joint="curve")
+        if colour == VALIDATION and len(points) <= MAX_DOTS:
+            for x, y in points:
+                draw.ellipse([x - DOT * SMOOTH, y - DOT * SMOOTH, x + DOT * SMOOTH, y + DOT * SMOOTH], fill=colour)
         swatch = [(left * SMOOTH, 30 * SMOOTH), ((left + 40) * SMOOTH, (30 + width) * SMOOTH)]
         draw.rectangle(swatch, fill=colour)
         draw.text(((left + 52) * SMOOTH, 32 * SMOOTH), name, fill=INK, font=font, anchor="lm")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pipeline.config.prompts import course_prompts
+from pipeline.config.prompts import SAMPLE_TEMPERATURE, SAMPLE_TOKENS, course_prompts
 from pipeline.core.errors import PipelineError
 from pipeline.training.run_logger import RunLogger
 from pipeline.training.session import Session
-
-NEW_TOKENS = 24
 
 
 def write_sample(session: Session, logger: RunLogger, step: int) -> None:
@@ -16,7 +14,8 @@ def write_sample(session: Session, logger: RunLogger, step: int) -> None:
     from pipeline.generation.settings import Sampling
 
     prompt = course_prompts()[0]
-    sampling = Sampling(max_new_tokens=NEW_TOKENS, temperature=0.6, seed=session.run.config.training.seed)
+    seed = session.run.config.training.seed
+    sampling = Sampling(max_new_tokens=SAMPLE_TOKENS, temperature=SAMPLE_TEMPERATURE, seed=seed)
     try:
         text = complete(session.plain_model, session.tokenizer, prompt.text, sampling)[0]
     except PipelineError as error:

@@ -153,20 +153,25 @@ def test_the_card_answers_what_a_stranger_asks(home: Home, trained: RunFolder) -
     text = whole_card(home, trained)
     for fact in (
         "| 500 | 3.000 | 9.0 |",
-        "4 layers of 256",
-        "muon",
+        "4 layers, hidden size 256",
+        "muon for the weight matrices, learning rate 0.012; AdamW for the rest, learning rate",
+        "then constant, then a straight line down to zero over the last 50% of the steps",
+        "4,096 tokens, byte-level BPE, made from the training files |",
+        "Copies of files were not removed, so held-out text can also be in the training files.",
+        "sampled at temperature 0.6, the first 24 tokens",
+        "one of `pandas`, `a/b'c` in a line that imports it",
         "| seed | 7 |",
-        "a CPU, bf16",
+        "| hardware | a CPU |",
+        "| precision | bf16 |",
         "| time | 10 min |",
-        "falling over the last 50 %",
-        "steps, on at most 256, evenly spaced, of the windows of the held-out files",
+        "steps, on up to 256 evenly spaced windows of the held-out files",
         "files of somebody's own disk",
         "100 of 200 files, 50.0 %",
         "90 to train on, 10 held out",
-        "the model has read them 2.0 times",
+        "the model has read 80,000, which is 2.0 epochs",
         "| `mit` | 60 |",
         "| not recorded | 1 |",
-        "windows of",
+        "windows of 128 tokens. It accepts up to 256, prompt included, but its positions beyond",
         "abababababababab",
     ):
         assert fact in text, fact
@@ -181,7 +186,7 @@ def test_the_card_shows_the_curve_and_names_hardware_and_cost(home: Home, traine
     config = read_json(trained.config) or {}
     write_json(trained.config, {**config, "hardware": "2 x NVIDIA A10G"})
     text = whole_card(home, trained, hourly_price=3.0)
-    assert "| hardware | 2 x NVIDIA A10G, bf16 |" in text
+    assert "| hardware | 2 x NVIDIA A10G |" in text
     assert "| cost | about $0.50, at $3.00 an hour |" in text, "600 s"
 
 
@@ -234,9 +239,9 @@ def test_the_card_links_the_dataset_of_the_corpus(home: Home, trained: RunFolder
 @pytest.mark.parametrize(
     ("validation", "said"),
     [
-        (None, "files that training never saw, from the same source as the training files"),
-        ("hub:they/valid", "files that training never saw, from `hub:they/valid`"),
-        ("files:/srv/valid", "files that training never saw, from files of somebody's own disk"),
+        (None, "files that were held out from training, from the same source as the training files"),
+        ("hub:they/valid", "files that were held out from training, from `hub:they/valid`"),
+        ("files:/srv/valid", "files that were held out from training, from files of somebody's own disk"),
     ],
 )
 def test_the_card_says_where_the_held_out_files_come_from(
@@ -249,6 +254,62 @@ def test_the_card_says_where_the_held_out_files_come_from(
     text = whole_card(home, trained)
     assert said in " ".join(text.split())
     assert yaml.safe_load(text.split("---\n", 2)[1])["datasets"] == ["they/code"]
+
+
+@pytest.mark.parametrize(
+    ("quality", "said"),
+    [
+        ({}, "Copies of files were not removed"),
+        ({"drop_exact_duplicates": True}, "Only exact copies of files were removed"),
+        ({"near_duplicate_jaccard": 0.85}, ""),
+    ],
+)
+def test_the_card_says_whether_held_out_text_can_be_in_the_training_files(
+    home: Home, trained: RunFolder, quality: dict[str, Any], said: str
+) -> None:
+    manifest = read_json(home.corpus("python").manifest) or {}
+    write_json(home.corpus("python").manifest, {**manifest, "config": {**manifest["config"], "quality": quality}})
+    text = whole_card(home, trained)
+    assert ("can also be in the training files" in text) is bool(said) and said in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"schedule": "linear", "warmup_steps": 7},
+            "| schedule | 7 steps of warm-up, then a straight line down to zero |",
+        ),
+        ({"schedule": "cosine"}, "then a cosine down to zero |"),
+        ({"optimizer": "adamw", "learning_rate": 0.5}, "| optimizer | adamw, learning rate 0.5; weight decay"),
+        ({"eval_windows": None}, "on all windows of the held-out files"),
+    ],
+)
+def test_the_card_puts_every_setting_in_words(
+    home: Home, trained: RunFolder, changes: dict[str, Any], said: str
+) -> None:
+    config = read_json(trained.config) or {}
+    write_json(trained.config, {**config, "training": {**config["training"], **changes}})
+    assert said in whole_card(home, trained)
+
+
+def test_the_card_names_the_projects_of_an_index_and_no_folder_of_a_disk(home: Home, trained: RunFolder) -> None:
+    folder = home.corpus("python")
+    manifest, report = read_json(folder.manifest) or {}, read_json(folder.report) or {}
+    projects = [{"name": f"one|`{n}", "files": 900 - n} for n in range(9)]
+    write_json(folder.report, {**report, "repositories": projects})
+    assert "one/'0" not in whole_card(home, trained), "files:"
+    write_json(folder.manifest, {**manifest, "config": {**manifest["config"], "source": "pypi"}})
+    text = whole_card(home, trained)
+    assert (
+        "| projects | one/'0 (900), one/'1 (899)," in text and "one/'7 (893) and others; in brackets, files |" in text
+    )
+
+
+def test_a_model_that_was_trained_on_its_longest_text_has_no_noise_beyond(home: Home, trained: RunFolder) -> None:
+    config = read_json(trained.config) or {}
+    write_json(trained.config, {**config, "model": {**config["model"], "n_positions": 128}})
+    assert "noise" not in whole_card(home, trained)
 
 
 def test_without_the_corpus_the_card_says_less(home: Home, trained: RunFolder) -> None:
