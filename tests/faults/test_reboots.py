@@ -138,14 +138,8 @@ def test_a_queue_goes_on_after_every_kill_and_each_run_ends_as_an_undisturbed_on
         longest[what] = max(longest[what], machine.disturb(what))
         tally.counts[f"kills of {what}"] += 1
     runs = [folder.id for folder in machine.home.runs()]
-    states: dict[str, str] = {}
-
-    def all_have_ended() -> bool:
-        states.update({run_id: machine.state(run_id) for run_id in runs})
-        return not in_order(machine.home)
-
-    eventually(all_have_ended, "the end of the queue", PATIENCE_SECONDS * QUEUE_LENGTH)
-    assert states == dict.fromkeys(runs, "finished")
+    eventually(lambda: not in_order(machine.home), "the end of the queue", PATIENCE_SECONDS * QUEUE_LENGTH)
+    assert {run_id: machine.state(run_id) for run_id in runs} == dict.fromkeys(runs, "finished")
     for run_id in runs:
         assert_equal_to(reference, machine, run_id)
     tally.counts["equal runs"] = len(runs)
