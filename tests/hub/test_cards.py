@@ -306,10 +306,10 @@ def test_the_card_names_the_projects_of_an_index_and_no_folder_of_a_disk(home: H
     )
 
 
-def test_a_model_that_was_trained_on_its_longest_text_has_no_noise_beyond(home: Home, trained: RunFolder) -> None:
+def test_a_model_that_was_trained_on_its_longest_text_is_reliable_to_its_end(home: Home, trained: RunFolder) -> None:
     config = read_json(trained.config) or {}
     write_json(trained.config, {**config, "model": {**config["model"], "n_positions": 128}})
-    assert "noise" not in whole_card(home, trained)
+    assert "unreliable" not in whole_card(home, trained)
 
 
 def test_without_the_corpus_the_card_says_less(home: Home, trained: RunFolder) -> None:
