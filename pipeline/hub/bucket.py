@@ -44,7 +44,7 @@ BUCKET = "archive"
 """Stands for the archive where a repo is named: `Home.restored`."""
 OF_RUN = (
     *("request.json", "status.json", "config.json", "metrics.jsonl", "samples.jsonl", "pushes.jsonl", "archived.json"),
-    "train.log",
+    *("stop.json", "train.log"),
 )
 OF_CORPUS = (
     *("request.json", "status.json", "report.json", "samples.json", "stages.json", "prepare.log"),
@@ -104,7 +104,7 @@ def _run_units(run: RunFolder) -> Iterator[Unit]:
         files = [path.relative_to(run.path).as_posix() for path in _files(checkpoints[-1])]
         yield from _stamped(f"runs/{run.id}/checkpoint", run.path, files)
     # Not by its files: metrics.jsonl grows every second.
-    state = [newest, atomic_io.is_locked(run.lock), atomic_io.readable_json(run.status).get("state")]
+    state = [newest, atomic_io.is_locked(run.lock), atomic_io.readable_json(run.status).get("state"), run.stop.exists()]
     request, pushes = run.request.stat().st_mtime_ns, len(atomic_io.cached_lines(run.pushes))
     yield Unit(
         f"runs/{run.id}/record", run.path, tuple(_existing(run.path, OF_RUN)), _digest([*state, request, pushes])
@@ -153,8 +153,8 @@ def seal_of(version: Path) -> tuple[manifest.Entries, float] | None:
     seal = version / SEAL
     try:
         status = seal.lstat()
-    except (OSError, ValueError):
-        return None
+    except (FileNotFoundError, NotADirectoryError, PermissionError, ValueError):
+        return None  # any other error may pass, and must not make a good version look as if it were not sealed
     if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_SEAL_BYTES:
         return None
     content = atomic_io.readable_json(seal)
@@ -246,19 +246,28 @@ def save_all(home: Home, archive: Path) -> None:
     """
     if not archive.is_dir():
         raise FileNotFoundError(f"there is no folder {archive}")
-    saved, identity = SavedUnits(home), identity_of(archive)
+    saved = SavedUnits(home)
+    if saved.archive is not None and not (archive / IDENTITY).exists():
+        raise FileNotFoundError(
+            f"{archive} is empty, and was not; mount it again, or delete {home.saved} for a new archive"
+        )
+    identity = identity_of(archive)
     if saved.archive != identity:  # an empty mount point before, or another bucket: restored first, at the next look
         is_first = saved.archive is None
         saved.begin_archive(identity)
         if not is_first:
             home.restored(BUCKET).unlink(missing_ok=True)
             return
+    late = ""
     for unit in _unsaved(home, saved):
+        if late and unit.name == f"{late}/record":
+            continue  # it may speak of the checkpoint that is not saved
         try:
             saved.begin(unit)
             save(archive, unit, own=saved.own(unit.name))
-        except FileNotFoundError:
-            continue  # a newer one is there by now
+        except FileNotFoundError:  # a newer one is there by now
+            late = unit.name.removesuffix("/checkpoint")
+            continue
         saved.note(unit.name, unit.version)
     for name in _deleted(home, saved):
         versions = [archive / name / version for version in saved.own(name)]

@@ -64,7 +64,12 @@ FORMS = (
     Form("gallery", _PART),
 )
 MODERATION = "moderation.json"
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+REQUEST, STATUS, STOP = "request.json", "status.json", "stop.json"
+DAMAGE = (DamagedError, ValueError, FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
+DAMAGE_CODES = (errno.ELOOP, errno.ENAMETOOLONG)
+"""Errors of a version that will be the same tomorrow. Any other OSError may pass, as of a mount that was lost or of a full
+disk: what is skipped then would be missing for good.
+"""
 LATEST = 2**62
 """A time of a file above this cannot be set."""
 
@@ -96,7 +101,8 @@ def restore_all(settings: Settings, say: Say = lambda text: None) -> list[str]:
     """Bring back what this disk does not have; returns the names of its units. Done once for each disk, and again while
     the archive is empty: it may not be mounted yet.
 
-    Raises OSError when there is no such folder, or the disk is full. What is damaged is left out, with a line in the log.
+    Raises OSError when there is no such folder, it cannot be read now, or the disk is full; the next call goes on. What is
+    damaged is left out, with a line in the log.
     """
     archive, home = settings.archive, Home(settings.home)
     if archive is None or not is_due(settings):
@@ -118,6 +124,8 @@ def restore_all(settings: Settings, say: Say = lambda text: None) -> list[str]:
 def _sealed(archive: Path) -> Versions:
     found: Versions = {}
     for seal in archive.rglob(SEAL):
+        if seal.parent == archive:
+            continue
         name, sealed = seal.parent.parent.relative_to(archive).as_posix(), seal_of(seal.parent)
         form = next((form for form in FORMS if re.fullmatch(form.unit, name, re.ASCII)), None)
         if form is None or sealed is None or not form.needed <= sealed[0].keys():
@@ -170,6 +178,7 @@ class _Restoring:
         staged = self._home.path / STAGING / names[-1]
         used = [self._build(name, staged) for name in names]
         if all(used):
+            _settle(staged)
             target.parent.mkdir(parents=True, exist_ok=True)
             (staged / inner).rename(target)
             self._note(used)
@@ -197,19 +206,17 @@ class _Restoring:
                 self._restored.append(saved.name)
 
     def _build(self, name: str, staged: Path) -> Saved | None:
-        """Copy the newest version that is whole into `staged`; None when none is. Raises OSError when the disk is full."""
+        """Copy the newest version that is whole into `staged`; None when none is. Raises OSErrors that may pass."""
         self._say(f"Restoring {name} from {self._archive}: {self._done / 1e6:,.0f} of {self._total / 1e6:,.0f} MB")
         self._done += self._found[name][0].num_bytes
         for saved in self._found[name]:
             try:
                 _copy(saved, staged)
                 return saved
-            except DamagedError as error:
-                fault = str(error)
-            except (OSError, ValueError) as error:
-                if isinstance(error, OSError) and error.errno in DISK_FULL:
+            except (OSError, *DAMAGE) as error:
+                if not isinstance(error, DAMAGE) and getattr(error, "errno", None) not in DAMAGE_CODES:
                     raise
-                fault = f"{type(error).__name__}: {error}"
+                fault = str(error) if isinstance(error, DamagedError) else f"{type(error).__name__}: {error}"
             _clear(staged, saved)
             print(f"{name} in {self._archive} is damaged: {fault}; this version is not restored.", file=sys.stderr)
         return None
@@ -227,6 +234,27 @@ def _copy(saved: Saved, staged: Path) -> None:
         os.utime(target, ns=(entry[CHANGED_AT], entry[CHANGED_AT]))
     if fault := manifest.fault(staged, saved.entries):
         raise DamagedError(fault)
+
+
+def _settle(staged: Path) -> None:
+    """End what only this disk's processes could go on with, in a run or corpus: no job starts because it was restored.
+
+    A request that had no status yet was queued, cancelled, or failed before it began; it becomes that of the status. What
+    was asked to stop has stopped.
+    """
+    request, status, stop = staged / REQUEST, staged / STATUS, staged / STOP
+    if not (request.is_file() and status.is_file()):
+        return
+    asked, answered = atomic_io.readable_json(request), atomic_io.readable_json(status)
+    answered_id = answered.get("request_id", "")
+    if asked and asked.get("request_id", "") != answered_id:
+        changed_at = request.stat().st_mtime_ns
+        atomic_io.write_json(request, {**asked, "request_id": answered_id})
+        os.utime(request, ns=(changed_at, changed_at))
+    is_stopping = stop.is_file() and atomic_io.readable_json(stop).get("request_id", "") == answered_id
+    if is_stopping and answered.get("state") == "running":
+        atomic_io.write_json(status, {**answered, "state": "stopped"})
+    stop.unlink(missing_ok=True)
 
 
 def _clear(staged: Path, saved: Saved) -> None:

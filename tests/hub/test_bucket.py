@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import shutil
@@ -17,9 +18,10 @@ from pipeline.artifacts.revision import Registry
 from pipeline.core.atomic_io import read_json, read_lines, write_json
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
-from pipeline.hub import bucket
-from pipeline.hub.bucket import SEAL, is_behind, save_all, units
+from pipeline.hub import bucket, bucket_restore
+from pipeline.hub.bucket import IDENTITY, SEAL, Unit, is_behind, save_all, units
 from pipeline.hub.bucket_restore import restore_all
+from pipeline.jobs.state import job_state
 from tests.checkpoints import write_checkpoint
 from tests.faults.shares import shares
 from tests.homes import write_corpus, write_run
@@ -222,6 +224,10 @@ def test_another_bucket_at_the_same_path_is_restored_and_then_saved_to(
     shutil.rmtree(archive)
     archive.mkdir()
     assert not is_behind(home, archive), "nothing on this disk has changed"
+    with pytest.raises(FileNotFoundError, match="is empty, and was not; mount it again"):
+        save_all(home, archive)  # the mount was lost: nothing is copied to the disk below
+    assert contents(archive) == {}
+    write_json(archive / IDENTITY, {"id": "another"})
     save_all(home, archive)
     assert restore_all(settings) == []
     save_all(home, archive)
@@ -259,6 +265,85 @@ def test_no_planted_job_comes_back(settings: Settings, home: Home, archive: Path
     wipe(home)
     restore_all(settings)
     assert not home.corpus("evil").path.exists() and not home.run("evil").path.exists()
+
+
+@pytest.mark.parametrize("name", ["runs/alpha", "corpora/python"])
+def test_a_request_that_had_not_begun_does_not_start_because_it_is_restored(
+    settings: Settings, home: Home, archive: Path, name: str
+) -> None:
+    """Resumed and queued, or cancelled, or ended before its first status."""
+    folder = home.run("alpha") if name == "runs/alpha" else home.corpus("python")
+    write_json(folder.status, {"request_id": "old", "state": "stopped", "step": 20})
+    write_json(folder.request, {"request_id": "new", "kind": "train", "requested_at": 2.0, "resume": True})
+    assert job_state(folder).state == "queued"
+    save_all(home, archive)
+    wipe(home)
+    restore_all(settings)
+    assert job_state(folder).state == "stopped"
+
+
+def test_a_run_that_was_asked_to_stop_comes_back_stopped(settings: Settings, home: Home, archive: Path) -> None:
+    """What restarts interrupted runs must not restart it."""
+    run = home.run("alpha")
+    write_json(run.status, {"request_id": "alpha", "state": "running", "step": 20})
+    save_all(home, archive)
+    write_json(run.stop, {"request_id": "alpha"})
+    save_all(home, archive)
+    wipe(home)
+    restore_all(settings)
+    assert job_state(run).state == "stopped" and not run.stop.exists()
+
+
+@pytest.mark.parametrize("when", ["listing", "copying"])
+def test_a_mount_that_is_lost_during_a_restore_loses_nothing(
+    settings: Settings, home: Home, archive: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    save_all(home, archive)
+    wipe(home)
+    is_lost = True
+
+    def fails(*arguments: Any, **options: Any) -> None:
+        if is_lost:
+            raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+        return real(*arguments, **options)
+
+    where, name = (bucket_restore.shutil, "copyfile") if when == "copying" else (Path, "lstat")  # type: ignore[attr-defined]
+    real = getattr(where, name)
+    with monkeypatch.context() as patch:
+        patch.setattr(where, name, fails)
+        with pytest.raises(OSError, match="not connected"):
+            restore_all(settings)
+    is_lost = False
+    assert "runs/alpha/record" in restore_all(settings) and home.gallery.exists()
+
+
+def test_a_seal_in_the_archive_itself_stops_nothing(settings: Settings, home: Home, archive: Path) -> None:
+    save_all(home, archive)
+    write_json(archive / SEAL, {"files": {}, "sealed_at": 1.0})
+    wipe(home)
+    assert "runs/alpha/record" in restore_all(settings)
+
+
+def test_a_record_is_not_saved_without_the_checkpoint_that_it_speaks_of(
+    settings: Settings, home: Home, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Training deletes the checkpoint while it is copied."""
+    save_all(home, archive)
+    write_checkpoint(home.run("alpha"), 300)
+    real = bucket.save
+
+    def save(folder: Path, unit: Unit, own: Any = ()) -> None:
+        if unit.name.endswith("/checkpoint"):
+            raise FileNotFoundError
+        real(folder, unit, own)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bucket, "save", save)
+        before = {path.parent.name for path in (archive / "runs/alpha/record").rglob(SEAL)}
+        save_all(home, archive)
+        assert {path.parent.name for path in (archive / "runs/alpha/record").rglob(SEAL)} == before
+    save_all(home, archive)
+    assert {path.parent.name for path in (archive / "runs/alpha/record").rglob(SEAL)} != before
 
 
 def test_a_corpus_that_is_deleted_does_not_come_back(settings: Settings, home: Home, archive: Path) -> None:
