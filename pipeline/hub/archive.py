@@ -106,7 +106,8 @@ def open_archive(home: Home, revision: Revision, *, with_state: bool) -> Iterato
             shutil.rmtree(scratch, ignore_errors=True)  # of a push that was killed
             stack.callback(shutil.rmtree, scratch, ignore_errors=True)
             state = _linked_state(home, revision, scratch)
-        record = _record_files(home, run, revision, config, is_final=is_final)
+        shown = _shown_status(run, is_final=is_final)
+        record = _record_files(home, run, revision, config, shown)
         files: dict[str, bytes | Path] = {**record, **state}
         if image := curve_image(rows_until(run, revision.step)):
             files[CURVE] = image
@@ -114,7 +115,9 @@ def open_archive(home: Home, revision: Revision, *, with_state: bool) -> Iterato
         yield RunArchive(
             folder=folder,
             contents=contents,
-            facts=card_facts(home, run, revision, config, image=f"{folder}/{CURVE}" if image else None),
+            facts=card_facts(
+                home, run, revision, config, state=shown.get("state"), image=f"{folder}/{CURVE}" if image else None
+            ),
             replaces_state=with_state and (is_final or bool(state)),
         )
 
@@ -142,14 +145,8 @@ def _linked_state(home: Home, revision: Revision, scratch: Path) -> dict[str, Pa
 
 
 def _record_files(
-    home: Home, run: RunFolder, revision: Revision, config: dict[str, Any], *, is_final: bool
+    home: Home, run: RunFolder, revision: Revision, config: dict[str, Any], status: dict[str, Any]
 ) -> dict[str, bytes]:
-    status = atomic_io.readable_json(run.status)
-    shown = {
-        name: without_paths(value) if isinstance(value, str) else value
-        for name, value in status.items()
-        if name in SHOWN
-    }
     record = RunRecord(
         format=FORMAT,
         run=run.id,
@@ -157,8 +154,7 @@ def _record_files(
         step=revision.step,
         revision=revision.revision,
         request=known(RunRequest, atomic_io.readable_json(run.request)),
-        # Of the pushed step: the trainer may not have said yet that it has finished, or may have long since.
-        status={**shown, "state": "finished"} if is_final else _unfinished(run, shown),
+        status=status,
         corpus=_corpus(home, config),
     )
     texts = {
@@ -169,6 +165,16 @@ def _record_files(
         run.log.name: without_paths("\n".join(atomic_io.tail(run.log, MAX_LOG_LINES))) + "\n",
     }
     return {name: redact(text).encode() for name, text in texts.items()}
+
+
+def _shown_status(run: RunFolder, *, is_final: bool) -> dict[str, Any]:
+    """The run's status at the pushed step: its trainer may not have said yet that it has finished, or may have long since."""
+    shown = {
+        name: without_paths(value) if isinstance(value, str) else value
+        for name, value in atomic_io.readable_json(run.status).items()
+        if name in SHOWN
+    }
+    return {**shown, "state": "finished"} if is_final else _unfinished(run, shown)
 
 
 def _unfinished(run: RunFolder, status: dict[str, Any]) -> dict[str, Any]:

@@ -25,15 +25,22 @@ _COUNTS = "files_train files_validation tokens_train tokens_validation".split()
 
 
 def card_facts(
-    home: Home, run: RunFolder, revision: Revision, config: dict[str, Any], *, image: str | None = None
+    home: Home,
+    run: RunFolder,
+    revision: Revision,
+    config: dict[str, Any],
+    *,
+    state: str | None = None,
+    image: str | None = None,
 ) -> dict[str, Any]:
-    """`config`: the run's config.json. `image`: path of its `curve_image` in the repo. Facts that were not recorded are
+    """`config`: the run's config.json. `state`: of the run. `image`: path of its `curve_image` in the repo. Facts that were not recorded are
     left out, and with them the part of the card that needs them: a checkpoint is not kept from the Hub by what an earlier
     version did not record.
     """
     trained = _has(config.get("training"), _TRAINING) and _has(config.get("model"), _MODEL)
     rows = rows_until(run, revision.step)
     return {
+        "state": state,
         "model": config["model"] if trained else {},
         "training": config["training"] if trained else {},
         "chosen": {"device": None, "precision": None, "compiled": False, **(config.get("chosen") or {})},

@@ -1,12 +1,14 @@
-"""A card (README.md) that people may edit: a push rewrites only the sections that nobody has changed.
+"""A card (README.md) that people may edit: a push rewrites only the sections and values that nobody has changed.
 
 Each section of ours stands between two comments; the first one holds a digest of what we wrote. A section whose text has
-another digest was edited by hand and stays as it is; so does everything outside of sections.
+another digest was edited by hand and stays as it is; so does everything outside of sections. A comment below the front
+matter holds a digest of each value there that we wrote.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import tempfile
 from collections.abc import Iterator
@@ -25,8 +27,11 @@ SECTION = re.compile(
     r"(?P<text>.*?)<!-- end of section (?P=name) -->\n?",
     re.DOTALL,
 )
+VALUES = re.compile(
+    r"<!-- values above: each push writes them anew, unless they were edited \((?P<digests>[^)]*)\) -->\n"
+)
 OURS = ("configs", "model-index", "size_categories")
-"""Values of the front matter that follow from the content; of all others, the one in the repo stays."""
+"""Values of the front matter that follow from the content: an edit of them does not stay."""
 
 
 def merged_card(new: str, current: str | None) -> bytes:
@@ -37,13 +42,15 @@ def merged_card(new: str, current: str | None) -> bytes:
     """
     sections = dict(_sections(_body(new)))
     if current is None:
-        return (_front(new) + "".join(_marked(name, text) for name, text in sections.items())).encode()
-    body = _body(current)
+        front = _front(new) + _noted(_values(_front(new)) or {})
+        return (front + "".join(_marked(name, text) for name, text in sections.items())).encode()
+    noted = VALUES.search(current)
+    body = _body(VALUES.sub("", current, count=1))
     if SECTION.search(body):
         body = SECTION.sub(lambda found: _renewed(found, sections), body)
     else:
         body = "\n".join(filter(None, [body, *(_marked(name, text) for name, text in sections.items())]))
-    return (_merged_front(_front(new), _front(current)) + body).encode(errors="surrogateescape")
+    return (_merged_front(_front(new), _front(current), noted) + body).encode(errors="surrogateescape")
 
 
 def current_card(api: HfApi, repo: str, head: str, repo_type: str = "model") -> str | None:
@@ -97,15 +104,45 @@ def _body(card: str) -> str:
     return card[len(_front(card)) :]
 
 
-def _merged_front(new: str, current: str) -> str:
-    """The front matter of `current` with the values that only `new` has or that are OURS; `new` if it is no YAML."""
+def _merged_front(new: str, current: str, noted: re.Match[str] | None) -> str:
+    """The front matter of `current` with the values of `new` where nobody has edited them, and the comment below it; `new`
+    if `current` has no YAML. `noted`: the comment in `current`.
+    """
     import yaml
 
     ours, theirs = _values(new), _values(current)
     if theirs is None or ours is None:
-        return new
-    values = {**ours, **theirs, **{name: ours[name] for name in OURS if name in ours}}
-    return current if values == theirs else f"---\n{yaml.safe_dump(values, sort_keys=False, allow_unicode=True)}---\n"
+        return new + _noted(ours or {})
+    digests = dict(re.findall(r"(\S+)=(\w+)", noted["digests"] if noted else ""))
+
+    def is_edited(name: str) -> bool:
+        if name in OURS:
+            return False
+        if name in digests:
+            return _digest_of_value(theirs.get(name)) != digests[name]
+        return name in theirs  # somebody's own, or of a push before there were digests
+
+    names = [*theirs, *(name for name in {**digests, **ours} if name not in theirs)]
+    edited = {name for name in names if is_edited(name)}
+    chosen = {name: theirs if name in edited else ours for name in names}
+    values = {name: of[name] for name, of in chosen.items() if name in of}
+    front = current if values == theirs else f"---\n{yaml.safe_dump(values, sort_keys=False, allow_unicode=True)}---\n"
+    # A value that was edited keeps its digest: deleted by hand, it must not come back.
+    kept = {name: digests[name] for name in edited if name in digests}
+    return front + _noted({name: value for name, value in ours.items() if name not in edited}, kept)
+
+
+def _noted(values: dict[str, Any], digests: dict[str, str] | None = None) -> str:
+    """The comment with a digest of each of these values, and `digests` as they are."""
+    if not values and not digests:
+        return ""
+    found = {name: _digest_of_value(value) for name, value in values.items()} | (digests or {})
+    listed = " ".join(f"{name}={digest}" for name, digest in sorted(found.items()))
+    return f"<!-- values above: each push writes them anew, unless they were edited ({listed}) -->\n"
+
+
+def _digest_of_value(value: Any) -> str:
+    return _digest(json.dumps(value, sort_keys=True, default=str))
 
 
 def _values(front: str) -> dict[str, Any] | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import pytest
 import yaml
 
-from pipeline.hub.card_sections import SECTION, merged_card
+from pipeline.hub.card_sections import SECTION, VALUES, merged_card
 
 
 def card(step: int, **front: str) -> str:
@@ -25,7 +26,7 @@ def text(step: int, current: str | None = None) -> str:
 def test_a_first_card_has_a_section_for_each_heading() -> None:
     first = text(1)
     assert [found["name"] for found in SECTION.finditer(first)] == ["about", "how-to-use", "limits"]
-    assert SECTION.sub(lambda found: found["text"], first) == card(1)
+    assert VALUES.sub("", SECTION.sub(lambda found: found["text"], first)) == card(1)
 
 
 def test_what_nobody_edited_is_as_in_the_new_card() -> None:
@@ -56,7 +57,7 @@ def test_a_deleted_section_stays_deleted() -> None:
 
 def test_somebodys_own_card_stays_before_ours() -> None:
     second = text(2, "# Mine\n\nMy words.\n")
-    body = second.partition("---\n# Mine")[2]
+    body = second.partition("# Mine")[2]
     assert body.index("My words.") < body.index("Step 2.")
     assert text(3, second).count("My words.") == 1
 
@@ -65,6 +66,41 @@ def test_values_of_the_front_matter_that_were_edited_stay_and_figures_follow() -
     edited = text(1).replace("license: other", "license: mit\nthumbnail: a.png")
     front = yaml.safe_load(text(2, edited).split("---\n")[1])
     assert front == {"license": "mit", "thumbnail": "a.png", "model-index": "loss of step 2"}
+
+
+def front_of(text: str) -> dict[str, Any]:
+    return yaml.safe_load(text.split("---\n")[1])
+
+
+def merged(step: int, current: str | None = None, **front: str) -> str:
+    return merged_card(card(step, **front), current).decode()
+
+
+def test_a_value_that_nobody_edited_follows_the_push_and_goes_with_it() -> None:
+    first = merged(1, datasets="they/code")
+    second = merged(2, first, datasets="me/other")
+    assert front_of(second)["datasets"] == "me/other"
+    third = merged(3, second)
+    assert "datasets" not in front_of(third), "a run of which no dataset is known"
+    assert front_of(merged(4, third, datasets="they/code"))["datasets"] == "they/code"
+
+
+def test_a_value_that_somebody_edited_or_deleted_stays_so() -> None:
+    first = merged(1, datasets="they/code", language="code")
+    edited = first.replace("datasets: they/code", "datasets: mine").replace("language: code\n", "")
+    for step in (2, 3):
+        edited = merged(step, edited, datasets="me/other", language="code")
+        assert front_of(edited)["datasets"] == "mine" and "language" not in front_of(edited)
+
+
+def test_a_result_goes_when_the_pushed_checkpoint_was_not_measured() -> None:
+    new = merged(2).replace("model-index: loss of step 2\n", "")
+    assert "model-index" not in front_of(merged_card(new, merged(1)).decode())
+
+
+def test_values_of_a_card_without_digests_stay() -> None:
+    earlier = VALUES.sub("", merged(1, datasets="they/code"))
+    assert front_of(merged(2, earlier, datasets="me/other"))["datasets"] == "they/code"
 
 
 @pytest.mark.parametrize("front", ["---\n[not: a mapping\n---\n", "---\n- a\n---\n", ""])

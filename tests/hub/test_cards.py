@@ -42,6 +42,27 @@ def test_the_card_says_whether_the_run_goes_on(home: Home, run: RunFolder, final
     assert expected in card(home, run, final=final)
 
 
+def test_the_card_of_a_stopped_run_does_not_say_that_it_trains(home: Home, trained: RunFolder) -> None:
+    revision = Registry(home, "me/parrot").add(write_checkpoint(trained, 500))
+    provenance = read_json(revision.path / "provenance.json") or {}
+    for state, said in (
+        ("running", "training in progress"),
+        ("stopped", "was stopped before"),
+        ("failed", "failed before"),
+    ):
+        text = model_card(provenance, card_facts(home, trained, revision, read_json(trained.config) or {}, state=state))
+        assert said in text and ("training in progress" in text) is ("moves on with training" in text) is (
+            state == "running"
+        )
+
+
+def test_a_diverged_loss_without_a_perplexity_is_pushed(home: Home, run: RunFolder) -> None:
+    revision = Registry(home, "me/parrot").add(write_checkpoint(run, 500))
+    provenance = {**(read_json(revision.path / "provenance.json") or {}), "eval_loss": 800.0, "perplexity": None}
+    text = model_card(provenance)
+    assert "800.0000 per token" in text and "model-index" not in text
+
+
 def test_the_card_says_when_the_loss_was_not_measured(home: Home, run: RunFolder) -> None:
     text = card(home, run, eval_loss=None)
     assert text.count("not measured at this step") == 2
