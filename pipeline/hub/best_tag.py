@@ -34,6 +34,9 @@ def tag_best(api: HfApi, repo: str, pushes: Sequence[Push]) -> None:
             tags = {tag.name: tag.target_commit for tag in api.list_repo_refs(repo).tags}
             if tags.get(BEST) == best.commit:
                 return
+            if BEST in tags and tags[BEST] not in {push.commit for push in pushes}:
+                print(f"The tag {BEST} of {repo} is on a commit of somebody else; it stays there.", file=sys.stderr)
+                return
             if BEST in tags:
                 api.delete_tag(repo, tag=BEST)  # the Hub has no request that moves one
             api.create_tag(repo, tag=BEST, revision=best.commit, exist_ok=True)

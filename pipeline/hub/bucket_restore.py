@@ -34,6 +34,7 @@ from pipeline.hub.bucket import (
     identity_of,
     seal_of,
 )
+from pipeline.hub.gallery_file import state_of
 
 STAGING = ".restoring"
 _PART = r"\w[\w.-]{0,200}"
@@ -270,6 +271,8 @@ def _clear(staged: Path, saved: Saved) -> None:
 
 def _merge_file(archived: Path, own: Path) -> None:
     """Add to a file of this disk what it lacks. Of an example and of the salt, that of this disk stays."""
+    if own.name == MODERATION and (states := atomic_io.readable_json(archived)):
+        atomic_io.write_json(archived, {name: state_of(state) for name, state in states.items()})
     if not own.exists():
         archived.rename(own)
     elif own.suffix == ".jsonl":

@@ -25,6 +25,7 @@ MAX_CHARACTERS = 100_000
 PINNED = "pinned"
 PIN = {"is_hidden": False, "is_pinned": True, "reporters": [], "num_settled": 0}
 """Moderation state of a pinned example that nobody has reported."""
+UNTOUCHED, HIDDEN = {**PIN, "is_pinned": False}, {**PIN, "is_pinned": False, "is_hidden": True}
 
 
 def gallery_file(home: Home) -> bytes:
@@ -36,13 +37,28 @@ def gallery_file(home: Home) -> bytes:
 def _rows(home: Home) -> Iterator[dict[str, Any]]:
     states = atomic_io.read_json(home.gallery / "moderation.json") or {}
     for path in home.gallery.glob("????????.json"):
-        example, state = atomic_io.readable_json(path), states.get(path.stem, {})
-        if EXAMPLE.fullmatch(path.stem) and example.get("id") == path.stem and _is_public(state):
-            yield {**example, PINNED: bool(state.get("is_pinned"))}
+        example, state = atomic_io.readable_json(path), state_of(states.get(path.stem, UNTOUCHED))
+        is_example = EXAMPLE.fullmatch(path.stem) and example.get("id") == path.stem and is_usable(example)
+        if is_example and _is_public(state):
+            yield {**example, PINNED: state["is_pinned"]}
+
+
+def state_of(value: object) -> dict[str, Any]:
+    """The moderation of an example, as `gallery.moderation.State`; HIDDEN for a value that is none."""
+    if not isinstance(value, dict):
+        return HIDDEN
+    is_whole = (
+        value.keys() == HIDDEN.keys()
+        and type(value["is_hidden"]) is type(value["is_pinned"]) is bool
+        and isinstance(value["reporters"], list)
+        and all(isinstance(name, str) for name in value["reporters"])
+        and type(value["num_settled"]) is int
+    )
+    return value if is_whole else HIDDEN
 
 
 def _is_public(state: dict[str, Any]) -> bool:
-    return not state.get("is_hidden") and len(state.get("reporters", ())) <= state.get("num_settled", 0)
+    return not state["is_hidden"] and len(state["reporters"]) <= state["num_settled"]
 
 
 def restore_gallery(home: Home, source: Path) -> int:

@@ -23,7 +23,9 @@ class Credentials:
         self._home = Home(settings.home)
         self._since = time.time()
         token = read_token()
-        switches = str((settings.hub_take_over, settings.hub_private, settings.hub_state, settings.archive))
+        switches = str(
+            (settings.hub_take_over, settings.hub_private, settings.hub_state, settings.archive, settings.hourly_price)
+        )
         given = "\0".join([token or "", settings.repo, os.environ.get("HF_ENDPOINT", ""), switches])
         self.digest = hashlib.sha256(given.encode()).hexdigest()[:16] if token else None
         """None without a token: a command that was given none does not replace a publisher that has one."""

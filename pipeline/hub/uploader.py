@@ -115,7 +115,7 @@ class Uploader:
         now = time.time()
         logs = (PushLog(run, self.registry.repo) for run in self.home.runs())
         pushed = [row["time"] for log in logs for row in log.rows().values() if row["state"] == push_log.PUSHED]
-        recent = sorted(at for at in pushed if now - at < HOUR)
+        recent = sorted(at for at in pushed if 0 <= now - at < HOUR)  # the clock may have been set back
         budget = self.patience.commits_per_hour
         return 0.0 if len(recent) < budget else recent[-budget] + HOUR - now
 

@@ -18,9 +18,11 @@ from pipeline.artifacts.revision import Registry
 from pipeline.core.atomic_io import read_json, read_lines, write_json
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
+from pipeline.gallery.moderation import Moderation
 from pipeline.hub import bucket, bucket_restore
 from pipeline.hub.bucket import IDENTITY, SEAL, Unit, is_behind, save_all, units
 from pipeline.hub.bucket_restore import restore_all
+from pipeline.hub.gallery_file import HIDDEN, PIN
 from pipeline.jobs.state import job_state
 from tests.checkpoints import write_checkpoint
 from tests.faults.shares import shares
@@ -399,15 +401,26 @@ def test_what_this_disk_has_not_brought_back_is_not_deleted(home: Home, archive:
 
 
 def test_moderation_is_merged_and_this_disks_own_wins(settings: Settings, home: Home, archive: Path) -> None:
-    write_json(home.gallery / "moderation.json", {"aaaaaaaa": {"is_hidden": True}, "cccccccc": {"is_hidden": True}})
+    write_json(home.gallery / "moderation.json", {"aaaaaaaa": HIDDEN, "cccccccc": HIDDEN})
     save_all(home, archive)
     wipe(home)
-    write_json(home.gallery / "moderation.json", {"cccccccc": {"is_hidden": False}})
+    write_json(home.gallery / "moderation.json", {"cccccccc": PIN})
     restore_all(settings)
-    assert read_json(home.gallery / "moderation.json") == {
-        "aaaaaaaa": {"is_hidden": True},
-        "cccccccc": {"is_hidden": False},
-    }
+    assert read_json(home.gallery / "moderation.json") == {"aaaaaaaa": HIDDEN, "cccccccc": PIN}
+
+
+@pytest.mark.parametrize("with_own", [False, True])
+def test_moderation_that_is_none_hides_the_example_and_closes_no_gallery(
+    settings: Settings, home: Home, archive: Path, with_own: bool
+) -> None:
+    write_json(home.gallery / "moderation.json", {"aaaaaaaa": True, "bbbbbbbb": {"is_hidden": 3}})
+    save_all(home, archive)
+    wipe(home)
+    if with_own:
+        write_json(home.gallery / "moderation.json", {})
+    restore_all(settings)
+    states = Moderation(home.gallery / "moderation.json").states()
+    assert states["aaaaaaaa"].is_hidden and states["bbbbbbbb"].is_hidden
 
 
 def test_a_kill_at_any_rename_is_followed_by_a_whole_restore(

@@ -146,6 +146,29 @@ def test_a_damaged_moderation_file_pushes_nothing(home: Home, hub: LoopbackHub, 
     assert hub.titles(REPO) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("abcdefgh.json", '{"id": "abcdefgh", "prompt": "\\ud800"}'),
+        ("abcdefgh.json", '{"id": "abcdefgh", "eval_loss": NaN}'),
+        ("moderation.json", '{"abcdefgh": true}'),
+        (
+            "moderation.json",
+            '{"abcdefgh": {"is_hidden": false, "is_pinned": false, "reporters": null, "num_settled": 0}}',
+        ),
+    ],
+)
+def test_an_odd_file_keeps_no_gallery_from_the_hub(
+    home: Home, hub: LoopbackHub, publishers: Publishers, name: str, text: str
+) -> None:
+    """As somebody else may have put it into the archive."""
+    kept = keep(home, "x")
+    write_json(home.gallery / "abcdefgh.json", {"id": "abcdefgh", "prompt": "y"})
+    (home.gallery / name).write_text(text)
+    publishers.finish()
+    assert [row["id"] for row in pushed(hub)] == [kept], "what nobody can read is not shown to everybody"
+
+
 def test_a_wiped_gallery_comes_back_with_its_links(
     home: Home, hub: LoopbackHub, publishers: Publishers, tmp_path: Path
 ) -> None:

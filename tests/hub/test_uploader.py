@@ -170,9 +170,7 @@ def test_what_somebody_wrote_into_the_card_is_in_the_next_push(
     write_checkpoint(run, 100)
     assert publishers.start_module().wait(60) == 0
     card = hub.commits(REPO)[-1].files["README.md"].content.decode()
-    hub.edit(
-        REPO, "README.md", card.replace("not a programming assistant", "not for aeroplanes") + "\nThanks, mother.\n"
-    )
+    hub.edit(REPO, "README.md", card.replace("no programming assistant", "not for aeroplanes") + "\nThanks, mother.\n")
     write_checkpoint(run, 200)
     assert publishers.start_module().wait(60) == 0
     card = hub.commits(REPO)[-1].files["README.md"].content.decode()
@@ -392,6 +390,17 @@ def test_the_tag_best_follows_the_lowest_validation_loss(
         best.append(hub.repos.tags.get(REPO, {}).get("best"))
     commits = {commit.title: commit.oid for commit in hub.commits(REPO)}
     assert best == [None, commits[title(200)], commits[title(300)], commits[title(300)]]
+
+
+def test_a_tag_that_somebody_else_has_set_stays(publishers: Publishers, hub: LoopbackHub, run: RunFolder) -> None:
+    write_checkpoint(run, 100, eval_loss=4.0)
+    assert publishers.start_module().wait(60) == 0
+    hub.commit(REPO, "by hand", {"notes.md": "x"})
+    theirs = hub.repos.tags[REPO]["best"] = hub.commits(REPO)[-1].oid
+    write_checkpoint(run, 200, eval_loss=3.0)
+    assert publishers.start_module().wait(60) == 0
+    assert states(run) == {100: "pushed", 200: "pushed"}
+    assert hub.repos.tags[REPO]["best"] == theirs
 
 
 @pytest.mark.parametrize("on", ["GET .*/refs", "POST .*/tag/", "DELETE .*/tag/"])
