@@ -5,6 +5,7 @@ Hidden examples, and reported ones that the owner has not answered, are not push
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -32,6 +33,24 @@ def gallery_file(home: Home) -> bytes:
     """Its content. Raises DamagedError when the moderation file cannot be read: nobody knows what is hidden."""
     rows = sorted(_rows(home), key=lambda row: str(row.get("created_at")))
     return redact("".join(f"{json.dumps(row, ensure_ascii=False, allow_nan=False)}\n" for row in rows)).encode()
+
+
+def gallery_stamp(home: Home) -> int | None:
+    """Changes whenever an example or its moderation does; None without a gallery."""
+    try:
+        return home.gallery.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
+
+
+def digest_of(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def note_pushed(home: Home, repo: str) -> None:
+    """Record that the gallery of this disk is that of the Hub: it was restored from there."""
+    marker = {"stamp": gallery_stamp(home), "sha256": digest_of(gallery_file(home))}
+    atomic_io.write_json(home.pushed_gallery(repo), marker)
 
 
 def _rows(home: Home) -> Iterator[dict[str, Any]]:

@@ -5,7 +5,6 @@ gallery-<repo>.json    written by the publisher: what of the gallery is on the H
 
 from __future__ import annotations
 
-import hashlib
 import sys
 import time
 from typing import Any
@@ -14,7 +13,7 @@ from pipeline.core import atomic_io
 from pipeline.core.errors import DamagedError
 from pipeline.core.paths import Home
 from pipeline.hub import push_attempt
-from pipeline.hub.gallery_file import gallery_file
+from pipeline.hub.gallery_file import digest_of, gallery_file, gallery_stamp
 from pipeline.hub.push_attempt import PushAttempt
 
 MIN_SECONDS = 600.0
@@ -24,22 +23,12 @@ FAULT_SECONDS = 30.0
 
 
 def is_due(home: Home, repo: str) -> bool:
-    """Whether the gallery has changed since it was pushed, and its turn has come. Cheap: two stats and one small file.
-
-    Not before the Hub's gallery was brought back: that of a wiped disk would replace it.
-    """
-    if not home.restored(repo).exists():
-        return False
+    """Whether the gallery has changed since it was pushed, and its turn has come. Cheap: a stat and a small file."""
     marker = atomic_io.readable_json(home.pushed_gallery(repo))
     tried_at = marker.get("tried_at")
     seconds = FAULT_SECONDS if marker.get("met_fault") else MIN_SECONDS
     waits = isinstance(tried_at, (int, float)) and 0 <= time.time() - tried_at < seconds
-    return not waits and _stamp(home) not in (None, marker.get("stamp"))
-
-
-def note_pushed(home: Home, repo: str) -> None:
-    """Record that the gallery of this disk is that of the Hub: it was restored from there."""
-    atomic_io.write_json(home.pushed_gallery(repo), {"stamp": _stamp(home), "sha256": _digest(gallery_file(home))})
+    return not waits and gallery_stamp(home) not in (None, marker.get("stamp"))
 
 
 class GalleryPush:
@@ -74,15 +63,15 @@ class GalleryPush:
             self._start()
 
     def _start(self) -> None:
-        stamp = _stamp(self._home)  # before the files are read: a later change is pushed again
+        stamp = gallery_stamp(self._home)  # before the files are read: a later change is pushed again
         try:
-            digest = _digest(gallery_file(self._home))
+            digest = digest_of(gallery_file(self._home))
         except DamagedError as error:
             print(f"The gallery is not pushed: {error}", file=sys.stderr)
             self._note({})
             return
         facts = {"stamp": stamp, "sha256": digest}
-        if digest == atomic_io.readable_json(self._home.pushed_gallery(self._repo)).get("sha256", _digest(b"")):
+        if digest == atomic_io.readable_json(self._home.pushed_gallery(self._repo)).get("sha256", digest_of(b"")):
             self._note(facts)
             return
         attempt = PushAttempt(
@@ -94,15 +83,3 @@ class GalleryPush:
         path = self._home.pushed_gallery(self._repo)
         tried = {"tried_at": time.time(), "met_fault": met_fault}
         atomic_io.write_json(path, {**atomic_io.readable_json(path), **facts, **tried})
-
-
-def _stamp(home: Home) -> int | None:
-    """Changes whenever an example or its moderation does; None without a gallery."""
-    try:
-        return home.gallery.stat().st_mtime_ns
-    except FileNotFoundError:
-        return None
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

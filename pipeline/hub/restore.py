@@ -14,7 +14,7 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,13 +30,12 @@ from pipeline.core.job_process import STATES
 from pipeline.core.paths import ID, Home, RunFolder
 from pipeline.core.settings import Settings
 from pipeline.core.untrusted import MAX_NUMBER, is_usable
-from pipeline.hub import gallery_file, gallery_push, push_log
+from pipeline.hub import gallery_file, push_log
 from pipeline.hub.archive import FORMAT, RECORD, RUNS, RunRecord
 from pipeline.hub.background import Say
 from pipeline.hub.client import DOWNLOAD, connect, hub_errors
 from pipeline.hub.commits import Push, read_push
 from pipeline.hub.model_repo import MAIN
-from pipeline.hub.token import read_token
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -97,16 +96,21 @@ def restore_runs(settings: Settings, say: Say = lambda text: None) -> list[str]:
         found = _restore_runs(home, repo, say)
         if found is None:
             return []
-        atomic_io.write_json(home.restored(repo), {"runs": found, "time": time.time()})
+        note_restored(home, repo, found)
     return found
 
 
+def note_restored(home: Home, repo: str, runs: Sequence[str] = ()) -> None:
+    """Record that this disk has what the repo has."""
+    atomic_io.write_json(home.restored(repo), {"runs": list(runs), "time": time.time()})
+
+
 def _restore_runs(home: Home, repo: str, say: Say) -> list[str] | None:
-    """None without a token and a repo that everybody can read: with a token there may be one."""
+    """None when there is no repo that can be seen: another token may see one."""
     with hub_errors(repo, DOWNLOAD):
         api = connect(DOWNLOAD, answer_seconds=ANSWER_SECONDS)
         if not api.repo_exists(repo):
-            return [] if read_token() else None
+            return None
         commits = list(api.list_repo_commits(repo, revision=MAIN))
         if not commits:
             return []
@@ -158,7 +162,7 @@ def _restore_gallery(api: HfApi, home: Home, repo: str, head: str) -> None:
         is_first = not any(home.gallery.glob("????????.json"))
         try:
             if gallery_file.restore_gallery(home, path) and is_first:
-                gallery_push.note_pushed(home, repo)
+                gallery_file.note_pushed(home, repo)
         except ODD as error:
             print(f"The gallery of {repo} is not restored: {type(error).__name__}: {error}", file=sys.stderr)
 

@@ -34,12 +34,6 @@ REVISION = Revision(
 )
 
 
-@pytest.fixture(autouse=True)
-def restored(home: Home) -> None:
-    """The Hub's gallery was looked for: before that, none is pushed."""
-    write_json(home.restored(REPO), {})
-
-
 def keep(home: Home, prompt: str) -> str:
     gallery = Examples(home.gallery)
     return gallery.keep(prompt=prompt, settings={}, seed=1, revision=REVISION, texts=[" = 1"], kept_by="").example.id
@@ -241,7 +235,32 @@ def test_the_gallery_of_a_wiped_disk_does_not_replace_that_of_the_hub(
     shutil.rmtree(home.path)
     new = keep(home, "new")
     publishers.finish()
-    assert [row["id"] for row in pushed(hub)] == [old], "nothing is pushed before the Hub was looked at"
-    listed(hub, tmp_path)
+    assert {row["id"] for row in pushed(hub)} == {old, new}
+    assert Examples(home.gallery).get(old).prompt == "old"
+
+
+def test_a_repo_that_the_token_could_not_see_keeps_its_gallery(
+    home: Home, hub: LoopbackHub, publishers: Publishers, tmp_path: Path
+) -> None:
+    """The disk was wiped, and the new token was given no access at first."""
+    old = keep(home, "old")
+    publishers.finish()
+    shutil.rmtree(home.path)
+    hub.refuse(404, on=f"GET /api/models/{REPO}$")
+    assert listed(hub, tmp_path)[0] == []
+    hub.heal()
+    new = keep(home, "new")
     publishers.finish()
     assert {row["id"] for row in pushed(hub)} == {old, new}
+
+
+def test_what_is_deleted_after_the_first_push_does_not_come_back(
+    home: Home, hub: LoopbackHub, publishers: Publishers
+) -> None:
+    first, second = keep(home, "x"), keep(home, "y")
+    publishers.finish()
+    Examples(home.gallery).delete(first)
+    again(home)
+    publishers.finish()
+    assert [row["id"] for row in pushed(hub)] == [second]
+    assert [example.id for example in Examples(home.gallery).page(1).examples] == [second]
