@@ -178,13 +178,33 @@ def save(archive: Path, unit: Unit, own: Collection[str] = ()) -> None:
 def _copy(unit: Unit, target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     (target / SEAL).unlink(missing_ok=True)  # a torn one
-    for name in unit.files:
-        (target / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(unit.folder / name, target / name)
-    changed_at = {name: (unit.folder / name).stat().st_mtime_ns for name in unit.files}
+    with _kept(unit) as folder:
+        for name in unit.files:
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(folder / name, target / name)
+        changed_at = {name: (folder / name).stat().st_mtime_ns for name in unit.files}
     entries = {name: {**manifest.entry(target / name), CHANGED_AT: changed_at[name]} for name in unit.files}
     text = json.dumps({"files": entries, "sealed_at": time.time()}, indent=1)
     (target / SEAL).write_text(text, encoding="utf-8")  # in place: there may be no renames
+
+
+@contextlib.contextmanager
+def _kept(unit: Unit) -> Iterator[Path]:
+    """A folder with the unit's files in which nobody deletes them. Training deletes old checkpoints: with a slow archive,
+    each would be gone before it is copied. Raises FileNotFoundError when a file is gone already.
+    """
+    if not unit.name.endswith("/checkpoint"):
+        yield unit.folder
+        return
+    scratch = unit.folder / ".archiving"
+    shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
+    try:
+        for name in unit.files:
+            (scratch / name).parent.mkdir(parents=True, exist_ok=True)
+            atomic_io.link_or_copy(unit.folder / name, scratch / name)
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 class SavedUnits:

@@ -348,6 +348,25 @@ def test_a_record_is_not_saved_without_the_checkpoint_that_it_speaks_of(
     assert {path.parent.name for path in (archive / "runs/alpha/record").rglob(SEAL)} != before
 
 
+def test_a_checkpoint_is_saved_that_training_deletes_while_it_is_copied(
+    settings: Settings, home: Home, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a slow archive, each would be deleted during its copy."""
+    run, copy = home.run("alpha"), shutil.copyfile
+
+    def copied(source: Path, target: Path) -> None:
+        if "checkpoints" in source.parts:
+            shutil.rmtree(run.checkpoints, ignore_errors=True)
+        copy(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bucket.shutil, "copyfile", copied)  # type: ignore[attr-defined]
+        save_all(home, archive)
+    wipe(home)
+    assert "runs/alpha/record" in restore_all(settings)
+    assert not list(home.path.rglob(".archiving"))
+
+
 def test_a_corpus_that_is_deleted_does_not_come_back(settings: Settings, home: Home, archive: Path) -> None:
     save_all(home, archive)
     shutil.rmtree(home.corpus("python").path)
