@@ -135,3 +135,8 @@ def restore_and_resume(settings: Settings) -> None:
     home.restore_status.unlink(missing_ok=True)
     if settings.auto_resume:
         resume_interrupted(settings)
+    while bucket_restore.is_due(settings):  # it was empty: perhaps it is mounted later
+        time.sleep(TRY_AGAIN_SECONDS)
+        with contextlib.suppress(OSError):
+            if bucket_restore.restore_all(settings) and settings.auto_resume:
+                resume_interrupted(settings)
