@@ -20,6 +20,7 @@ from tests.homes import write_corpus, write_run
 from tests.waiting import eventually
 
 
+@pytest.mark.usefixtures("no_worker")
 def test_an_archive_that_is_mounted_late_is_restored_and_its_interrupted_run_resumed(
     settings: Settings, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
