@@ -15,6 +15,8 @@ from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
 from pipeline.hub.token import read_token
 
+NO_TOKEN = "archive-"
+
 
 class Credentials:
     """The token and repo that this process was given."""
@@ -27,16 +29,30 @@ class Credentials:
             (settings.hub_take_over, settings.hub_private, settings.hub_state, settings.archive, settings.hourly_price)
         )
         given = "\0".join([token or "", settings.repo, os.environ.get("HF_ENDPOINT", ""), switches])
-        self.digest = hashlib.sha256(given.encode()).hexdigest()[:16] if token else None
-        """None without a token: a command that was given none does not replace a publisher that has one."""
+        digest = hashlib.sha256(given.encode()).hexdigest()[:16]
+        self.digest = digest if token else f"{NO_TOKEN}{digest}" if settings.archive else None
+        """None without a token and an archive: a command that was given neither replaces nobody."""
+
+    def replace(self, other: str | None) -> bool:
+        """Whether a process with the digest `other` must make way for this one: one that has a token only for another."""
+        if self.digest in (None, other):
+            return False
+        return _has_token(self.digest) or not _has_token(other)
 
     def request_takeover(self) -> None:
         """Ask the processes with other credentials to end."""
         atomic_io.write_json(self._home.takeover, {"credentials": self.digest, "requested_at": time.time()})
 
     def are_replaced(self) -> bool:
-        """Whether a process with other credentials has asked for that since this one started."""
+        """Whether a process whose credentials replace these has asked for that since this one started."""
         asked = atomic_io.readable_json(self._home.takeover)
         requested_at = asked.get("requested_at")
         is_newer = isinstance(requested_at, (int, float)) and requested_at > self._since
-        return is_newer and asked.get("credentials") not in (None, self.digest)
+        other = asked.get("credentials")
+        if not is_newer or not isinstance(other, str) or other == self.digest:
+            return False
+        return _has_token(other) or not _has_token(self.digest)
+
+
+def _has_token(digest: str | None) -> bool:
+    return digest is not None and not digest.startswith(NO_TOKEN)

@@ -117,7 +117,7 @@ class Worker:
         """Work until nothing is left. Returns False when the home was deleted or another worker takes over."""
         inode = self.home.worker_lock.stat().st_ino
         earlier, own = readable_json(self.home.worker_status), self._credentials.digest
-        if earlier and own not in (None, earlier.get("credentials")):
+        if earlier and self._credentials.replace(earlier.get("credentials")):
             self._credentials.request_takeover()  # from a publisher that still has the earlier ones
             request_retry(self.home, self.settings.repo)  # what was refused, perhaps because of the token
         write_json(self.home.worker_status, {"pid": os.getpid(), "credentials": own})
@@ -132,8 +132,7 @@ class Worker:
 
     def _takes_over(self) -> bool:
         """Whether the worker at work has another token or repo than this one; asks it to end."""
-        own, other = self._credentials.digest, readable_json(self.home.worker_status).get("credentials")
-        if own is None or own == other:
+        if not self._credentials.replace(readable_json(self.home.worker_status).get("credentials")):
             return False
         self._credentials.request_takeover()
         return True

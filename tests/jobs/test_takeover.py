@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from pipeline.core.atomic_io import locked, read_json
 from pipeline.core.paths import ROOT, Home
 from pipeline.core.settings import Settings
 from pipeline.hub.push_log import PushLog
+from pipeline.hub.takeover import Credentials
 from pipeline.jobs.state import job_state
 from pipeline.jobs.views import run_view
 from tests.checkpoints import write_checkpoint
@@ -56,6 +58,43 @@ def test_a_worker_with_the_same_token_or_none_leaves_at_once(
     assert start_worker(token).wait(timeout=20) == 0
     assert first.poll() is None
     assert not home.takeover.exists()
+
+
+@pytest.mark.parametrize(
+    ("token", "archive", "replaced"),
+    [
+        ("old token", "data", {"": True, "data": True, "other": True, "none": True}),
+        ("", "data", {"": False, "data": False, "other": True, "none": True}),
+        ("", "", {"": False, "data": False, "other": False, "none": False}),
+    ],
+)
+def test_who_replaces_whom(
+    settings: Settings,
+    home: Home,
+    monkeypatch: pytest.MonkeyPatch,
+    token: str,
+    archive: str,
+    replaced: dict[str, bool],
+) -> None:
+    """`replaced`: by its archive, a process; that of "" has a token, that of "none" neither. One without a token never
+    replaces one that has it.
+    """
+
+    def credentials(token: str, archive: str) -> Credentials:
+        monkeypatch.setenv("HF_TOKEN", token)
+        monkeypatch.setenv("HF_TOKEN_PATH", str(home.path / "no login"))
+        return Credentials(replace(settings, archive=Path("/mnt") / archive if archive else None))
+
+    earlier = {
+        "": credentials("a token", ""),
+        "data": credentials("a token" if token or not archive else "", "data"),
+        "other": credentials("", "other"),
+        "none": credentials("", ""),
+    }
+    own = credentials(token, archive)
+    assert {name: own.replace(other.digest) for name, other in earlier.items()} == replaced
+    own.request_takeover()
+    assert {name: other.are_replaced() for name, other in earlier.items()} == replaced
 
 
 def test_no_file_has_the_token(settings: Settings, home: Home, start_worker: StartWorker) -> None:
