@@ -1,7 +1,7 @@
 """Measures whether publishing slows training, with a Hub that works and with one that is faulty:
 `python -m benchmarks.hub_faults [--seconds N] [--rounds N] [--kinds NAME ...] [--quick]`.
 
-One real run trains on the CPU, in a home of its own; the real worker and publisher push its checkpoints, about three in
+One real run trains on the CPU, in a home of its own; the real worker and publisher push its checkpoints, about two in
 each window, to a Hub on loopback that runs in a process of its own. For each kind of fault, windows of a working and of
 a faulty Hub alternate. Each fault window begins when the publisher has met the fault, and each other window when a push
 has arrived. The times of the steps are those of the run's metrics.jsonl, one row a step, to the millisecond.
@@ -44,7 +44,7 @@ ROOT = Path(__file__).resolve().parents[1]
 REPO, CORPUS = "me/parrot", "code"
 GOAL_RATIO = 1.05
 """Max median time of a step, over that without the fault."""
-PUSHES_PER_WINDOW = 3
+PUSHES_PER_WINDOW = 2
 """The publisher makes at most 100 commits an hour: more would be used up before the last kind."""
 STEP_SECONDS = 0.1
 """About, to place the checkpoints."""
