@@ -23,12 +23,11 @@ from pipeline.core.credentials import full_environment, protect_secrets
 from pipeline.core.environment import python_path
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
-from pipeline.hub import gallery_file
+from pipeline.hub import gallery_file, restore
 from pipeline.hub.archive import open_archive
 from pipeline.hub.background import for_people
 from pipeline.hub.client import PassingFault
 from pipeline.hub.model_repo import ModelRepo
-from pipeline.hub.restore import is_due, note_restored, restore_runs
 
 COMMAND = (sys.executable, "-P", "-m", "pipeline.hub.push_attempt")
 """-P: a folder named `pipeline` in the working directory must not shadow ours."""
@@ -121,10 +120,10 @@ def attempt(repo: str, folder: Path, answer_seconds: float) -> Outcome:
         )
         if folder == home.gallery:
             # The gallery of a wiped disk must not replace that of the Hub, which a disk may also have been unable to see.
-            restore_runs(settings)
+            restore.restore_runs(settings)
             gallery_commit = model_repo.push_file(gallery_file.NAME, gallery_file.gallery_file(home))
-            if is_due(settings):  # there was no repo
-                note_restored(home, repo)
+            if restore.is_due(settings):  # there was no repo
+                restore.note_restored(home, repo)
             return Outcome(kind=PUSHED, commit=gallery_commit)
         revision = Revision.from_facts(atomic_io.read_json(folder / PROVENANCE) or {}, commit=None, path=folder)
         with open_archive(home, revision, with_state=settings.hub_state) as archive:

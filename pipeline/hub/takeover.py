@@ -16,6 +16,7 @@ from pipeline.core.settings import Settings
 from pipeline.hub.token import read_token
 
 NO_TOKEN = "archive-"
+"""Begins the digest of a process that was given an archive, but no token."""
 
 
 class Credentials:
@@ -34,10 +35,8 @@ class Credentials:
         """None without a token and an archive: a command that was given neither replaces nobody."""
 
     def replace(self, other: str | None) -> bool:
-        """Whether a process with the digest `other` must make way for this one: one that has a token only for another."""
-        if self.digest in (None, other):
-            return False
-        return _has_token(self.digest) or not _has_token(other)
+        """Whether a process with the digest `other` makes way for this one."""
+        return _replaces(self.digest, other)
 
     def request_takeover(self) -> None:
         """Ask the processes with other credentials to end."""
@@ -48,10 +47,12 @@ class Credentials:
         asked = atomic_io.readable_json(self._home.takeover)
         requested_at = asked.get("requested_at")
         is_newer = isinstance(requested_at, (int, float)) and requested_at > self._since
-        other = asked.get("credentials")
-        if not is_newer or not isinstance(other, str) or other == self.digest:
-            return False
-        return _has_token(other) or not _has_token(self.digest)
+        return is_newer and _replaces(asked.get("credentials"), self.digest)
+
+
+def _replaces(new: str | None, old: str | None) -> bool:
+    """Whether a process with the digest `new` replaces one with `old`. Only another token replaces a token."""
+    return new not in (None, old) and (_has_token(new) or not _has_token(old))
 
 
 def _has_token(digest: str | None) -> bool:
