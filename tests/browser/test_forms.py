@@ -106,13 +106,22 @@ def test_a_prompt_that_is_empty_is_refused_at_its_field(finished_page: Page, ope
 def test_enter_in_the_path_scans_and_cancel_is_active_only_meanwhile(
     finished_page: Page, open_tab: OpenTab, known_code: Path
 ) -> None:
+    """Also where updates arrive before the answer to the request: the browser then takes all of them at once."""
+    for number in range(3_000):  # fewer are read at once
+        (known_code / f"{number}.py").write_text(f"import pandas as pd\n# {number}\n")
     tab = open_tab(finished_page.url)
     expect(tab.locator("#scan-progress")).to_contain_text("Scan finished")
     expect(tab.locator("#cancel-scan")).to_be_disabled()
     tab.evaluate(
         """() => { window.wasActive = false; new MutationObserver(() => {
           window.wasActive ||= !document.querySelector('#cancel-scan').disabled;
-        }).observe(document.querySelector('#cancel-scan').parentElement, { attributes: true, subtree: true }); }"""
+        }).observe(document.querySelector('#cancel-scan').parentElement, { attributes: true, subtree: true });
+        const real = window.fetch;
+        window.fetch = async (...args) => {
+          const answer = await real(...args);
+          if ((args[0].url ?? String(args[0])).includes('/queue/join')) await new Promise((done) => setTimeout(done, 1000));
+          return answer;
+        }; }"""
     )
     tab.get_by_test_id("Files-radio-label").click()
     field(tab, "source-path").fill(str(known_code))
@@ -155,6 +164,23 @@ def test_pasted_blank_and_duplicate_keywords(finished_page: Page, open_tab: Open
     add_keyword(tab, "pandas")
     add_keyword(tab, " os ")
     expect(chips).to_have_text([re.compile(rf"^\s*{word}\s*$") for word in [*wanted, "os"]])
+
+
+def test_a_keyword_typed_before_the_server_has_answered_stays(finished_page: Page, open_tab: OpenTab) -> None:
+    tab = open_tab(finished_page.url)
+    expect(tab.locator("#scan-progress")).to_contain_text("Scan finished")
+    tab.evaluate(  # a slow server
+        """() => { const real = window.fetch; window.fetch = async (...args) => {
+          const answer = await real(...args);
+          if (String(args[0]).includes('/run/')) await new Promise((done) => setTimeout(done, 1500));
+          return answer;
+        }; }"""
+    )
+    for word in ("np,os", "pandas", "re"):
+        add_keyword(tab, word)
+    wanted = ["pandas", "sklearn", "matplotlib", "seaborn", "np", "os", "re"]
+    expect(tab.locator("#hits tr[data-keyword]")).to_have_count(len(wanted))
+    expect(tab.locator("#keywords .token")).to_have_text([re.compile(rf"^\s*{word}\s*$") for word in wanted])
 
 
 # ---- keyboard and touch ----

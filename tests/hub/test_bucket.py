@@ -592,11 +592,10 @@ def test_a_run_goes_on_bit_identically_after_the_disk_was_wiped(space: Archived,
 
 
 @pytest.mark.slow
-def test_a_missing_folder_is_a_note_and_training_goes_on(space: Archived) -> None:
-    shutil.rmtree(space.folder / "data")
-    space.home.restored("archive").unlink(missing_ok=True)
-    assert "is not shown: there is no folder" in space.run("runs")
-    space.train("--detach")
-    eventually(lambda: space.shown("status", "parrot")["state"] == "finished", "the run")
-    (space.folder / "data").mkdir()
-    eventually(lambda: space.saved_step() == STEPS, "the checkpoint in the archive")
+def test_a_missing_folder_is_a_note_and_training_goes_on(tmp_path: Path) -> None:
+    with prepared(Archived, tmp_path) as space:
+        assert "is not shown: there is no folder" in space.run("runs")
+        space.train("--detach")
+        eventually(lambda: space.shown("status", "parrot")["state"] == "finished", "the run")
+        (space.folder / "data").mkdir()
+        eventually(lambda: space.saved_step() == STEPS, "the checkpoint in the archive")

@@ -31,6 +31,15 @@ Updates = dict[Any, Any]
 Asked = tuple[str, int]
 """A source and a number of its rows: those that other keywords are counted in."""
 
+TIDY = r"""(chips) => {
+  const typed = chips.flatMap((text) => text.split(/[,\r\n]/)).map((word) => word.trim()).filter(Boolean);
+  const words = [...new Set(typed)];
+  return [JSON.stringify(words) === JSON.stringify(chips) ? { __type__: 'update' } : words]; // the same again would be a change without end
+}"""
+"""JavaScript function that gives the chips as they are counted, like `form_values.keyword_list`: one keyword each, none
+twice.
+"""
+
 
 class DataTab:
     """Layout and handlers. The data shown comes from `engine.scans`."""
@@ -180,7 +189,8 @@ class DataTab:
         )
         self.looked = opened, first, again
         self.cancel_button.click(self.cancel, None, None, queue=False, **QUIET)
-        self.keywords.change(self.tidy, self.keywords, self.keywords, queue=False, **QUIET)
+        # In the browser: an answer of the server would undo what was typed meanwhile.
+        self.keywords.change(None, self.keywords, self.keywords, js=TIDY, queue=False, **QUIET)
         self.course.click(lambda: list(COURSE_KEYWORDS), None, self.keywords, queue=False, **QUIET)
         self.match.change(self.show_match, self.match, self.match_info, queue=False, **QUIET)
         self.kind.change(self.show_source, [self.kind, self.repo], [self.path, self.repo], queue=False, **QUIET)
@@ -349,11 +359,6 @@ class DataTab:
 
     def cancel(self, request: gr.Request) -> None:
         self.engine.scans.stop(request.session_hash or "")
-
-    def tidy(self, keywords: list[str]) -> Any:
-        """The chips as they are counted: one keyword each, none twice."""
-        words = list(form_values.keyword_list(keywords))
-        return gr.skip() if words == keywords else words
 
     def show_match(self, match: str) -> str:
         return render("hint", text=t(f"data.match.{match}.info") if match in MATCHES else "")

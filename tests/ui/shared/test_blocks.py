@@ -148,3 +148,33 @@ def test_a_handler_without_outputs_answers_nothing() -> None:
         gr.on(page.load, lambda: None, None, None, queue=False)
     [fn] = page.fns.values()
     assert asyncio.run(page.process_api(fn, [], state=SessionState(page)))["data"] == []
+
+
+def differences(kind: type[gr.Blocks], *yielded: Any) -> list[Any]:
+    """What a handler that yields these updates of one button sends after the first one."""
+    with kind() as page:
+        button = gr.Button()
+
+        def steps() -> Any:
+            yield from yielded
+
+        gr.on(page.load, steps, None, button)
+    state, [fn] = SessionState(page), page.fns.values()
+
+    async def run() -> list[Any]:
+        sent, iterator = [], None
+        for _ in range(len(yielded) + 1):
+            answer = await page.process_api(fn, [], state=state, iterator=iterator, session_hash="page", event_id="run")
+            iterator = answer["iterator"]
+            sent.append(answer["data"][0])
+        return sent
+
+    return asyncio.run(run())[1:]
+
+
+def test_no_later_update_changes_an_earlier_one_that_the_browser_may_not_have_shown() -> None:
+    shown, hidden = gr.update(visible=True, interactive=True), gr.update(visible=False)
+    whole = [[["replace", [], SKIP]], [], [["replace", [], hidden]], hidden]
+    assert differences(StudioBlocks, shown, SKIP, SKIP, hidden) == whole
+    changed = [edit[0] for edits in differences(gr.Blocks, shown, SKIP, hidden)[:2] for edit in edits]
+    assert changed == ["delete", "delete", "add"], "control: Gradio's differences are applied in place"
