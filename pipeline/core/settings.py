@@ -21,6 +21,7 @@ STATE = "PIPELINE_HUB_STATE"
 ARCHIVE = "PIPELINE_ARCHIVE"
 PRICE = "PIPELINE_HOURLY_PRICE"
 AUTO_RESUME = "PIPELINE_AUTO_RESUME"
+EXACT = "PIPELINE_EXACT"
 COURSE_MODEL = "huggingface-course/codeparrot-ds"
 MIN_KEY_CHARACTERS = 16
 MIN_KEY_KINDS = 6
@@ -70,6 +71,8 @@ class Settings:
     """What the hardware costs an hour, in US dollars, for the model card."""
     auto_resume: bool = False
     """Whether the page resumes the runs that a restart has interrupted."""
+    exact: bool = False
+    """Whether text is always generated in float32, also where int8 is faster."""
     owner_key: str | None = field(default=None, repr=False)
     """Key that permits start, stop and delete when the page is not bound to loopback; at least 16 characters."""
     server_name: str = "127.0.0.1"
@@ -162,6 +165,7 @@ class Settings:
             hub_repo=environ.get("PIPELINE_HUB_REPO") or None,
             hub_take_over=_switch(environ, TAKE_OVER),
             hub_private=_switch(environ, PRIVATE),
+            exact=_switch(environ, EXACT),
             hub_state=_switch(environ, STATE, default=on_space),  # a Space's disk is wiped at every restart
             archive=Path(folder) if (folder := environ.get(ARCHIVE)) else None,
             hourly_price=float(price) if price else None,

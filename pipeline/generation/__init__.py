@@ -6,14 +6,17 @@
     subprocess_client  one generator process and the pipe to it
     unread     the buffer of answers to one request that the client has not read yet
     __main__   the generator process itself (torch)
-    server     its open requests, each in a thread of its own
-    seats      the order in which requests get one of the generation slots
-    turns      round-robin scheduling: one request computes at a time, one token per turn
+    server     its open requests, and the thread that writes them all
+    seats      who writes in the next step, when not all can
     loaded     the models in memory, at most two
     loading    loads and checks the model and tokenizer of a revision's folder (torch)
     model_config, weights, tokenizer_file   read its three files, each by an allow-list (torch)
+    batch      texts that are written together, a token of each per step (torch)
+    decoder    GPT-2's pass over the next tokens of several texts, each with its own cache (torch)
+    linear     its matrix products: exact float32, int8, or the GPU's (torch)
+    next_token the choice of a token from the logits, with a text's own seed (torch)
     sampling   the completions of a prompt, one seed each (torch); the trainer uses it too
-    text_streamer  converts tokens to exact text, chunk by chunk (torch)
+    text_streamer  converts tokens to exact text, chunk by chunk
     scoring    the loss and perplexity of a model on a text (torch)
 
 Only the modules marked (torch) and the modules that they start import torch, so the client does not pay for the import.

@@ -1,13 +1,15 @@
-"""The generator process: `python -m pipeline.generation`, started by `pipeline.generation.process`.
+"""The generator process: `python -m pipeline.generation [--exact]`, started by `pipeline.generation.process`.
 
 Reads one JSON object per line on stdin, writes one per line on stdout, and ends when stdin does:
 
     {"id": 1, "visitor": "...", "revision_path": "...",                      ->  {"id": 1, "chunk": {...}} ...
      "prompt": "...", "sampling": {...}}                                         {"id": 1, "done": true}
     {"stop": 1}                                                              or  {"id": 1, "error": "...", "exit_status": 2}
+    {"threads": 1}
 
 Before the first answer comes {"device": "cuda"} or {"device": "cpu"}: where its models will be.
-Requests are answered concurrently, one token per turn. `visitor` is used only to group the requests of one visitor.
+Requests are answered together, a token of each per step. `visitor` is used only to group the requests of one visitor.
+`threads` is how many CPU threads may be used from the next step on; before that, one for each core.
 """
 
 from __future__ import annotations
@@ -22,11 +24,6 @@ from typing import Any, BinaryIO
 
 from pipeline.core.imports import collector_paused
 from pipeline.generation.server import Server
-
-THREADS = 1
-"""CPU threads. The last bits of a sum depend on the number of threads, so a fixed number makes the text depend on the
-seed alone. More threads would also stall on each other while a run trains on the same cores
-(benchmarks/generator_threads.py)."""
 
 
 class RequestReader:
@@ -74,14 +71,15 @@ def main() -> None:
     with collector_paused():
         import torch
 
-    torch.set_num_threads(THREADS)
     responses.send({"device": "cuda" if torch.cuda.is_available() else "cpu"})
-    server = Server(responses.send)
+    server = Server(responses.send, exact="--exact" in sys.argv[1:])
     try:
         while True:
             message = requests.messages.get()
             if "stop" in message:
                 server.stop(message["stop"])
+            elif "threads" in message:
+                server.threads = message["threads"]
             else:
                 server.open(message)
     except Exception:

@@ -35,13 +35,14 @@ class LoadedModel:
         self.num_users = 0
         self.used_at = 0
         self.parts: tuple[Any, Any] | None = None
-        """Model and tokenizer; None until they are loaded."""
+        """Decoder and tokenizer; None until they are loaded."""
 
 
 class LoadedModels:
     """`plan`, `reserve`, `release` and `shrink` must be called under one lock. `read` is slow and needs no lock."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, exact: bool = False) -> None:
+        self._exact = exact
         self.max_models = MAX_MODELS
         self._models: dict[Path, LoadedModel] = {}
         self._draining: set[Path] = set()
@@ -80,14 +81,15 @@ class LoadedModels:
         return True
 
     def read(self, model: LoadedModel) -> tuple[Any, Any]:
-        """Load the model and tokenizer, on the GPU if there is one. Raises the errors of `loading.load`."""
+        """Load the model for writing, and the tokenizer, on the GPU if there is one. Raises the errors of `loading.load`."""
         with collector_paused():
+            from pipeline.generation.decoder import for_writing
             from pipeline.generation.loading import load
 
         with self._reading:
             if model.parts is None:
                 weights, tokenizer = load(model.path)
-                model.parts = (weights.to(_device()), tokenizer)
+                model.parts = (for_writing(weights.to(_device()), exact_only=self._exact), tokenizer)
             return model.parts
 
     def _evict_unused(self) -> bool:

@@ -15,6 +15,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from pipeline.core.environment import num_cores
 from pipeline.core.errors import InputError, PipelineError
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
@@ -45,7 +46,7 @@ class Training:
 
 
 class Generator:
-    """Completes prompts, many concurrently, in turns. Thread-safe; one page needs one instance.
+    """Completes prompts, many together. Thread-safe; one page needs one instance.
 
     It makes way for `training`, which tells what trains now. When a run starts on the GPU that the process uses, the
     process is ended, also while it writes: the run chooses its batch by the memory that is free. Until the run ends, a
@@ -63,6 +64,7 @@ class Generator:
         poll_seconds: float = POLL_SECONDS,
     ) -> None:
         self._limits = settings.limits
+        self._exact = settings.exact
         self._log = Home(settings.home).generator_log
         self._silence_seconds = silence_seconds
         self._lock = threading.Lock()
@@ -87,7 +89,7 @@ class Generator:
     def batches(
         self, revision: Revision, prompt: str, sampling: Sampling, *, visitor: str = "", asked_by: str = ""
     ) -> Iterator[list[TextChunk]]:
-        """Yield the completions of `prompt` as they are generated, one sample after the other; each ends with a `done`
+        """Yield the completions of `prompt` as they are generated, all samples together; each ends with a `done`
         chunk. While the request is queued, chunks without text report its place in the queue. Each list has all that
         arrived since the last one, so a reader that reads seldom gets few, long chunks. The first list is empty: from
         then on the request is open, and `stop` ends it.
@@ -119,7 +121,7 @@ class Generator:
         for chunk in self.stream(revision, prompt, sampling, visitor=visitor, asked_by=asked_by):
             texts[chunk.sample] += chunk.text
             ends += [chunk] if chunk.done else []
-        seconds = sum(chunk.seconds for chunk in ends)
+        seconds = max((chunk.seconds for chunk in ends), default=0)
         return {
             "samples": texts,
             "repo": revision.repo,
@@ -127,6 +129,7 @@ class Generator:
             "run": revision.run,
             "step": revision.step,
             "tokens_per_second": round(sum(chunk.tokens for chunk in ends) / seconds, 1) if seconds else None,
+            "engine": ends[0].engine,
             "finish": [chunk.finish for chunk in ends],
             "note": ends[0].note,
         }
@@ -172,7 +175,8 @@ class Generator:
 
     def _started(self) -> Child:
         training = self._training()
-        child = Child(self._log, self._silence_seconds, without_gpu=training is not None and training.device != "cpu")
+        without_gpu = training is not None and training.device != "cpu"
+        child = Child(self._log, self._silence_seconds, without_gpu=without_gpu, exact=self._exact)
         self._note = ""
         if child.without_gpu and training is not None and (self._has_gpu or training.device == "cuda"):
             self._note = f"Run {training.run} trains on the GPU, so this is written on the CPU, more slowly."
@@ -190,6 +194,9 @@ class Generator:
             if child.device is not None and not child.without_gpu:
                 self._has_gpu = child.device == "cuda"
             training = self._training()
+            # More would stall on each other while a run trains on the same cores (benchmarks/generator_threads.py).
+            is_shared = training is not None and (training.device == "cpu" or not self._has_gpu)
+            child.use_threads(1 if is_shared else num_cores())
             is_new = training is not None and (seen is None or training.request_id != seen.request_id)
             if training is None or not is_new or child.device is None:  # its device is known within seconds
                 continue

@@ -1,32 +1,51 @@
-"""The order in which open requests get a seat, one of the generation slots. Does not depend on threads or models."""
+"""Who writes in the next step, when not all can. Does not depend on threads or models."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Protocol, TypeVar
 
-SEATS = 8
-"""Max requests that are generated concurrently, in turns. Each has its own key/value cache in memory."""
+ROWS = 16
+"""Max texts that a step writes a token of. With more, each token of each text takes longer."""
+CACHES = 32
+"""Texts that have begun and are not done, each with a key/value cache in memory; with as many, no request starts."""
 
 
-class Started(Protocol):
+class Waiting(Protocol):
     @property
-    def is_started(self) -> bool: ...
+    def num_texts(self) -> int: ...
 
 
-Open = TypeVar("Open", bound=Started)
+Open = TypeVar("Open", bound=Waiting)
 
 
-def in_order(visitors: Iterable[Sequence[Open]]) -> list[Open]:
-    """The requests of all visitors in order of priority; `visitors` has each visitor's requests, oldest first.
+def in_order(visitors: Mapping[str, Sequence[Open]], written: Mapping[str, int]) -> list[Open]:
+    """The requests of all visitors in order of priority. `visitors`: each visitor's requests, oldest first; `written`: how
+    many tokens were written for each.
 
-    Every visitor's first request comes first, so that nobody gets a second seat while another visitor has none. Within
-    the first requests, and within the others, started ones come first: so the number of started but paused requests is
-    bounded by the seats.
+    Whoever has got the least comes first, so five requests of one visitor together get as much as one of another.
     """
-    ranked = [
-        (rank > 0, not request.is_started, rank, visitor_index, request)
-        for visitor_index, requests in enumerate(visitors)
-        for rank, request in enumerate(requests)
-    ]
-    return [request for *_, request in sorted(ranked, key=lambda entry: entry[:-1])]
+    got = Counter(written)
+    left = {visitor: list(requests) for visitor, requests in visitors.items()}
+    order = []
+    while left:
+        visitor = min(left, key=lambda name: got[name])
+        request = left[visitor].pop(0)
+        order.append(request)
+        got[visitor] += request.num_texts
+        if not left[visitor]:
+            del left[visitor]
+    return order
+
+
+def fitting(requests: Sequence[Open], limit: int) -> list[Open]:
+    """The first of these requests whose texts together are within the limit; always at least one."""
+    fit: list[Open] = []
+    total = 0
+    for request in requests:
+        if fit and total + request.num_texts > limit:
+            break
+        total += request.num_texts
+        fit.append(request)
+    return fit

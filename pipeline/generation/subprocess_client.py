@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.environment import child_environment
+from pipeline.core.environment import child_environment, num_cores
 from pipeline.core.errors import BusyError, PipelineError
 from pipeline.generation.text_chunk import TextChunk
 from pipeline.generation.unread import Unread
@@ -59,8 +59,8 @@ class Child:
     The process ends whenever this one does, even by a kill, because its stdin ends.
     """
 
-    def __init__(self, log: Path, silence_seconds: float, *, without_gpu: bool = False) -> None:
-        """`without_gpu`: hide the GPUs of this machine from it."""
+    def __init__(self, log: Path, silence_seconds: float, *, without_gpu: bool = False, exact: bool = False) -> None:
+        """`without_gpu`: hide the GPUs of this machine from it. `exact`: it never uses int8."""
         self.without_gpu = without_gpu
         self.device: str | None = None
         """`cuda` or `cpu`; None until the process has found out."""
@@ -69,12 +69,13 @@ class Child:
         self._lock = threading.Lock()
         self._requests: dict[int, Request] = {}
         self._ended_because = ""
+        self._threads = num_cores()
         self._last_answer_at = time.monotonic()
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as errors:
             process = subprocess.Popen(
                 # -P: do not import a folder named `pipeline` from the current directory.
-                [sys.executable, "-P", "-m", MODULE],
+                [sys.executable, "-P", "-m", MODULE, *(["--exact"] if exact else [])],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -141,6 +142,13 @@ class Child:
                 if request.asked_by == asked_by:
                     self._write({"stop": request.id})
                     request.answers.put({"stopped": True})
+
+    def use_threads(self, number: int) -> None:
+        """How many CPU threads it may use."""
+        with self._lock:
+            if number != self._threads:
+                self._threads = number
+                self._write({"threads": number})
 
     def forget(self, request: Request) -> None:
         """Drop `request`, whose answers nobody reads any more, and stop it in the process if it is still open."""

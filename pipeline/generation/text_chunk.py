@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +25,8 @@ class TextChunk:
     """Why the sample is done: `end-of-text`, `length` or `stopped`."""
     note: str = ""
     """Message for the user, for example that fewer tokens fit than were requested."""
+    engine: str = ""
+    """What it was computed with, such as `int8 on 2 cores`."""
     place: int | None = None
     """1-based place of the whole request in the queue while it waits; such a chunk has no text."""
 
@@ -34,7 +35,9 @@ class TextChunk:
 
 
 def joined(chunks: Iterable[TextChunk]) -> Iterator[TextChunk]:
-    """Merge consecutive chunks of the same sample into one."""
-    for _, group in itertools.groupby(chunks, key=lambda chunk: chunk.sample):
-        together = list(group)
+    """Merge the chunks of each sample into one."""
+    by_sample: dict[int, list[TextChunk]] = {}
+    for chunk in chunks:
+        by_sample.setdefault(chunk.sample, []).append(chunk)
+    for together in by_sample.values():
         yield dataclasses.replace(together[-1], text="".join(chunk.text for chunk in together))

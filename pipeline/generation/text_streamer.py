@@ -6,53 +6,58 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from transformers import PreTrainedTokenizerBase
-from transformers.generation.streamers import BaseStreamer
 
 from pipeline.generation.text_chunk import TextChunk
 
 OnText = Callable[[TextChunk], None]
+HELD_BACK = "\N{REPLACEMENT CHARACTER}"
 
 
-class TextStreamer(BaseStreamer):
-    """The streamer for `generate` of transformers, which puts the prompt first and then each token.
-
-    A character may span several tokens, so decoding tokens one by one would split it. So all tokens are decoded each
-    time. Replacement characters at the end are held back, because the next token may complete the character.
+class TextStreamer:
+    """A character may span several tokens, so decoding tokens one by one would split it. Replacement characters at the end
+    are held back, because the next token may complete the character. New tokens are decoded after those of the last
+    complete characters: a decoder may treat the first token of a text in another way.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, sample: int, on_text: OnText | None) -> None:
-        self._tokenizer = tokenizer
-        self._sample = sample
-        self._on_text = on_text
-        self._token_ids: list[int] | None = None  # None until the prompt was put
-        self._started = time.perf_counter()
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        sample: int,
+        on_text: OnText | None,
+        note: str = "",
+        engine: str = "",
+    ) -> None:
+        """`note`: what the last chunk tells the user. `engine`: what every chunk says it was written with."""
+        self.sample = sample
+        self.token_ids: list[int] = []
         self.text = ""
+        self._tokenizer = tokenizer
+        self._on_text = on_text
+        self._note = note
+        self._engine = engine
+        self._started = time.perf_counter()
+        self._complete = ""
+        """The text of the tokens before `_after`, which ends in a complete character."""
+        self._before = self._after = 0
 
-    def put(self, value: torch.Tensor) -> None:
-        if self._token_ids is None:
-            self._token_ids = []
-            return
-        self._token_ids += value.tolist()
-        self._send(self._decoded().rstrip("\N{REPLACEMENT CHARACTER}"))
+    def put(self, token_id: int) -> None:
+        self.token_ids.append(token_id)
+        text = self._whole()
+        if not text.endswith(HELD_BACK):
+            self._complete, self._before, self._after = text, self._after, len(self.token_ids)
+        self._send(text.rstrip(HELD_BACK))
 
-    def end(self) -> None:
-        """Does nothing: `finish` ends the sample, also one that was stopped before it started."""
-
-    def finish(self, max_new_tokens: int, eos_id: int | None, note: str) -> None:
+    def finish(self, reason: str) -> None:
         """Send the text that was held back and the finish reason."""
-        token_ids = self._token_ids or []
-        if token_ids and token_ids[-1] == eos_id:
-            reason = "end-of-text"
-        else:
-            reason = "length" if len(token_ids) == max_new_tokens else "stopped"
-        self._send(self._decoded(), done=True, finish=reason, note=note)
+        self._send(self._whole(), done=True, finish=reason, note=self._note)
 
-    def _decoded(self) -> str:
-        text = self._tokenizer.decode(
-            self._token_ids or [], skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
+    def _whole(self) -> str:
+        known = self._decoded(self.token_ids[self._before : self._after])
+        return self._complete + self._decoded(self.token_ids[self._before :])[len(known) :]
+
+    def _decoded(self, token_ids: list[int]) -> str:
+        text = self._tokenizer.decode(token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         assert isinstance(text, str)
         return text
 
@@ -61,5 +66,7 @@ class TextStreamer(BaseStreamer):
         self.text = text
         if self._on_text is not None:
             seconds = time.perf_counter() - self._started
-            tokens = len(self._token_ids or [])
-            self._on_text(TextChunk(sample=self._sample, text=new, tokens=tokens, seconds=seconds, **facts))
+            tokens = len(self.token_ids)
+            self._on_text(
+                TextChunk(sample=self.sample, text=new, tokens=tokens, seconds=seconds, engine=self._engine, **facts)
+            )

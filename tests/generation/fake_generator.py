@@ -21,7 +21,7 @@ def main() -> None:
     send({"device": device})
     for line in sys.stdin:
         message = json.loads(line)
-        if "stop" in message:
+        if "stop" in message or "threads" in message:
             continue
         if message["prompt"].startswith("raw:"):
             print(message["prompt"].removeprefix("raw:"), flush=True)

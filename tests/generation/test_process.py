@@ -14,7 +14,7 @@ from pipeline.artifacts.revision import Revision
 from pipeline.core.errors import BusyError, InputError, PipelineError
 from pipeline.core.settings import Limits, Settings
 from pipeline.generation.process import Generator, generate
-from pipeline.generation.seats import SEATS
+from pipeline.generation.seats import CACHES
 from pipeline.generation.settings import Sampling
 from pipeline.generation.subprocess_client import MAX_OF_EACH, MAX_REQUESTS, OWNER_RESERVE
 from pipeline.generation.text_chunk import TextChunk
@@ -102,8 +102,7 @@ def test_stop_ends_the_stream_with_every_sample_done(generator: Generator, endle
     generator.stop("me")
     chunks += stream
     assert [(p.sample, p.finish) for p in chunks if p.done] == [(0, "stopped"), (1, "stopped")]
-    assert chunks[-2].tokens < ENDLESS.max_new_tokens
-    assert chunks[-1].tokens == 0
+    assert all(chunk.tokens < ENDLESS.max_new_tokens for chunk in chunks)
 
 
 def test_one_visitor_does_not_stop_another(generator: Generator, endless: Revision) -> None:
@@ -151,7 +150,7 @@ def test_the_sixth_visitor_is_written_while_five_write_for_long(generator: Gener
 def test_a_waiting_request_gets_its_queue_place_and_can_be_stopped_at_once(
     generator: Generator, endless: Revision
 ) -> None:
-    streams = filled(generator, endless, SEATS)
+    streams = filled(generator, endless, CACHES)
     waiting = [
         generator.stream(endless, PROMPT, replace(ENDLESS, samples=2), visitor=name, asked_by=name) for name in "ab"
     ]
@@ -166,7 +165,7 @@ def test_a_waiting_request_gets_its_queue_place_and_can_be_stopped_at_once(
 
 
 def test_a_place_in_the_queue_is_not_part_of_the_answer(generator: Generator, endless: Revision) -> None:
-    streams = filled(generator, endless, SEATS)
+    streams = filled(generator, endless, CACHES)
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(generator.generate, endless, PROMPT, SHORT, visitor="another")
         close(streams[:1])

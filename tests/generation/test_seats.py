@@ -2,33 +2,33 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.generation.seats import in_order
+from pipeline.generation.seats import fitting, in_order
 
 
 @dataclass(frozen=True)
 class Open:
     name: str
-    is_started: bool = False
+    num_texts: int = 1
 
 
-def names(*visitors: list[Open]) -> list[str]:
-    return [request.name for request in in_order(visitors)]
+def names(written: dict[str, int], **visitors: list[Open]) -> list[str]:
+    return [request.name for request in in_order(visitors, written)]
 
 
 def test_first_requests_of_all_visitors_come_before_second_requests() -> None:
-    assert names([Open("a1"), Open("a2"), Open("a3")], [Open("b1"), Open("b2")], [Open("c1")]) == [
-        "a1",
-        "b1",
-        "c1",
-        "a2",
-        "b2",
-        "a3",
-    ]
+    a, b, c = [Open("a1"), Open("a2"), Open("a3")], [Open("b1"), Open("b2")], [Open("c1")]
+    assert names({}, a=a, b=b, c=c) == ["a1", "b1", "c1", "a2", "b2", "a3"]
 
 
-def test_a_started_second_request_comes_before_the_other_second_requests() -> None:
-    assert names([Open("a1"), Open("a2")], [Open("b1"), Open("b2", is_started=True)]) == ["a1", "b1", "b2", "a2"]
+def test_whoever_has_got_the_least_comes_first() -> None:
+    assert names({"a": 9, "b": 2}, a=[Open("a1")], b=[Open("b1"), Open("b2")]) == ["b1", "b2", "a1"]
 
 
-def test_a_started_second_request_comes_after_every_first_request() -> None:
-    assert names([Open("a1", True), Open("a2", True)], [Open("b1")]) == ["a1", "b1", "a2"]
+def test_a_request_of_four_samples_counts_as_four() -> None:
+    assert names({}, a=[Open("a1", 4), Open("a2")], b=[Open("b1"), Open("b2")]) == ["a1", "b1", "b2", "a2"]
+
+
+def test_only_as_many_texts_as_fit_and_always_one_request() -> None:
+    assert fitting([Open("a", 4), Open("b", 4), Open("c")], 8) == [Open("a", 4), Open("b", 4)]
+    assert fitting([Open("a", 20), Open("b")], 8) == [Open("a", 20)]
+    assert fitting([], 8) == []

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
@@ -15,13 +14,12 @@ MARK = "\N{REPLACEMENT CHARACTER}"
 
 
 def written(tokenizer: PreTrainedTokenizerFast, token_ids: list[int]) -> tuple[str, list[TextChunk]]:
-    """The text and the chunks of these tokens, put one at a time as `generate` does."""
+    """The text and the chunks of these tokens, put one at a time."""
     chunks: list[TextChunk] = []
     writer = TextStreamer(tokenizer, 0, chunks.append)
-    writer.put(torch.tensor([[1, 2, 3]]))
     for token_id in token_ids:
-        writer.put(torch.tensor([token_id]))
-    writer.finish(len(token_ids), None, "")
+        writer.put(token_id)
+    writer.finish("length")
     return writer.text, chunks
 
 

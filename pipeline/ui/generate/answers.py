@@ -19,6 +19,8 @@ class Answer:
     """The revision, or a kept example: both have revision, run, step and evaluation loss."""
     texts: list[str]
     note: str = ""
+    engine: str = ""
+    """What it was computed with."""
     place: int | None = None
     """Place in the queue, from 1, while it waits."""
     done: dict[int, tuple[int, float]] = field(default_factory=dict)
@@ -30,6 +32,7 @@ class Answer:
         self.texts[chunk.sample] += chunk.text
         self.done[chunk.sample] = (chunk.tokens, chunk.seconds)
         self.note = chunk.note or self.note
+        self.engine = chunk.engine or self.engine
         self.place = chunk.place
         if chunk.done:
             self.finishes[chunk.sample] = chunk.finish
@@ -48,13 +51,9 @@ class Answer:
         return "stopped" in self.finishes.values()
 
     @property
-    def current_sample(self) -> int:
-        """Index of the sample that is being written: samples are written one after the other."""
-        return len(self.finishes)
-
-    @property
     def tokens_per_second(self) -> float | None:
-        seconds = sum(s for _, s in self.done.values())
+        """Of all samples together, which are written at the same time."""
+        seconds = max((s for _, s in self.done.values()), default=0)
         return sum(n for n, _ in self.done.values()) / seconds if seconds else None
 
 
