@@ -7,6 +7,7 @@
     unread     the buffer of answers to one request that the client has not read yet
     __main__   the generator process itself (torch)
     server     its open requests, and the thread that writes them all
+    task       what is written once for everybody who asks the same
     seats      who writes in the next step, when not all can
     loaded     the models in memory, at most two
     loading    loads and checks the model and tokenizer of a revision's folder (torch)

@@ -98,7 +98,7 @@ def test_a_stop_of_another_request_does_not(talk: Conversation, endless: Revisio
 
 def test_a_request_that_is_stopped_in_the_queue_generates_nothing(talk: Conversation, endless: Revision) -> None:
     for number in range(CACHES + 1):
-        talk.ask(number, endless.path, sampling=ENDLESS)
+        talk.ask(number, endless.path, sampling=Sampling(max_new_tokens=LONG - 64, seed=number))
     waiting = [talk.hear_until(lambda answer: answer["id"] == CACHES)[-1]]
     talk.say({"stop": CACHES})
     while not is_final(waiting[-1]):

@@ -126,7 +126,13 @@ def test_an_empty_key_stops_nothing(generator: Generator, endless: Revision) -> 
 def filled(generator: Generator, endless: Revision, count: int, visitor: str = "") -> list[Iterator[TextChunk]]:
     """`count` running or queued requests, each of its own visitor unless `visitor` is given."""
     streams = [
-        generator.stream(endless, PROMPT, ENDLESS, visitor=visitor or f"visitor {number}", asked_by=f"key {number}")
+        generator.stream(
+            endless,
+            PROMPT,
+            replace(ENDLESS, seed=number),  # what is asked twice is written once
+            visitor=visitor or f"visitor {number}",
+            asked_by=f"key {number}",
+        )
         for number in range(count)
     ]
     for stream in streams:
@@ -152,7 +158,8 @@ def test_a_waiting_request_gets_its_queue_place_and_can_be_stopped_at_once(
 ) -> None:
     streams = filled(generator, endless, CACHES)
     waiting = [
-        generator.stream(endless, PROMPT, replace(ENDLESS, samples=2), visitor=name, asked_by=name) for name in "ab"
+        generator.stream(endless, PROMPT, replace(ENDLESS, samples=2, seed=ord(name)), visitor=name, asked_by=name)
+        for name in "ab"
     ]
     assert [next(stream).place for stream in waiting] == [1, 2]
     generator.stop("a")

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from pipeline.artifacts.revision import Revision
-from pipeline.generation import loading
+from pipeline.generation import loading, server
 from pipeline.generation.server import Server
 from pipeline.generation.settings import Sampling
 from tests.generation.models import tiny_model, write_revision
+from tests.waiting import eventually
 
 WAIT_SECONDS = 60
 
@@ -22,8 +23,10 @@ class Client:
         self.answers: SimpleQueue[dict[str, Any]] = SimpleQueue()
         self.server = Server(self.answers.put)
 
-    def ask(self, number: int, path: Path, tokens: int = 4, visitor: str = "") -> None:
-        sampling = Sampling(max_new_tokens=tokens, temperature=0).to_dict()
+    def ask(self, number: int, path: Path, tokens: int = 4, visitor: str = "", seed: int | None = None) -> None:
+        """By default no two requests are the same question: each has its number as the seed."""
+        seed = number if seed is None else seed
+        sampling = Sampling(max_new_tokens=tokens, temperature=0, seed=seed).to_dict()
         question = {
             "id": number,
             "visitor": visitor,
@@ -38,6 +41,19 @@ class Client:
             answer = self.answers.get(timeout=WAIT_SECONDS)
             if answer["id"] == number and "chunk" not in answer:
                 return answer
+
+    def hear_whole(self, number: int) -> tuple[str, list[str | None]]:
+        """Text and finish reasons of a request, up to its end; answers to others are lost."""
+        text, finishes = "", []
+        while "chunk" in (answer := self.hear_of(number)):
+            text += answer["chunk"]["text"]
+            finishes += [answer["chunk"]["finish"]] if answer["chunk"]["done"] else []
+        return text, finishes
+
+    def hear_of(self, number: int) -> dict[str, Any]:
+        while (answer := self.answers.get(timeout=WAIT_SECONDS))["id"] != number:
+            pass
+        return answer
 
     def hear_first_of(self, number: int) -> dict[str, Any]:
         while True:
@@ -112,3 +128,54 @@ def test_a_visitor_with_many_requests_loses_a_seat_to_a_new_visitor(endless: Rev
     while len(ended) < 8:
         answer = client.answers.get(timeout=WAIT_SECONDS)
         ended |= {answer["id"]} if "done" in answer else set()
+
+
+def test_what_is_asked_twice_is_written_once(endless: Revision) -> None:
+    client = Client()
+    client.ask(1, endless.path, 2_000, visitor="one", seed=5)
+    client.hear_first_of(1)
+    client.ask(2, endless.path, 2_000, visitor="two", seed=5)
+    client.ask(3, endless.path, 2_000, visitor="two", seed=6)
+    with client.server._changed:
+        assert len(client.server._tasks()) == 2, "control: another seed is another question"
+    assert client.hear_of(2)["chunk"]["tokens"] >= 1, "what was written before it came is sent at once"
+    client.server.stop(3)
+    assert client.hear_end_of(2) == {"id": 2, "done": True}
+
+
+def test_whoever_comes_later_gets_all_of_it_and_a_stop_ends_only_ones_own(endless: Revision) -> None:
+    client = Client()
+    client.ask(1, endless.path, 300, seed=5)
+    client.hear_first_of(1)
+    client.ask(2, endless.path, 300, seed=5)
+    client.server.stop(1)
+    assert client.hear_whole(2) == (" the" * 300, ["length"])
+    client.ask(3, endless.path, 300, seed=5)
+    assert not client.server._tasks(), "the answer was kept"
+    assert client.hear_whole(3) == (" the" * 300, ["length"])
+
+
+def test_what_everybody_stopped_is_neither_written_on_nor_kept(endless: Revision) -> None:
+    client = Client()
+    for number in (1, 2):
+        client.ask(number, endless.path, 10_000, seed=5)
+    client.hear_first_of(2)
+    for number in (1, 2):
+        client.server.stop(number)
+        assert client.hear_whole(number)[1] == ["stopped"]
+    eventually(lambda: not client.server._tasks(), "the end of the writing")
+    client.ask(3, endless.path, 10_000, seed=5)
+    client.hear_first_of(3)
+    assert client.server._tasks(), "it is written anew"
+    client.server.stop(3)
+
+
+def test_of_all_answers_only_the_last_asked_for_are_kept(endless: Revision, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "ANSWERS", 3)
+    client = Client()
+    for number in range(5):
+        client.ask(number, endless.path)
+        client.hear_end_of(number)
+    with client.server._changed:
+        assert [key[-1] for key in client.server._answers] == [("top_p", 0.95)] * 3
+        assert [dict(key[2:])["seed"] for key in client.server._answers] == [2, 3, 4]
