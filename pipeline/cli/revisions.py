@@ -60,6 +60,9 @@ def generate(
     top_k: Annotated[int, typer.Option(help="Sample from this many likeliest tokens; 0: from all.")] = Sampling.top_k,
     seed: Annotated[int, typer.Option(help="The same seed writes the same text.")] = Sampling.seed,
     samples: Annotated[int, typer.Option(help="Completions to write.")] = Sampling.samples,
+    stop_at: Annotated[
+        str, typer.Option(help="Where a completion ends: line, function, or length: at its tokens.")
+    ] = Sampling.stop_at,
     json: Json = False,
 ) -> None:
     """Complete a prompt with a pushed revision."""
@@ -68,7 +71,13 @@ def generate(
     settings, console = Settings.from_environment(), Console(as_json=json)
     restore_archive_if_due(settings, console)
     sampling = Sampling(
-        max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, top_k=top_k, seed=seed, samples=samples
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        top_p=top_p,
+        top_k=top_k,
+        seed=seed,
+        samples=samples,
+        stop_at=stop_at,
     )
     prompt = text_of(prompt)
     answer = write(settings, prompt, revision=revision, sampling=sampling)

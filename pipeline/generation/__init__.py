@@ -1,6 +1,7 @@
 """Generates text from a pushed revision, in a process of its own.
 
     settings   the sampling settings of one request, and the check of a prompt
+    ending     where a completion ends by its text: the end of its line or function
     text_chunk the unit of text that is streamed back
     process    the client for the page and the command line: starts the generator process, streams, stops it
     subprocess_client  one generator process and the pipe to it

@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from pipeline.core.errors import PipelineError
 from pipeline.generation.decoder import Cache, Decoder, Span
+from pipeline.generation.ending import LENGTH
 from pipeline.generation.next_token import Choice, choose
 from pipeline.generation.settings import Sampling
 from pipeline.generation.text_streamer import TextStreamer
@@ -50,8 +51,12 @@ class Text:
     def take(self, token: int, end: int | None) -> None:
         self._unread = [token]
         self.streamer.put(token)
-        if token == end or len(self.streamer.token_ids) == self._max_new_tokens:
-            self.finish("end-of-text" if token == end else "length")
+        if token == end:
+            self.finish("end-of-text")
+        elif self.streamer.is_over:
+            self.finish(self.choice.sampling.stop_at)
+        elif len(self.streamer.token_ids) == self._max_new_tokens:
+            self.finish(LENGTH)
 
     def finish(self, reason: str) -> None:
         """End it, also before its first step, and free its cache."""

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from pipeline.core.errors import InputError, require
 from pipeline.generation.batch import Text, not_finite, step
 from pipeline.generation.decoder import Decoder, as_it_is
+from pipeline.generation.ending import Ending
 from pipeline.generation.settings import Sampling
 from pipeline.generation.text_streamer import OnText, TextStreamer
 
@@ -57,7 +58,13 @@ def begin(
     token_ids = encode(tokenizer, prompt)
     max_new_tokens, note = _fit_new_tokens(len(token_ids), sampling.max_new_tokens, decoder.positions)
     return [
-        Text(decoder, token_ids, sampling, max_new_tokens, TextStreamer(tokenizer, sample, on_text, note, engine))
+        Text(
+            decoder,
+            token_ids,
+            sampling,
+            max_new_tokens,
+            TextStreamer(tokenizer, sample, on_text, note, engine, Ending(prompt, sampling.stop_at)),
+        )
         for sample in range(sampling.samples)
     ]
 

@@ -11,6 +11,7 @@ from pipeline.config.parsing import parse_value
 from pipeline.core.errors import InputError, require
 from pipeline.core.settings import Limits
 from pipeline.core.text import surrogate_at
+from pipeline.generation.ending import LENGTH, STOPS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,8 @@ class Sampling:
     """Seed of the first completion. Each further one adds 1, so a completion does not depend on `samples`."""
     samples: int = 1
     """Number of completions of the prompt."""
+    stop_at: str = LENGTH
+    """Where a completion ends at the latest: `line`, `function`, or `length` at its tokens."""
 
     def __post_init__(self) -> None:
         for name, kind in typing.get_type_hints(Sampling).items():
@@ -45,6 +48,7 @@ class Sampling:
         require(0 <= self.top_k <= 1_000_000, "top_k", self.top_k, "set 0 (off) to 1000000")
         require(0 <= self.seed < 2**32, "seed", self.seed, "set 0 to 4294967295")
         require(1 <= self.samples <= 64, "samples", self.samples, "set 1 to 64")
+        require(self.stop_at in STOPS, "stop_at", self.stop_at, "set length, line or function")
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

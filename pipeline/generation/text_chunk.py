@@ -22,7 +22,7 @@ class TextChunk:
     seconds: float = 0.0
     """Time since this sample was started, without loading the model."""
     finish: str | None = None
-    """Why the sample is done: `end-of-text`, `length` or `stopped`."""
+    """Why the sample is done: `end-of-text`, `line`, `function`, `length` or `stopped`."""
     note: str = ""
     """Message for the user, for example that fewer tokens fit than were requested."""
     engine: str = ""

@@ -8,6 +8,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from pipeline.generation.ending import LENGTH, Ending
 from pipeline.generation.text_chunk import TextChunk
 
 OnText = Callable[[TextChunk], None]
@@ -27,11 +28,17 @@ class TextStreamer:
         on_text: OnText | None,
         note: str = "",
         engine: str = "",
+        ending: Ending | None = None,
     ) -> None:
-        """`note`: what the last chunk tells the user. `engine`: what every chunk says it was written with."""
+        """`note`: what the last chunk tells the user. `engine`: what every chunk says it was written with. `ending`: where
+        the text ends by itself.
+        """
         self.sample = sample
         self.token_ids: list[int] = []
         self.text = ""
+        self.is_over = False
+        """Whether the text has ended by itself."""
+        self._ending = ending or Ending("", LENGTH)
         self._tokenizer = tokenizer
         self._on_text = on_text
         self._note = note
@@ -46,11 +53,12 @@ class TextStreamer:
         text = self._whole()
         if not text.endswith(HELD_BACK):
             self._complete, self._before, self._after = text, self._after, len(self.token_ids)
-        self._send(text.rstrip(HELD_BACK))
+        shown, self.is_over = self._ending.shown(text.rstrip(HELD_BACK))
+        self._send(shown)
 
     def finish(self, reason: str) -> None:
         """Send the text that was held back and the finish reason."""
-        self._send(self._whole(), done=True, finish=reason, note=self._note)
+        self._send(self.text if self.is_over else self._whole(), done=True, finish=reason, note=self._note)
 
     def _whole(self) -> str:
         known = self._decoded(self.token_ids[self._before : self._after])

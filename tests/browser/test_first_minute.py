@@ -36,6 +36,22 @@ def test_the_starter_answers_the_first_prompt(start_page: Callable[..., Page], o
     expect(tab.locator("#completion")).not_to_contain_text("python -m")
 
 
+def test_a_completion_ends_at_the_end_of_its_line(start_page: Callable[..., Page], open_tab: OpenTab) -> None:
+    """With the same seed it is the first line of what is written without that."""
+    tab = open_tab(start_page().url)
+    show(tab, "Generate")
+    texts = []
+    for stop in ("new tokens", "line"):
+        tab.get_by_test_id(f"{stop}-radio-label").click()
+        complete(tab)
+        shown = expect(tab.locator("#completion .sampling"))
+        shown.to_contain_text("ends at the line") if stop == "line" else shown.not_to_contain_text("ends at")
+        expect(tab.locator("#completion .pill.finished")).to_be_visible()  # of this one
+        texts.append(tab.locator("#completion pre.new").inner_text().strip())
+    assert "\n" in texts[0], "control: it is more than a line"
+    assert texts[1] == texts[0].splitlines()[0].strip()
+
+
 def test_the_courses_model_is_offered_with_its_size_and_answers(
     start_page: Callable[..., Page], open_tab: OpenTab, tmp_path: Path
 ) -> None:

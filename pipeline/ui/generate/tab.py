@@ -13,6 +13,7 @@ from pipeline.artifacts.starter import STARTER
 from pipeline.config.prompts import course_prompts
 from pipeline.core.errors import PipelineError
 from pipeline.gallery.example import TITLE_CHARACTERS, Example
+from pipeline.generation.ending import STOPS
 from pipeline.generation.settings import Sampling
 from pipeline.hub.other_models import find_model
 from pipeline.ui.generate.answers import Answer, Completion, Result
@@ -27,7 +28,7 @@ from pipeline.ui.shared.texts import t
 from pipeline.ui.shared.threads import stream
 
 NOTHING = ""
-SAMPLING = ("temperature", "top_p", "top_k", "samples", "seed")
+SAMPLING = ("temperature", "top_p", "top_k", "samples", "seed", "stop_at")
 """Settings of the form, besides `max_new_tokens`, whose key in the catalogue is `length`."""
 
 MODEL_CHARACTERS = 240
@@ -119,6 +120,14 @@ class GenerateTab:
                 buttons=[],
                 elem_id="completion-length",
             )
+            self.stop_at = ask(
+                gr.Radio,
+                [(t(f"generate.stop_at.{stop}"), stop) for stop in STOPS],
+                value=default.stop_at,
+                label=t("generate.stop_at"),
+                elem_classes="segments",
+                elem_id="completion-stop_at",
+            )
             self.samples = ask(
                 gr.Slider,
                 1,
@@ -142,7 +151,7 @@ class GenerateTab:
             self.link = html(elem_id="permalink")
 
     def connect(self, page: gr.Blocks, tabs: gr.Tabs, tab: gr.Tab) -> None:
-        sampling = [self.temperature, self.top_p, self.top_k, self.length, self.samples, self.seed]
+        sampling = [self.temperature, self.top_p, self.top_k, self.length, self.samples, self.seed, self.stop_at]
         inputs = [self.prompt, self.revision, self.other, *sampling]
         writes: dict[str, Any] = {**QUIET, "concurrency_limit": None}
         self.complete.click(
@@ -178,11 +187,18 @@ class GenerateTab:
         length: int,
         samples: int,
         seed: int,
+        stop_at: str,
     ) -> Generator[Updates, None, None]:
         visitor, asked_by = self.engine.visitor_key(request), self.engine.page_key(request)
         try:
             sampling = Sampling(
-                max_new_tokens=length, temperature=temperature, top_p=top_p, top_k=top_k, seed=seed, samples=samples
+                max_new_tokens=length,
+                temperature=temperature,
+                top_p=top_p,
+                top_k=top_k,
+                seed=seed,
+                samples=samples,
+                stop_at=stop_at,
             )
             names = [revision or NEWEST, *([other] if other else [])]
             revisions = []
@@ -363,6 +379,7 @@ class GenerateTab:
             self.length: values["max_new_tokens"],
             self.samples: values["samples"],
             self.seed: values["seed"],
+            self.stop_at: values["stop_at"],
         }
 
 
@@ -385,4 +402,6 @@ def shown(completion: Completion) -> str:
 
 def _sampling_of(example: Example) -> dict[str, Any]:
     """How the example was sampled; settings that an older example lacks have their defaults."""
-    return {**Sampling().to_dict(), **example.settings, "seed": example.seed}
+    known = Sampling().to_dict()
+    found = {**known, **example.settings, "seed": example.seed}
+    return found if found["stop_at"] in STOPS else {**found, "stop_at": known["stop_at"]}

@@ -118,8 +118,11 @@ class Api:
         top_k: int = 0,
         seed: int = 0,
         samples: int = 1,
+        stop_at: str = "length",
     ) -> dict[str, Any]:
-        """Complete a prompt with a pushed revision, or with a GPT-2 on the Hub: `OWNER/NAME` or `OWNER/NAME@REVISION`."""
+        """Complete a prompt with a pushed revision, or with a GPT-2 on the Hub: `OWNER/NAME` or `OWNER/NAME@REVISION`. With
+        `stop_at` `line` or `function` a completion ends there; with `length` at its tokens.
+        """
         revision = self.engine.check_model(request, revision)
         sampling = Sampling(
             max_new_tokens=max_new_tokens,
@@ -128,6 +131,7 @@ class Api:
             top_k=top_k,
             seed=seed,
             samples=samples,
+            stop_at=stop_at,
         )
         return self.engine.generator.generate(
             self.engine.revisions.choose(revision),

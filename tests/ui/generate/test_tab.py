@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -98,7 +99,10 @@ def frames(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the completion card shows, from the first update to the last."""
     monkeypatch.setattr("pipeline.ui.generate.writing.UPDATE_SECONDS", 0.0)
     tab = connected(engine)
-    return [update[tab.written] for update in tab._write(asked("s"), "import", "newest", "", 0.6, 0.95, 0, 8, 1, 0)]
+    return [
+        update[tab.written]
+        for update in tab._write(asked("s"), "import", "newest", "", 0.6, 0.95, 0, 8, 1, 0, "length")
+    ]
 
 
 def connected(engine: Engine) -> GenerateTab:
@@ -142,6 +146,18 @@ def test_a_remix_clears_what_was_written_for_another_prompt(engine: Engine) -> N
     assert (updates[tab.result], updates[tab.link], updates[tab.prompt]) == (None, "", "import")
 
 
+@pytest.mark.parametrize(
+    ("kept", "shown"), [("line", "line"), (None, "length"), ("<script>", "length"), ([], "length")]
+)
+def test_an_example_gives_back_where_it_ended_and_an_odd_one_the_default(
+    engine: Engine, kept: object, shown: str
+) -> None:
+    tab = connected(engine)
+    engine.__dict__["revisions"] = SimpleNamespace(known=list)
+    example = replace(EXAMPLE, settings={} if kept is None else {"stop_at": kept})
+    assert tab.fill(example, asked("s"))[tab.stop_at] == shown
+
+
 @pytest.mark.parametrize("session", ["s", "t"])
 def test_what_is_still_written_for_this_page_does_not_overwrite_an_opened_example(
     engine: Engine, generator: RecordingGenerator, monkeypatch: pytest.MonkeyPatch, session: str
@@ -149,7 +165,7 @@ def test_what_is_still_written_for_this_page_does_not_overwrite_an_opened_exampl
     monkeypatch.setattr("pipeline.ui.generate.writing.UPDATE_SECONDS", 0.0)
     tab = connected(engine)
     engine.revisions.known = list  # type: ignore[method-assign]
-    writing = tab._write(asked("s"), "import", "newest", "", 0.6, 0.95, 0, 8, 1, 0)
+    writing = tab._write(asked("s"), "import", "newest", "", 0.6, 0.95, 0, 8, 1, 0, "length")
     next(writing)
     tab.fill(EXAMPLE, asked(session))
     assert len(list(writing)) == (0 if session == "s" else 3)

@@ -189,7 +189,7 @@ def gallery(*, is_owner: bool) -> dict[str, Any]:
     }
 
 
-SAMPLING = {"temperature": EVIL, "top_p": EVIL, "top_k": EVIL, "max_new_tokens": EVIL, "seed": 0}
+SAMPLING = {"temperature": EVIL, "top_p": EVIL, "top_k": EVIL, "max_new_tokens": EVIL, "seed": 0, "stop_at": EVIL}
 SHOWN: list[tuple[str, dict[str, Any]]] = [
     ("notice", {"kind": "bad", "title": EVIL, "message": EVIL, "field": EVIL, "more": EVIL, "number": 1}),
     ("blank", {"title": EVIL, "message": EVIL}),

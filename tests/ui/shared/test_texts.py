@@ -11,6 +11,7 @@ import pytest
 
 from pipeline.config.schema import MATCHES
 from pipeline.core.paths import ROOT
+from pipeline.generation.ending import STOPS
 from pipeline.ui.data.corpus_form import FIELDS, RULES
 from pipeline.ui.data.source_fields import KINDS
 from pipeline.ui.generate.tab import SAMPLING
@@ -36,6 +37,7 @@ COMPUTED = {
     "pick.": {chart.name for chart in CHARTS} | {"runs", "pushes", "log"},
     "train.": {*CHANGES, "corpus", "preset", "recipe"},
     "generate.": {*SAMPLING, "length"},
+    "generate.stop_at.": set(STOPS),
     "data.source.": set(KINDS),
     "data.match.": {*MATCHES, *(f"{match}.info" for match in MATCHES)},
     "data.hits.": set(MATCHES),
