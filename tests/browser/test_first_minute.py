@@ -41,11 +41,11 @@ def test_a_completion_ends_at_the_end_of_its_line(start_page: Callable[..., Page
     tab = open_tab(start_page().url)
     show(tab, "Generate")
     texts = []
-    for stop in ("new tokens", "line"):
+    for stop in ("token limit", "end of line"):
         tab.get_by_test_id(f"{stop}-radio-label").click()
         complete(tab)
         shown = expect(tab.locator("#completion .sampling"))
-        shown.to_contain_text("ends at the line") if stop == "line" else shown.not_to_contain_text("ends at")
+        shown.to_contain_text("until the end of line") if texts else shown.not_to_contain_text("until")
         expect(tab.locator("#completion .pill.finished")).to_be_visible()  # of this one
         texts.append(tab.locator("#completion pre.new").inner_text().strip())
     assert "\n" in texts[0], "control: it is more than a line"
