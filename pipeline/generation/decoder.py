@@ -19,8 +19,10 @@ from transformers.activations import ACT2FN
 from pipeline.generation import linear
 from pipeline.generation.linear import Build, Linear
 
-INT8_PARAMETERS = 20_000_000
-"""From this size on, 8-bit weights are used where the machine has them. A smaller model writes fast enough in float32."""
+LARGE = 20_000_000
+"""Parameters from which on 8-bit weights are used where the machine has them, and all its cores. A smaller model writes a
+thousand tokens a second on one core, and gains a fifth from a second one, but stalls on it when anything else runs there.
+"""
 PADDED_ROWS = 16
 """On a GPU each pass has this many rows or a multiple: with the same shape, its sums have the same order."""
 
@@ -73,9 +75,15 @@ class Decoder:
         self.layers = [_layer(block, build) for block in body.h]
         self._scales = [_scale(config, index) for index in range(len(self.layers))]
         self._is_padded = self.device.type == "cuda"
+        self._is_large = model.num_parameters() >= LARGE
 
-    def engine(self, num_threads: int) -> str:
+    def num_threads(self, most: int) -> int:
+        """How many of at most so many CPU threads it makes use of."""
+        return most if self._is_large else 1
+
+    def engine(self, most: int) -> str:
         """What it computes with, for people: `int8 on 2 cores`."""
+        num_threads = self.num_threads(most)
         where = "the GPU" if self.device.type == "cuda" else "1 core" if num_threads == 1 else f"{num_threads} cores"
         return f"{self.kind} on {where}"
 
@@ -142,7 +150,7 @@ def for_writing(model: PreTrainedModel, *, exact_only: bool = False) -> Decoder:
     """
     if model.device.type == "cuda":
         return Decoder(model, linear.Plain, "float32")
-    if not exact_only and model.num_parameters() >= INT8_PARAMETERS and linear.has_int8():
+    if not exact_only and model.num_parameters() >= LARGE and linear.has_int8():
         return Decoder(model, linear.PackedInt8, "int8")
     return exact(model)
 

@@ -180,9 +180,10 @@ class Server:
 
         from pipeline.generation.batch import not_finite, step
 
-        if torch.get_num_threads() != self.threads:
-            torch.set_num_threads(self.threads)
         assert model.parts is not None  # it is loaded before a task is ready
+        num_threads = model.parts[0].num_threads(self.threads)
+        if torch.get_num_threads() != num_threads:
+            torch.set_num_threads(num_threads)
         texts = [text for task in tasks for text in task.unfinished]
         broken = step(*model.parts, texts)
         with self._changed:

@@ -147,10 +147,12 @@ def test_int8_is_close_to_float32() -> None:
     assert 0 < (found - expected).abs().max() < 0.05 * expected.abs().max()
 
 
-def test_a_small_model_is_exact_and_a_large_one_is_int8_where_that_is_fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert for_writing(tiny_model()).engine(2) == "float32 on 2 cores"
-    monkeypatch.setattr("pipeline.generation.decoder.INT8_PARAMETERS", 1_000)
+def test_a_small_model_is_exact_on_one_core_and_a_large_one_is_int8_where_that_is_fast(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert for_writing(tiny_model()).engine(2) == "float32 on 1 core"
+    monkeypatch.setattr("pipeline.generation.decoder.LARGE", 1_000)
     monkeypatch.setattr(linear, "has_int8", lambda: True)
-    assert for_writing(tiny_model()).engine(1) == "int8 on 1 core"
+    assert for_writing(tiny_model()).engine(2) == "int8 on 2 cores"
     monkeypatch.setattr(linear, "has_int8", lambda: False)
     assert for_writing(tiny_model()).engine(1) == "float32 on 1 core"
