@@ -1,14 +1,15 @@
 """Source distributions of the package index: `pypi`, `pypi:NAME,NAME==VERSION`, each with `#examples` or `#all` behind it.
 
-Without names it reads the examples of the data-science projects below: short programs that use the libraries as people
-do. With names it reads all Python files of those projects. `.ipynb` notebooks are not read. An archive is read, never
+Without names it reads the examples of the data-science projects below: the files in folders of examples, short programs
+that use the libraries as people do, and of the other files the examples in their docstrings. With names it reads all
+Python files of those projects. `.ipynb` notebooks are not read. An archive is read, never
 built or run; what cannot be read is a bad row that names it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from pipeline.core.environment import home_folder
 from pipeline.core.errors import InputError
 from pipeline.core.paths import Home
 from pipeline.data.readers.decompress import StreamError
+from pipeline.data.readers.docstrings import examples_in
 from pipeline.data.sources.base import (
     TOO_LONG,
     BadRow,
@@ -144,12 +146,12 @@ class SdistShard:
             with self._opened() as file:
                 yield from self._blocks(Archive(file))
         except UnusableArchive as fault:
-            yield _BlockBuilder(self.release, [BadRow(str(fault), self.name)]).block("", 1.0)
+            yield self._builder([BadRow(str(fault), self.name)]).block("", 1.0)
 
     def _blocks(self, archive: Archive) -> Iterator[Block]:
         """Each row has the licence, which may stand at the archive's end: the first blocks wait for it."""
         license_name: str | None = None
-        waiting, built = [], _BlockBuilder(self.release)
+        waiting, built = [], self._builder()
         try:
             for entry in archive.entries(self._wants):
                 if entry.path == METADATA:
@@ -158,7 +160,7 @@ class SdistShard:
                     built.add(entry)
                 if built.is_full:
                     waiting.append(built)
-                    built = _BlockBuilder(self.release)
+                    built = self._builder()
                 if license_name is None and len(waiting) >= MAX_WAITING:
                     license_name = self._license()
                 if license_name is not None:
@@ -167,6 +169,9 @@ class SdistShard:
         except StreamError as fault:
             built.items.append(BadRow(str(fault), self.name))
         yield from (block.block(license_name or "", 1.0) for block in [*waiting, built])
+
+    def _builder(self, items: Sequence[BadRow] = ()) -> _BlockBuilder:
+        return _BlockBuilder(self.release, self.only_examples, list(items))
 
     def _license(self) -> str:
         """The licence, read ahead of the files."""
@@ -180,7 +185,7 @@ class SdistShard:
         return self.access.store.opened(self.release, client_of(self.access.settings))
 
     def _is_part(self, path: str) -> bool:
-        return not self.only_examples or is_example(path)
+        return not self.only_examples or is_example(path) or (is_python(path) and not is_test(path))
 
     def _wants(self, path: str) -> bool:
         return path == METADATA or (is_python(path) and self._is_part(path))
@@ -191,6 +196,7 @@ class _BlockBuilder:
     """Collects the entries of one block."""
 
     release: Release
+    only_examples: bool
     items: list[tuple[str, bytes] | BadRow] = field(default_factory=list)
     num_bytes: int = 0
     num_skipped: int = 0
@@ -207,6 +213,8 @@ class _BlockBuilder:
             self.num_skipped += 1
         elif not is_inside(entry.path):
             self.items.append(BadRow(UNSAFE_NAME, shown(place)))
+        elif self.only_examples and not is_example(entry.path) and b">>>" not in (entry.data or b""):
+            pass  # a file of the library without examples
         elif entry.data is None:
             self.items.append(BadRow(TOO_LONG, place))
         else:
@@ -214,23 +222,39 @@ class _BlockBuilder:
             self.num_bytes += len(entry.data)
 
     def block(self, license_name: str, share: float) -> Block:
-        return Block(partial(_read, self.release, license_name, self.items, self.num_skipped), share)
+        return Block(
+            partial(_read, self.release, self.only_examples, license_name, self.items, self.num_skipped), share
+        )
 
 
-def _read(release: Release, license_name: str, items: list[tuple[str, bytes] | BadRow], num_skipped: int) -> Batch:
+def _read(
+    release: Release,
+    only_examples: bool,
+    license_name: str,
+    items: list[tuple[str, bytes] | BadRow],
+    num_skipped: int,
+) -> Batch:
     builder = BatchBuilder()
     for item in items:
-        builder.add(item if isinstance(item, BadRow) else _row(release, license_name, *item))
+        row = item if isinstance(item, BadRow) else _row(release, only_examples, license_name, *item)
+        if row is not None:
+            builder.add(row)
     for _ in range(num_skipped):
         builder.skip()
     return builder.batch()
 
 
-def _row(release: Release, license_name: str, path: str, data: bytes) -> Row | BadRow:
+def _row(release: Release, only_examples: bool, license_name: str, path: str, data: bytes) -> Row | BadRow | None:
+    """None for a file without examples, where only these are read."""
     place = f"{release}/{path}"
     content = decoded(data, place)
     if isinstance(content, BadRow):
         return content
+    if only_examples and not is_example(path):
+        examples = examples_in(content)
+        if not examples:
+            return None
+        content = f"# The examples in the docstrings of {path}\n\n{examples}"
     return (release.project, place, "1", str(len(data)), content, license_name)
 
 
@@ -255,9 +279,12 @@ def is_own_list(spec: str) -> bool:
 
 def is_example(path: str) -> bool:
     """Whether a file in a source distribution lies in a folder of examples or documentation and is no test."""
+    return not EXAMPLE_FOLDERS.isdisjoint(path.lower().split("/")[:-1]) and not is_test(path)
+
+
+def is_test(path: str) -> bool:
     *folders, name = path.lower().split("/")
-    has_test = TEST_FILE.fullmatch(name) or not TEST_FOLDERS.isdisjoint(folders)
-    return not EXAMPLE_FOLDERS.isdisjoint(folders) and not has_test
+    return TEST_FILE.fullmatch(name) is not None or not TEST_FOLDERS.isdisjoint(folders)
 
 
 def is_python(path: str) -> bool:

@@ -199,6 +199,29 @@ def test_a_project_is_read_once(index: PackageIndex, tmp_path: Path) -> None:
     assert paths(read(index, tmp_path, "pypi:good,Good,GOOD==1.0,good")[0]) == ["good-1.0/a.py"] * 2
 
 
+def test_the_examples_in_docstrings_of_other_files_are_read_too(tmp_path: Path) -> None:
+    docstring = '"""Draws.\n\n    A line:\n\n    >>> import seaborn\n    >>> draw(1)\n    <line>\n"""\n'
+    files = {
+        "src/drawing.py": docstring,
+        "src/plain.py": "x = 1\n",
+        "src/latin.py": "# \u00e9 without a declaration".encode("latin-1"),
+        "src/readme.txt": docstring,
+        "tests/test_drawing.py": docstring,
+        "examples/drawing.py": docstring,
+    }
+    with PackageIndex({"drawing": [sdist("drawing", "1.0", files)]}) as index:
+        rows, bad, skipped = read(index, tmp_path, "pypi:drawing#examples")
+        everything, _, _ = read(index, tmp_path, "pypi:drawing")
+    contents = {row["path"]: row["content"] for row in rows}
+    code = "# A line:\nimport seaborn\ndraw(1)\n"
+    assert contents == {
+        "drawing-1.0/src/drawing.py": f"# The examples in the docstrings of src/drawing.py\n\n{code}",
+        "drawing-1.0/examples/drawing.py": docstring,
+    }
+    assert (bad, skipped) == (Counter(), 0), "a file of the library that has no examples is not spoken of"
+    assert "drawing-1.0/src/plain.py" in paths(everything), "control"
+
+
 def test_without_names_the_examples_of_a_list_are_read_and_missing_projects_are_counted(tmp_path: Path) -> None:
     files = {"src/a.py": "x = 1\n", "examples/a.py": plot(1)}
     projects = {name: [sdist(name, "1.0", files)] for name in ("pandas", "matplotlib")}
