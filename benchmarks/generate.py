@@ -134,7 +134,7 @@ def loss_ratio(num_files: int) -> float:
     from torch.nn import functional
 
     from pipeline.generation import decoder, linear
-    from pipeline.generation.decoder import Cache, Decoder, Span
+    from pipeline.generation.decoder import Decoder, KeyValueCache, Span
     from pipeline.generation.loading import load
 
     model, tokenizer = load(ROOT / "assets/starter")
@@ -145,7 +145,7 @@ def loss_ratio(num_files: int) -> float:
     def loss(made: Decoder) -> float:
         total, count = 0.0, 0
         for ids in texts:
-            cache = Cache(made, WINDOW)
+            cache = KeyValueCache(made, WINDOW)
             logits = torch.cat([made.logits([Span(cache, [token])]) for token in ids[:-1]])
             total += functional.cross_entropy(logits, torch.tensor(ids[1:]), reduction="sum").item()
             count += len(ids) - 1

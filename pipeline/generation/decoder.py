@@ -6,6 +6,7 @@ each text by itself. With the linears of `linear` a text then does not depend on
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -24,7 +25,7 @@ LARGE = 20_000_000
 thousand tokens a second on one core, and gains a fifth from a second one, but stalls on it when anything else runs there.
 """
 PADDED_ROWS = 16
-"""On a GPU each pass has this many rows or a multiple: with the same shape, its sums have the same order."""
+"""On a GPU each pass has a multiple of so many rows: with the same shape, its sums have the same order."""
 
 
 class Layer(NamedTuple):
@@ -36,7 +37,7 @@ class Layer(NamedTuple):
     narrow: Linear
 
 
-class Cache:
+class KeyValueCache:
     """Keys and values of one text, of all layers."""
 
     def __init__(self, decoder: Decoder, positions: int) -> None:
@@ -46,12 +47,18 @@ class Cache:
         self.length = 0
         """Tokens that it holds."""
 
+    def copy(self) -> KeyValueCache:
+        copied = copy.copy(self)
+        copied.values = torch.empty_like(self.values)
+        copied.values[..., : self.length, :] = self.values[..., : self.length, :]
+        return copied
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Span:
     """The next tokens of one text."""
 
-    cache: Cache
+    cache: KeyValueCache
     token_ids: Sequence[int]
 
 
@@ -92,14 +99,27 @@ class Decoder:
         """Take the tokens of each span into its cache. Returns the logits after each span's last token:
         float32[spans, vocabulary].
         """
-        if self._is_padded and len(spans) > 1 and any(len(span.token_ids) > 1 for span in spans):
-            return torch.cat([self.logits([span]) for span in spans])
+        if not self._is_padded:
+            return self._pass(spans)
+        # One shape for all texts that are written, and one for each length of a part of a prompt.
+        found: dict[Span, Tensor] = {}
+        short = [span for span in spans if len(span.token_ids) == 1]
+        parts = [[span] for span in spans if len(span.token_ids) > 1]
+        for group in [*parts, *(short[at : at + PADDED_ROWS] for at in range(0, len(short), PADDED_ROWS))]:
+            found.update(zip(group, self._pass(group), strict=True))
+        return torch.stack([found[span] for span in spans])
+
+    def cache_bytes(self, positions: int) -> int:
+        """What a cache for so many tokens takes."""
+        return len(self.layers) * 2 * self.width * positions * self.dtype.itemsize
+
+    def _pass(self, spans: Sequence[Span]) -> Tensor:
         lengths = [len(span.token_ids) for span in spans]
-        places = [
-            range(span.cache.length, span.cache.length + length) for span, length in zip(spans, lengths, strict=True)
-        ]
+        starts = [span.cache.length for span in spans]
         tokens = self._padded([token for span in spans for token in span.token_ids])
-        positions = self._padded([position for place in places for position in place])
+        positions = self._padded(
+            [start + at for start, length in zip(starts, lengths, strict=True) for at in range(length)]
+        )
         rows = self._tokens[tokens] + self._positions[positions]  # [rows, width]
         for index, layer in enumerate(self.layers):
             attended = self._attention(index, layer.attend(self._normal(rows, layer.norm_1)), spans, lengths)
@@ -107,8 +127,8 @@ class Decoder:
             rows = rows + layer.narrow(self._activation(layer.widen(self._normal(rows, layer.norm_2))))
         for span, length in zip(spans, lengths, strict=True):
             span.cache.length += length
-        last = torch.tensor(lengths, device=self.device).cumsum(0) - 1
-        return self._head(self._normal(rows[last], self._norm)).float()
+        last = self._padded([sum(lengths[: number + 1]) - 1 for number in range(len(lengths))])
+        return self._head(self._normal(rows[last], self._norm))[: len(spans)].float()
 
     def _attention(self, index: int, mixed: Tensor, spans: Sequence[Span], lengths: Sequence[int]) -> Tensor:
         """The attention of one layer. `mixed`: queries, keys and values, [rows, 3 * width]. Returns [rows, width]."""

@@ -15,7 +15,8 @@ from torch.nn import functional
 
 MIN_ROWS = 2
 """With one row, oneDNN splits the sum of a long row between threads."""
-CHECKED_ROWS = (2, 3, 8, 33)
+CHECKED_ROWS = (2, 3, 8, 33, 144)
+"""The largest is that of a full step: a part of a prompt, and the next tokens of other texts."""
 
 
 class Linear(Protocol):

@@ -27,6 +27,13 @@ def _device() -> Any:
     return torch.device("cuda")
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, on the GPU or on the CPU, where PyTorch raises a RuntimeError."""
+    import torch
+
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate memory" in str(error)
+
+
 class LoadedModel:
     """One revision that is loaded or being loaded."""
 

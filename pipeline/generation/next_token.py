@@ -6,15 +6,18 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from pipeline.generation.settings import Sampling
 
-CANDIDATES = 256
-"""Likeliest tokens that are sorted. Where these are not enough for `top_p` or `top_k`, all tokens are."""
+CANDIDATES = (256, 4_096)
+"""How many of the likeliest tokens are sorted at first, and then where these are not enough for `top_p`; then all are."""
+BLOCK = 256
+"""Sums of this many chances are added up: in another order for another number of texts, the last digits would differ."""
 
 
-class Choice:
-    """How one text goes on: its settings and its own random numbers, which no other text draws from."""
+class Sampler:
+    """How the tokens of one text are drawn: its settings and its own random numbers, which no other text draws from."""
 
     def __init__(self, sampling: Sampling, sample: int) -> None:
         self.sampling = sampling
@@ -22,36 +25,49 @@ class Choice:
 
 
 @torch.inference_mode()
-def choose(logits: Tensor, choices: Sequence[Choice]) -> list[int]:
+def choose(logits: Tensor, samplers: Sequence[Sampler]) -> list[int]:
     """The next token of each text. `logits`: float32[texts, vocabulary], all finite.
 
     In the order of transformers: the temperature, then the `top_k` likeliest, then as many of these as have the
     probability `top_p`.
     """
-    greedy: list[int] = logits.argmax(dim=1).tolist()
-    drawn = [row for row, choice in enumerate(choices) if choice.sampling.temperature]
+    chosen: list[int] = logits.argmax(dim=1).tolist()
+    drawn = [row for row, sampler in enumerate(samplers) if sampler.sampling.temperature]
     if not drawn:
-        return greedy
-    temperatures = torch.tensor([choices[row].sampling.temperature for row in drawn], device=logits.device)
+        return chosen
+    temperatures = torch.tensor([samplers[row].sampling.temperature for row in drawn], device=logits.device)
     scaled = logits[torch.tensor(drawn, device=logits.device)] / temperatures[:, None]
-    values, tokens = scaled.topk(min(CANDIDATES, scaled.shape[1]), dim=1)
-    probabilities = (values - scaled.logsumexp(dim=1, keepdim=True)).exp()
-    likeliest = zip(probabilities.cpu().double(), tokens.cpu(), strict=True)
-    for row, of_row, (found, of_tokens) in zip(drawn, scaled, likeliest, strict=True):
-        greedy[row] = _drawn(choices[row], found, of_tokens, of_row)
-    return greedy
+    chances = (scaled - scaled.amax(dim=1, keepdim=True)).exp()
+    blocks = functional.pad(chances, (0, -chances.shape[1] % BLOCK)).view(len(drawn), -1, BLOCK)
+    totals = blocks.sum(dim=2).double().sum(dim=1).tolist()
+    values, tokens = chances.topk(min(CANDIDATES[0], chances.shape[1]), dim=1)
+    likeliest = zip(values.cpu().double(), tokens.cpu(), strict=True)
+    for row, of_row, total, found in zip(drawn, chances, totals, likeliest, strict=True):
+        chosen[row] = _drawn(samplers[row], of_row, total, *found)
+    return chosen
 
 
-def _drawn(choice: Choice, probabilities: Tensor, tokens: Tensor, scaled: Tensor) -> int:
-    """`probabilities` and `tokens` of the likeliest tokens, likeliest first; `scaled`: the logits of all."""
-    top_k, top_p = choice.sampling.top_k, choice.sampling.top_p
-    num_found, num_all = len(tokens), len(scaled)
-    if top_k > num_found or (not top_k and num_found < num_all and probabilities.sum() < top_p):
-        probabilities, tokens = scaled.cpu().double().softmax(dim=0).sort(descending=True, stable=True)
-    if top_k:
-        probabilities, tokens = probabilities[:top_k], tokens[:top_k]
-        probabilities = probabilities / probabilities.sum()
-    sums = probabilities.cumsum(dim=0)
-    num_kept = int((sums - probabilities < top_p).sum()) if top_p < 1 else len(sums)
-    chance = torch.rand((), generator=choice.random, dtype=torch.float64) * sums[num_kept - 1]
-    return int(tokens[min(int(torch.searchsorted(sums, chance, right=True)), num_kept - 1)])
+def _drawn(sampler: Sampler, chances: Tensor, total: float, likeliest: Tensor, tokens: Tensor) -> int:
+    """`chances` of all tokens, which have this total; those of the `likeliest` `tokens`, likeliest first."""
+    top_k, top_p = sampler.sampling.top_k, sampler.sampling.top_p
+    if not top_k and top_p == 1:
+        likeliest, tokens = chances.cpu().double(), torch.arange(len(chances))
+    elif top_k:
+        if top_k > len(tokens):
+            likeliest, tokens = _likeliest(chances, top_k)
+        likeliest, tokens = likeliest[:top_k], tokens[:top_k]
+        total = float(likeliest.sum())
+    else:
+        for number in (*CANDIDATES[1:], len(chances)):
+            if len(tokens) == len(chances) or likeliest.sum() >= top_p * total:
+                break
+            likeliest, tokens = _likeliest(chances, number)
+    sums = likeliest.cumsum(dim=0)
+    num_kept = int((sums - likeliest < top_p * total).sum()) if top_p < 1 else len(sums)
+    point = torch.rand((), generator=sampler.random, dtype=torch.float64) * sums[num_kept - 1]
+    return int(tokens[min(int(torch.searchsorted(sums, point, right=True)), num_kept - 1)])
+
+
+def _likeliest(chances: Tensor, number: int) -> tuple[Tensor, Tensor]:
+    values, tokens = chances.topk(min(number, len(chances)))
+    return values.cpu().double(), tokens.cpu()

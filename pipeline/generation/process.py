@@ -94,7 +94,7 @@ class Generator:
         arrived since the last one, so a reader that reads seldom gets few, long chunks. The first list is empty: from
         then on the request is open, and `stop` ends it.
 
-        Turns and quotas are counted per `visitor`; "" is the owner. Closing the iterator stops generation within a
+        Shares and quotas are counted per `visitor`; "" is the owner. Closing the iterator stops generation within a
         token, and so does `stop(asked_by)` from another thread; then the samples end with finish `stopped`. Raises
         InputError for an invalid prompt or sampling, BusyError when too many requests are open, PipelineError with the
         message of DamagedError when the revision is damaged, PipelineError when the generator ended.

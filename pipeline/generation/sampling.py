@@ -10,9 +10,10 @@ from collections.abc import Callable
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from pipeline.core.errors import InputError, require
-from pipeline.generation.batch import Text, not_finite, step
+from pipeline.generation.batch import Prompt, Text, not_finite, step
 from pipeline.generation.decoder import Decoder, as_it_is
 from pipeline.generation.ending import Ending
+from pipeline.generation.next_token import Sampler
 from pipeline.generation.settings import Sampling
 from pipeline.generation.text_streamer import OnText, TextStreamer
 
@@ -38,7 +39,7 @@ def complete(
         if should_stop():
             for text in unfinished:
                 text.finish("stopped")
-        elif step(decoder, tokenizer, unfinished):
+        elif step(decoder, tokenizer, unfinished).broken:
             raise not_finite()
     return [text.streamer.text for text in texts]
 
@@ -57,14 +58,10 @@ def begin(
     """
     token_ids = encode(tokenizer, prompt)
     max_new_tokens, note = _fit_new_tokens(len(token_ids), sampling.max_new_tokens, decoder.positions)
+    read = Prompt(decoder, token_ids, max_new_tokens, sampling.samples)
+    ending = Ending(prompt, sampling.stop_at)
     return [
-        Text(
-            decoder,
-            token_ids,
-            sampling,
-            max_new_tokens,
-            TextStreamer(tokenizer, sample, on_text, note, engine, Ending(prompt, sampling.stop_at)),
-        )
+        Text(read, Sampler(sampling, sample), TextStreamer(tokenizer, sample, on_text, note, engine, ending))
         for sample in range(sampling.samples)
     ]
 

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Protocol, TypeVar
 
-ROWS = 16
+MAX_BATCH_TEXTS = 16
 """Max texts that a step writes a token of. With more, each token of each text takes longer."""
-CACHES = 32
-"""Texts that have begun and are not done, each with a key/value cache in memory; with as many, no request starts."""
+MAX_BEGUN_TEXTS = 32
+"""With as many begun and not done, only a visitor who has none begun may start another request."""
 
 
 class Waiting(Protocol):

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from pipeline.core.environment import num_cores
 from pipeline.core.errors import PipelineError, ResourceError
 from pipeline.core.text import without_errno
-from pipeline.generation.loaded import LoadedModel, LoadedModels
-from pipeline.generation.seats import CACHES, ROWS, fitting, in_order
+from pipeline.generation.loaded import LoadedModel, LoadedModels, is_out_of_memory
+from pipeline.generation.seats import MAX_BATCH_TEXTS, MAX_BEGUN_TEXTS, fitting, in_order
 from pipeline.generation.settings import Sampling
 from pipeline.generation.task import Key, Send, Task
 from pipeline.generation.text_chunk import TextChunk
@@ -24,7 +24,9 @@ from pipeline.generation.text_chunk import TextChunk
 if TYPE_CHECKING:
     from pipeline.generation.batch import Text
 
-ANSWERS = 256
+MAX_CACHE_BYTES = 2**31
+"""Of the key/value caches of all texts that have begun. One request is always written, however long it is."""
+MAX_KEPT_ANSWERS = 256
 """Answers that are kept for whoever asks the same again, least recently used ones dropped."""
 
 
@@ -58,11 +60,13 @@ class Server:
                 return
             same = next((other for other in self._tasks() if other.key == task.key and not other.is_stopped), None)
             (same or task).add(question["id"])
+            if task.visitor not in self._visitors:  # whoever comes later does not make up for the time before
+                self._written[task.visitor] = min(self._written.values(), default=0)
             if same is None:
-                if task.visitor not in self._visitors:  # whoever comes later does not make up for the time before
-                    self._written[task.visitor] = min(self._written.values(), default=0)
                 self._visitors.setdefault(task.visitor, []).append(task)
-                self._schedule()
+            elif self._written[task.visitor] < self._written[same.visitor] or task.visitor not in self._visitors:
+                self._pass_on(same, task.visitor)
+            self._schedule()
 
     def stop(self, request_id: int) -> None:
         """Stop this request. One that has already ended is ignored. What nobody waits for ends within a token."""
@@ -71,6 +75,17 @@ class Server:
                 if task.stop(request_id) and task.is_stopped and not task.is_started:
                     self._close(task)
             self._changed.notify()
+
+    def _pass_on(self, task: Task, visitor: str) -> None:
+        """Let it count in the share of another visitor who waits for it, and has got less."""
+        self._visitors.setdefault(visitor, []).append(task)
+        self._remove(task)
+        task.visitor = visitor
+
+    def _remove(self, task: Task) -> None:
+        self._visitors[task.visitor].remove(task)
+        if not self._visitors[task.visitor]:
+            del self._visitors[task.visitor], self._written[task.visitor]
 
     def _tasks(self) -> list[Task]:
         return [task for tasks in self._visitors.values() for task in tasks]
@@ -83,7 +98,8 @@ class Server:
         for task in in_order(self._visitors, self._written):
             if task.is_started:
                 continue
-            if num_begun < CACHES and self._start(task):
+            has_none = not any(other.is_started for other in self._visitors[task.visitor])
+            if (num_begun < MAX_BEGUN_TEXTS or has_none) and self._start(task):
                 num_begun += task.num_texts
             else:
                 num_waiting += 1
@@ -92,6 +108,7 @@ class Server:
     def _start(self, task: Task) -> bool:
         task.model = self._models.reserve(task.path)
         if task.model is not None:
+            task.forget_place()
             threading.Thread(target=self._prepare, args=(task, task.model), daemon=True).start()
         return task.is_started
 
@@ -99,9 +116,7 @@ class Server:
         with self._changed:
             if task.model is not None:
                 self._models.release(task.model)
-            self._visitors[task.visitor].remove(task)
-            if not self._visitors[task.visitor]:
-                del self._visitors[task.visitor], self._written[task.visitor]
+            self._remove(task)
             self._schedule()
 
     # ---- before its first token, each task in a thread of its own ----
@@ -116,22 +131,21 @@ class Server:
             self._fail([task], error)
         else:
             with self._changed:
-                if texts is None:
-                    self._schedule()
-                task.texts = texts
+                if texts is not None:
+                    task.texts = texts
                 self._changed.notify()
 
     def _begun(self, task: Task, model: LoadedModel) -> list[Text] | None:
         """None when two models do not fit into memory, in which case the task is queued again. Raises ResourceError
         when the model alone does not fit.
         """
-        import torch
-
         from pipeline.generation.sampling import begin
 
         try:
             decoder, tokenizer = self._models.read(model)
-        except (MemoryError, torch.OutOfMemoryError) as error:
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
             with self._changed:
                 if not self._models.shrink():
                     raise ResourceError(
@@ -139,6 +153,9 @@ class Server:
                     ) from error
                 self._models.release(model)
                 task.model = None
+                if task.is_stopped:
+                    self._close(task)
+                self._schedule()
                 return None
         return begin(
             decoder,
@@ -170,10 +187,21 @@ class Server:
 
     def _chosen(self) -> list[Task]:
         """The tasks that the next step writes, and those that it ends because they were stopped."""
-        ready = {visitor: [r for r in tasks if r.texts is not None] for visitor, tasks in self._visitors.items()}
+        ready = {
+            visitor: sorted((task for task in tasks if task.texts is not None), key=lambda task: task.num_read)
+            for visitor, tasks in self._visitors.items()
+        }
         order = in_order({visitor: tasks for visitor, tasks in ready.items() if tasks}, self._written)
         stopped = [task for task in order if task.is_stopped]
-        return stopped + fitting([task for task in order if not task.is_stopped], ROWS)
+        num_bytes = sum(task.cache_bytes for task in order if task.has_caches)
+        for task in order:
+            if not task.is_stopped and not task.has_caches and num_bytes + task.cache_bytes <= MAX_CACHE_BYTES:
+                task.has_caches = True
+                num_bytes += task.cache_bytes
+        if order and not num_bytes:
+            order[0].has_caches = True
+        begun = [task for task in order if task.has_caches and not task.is_stopped]
+        return stopped + fitting(begun, MAX_BATCH_TEXTS)
 
     def _step(self, model: LoadedModel, tasks: Sequence[Task]) -> None:
         import torch
@@ -184,13 +212,14 @@ class Server:
         num_threads = model.parts[0].num_threads(self.threads)
         if torch.get_num_threads() != num_threads:
             torch.set_num_threads(num_threads)
-        texts = [text for task in tasks for text in task.unfinished]
-        broken = step(*model.parts, texts)
+        texts = [(task, text) for task in tasks for text in task.unfinished]
+        done = step(*model.parts, [text for _, text in texts])
         with self._changed:
-            for task in tasks:
-                self._written[task.visitor] += task.num_texts
+            for (task, _), num_read in zip(texts, done.num_read, strict=True):
+                task.num_read += num_read
+                self._written[task.visitor] += num_read
         for task in tasks:
-            if any(text in broken for text in task.unfinished):
+            if not done.broken.isdisjoint(task.unfinished):
                 self._answer_failed(task, not_finite())
             elif not task.unfinished:
                 self._answer(task, {"done": True})
@@ -211,7 +240,7 @@ class Server:
             task.end(answer)
             if "done" in answer and not task.is_stopped:
                 self._answers[task.key] = task.heard
-                if len(self._answers) > ANSWERS:
+                if len(self._answers) > MAX_KEPT_ANSWERS:
                     self._answers.popitem(last=False)
             self._close(task)
 

@@ -16,7 +16,9 @@ from pipeline.generation.ending import LENGTH, STOPS
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How one prompt is completed. The same values, revision and device give the same text."""
+    """How one prompt is completed. The same values, revision and engine (`float32` or `int8`, of one kind of CPU) give the
+    same text.
+    """
 
     max_new_tokens: int = 64
     """Max tokens per completion; an end-of-text token ends it earlier."""
@@ -31,7 +33,7 @@ class Sampling:
     samples: int = 1
     """Number of completions of the prompt."""
     stop_at: str = LENGTH
-    """Where a completion ends at the latest: `line`, `function`, or `length` at its tokens."""
+    """Where a completion ends, if not before at its tokens: `line`, `function`, or `length` at its tokens."""
 
     def __post_init__(self) -> None:
         for name, kind in typing.get_type_hints(Sampling).items():

@@ -35,6 +35,10 @@ class Task:
         self.model: LoadedModel | None = None
         self.texts: list[Text] | None = None
         """Its samples, once the model is loaded."""
+        self.num_read = 0
+        """Tokens that were read for it, of its prompt and of its texts."""
+        self.has_caches = False
+        """Whether its texts may have key/value caches, or have them."""
         self.heard = [TextChunk(sample=sample) for sample in range(int(self.sampling.get("samples", 1)))]
         """All chunks of each sample so far, as one."""
         self._send = send
@@ -56,6 +60,15 @@ class Task:
     @property
     def num_texts(self) -> int:
         return len(self.unfinished) if self.texts is not None else len(self.heard)
+
+    @property
+    def cache_bytes(self) -> int:
+        """What the caches of its texts take, once these are known."""
+        return sum(text.prompt.cache_bytes for text in self.unfinished)
+
+    def forget_place(self) -> None:
+        """It no longer waits in the queue, whoever comes later."""
+        self.heard[0] = dataclasses.replace(self.heard[0], place=None)
 
     def add(self, request_id: int) -> None:
         """Send this request, too, what is written; first all that was written so far."""

@@ -12,7 +12,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from pipeline.generation import batch, linear
 from pipeline.generation.batch import Text, step
-from pipeline.generation.decoder import Cache, Decoder, Span, as_it_is, exact, for_writing
+from pipeline.generation.decoder import Decoder, KeyValueCache, Span, as_it_is, exact, for_writing
 from pipeline.generation.sampling import begin, encode
 from pipeline.generation.settings import Sampling
 from tests.generation.models import tiny_model
@@ -63,7 +63,7 @@ def test_the_text_is_that_of_transformers(name: str, tokenizer: PreTrainedTokeni
     assert text.streamer.token_ids == expected.tolist()
 
     def last(decoder: Decoder) -> torch.Tensor:
-        return decoder.logits([Span(Cache(decoder, 100), ids[0].tolist())])[0]
+        return decoder.logits([Span(KeyValueCache(decoder, 100), ids[0].tolist())])[0]
 
     with torch.inference_mode():
         reference = model(ids).logits[0, -1]
@@ -86,7 +86,7 @@ def test_a_text_is_the_same_alone_and_in_company(
     make: Make, num_threads: int, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Texts of other lengths join and leave at random, some with prompts that are read in parts."""
-    monkeypatch.setattr(batch, "CHUNK", 16)
+    monkeypatch.setattr(batch, "PREFILL_TOKENS", 16)
     decoder, chance = make(shaped()), random.Random(0)
     asked = [
         (
@@ -119,7 +119,7 @@ def test_control_the_usual_linear_gives_a_text_other_logits_in_company() -> None
     model = shaped(n_embd=768, n_head=12)
 
     def last(decoder: Decoder, company: int) -> torch.Tensor:
-        spans = [Span(Cache(decoder, 64), range(1, 40)) for _ in range(company)]
+        spans = [Span(KeyValueCache(decoder, 64), range(1, 40)) for _ in range(company)]
         decoder.logits(spans)
         return decoder.logits([Span(span.cache, [7]) for span in spans])[0]
 
@@ -130,8 +130,8 @@ def test_control_the_usual_linear_gives_a_text_other_logits_in_company() -> None
 @DECODERS
 def test_a_prompt_that_is_read_in_parts_gives_the_logits_of_one_that_is_read_at_once(make: Make) -> None:
     decoder, tokens = make(shaped()), list(range(1, 150))
-    whole = decoder.logits([Span(Cache(decoder, 200), tokens)])
-    cache = Cache(decoder, 200)
+    whole = decoder.logits([Span(KeyValueCache(decoder, 200), tokens)])
+    cache = KeyValueCache(decoder, 200)
     for start in range(0, len(tokens), 40):
         parts = decoder.logits([Span(cache, tokens[start : start + 40])])
     assert cache.length == len(tokens)
@@ -143,7 +143,7 @@ def test_int8_is_close_to_float32() -> None:
     ids = torch.randint(1, 512, (1, 100), generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         expected = model(ids).logits[0, -1]
-    found = int8(model).logits([Span(Cache(int8(model), 200), ids[0].tolist())])[0]
+    found = int8(model).logits([Span(KeyValueCache(int8(model), 200), ids[0].tolist())])[0]
     assert 0 < (found - expected).abs().max() < 0.05 * expected.abs().max()
 
 
@@ -156,3 +156,44 @@ def test_a_small_model_is_exact_on_one_core_and_a_large_one_is_int8_where_that_i
     assert for_writing(tiny_model()).engine(2) == "int8 on 2 cores"
     monkeypatch.setattr(linear, "has_int8", lambda: False)
     assert for_writing(tiny_model()).engine(1) == "float32 on 1 core"
+
+
+def test_a_prompt_is_read_once_for_all_its_samples(tokenizer: PreTrainedTokenizerFast) -> None:
+    decoder, length = exact(shaped()), len(encode(tokenizer, PROMPT))
+    sampling = Sampling(samples=4, temperature=1.5, top_p=1, max_new_tokens=20)
+    texts = begin(decoder, tokenizer, PROMPT, sampling)
+    assert step(decoder, tokenizer, texts).num_read == (length, 0, 0, 0)
+    assert [len(text.streamer.token_ids) for text in texts] == [1, 1, 1, 1]
+    assert step(decoder, tokenizer, texts).num_read == (1, 1, 1, 1)
+    together = written(decoder, tokenizer, texts)
+    alone = [
+        written(decoder, tokenizer, begin(decoder, tokenizer, PROMPT, Sampling(**{**sampling.to_dict(), **own})))[0]
+        for own in ({"samples": 1, "seed": seed} for seed in range(4))
+    ]
+    assert together == alone
+
+
+def test_long_prompts_are_read_in_turn_while_others_are_written(
+    tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "PREFILL_TOKENS", 8)
+    decoder, sampling = exact(shaped()), Sampling(temperature=0, max_new_tokens=60)
+    (writing,) = begin(decoder, tokenizer, "x", sampling)
+    step(decoder, tokenizer, [writing])
+    long = [begin(decoder, tokenizer, PROMPT + "x = 1\n" * number, sampling)[0] for number in (1, 2, 3)]
+    num_steps = 0
+    while not all(text.is_begun for text in long):
+        done = step(decoder, tokenizer, [*long, writing])
+        assert done.num_read[3] == 1, "the other text goes on"
+        assert sum(done.num_read) <= 8 + len([text for text in long if text.is_begun]) + 1
+        num_steps += 1
+    assert num_steps > 6
+    assert [text.is_begun for text in long] == [True] * 3
+
+
+def test_a_sample_that_ends_before_it_has_begun_frees_the_prompt(tokenizer: PreTrainedTokenizerFast) -> None:
+    decoder = exact(shaped())
+    texts = begin(decoder, tokenizer, PROMPT, Sampling(samples=2, max_new_tokens=4))
+    texts[0].finish("stopped")
+    written(decoder, tokenizer, texts)
+    assert texts[1].prompt._cache is None and len(texts[1].streamer.token_ids) == 4

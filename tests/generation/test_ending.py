@@ -32,6 +32,9 @@ CASES = [
     (FUNCTION, "def f(x): ", "return x\n", "return x", False),
     (FUNCTION, "import os\n", "x = 1\ny = 2\n", "x = 1\ny = 2", False),
     (FUNCTION, "def f():\n    return 1\n\n", "print(f())\n", "", True),
+    (FUNCTION, "def f():\n    return 1\n\nprint(f())\n", "print(2)\n\nx = 1", "print(2)\n\nx = 1", False),
+    (FUNCTION, "def f():\n    return 1\n\nprint(", "f())\nx = 1\n", "f())\nx = 1", False),
+    (FUNCTION, "x = 1\n", "def f():\n    return 1\nf()", "def f():\n    return 1", True),
     (FUNCTION, "defend = 1\n", "x = 1\n", "x = 1", False),
 ]
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pipeline.artifacts.revision import Revision
-from pipeline.generation.seats import CACHES
+from pipeline.generation.seats import MAX_BEGUN_TEXTS
 from pipeline.generation.settings import Sampling
 from pipeline.generation.subprocess_client import environment
 from tests.generation.conftest import LONG
@@ -97,12 +97,12 @@ def test_a_stop_of_another_request_does_not(talk: Conversation, endless: Revisio
 
 
 def test_a_request_that_is_stopped_in_the_queue_generates_nothing(talk: Conversation, endless: Revision) -> None:
-    for number in range(CACHES + 1):
+    for number in range(MAX_BEGUN_TEXTS + 1):
         talk.ask(number, endless.path, sampling=Sampling(max_new_tokens=LONG - 64, seed=number))
-    waiting = [talk.hear_until(lambda answer: answer["id"] == CACHES)[-1]]
-    talk.say({"stop": CACHES})
+    waiting = [talk.hear_until(lambda answer: answer["id"] == MAX_BEGUN_TEXTS)[-1]]
+    talk.say({"stop": MAX_BEGUN_TEXTS})
     while not is_final(waiting[-1]):
-        waiting.append(talk.hear_until(lambda answer: answer["id"] == CACHES)[-1])
+        waiting.append(talk.hear_until(lambda answer: answer["id"] == MAX_BEGUN_TEXTS)[-1])
     chunks = [answer["chunk"] for answer in waiting[:-1]]
     assert [(chunk["place"], chunk["finish"], chunk["tokens"]) for chunk in chunks] == [
         (1, None, 0),

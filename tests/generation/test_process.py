@@ -14,7 +14,7 @@ from pipeline.artifacts.revision import Revision
 from pipeline.core.errors import BusyError, InputError, PipelineError
 from pipeline.core.settings import Limits, Settings
 from pipeline.generation.process import Generator, generate
-from pipeline.generation.seats import CACHES
+from pipeline.generation.seats import MAX_BEGUN_TEXTS
 from pipeline.generation.settings import Sampling
 from pipeline.generation.subprocess_client import MAX_OF_EACH, MAX_REQUESTS, OWNER_RESERVE
 from pipeline.generation.text_chunk import TextChunk
@@ -156,10 +156,12 @@ def test_the_sixth_visitor_is_written_while_five_write_for_long(generator: Gener
 def test_a_waiting_request_gets_its_queue_place_and_can_be_stopped_at_once(
     generator: Generator, endless: Revision
 ) -> None:
-    streams = filled(generator, endless, CACHES)
+    streams = filled(generator, endless, MAX_BEGUN_TEXTS)
     waiting = [
-        generator.stream(endless, PROMPT, replace(ENDLESS, samples=2, seed=ord(name)), visitor=name, asked_by=name)
-        for name in "ab"
+        generator.stream(
+            endless, PROMPT, replace(ENDLESS, samples=2, seed=ord(name)), visitor=f"visitor {number}", asked_by=name
+        )
+        for number, name in enumerate("ab", start=1)  # who has one begun: anybody else starts at once
     ]
     assert [next(stream).place for stream in waiting] == [1, 2]
     generator.stop("a")
@@ -172,9 +174,9 @@ def test_a_waiting_request_gets_its_queue_place_and_can_be_stopped_at_once(
 
 
 def test_a_place_in_the_queue_is_not_part_of_the_answer(generator: Generator, endless: Revision) -> None:
-    streams = filled(generator, endless, CACHES)
+    streams = filled(generator, endless, MAX_BEGUN_TEXTS)
     with ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(generator.generate, endless, PROMPT, SHORT, visitor="another")
+        answer = pool.submit(generator.generate, endless, PROMPT, SHORT, visitor="visitor 1")
         close(streams[:1])
         assert answer.result()["samples"] == [" the" * 8]
     close(streams)

@@ -23,15 +23,24 @@ class Client:
         self.answers: SimpleQueue[dict[str, Any]] = SimpleQueue()
         self.server = Server(self.answers.put)
 
-    def ask(self, number: int, path: Path, tokens: int = 4, visitor: str = "", seed: int | None = None) -> None:
+    def ask(
+        self,
+        number: int,
+        path: Path,
+        tokens: int = 4,
+        visitor: str = "",
+        seed: int | None = None,
+        samples: int = 1,
+        prompt: str = "import",
+    ) -> None:
         """By default no two requests are the same question: each has its number as the seed."""
         seed = number if seed is None else seed
-        sampling = Sampling(max_new_tokens=tokens, temperature=0, seed=seed).to_dict()
+        sampling = Sampling(max_new_tokens=tokens, temperature=0, seed=seed, samples=samples).to_dict()
         question = {
             "id": number,
             "visitor": visitor,
             "revision_path": str(path),
-            "prompt": "import",
+            "prompt": prompt,
             "sampling": sampling,
         }
         self.server.open(question)
@@ -171,7 +180,7 @@ def test_what_everybody_stopped_is_neither_written_on_nor_kept(endless: Revision
 
 
 def test_of_all_answers_only_the_last_asked_for_are_kept(endless: Revision, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "ANSWERS", 3)
+    monkeypatch.setattr(server, "MAX_KEPT_ANSWERS", 3)
     client = Client()
     for number in range(5):
         client.ask(number, endless.path)
@@ -179,3 +188,63 @@ def test_of_all_answers_only_the_last_asked_for_are_kept(endless: Revision, monk
     with client.server._changed:
         assert [key[-1] for key in client.server._answers] == [("top_p", 0.95)] * 3
         assert [dict(key[2:])["seed"] for key in client.server._answers] == [2, 3, 4]
+
+
+def test_a_new_visitor_starts_although_all_that_may_begin_have_begun(endless: Revision) -> None:
+    client = Client()
+    for number in range(8):
+        client.ask(number, endless.path, 10_000, visitor="one" if number < 4 else "two", samples=4)
+    for number in range(8):  # also the last ones of a visitor get their share
+        client.hear_first_of(number)
+    client.ask(8, endless.path, 10_000, visitor="one", samples=4)
+    assert client.hear_first_of(8)["chunk"]["place"] == 1, "control: these have as many as may begin"
+    client.ask(9, endless.path, visitor="three")
+    assert client.hear_end_of(9) == {"id": 9, "done": True}
+    for number in range(9):
+        client.server.stop(number)
+
+
+def test_every_token_that_is_read_counts_in_a_visitors_share(endless: Revision) -> None:
+    """Requests of one token each were free, and so were prompts."""
+    client = Client()
+    client.ask(0, endless.path, 10_000, visitor="long")
+    client.hear_first_of(0)
+    with client.server._changed:
+        before = dict(client.server._written)
+        for number in range(1, 9):
+            client.ask(number, endless.path, 1, visitor="short", prompt="x = 1\n" * 20 * number)
+        seen = client.server._written["short"]
+    for number in range(1, 9):
+        client.hear_of(number)
+        with client.server._changed:
+            seen = max(seen, client.server._written["short"])
+    assert seen - before["long"] > 100
+    client.server.stop(0)
+
+
+def test_caches_are_bounded_in_bytes_and_one_request_is_always_written(
+    endless: Revision, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "MAX_CACHE_BYTES", 1)
+    client = Client()
+    for number in range(4):
+        client.ask(number, endless.path, 50, visitor=str(number))
+    most = num_ended = 0
+    while num_ended < 4:
+        num_ended += "done" in client.answers.get(timeout=WAIT_SECONDS)
+        with client.server._changed:
+            most = max(most, sum(task.has_caches for task in client.server._tasks()))
+    assert most == 1
+
+
+def test_whoever_joins_a_request_waits_no_longer_than_for_ones_own(endless: Revision) -> None:
+    client = Client()
+    for number in range(4):
+        client.ask(number, endless.path, 10_000, visitor="flooder", seed=number)
+    client.hear_first_of(3)
+    client.ask(9, endless.path, 10_000, visitor="class", seed=3)
+    with client.server._changed:
+        assert [len(client.server._visitors[visitor]) for visitor in ("flooder", "class")] == [3, 1]
+    for number in (0, 1, 2, 3, 9):
+        client.server.stop(number)
+    eventually(lambda: not client.server._visitors and not client.server._written, "the end")

@@ -18,24 +18,26 @@ MAX_COMMENT_LINES = 3
 
 def examples_in(content: str) -> str:
     """Empty when there are none."""
-    pieces: list[str] = []
+    lines: list[str] = []
     paragraph: list[str] = []
     """The lines above, perhaps with an empty one between them and the code."""
-    is_output = False
-    """Whether what follows was printed, not written."""
+    is_code = is_output = False
+    """What the line above is: code, or what that printed."""
     for line in content.splitlines():
         found = PROMPT.fullmatch(line)
-        if found and (found[1] == ">>>" or is_output):
-            if not is_output:
-                pieces += ["", *_comment(paragraph)]
-            pieces.append((found[2] or "").rstrip())
-            paragraph, is_output = [], True
+        if found and (found[1] == ">>>" or is_code):
+            if not (is_code or is_output):
+                lines += ["", *_comment(paragraph)]
+            lines.append((found[2] or "").rstrip())
+            paragraph, is_code, is_output = [], True, False
         elif not line.strip():
-            paragraph, is_output = [*paragraph, ""] if paragraph else [], False
-        elif not is_output:
+            paragraph, is_code, is_output = [*paragraph, ""] if paragraph else [], False, False
+        elif is_code or is_output:
+            is_code, is_output = False, True
+        else:
             is_new = bool(paragraph) and not paragraph[-1]
             paragraph = [line.strip()] if is_new else [*paragraph, line.strip()]
-    return "\n".join(pieces).strip("\n") + "\n" if any(pieces) else ""
+    return "\n".join(lines).strip("\n") + "\n" if any(lines) else ""
 
 
 def _comment(paragraph: list[str]) -> list[str]:

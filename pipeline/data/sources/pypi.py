@@ -213,7 +213,7 @@ class _BlockBuilder:
             self.num_skipped += 1
         elif not is_inside(entry.path):
             self.items.append(BadRow(UNSAFE_NAME, shown(place)))
-        elif self.only_examples and not is_example(entry.path) and b">>>" not in (entry.data or b""):
+        elif self.only_examples and not is_example(entry.path) and entry.data is not None and b">>>" not in entry.data:
             pass  # a file of the library without examples
         elif entry.data is None:
             self.items.append(BadRow(TOO_LONG, place))

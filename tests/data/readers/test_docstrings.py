@@ -78,6 +78,7 @@ def test_a_file_without_examples_has_none() -> None:
 def test_long_paragraphs_and_quotes_are_no_comments() -> None:
     assert examples_in("One\ntwo\nthree\nfour\n\n>>> x\n") == "x\n"
     assert examples_in('def f():\n    """Do it.\n    >>> f()\n    """\n') == "f()\n"
+    assert examples_in(">>> df\n     a\n...\n... 9\n>>> x\n") == "df\nx\n", "output that was left out"
     assert examples_in("Do it.\n\n.. code-block:: python\n\n>>> f()\n") == "f()\n"
 
 
