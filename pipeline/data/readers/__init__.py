@@ -11,6 +11,7 @@ json_document      a file that is one JSON value
 json_row           one JSON value as a row
 delimited          comma- or tab-separated values
 delimited_records  their records
+docstrings         the examples in the docstrings of a Python file, as a program
 text_lines         plain text: every line is a row
 parquet            parquet files
 parquet_pages      how large the pages of a column are, and can become
