@@ -15,6 +15,7 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # else tokenize.py in this folder would shadow Python's own
 
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -23,7 +24,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline.artifacts.revision import Revision
@@ -55,6 +56,8 @@ class Sides:
     exact: Generator
     revision: Revision
     prompts: list[str]
+    seeds: Iterator[int] = field(default_factory=itertools.count)
+    """Greedy text needs none, but what was asked before is not written again."""
 
     def baseline(self) -> float:
         """Seconds of the pipeline for one greedy completion."""
@@ -65,7 +68,7 @@ class Sides:
     def ours(self, generator: Generator, number: int = 0) -> tuple[float, float, str]:
         """Seconds until the first token and until the end of one greedy completion, and its text."""
         started, first, text = time.perf_counter(), 0.0, ""
-        sampling = Sampling(max_new_tokens=NEW_TOKENS, temperature=0)
+        sampling = Sampling(max_new_tokens=NEW_TOKENS, temperature=0, seed=next(self.seeds))
         for chunk in generator.stream(self.revision, self.prompts[number], sampling, visitor=f"visitor {number}"):
             first = first or (time.perf_counter() - started if chunk.tokens else 0.0)
             text += chunk.text

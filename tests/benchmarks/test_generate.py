@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.generate import GOALS, checks_of, equal_texts, measure, opened
+from benchmarks.generate import GOALS, VISITORS, checks_of, equal_texts, measure, opened
 from tests.generation.models import tiny_model, tiny_tokenizer
 
 
@@ -16,6 +16,8 @@ def test_both_sides_write_the_same_text_and_every_figure_is_there(tmp_path: Path
         found = measure(sides, 1)
         assert equal_texts(sides)
         assert all(text for _, _, text in (sides.ours(sides.exact), sides.ours(sides.int8)))
+        asked = next(sides.seeds)
+        assert asked > 2 * VISITORS, "no request is the same as one before, whose answer would be a kept one"
     assert found.keys() == {*GOALS, "first token, int8", "first token, exact float32"}
     assert all(value > 0 for value in found.values())
 
