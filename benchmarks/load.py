@@ -220,7 +220,11 @@ async def scans(load: Load) -> int:
 
 
 async def completions(load: Load) -> int:
-    return (await load.visitor(load.flooder).call("generate", ["import", "newest", 512, 1.0, 1.0, 0, load.number, 4]))[0]
+    return (
+        await load.visitor(load.flooder).call(
+            "generate", ["import", "newest", 512, 1.0, 1.0, 0, load.number, 4, "length"]
+        )
+    )[0]
 
 
 async def wrong_keys(load: Load) -> int:
