@@ -24,7 +24,7 @@ read in parts of this size: other parts would change the last digits.
 """
 
 
-class Prompt:
+class Prefill:
     """The tokens before one or several samples, and the cache that these begin with."""
 
     def __init__(self, decoder: Decoder, token_ids: Sequence[int], max_new_tokens: int, num_samples: int) -> None:
@@ -76,7 +76,7 @@ class Prompt:
 class Text:
     """One completion that is being written."""
 
-    def __init__(self, prompt: Prompt, sampler: Sampler, streamer: TextStreamer) -> None:
+    def __init__(self, prompt: Prefill, sampler: Sampler, streamer: TextStreamer) -> None:
         self.prompt = prompt
         self.sampler = sampler
         self.streamer = streamer

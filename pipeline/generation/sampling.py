@@ -10,7 +10,7 @@ from collections.abc import Callable
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from pipeline.core.errors import InputError, require
-from pipeline.generation.batch import Prompt, Text, not_finite, step
+from pipeline.generation.batch import Prefill, Text, not_finite, step
 from pipeline.generation.decoder import Decoder, as_it_is
 from pipeline.generation.ending import Ending
 from pipeline.generation.next_token import Sampler
@@ -58,7 +58,7 @@ def begin(
     """
     token_ids = encode(tokenizer, prompt)
     max_new_tokens, note = _fit_new_tokens(len(token_ids), sampling.max_new_tokens, decoder.positions)
-    read = Prompt(decoder, token_ids, max_new_tokens, sampling.samples)
+    read = Prefill(decoder, token_ids, max_new_tokens, sampling.samples)
     ending = Ending(prompt, sampling.stop_at)
     return [
         Text(read, Sampler(sampling, sample), TextStreamer(tokenizer, sample, on_text, note, engine, ending))

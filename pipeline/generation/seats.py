@@ -12,12 +12,12 @@ MAX_BEGUN_TEXTS = 32
 """With as many begun and not done, only a visitor who has none begun may start another request."""
 
 
-class Waiting(Protocol):
+class HasTexts(Protocol):
     @property
     def num_texts(self) -> int: ...
 
 
-Open = TypeVar("Open", bound=Waiting)
+Open = TypeVar("Open", bound=HasTexts)
 
 
 def in_order(visitors: Mapping[str, Sequence[Open]], written: Mapping[str, int]) -> list[Open]:

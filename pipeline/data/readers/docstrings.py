@@ -31,12 +31,14 @@ def examples_in(content: str) -> str:
             lines.append((found[2] or "").rstrip())
             paragraph, is_code, is_output = [], True, False
         elif not line.strip():
-            paragraph, is_code, is_output = [*paragraph, ""] if paragraph else [], False, False
+            is_code = is_output = False
+            paragraph.append("")
         elif is_code or is_output:
             is_code, is_output = False, True
         else:
-            is_new = bool(paragraph) and not paragraph[-1]
-            paragraph = [line.strip()] if is_new else [*paragraph, line.strip()]
+            if paragraph and not paragraph[-1]:
+                paragraph = []
+            paragraph.append(line.strip())
     return "\n".join(lines).strip("\n") + "\n" if any(lines) else ""
 
 

@@ -99,6 +99,11 @@ def test_of_a_real_library_the_code_is_that_of_doctest() -> None:
     assert checked > 500
 
 
+def test_a_paragraph_of_any_length_is_read_in_one_pass() -> None:
+    """Each line copied the lines before it: a file of a megabyte took minutes."""
+    assert examples_in("x\n" * 500_000 + "\n" * 500_000 + ">>> x\n") == "x\n"
+
+
 @settings(deadline=None, max_examples=200)
 @given(st.text(st.sampled_from(list(">>>...  \n\t\"'#abc\r\x0c\u2028")), max_size=200))
 def test_any_text_is_read(text: str) -> None:
