@@ -48,6 +48,10 @@ class Conversation:
             self.open.discard(message["id"])
         return message
 
+    def hear_past_the_queue(self) -> dict[str, Any]:
+        """The next answer that is not a place in the queue: the models of what was stopped just before may be in use."""
+        return self.hear_until(lambda answer: is_final(answer) or not answer["chunk"]["place"])[-1]
+
     def hear_until(self, is_last: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
         heard = [self.hear()]
         while not is_last(heard[-1]):

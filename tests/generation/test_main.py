@@ -51,7 +51,7 @@ def test_it_answers_every_request_and_stays_after_an_error(
 
 def test_two_requests_are_written_in_turns(talk: Conversation, endless: Revision) -> None:
     talk.ask(1, endless.path, sampling=ENDLESS)
-    talk.hear()
+    talk.hear_past_the_queue()
     talk.ask(2, endless.path, sampling=Sampling(max_new_tokens=50))
     order = [answer["id"] for answer in talk.hear_until(lambda answer: "done" in answer)]
     theirs = order[order.index(2) :]
@@ -80,7 +80,7 @@ def test_it_loads_the_revision_that_is_asked_for(talk: Conversation, revision: R
 
 def test_a_stop_ends_the_request_it_names_in_mid_stream(talk: Conversation, endless: Revision) -> None:
     talk.ask(1, endless.path, sampling=ENDLESS)
-    assert talk.hear()["chunk"]["tokens"] == 1
+    assert talk.hear_past_the_queue()["chunk"]["tokens"] == 1
     talk.say({"stop": 1})
     chunks = [answer["chunk"] for answer in talk.hear_until(is_final) if "chunk" in answer]
     assert chunks[-1]["finish"] == "stopped"
@@ -90,7 +90,7 @@ def test_a_stop_ends_the_request_it_names_in_mid_stream(talk: Conversation, endl
 def test_a_stop_of_another_request_does_not(talk: Conversation, endless: Revision) -> None:
     """The control of the test above."""
     talk.ask(1, endless.path, sampling=Sampling(max_new_tokens=200))
-    talk.hear()
+    talk.hear_past_the_queue()
     talk.say({"stop": 2})
     chunks = [answer["chunk"] for answer in talk.hear_until(is_final) if "chunk" in answer]
     assert (chunks[-1]["finish"], chunks[-1]["tokens"]) == ("length", 200)
@@ -112,7 +112,7 @@ def test_a_request_that_is_stopped_in_the_queue_generates_nothing(talk: Conversa
 
 def test_it_ends_with_its_stdin_even_while_it_writes(talk: Conversation, endless: Revision) -> None:
     talk.ask(1, endless.path, sampling=ENDLESS)
-    talk.hear()
+    talk.hear_past_the_queue()
     assert talk.process.poll() is None
     assert talk.process.stdin is not None
     talk.process.stdin.close()
@@ -124,7 +124,7 @@ def test_an_unexpected_error_is_one_sentence_and_ends_it_with_the_traceback_in_t
 ) -> None:
     """Such an error may have left the GPU unusable, so the client restarts the process."""
     talk.say({"id": 1, "revision_path": str(revision.path), "prompt": "x", "sampling": {"warmth": 1}})
-    answer = talk.hear()
+    answer = talk.hear_past_the_queue()
     assert answer["exit_status"] == 1
     assert answer["error"].startswith("The generator failed (TypeError: ") and "\n" not in answer["error"]
     assert talk.process.wait(60) == 1
@@ -133,7 +133,7 @@ def test_an_unexpected_error_is_one_sentence_and_ends_it_with_the_traceback_in_t
 
 def test_an_unexpected_error_is_sent_to_every_open_request(talk: Conversation, endless: Revision) -> None:
     talk.ask(1, endless.path, sampling=ENDLESS)
-    talk.hear()
+    talk.hear_past_the_queue()
     talk.say({"id": 2, "revision_path": str(endless.path), "prompt": "x", "sampling": {"warmth": 1}})
     ends = {answer["id"]: answer for answer in (talk.hear_until(is_final)[-1] for _ in range(2))}
     assert "TypeError" in ends[2]["error"] and "TypeError" not in ends[1]["error"]
