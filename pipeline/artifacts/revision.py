@@ -27,15 +27,15 @@ from pipeline.artifacts.checkpoint import PROVENANCE, Checkpoint, damaged
 from pipeline.core import atomic_io
 from pipeline.core.errors import DamagedError, InputError
 from pipeline.core.paths import Home
-from pipeline.core.untrusted import MAX_FLOAT
+from pipeline.core.untrusted import MAX_FLOAT, MAX_NUMBER, is_usable
 
 NAME = re.compile(r"[0-9a-f]{12}")
-NEWEST = "newest"
+NEWEST, BEST = "newest", "best"
 SHORTEST_PREFIX = 4
-FACTS = ("repo", "revision", "run", "run_uid", "step", "corpus", "pushed_at", "eval_loss", "diverged")
-"""Keys of a history row, also in a revision's provenance.json."""
-OLDER_FACTS = {"run_uid": None, "diverged": False}
+OLDER_FACTS = {"run_uid": None, "diverged": False, "tokens": None, "parameters": None}
 """Values of keys that older revisions lack."""
+FACTS = ("repo", "revision", "run", "step", "corpus", "pushed_at", "eval_loss", *OLDER_FACTS)
+"""Keys of a history row, also in a revision's provenance.json."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +57,10 @@ class Revision:
     """Mean validation loss per token at that step; None when it was not measured."""
     diverged: bool = False
     """Whether its loss was above that of a model that guesses, so that its weights are of no use."""
+    tokens: int | None = None
+    """Tokens that it was trained on, repeated ones counted again; None for a revision that is older than this field."""
+    parameters: int | None = None
+    """Its weights, tied ones counted once; None as above."""
     commit: str | None
     """The commit on the Hub that contains it; None before it is uploaded."""
     path: Path
@@ -65,6 +69,11 @@ class Revision:
     def to_dict(self) -> dict[str, Any]:
         """Every field except the path, for the command line and the web API."""
         return {name: getattr(self, name) for name in (*FACTS, "commit")}
+
+    @property
+    def is_young(self) -> bool:
+        """Whether it has read fewer tokens than it has weights, so that most of what it writes is noise."""
+        return self.tokens is not None and self.parameters is not None and self.tokens < self.parameters
 
     def is_of_same_run(self, other: Revision) -> bool:
         """Compares `run_uid` too: a run name may have been reused after the disk was wiped."""
@@ -87,7 +96,7 @@ class Registry:
     def revisions(self) -> list[Revision]:
         """Newest first. Cheap enough to call once a second: the history is read again only when it has changed."""
         commits = {str(row.get("revision")): row.get("commit") for row in atomic_io.cached_lines(self._commits)}
-        rows = {row["revision"]: row for row in atomic_io.cached_lines(self._history) if _is_row(row)}
+        rows = {row["revision"]: row for row in atomic_io.cached_lines(self._history) if are_facts(row)}
         found = (
             Revision.from_facts(row, commit=commits.get(name), path=self.folder / name)
             for name, row in reversed(rows.items())
@@ -192,14 +201,26 @@ class Registry:
         atomic_io.append_line(self._history, {name: getattr(revision, name) for name in FACTS})
 
 
-def _is_row(row: Mapping[str, Any]) -> bool:
-    """Whether a row of the history is one: somebody else may have written it, in an archive."""
-    name, step = row.get("revision"), row.get("step")
-    is_named = isinstance(name, str) and NAME.fullmatch(name) is not None
-    texts = all(isinstance(row.get(key), str) for key in ("repo", "run", "corpus", "pushed_at"))
-    loss = row.get("eval_loss")
-    is_loss = loss is None or (type(loss) in (int, float) and abs(loss) < MAX_FLOAT)
-    return is_named and texts and type(step) is int and 0 <= step < 10**12 and "eval_loss" in row and is_loss
+def are_facts(row: Mapping[str, Any]) -> bool:
+    """Whether the values have the types of their fields. Somebody else may have written them, in an archive or a repo."""
+    facts = {**OLDER_FACTS, **row}
+    name, step, loss, uid = (facts.get(key) for key in ("revision", "step", "eval_loss", "run_uid"))
+    texts = [facts.get(key) for key in ("repo", "revision", "run", "corpus", "pushed_at")]
+    return (
+        all(isinstance(text, str) for text in texts)
+        and is_usable(texts)
+        and NAME.fullmatch(str(name)) is not None
+        and (uid is None or (isinstance(uid, str) and is_usable(uid)))
+        and isinstance(facts["diverged"], bool)
+        and _is_count(step)
+        and all(facts[key] is None or _is_count(facts[key]) for key in ("tokens", "parameters"))
+        and "eval_loss" in row
+        and (loss is None or (type(loss) in (int, float) and abs(loss) < MAX_FLOAT))
+    )
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value < MAX_NUMBER
 
 
 def _time(text: str) -> datetime:
@@ -215,20 +236,35 @@ def newest_of(revisions: Sequence[Revision]) -> Revision | None:
     return next((revision for revision in revisions if not revision.diverged), next(iter(revisions), None))
 
 
+def best_of(revisions: Sequence[Revision]) -> Revision | None:
+    """The one with the lowest validation loss, of equal ones the earliest; None when none was measured. `revisions` are
+    ordered newest first. Losses on two corpora cannot be compared, so those of other corpora than the newest's are
+    left out.
+    """
+    newest = newest_of(revisions)
+    measured = [r for r in reversed(revisions) if r.eval_loss is not None and newest and r.corpus == newest.corpus]
+    sound = [revision for revision in measured if not revision.diverged]
+    return min(sound, key=lambda revision: revision.eval_loss or 0.0, default=None)
+
+
 def pick(revisions: Sequence[Revision], text: str, repo: str) -> Revision:
-    """The revision that `text` names: `newest`, an id, or at least the first SHORTEST_PREFIX digits of just one id."""
+    """The revision that `text` names: `newest`, `best`, an id, or at least the first SHORTEST_PREFIX digits of just one id."""
     text = text.strip().lower()[:64]
     if not revisions:
         raise InputError(f"{repo} has no revision yet; train a model first.")
     if text == NEWEST:
         return newest_of(revisions) or revisions[0]
+    if text == BEST:
+        if (best := best_of(revisions)) is None:
+            raise InputError(f"No revision of {repo} on the newest one's corpus has a validation loss; use newest.")
+        return best
     found = [r for r in revisions if r.revision.startswith(text)] if len(text) >= SHORTEST_PREFIX else []
     if len(found) == 1:
         return found[0]
     if found:
         raise InputError(f"revision {text!r} begins the ids {_names(found)}; give more digits.")
     raise InputError(
-        f"There is no revision {text!r}; use newest, or at least the first {SHORTEST_PREFIX} digits of {_names(revisions)}."
+        f"There is no revision {text!r}; use newest, best, or at least the first {SHORTEST_PREFIX} digits of {_names(revisions)}."
     )
 
 

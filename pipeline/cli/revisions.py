@@ -52,7 +52,9 @@ def generate(
     prompt: Annotated[str, typer.Argument(help="The text to complete, or a file with it; - for standard input.")],
     revision: Annotated[
         str,
-        typer.Option(help="A revision, or its first digits, at least 4; or OWNER/NAME[@REVISION]: a GPT-2 on the Hub."),
+        typer.Option(
+            help="newest, best, or a revision by its first digits, at least 4; or OWNER/NAME[@REVISION]: a GPT-2 on the Hub."
+        ),
     ] = "newest",
     max_new_tokens: Annotated[int, typer.Option(help="Maximum number of tokens to add.")] = Sampling.max_new_tokens,
     temperature: Annotated[float, typer.Option(help="0 takes the likeliest token each time.")] = Sampling.temperature,
@@ -97,7 +99,9 @@ def score(
     text: Annotated[str, typer.Argument(help="The text to score, or a file with it; - for standard input.")],
     revision: Annotated[
         str,
-        typer.Option(help="A revision, or its first digits, at least 4; or OWNER/NAME[@REVISION]: a GPT-2 on the Hub."),
+        typer.Option(
+            help="newest, best, or a revision by its first digits, at least 4; or OWNER/NAME[@REVISION]: a GPT-2 on the Hub."
+        ),
     ] = "newest",
     json: Json = False,
 ) -> None:

@@ -1,4 +1,6 @@
-"""The tag `best` of a model repo: on the push with the lowest validation loss, as the commits' messages say."""
+"""The tag `best` of a model repo: on the push with the lowest validation loss, as the commits' messages say. By the rule
+of `artifacts.revision.best_of`, so that the tag, the page and the command line name the same revision.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from pipeline.artifacts.revision import BEST
 from pipeline.core.errors import HubError
 from pipeline.hub.client import PUSH, hub_errors
 from pipeline.hub.commits import Push
@@ -13,12 +16,13 @@ from pipeline.hub.commits import Push
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-BEST = "best"
 
-
-def best_of(pushes: Sequence[Push]) -> Push | None:
-    """The push with the lowest loss, of equal ones the earliest. `pushes`: newest first."""
-    measured = [push for push in reversed(pushes) if push.eval_loss is not None]
+def best_push(pushes: Sequence[Push]) -> Push | None:
+    """The push with the lowest loss, of equal ones the earliest, of those on the newest one's corpus. `pushes`: newest
+    first; those of older commits do not name their corpus, and count as well.
+    """
+    corpora = {None, *(push.corpus for push in pushes[:1])}
+    measured = [push for push in reversed(pushes) if push.eval_loss is not None and push.corpus in corpora]
     return min(measured, key=lambda push: push.eval_loss or 0.0, default=None)
 
 
@@ -26,7 +30,7 @@ def tag_best(api: HfApi, repo: str, pushes: Sequence[Push]) -> None:
     """Put the tag on the best of `pushes`, which are those of `main`, newest first. Never raises HubError: the tag is
     looked at again after each push, and without it the pushed checkpoints are as good.
     """
-    best = best_of(pushes)
+    best = best_push(pushes)
     if best is None:
         return
     try:

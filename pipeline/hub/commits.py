@@ -10,7 +10,7 @@ TITLE = re.compile(
     r"Training in progress step (?P<step>\d{1,12})(?: \(run (?P<run>[a-z0-9-]+)\)|: run (?P<last>[a-z0-9-]+) ended)"
 )
 PUBLIC_HUB = "https://huggingface.co"
-LOSS = re.compile(r"^Validation loss (\d{1,9}\.\d{1,9})\b", re.MULTILINE)
+LOSS = re.compile(r"^Validation loss (?P<loss>\d{1,9}\.\d{1,9})\b(?: on corpus (?P<corpus>\S{1,100})$)?", re.MULTILINE)
 MESSAGE = re.compile(r"Revision ([0-9a-f]{12})\b(?: of run ([0-9a-f]{16})\b)?")
 
 
@@ -27,6 +27,8 @@ class Push:
     """As `Revision.run_uid`."""
     eval_loss: float | None = None
     """As `Revision.eval_loss`."""
+    corpus: str | None = None
+    """What that loss was measured on; None for a commit that is older than this field."""
 
     def is_of_run(self, run: str, run_uid: str | None) -> bool:
         """Whether it belongs to that run. Compares the uid too: a name may be reused after this disk was wiped."""
@@ -38,9 +40,10 @@ def title(*, run: str, step: int, final: bool) -> str:
     return f"Training in progress step {step}" + (f": run {run} ended" if final else f" (run {run})")
 
 
-def message(revision: str, run_uid: str | None, eval_loss: float | None = None) -> str:
+def message(revision: str, run_uid: str | None, eval_loss: float | None = None, corpus: str | None = None) -> str:
     named = f"Revision {revision}" + (f" of run {run_uid}" if run_uid else "")
-    return named if eval_loss is None else f"{named}\n\nValidation loss {eval_loss:.6f}"
+    measured_on = f" on corpus {corpus}" if corpus else ""
+    return named if eval_loss is None else f"{named}\n\nValidation loss {eval_loss:.6f}{measured_on}"
 
 
 def commit_url(repo: str, commit: str) -> str:
@@ -59,5 +62,5 @@ def read_push(commit: str, title: object, message: object) -> Push | None:
     named = MESSAGE.search(message) if isinstance(message, str) else None
     revision, run_uid = named.groups() if named else (None, None)
     loss = LOSS.search(message) if isinstance(message, str) else None
-    eval_loss = float(loss[1]) if loss else None
-    return Push(commit, found["run"] or found["last"], int(found["step"]), revision, run_uid, eval_loss)
+    eval_loss, corpus = (float(loss["loss"]), loss["corpus"]) if loss else (None, None)
+    return Push(commit, found["run"] or found["last"], int(found["step"]), revision, run_uid, eval_loss, corpus)

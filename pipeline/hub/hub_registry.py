@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.artifacts.checkpoint import PROVENANCE
-from pipeline.artifacts.revision import Revision
+from pipeline.artifacts.revision import Revision, are_facts
 from pipeline.core import atomic_io
 from pipeline.core.errors import DamagedError, HubError
-from pipeline.core.untrusted import is_usable
 from pipeline.hub.archive import RUNS
+from pipeline.hub.best_tag import best_push
 from pipeline.hub.client import DOWNLOAD, connect, hub_errors
 from pipeline.hub.commits import Push, read_push
 from pipeline.hub.model_repo import MAIN
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 NUM_REVISIONS = 20
-"""Only the newest are listed: each needs one request for its provenance."""
+"""Only the newest and the best are listed: each needs one request for its provenance."""
 POLL_SECONDS = 30.0
 """Minimum time between two polls; the Hub asks clients not to poll faster."""
 ANSWER_SECONDS = 10.0
@@ -81,8 +81,11 @@ class HubRegistry:
                 return []  # the first push creates it
             commits = api.list_repo_commits(self.repo, revision=MAIN)
             pushes = [read_push(commit.commit_id, commit.title, commit.message) for commit in commits]
-            newest = [push for push in pushes if push is not None][:NUM_REVISIONS]
-            found = (self._revision(api, push) for push in newest)
+            ours = [push for push in pushes if push is not None]
+            best = best_push(ours)
+            listed = ours[:NUM_REVISIONS]
+            listed += [best] if best is not None and best not in listed else []
+            found = (self._revision(api, push) for push in listed)
             return [revision for revision in found if revision is not None]
 
     def _revision(self, api: HfApi, push: Push) -> Revision | None:
@@ -91,28 +94,14 @@ class HubRegistry:
 
         try:
             path = Path(api.hf_hub_download(self.repo, PROVENANCE, revision=push.commit))
-            revision = Revision.from_facts(atomic_io.read_json(path) or {}, commit=push.commit, path=path.parent)
-            if (revision.run, revision.step) == (push.run, push.step) and _has_types(revision):
-                return revision
+            facts = atomic_io.read_json(path) or {}
+            if (facts.get("run"), facts.get("step")) == (push.run, push.step) and are_facts(facts):
+                return Revision.from_facts(facts, commit=push.commit, path=path.parent)
             reason = f"{PROVENANCE} is that of another run or step, or has values of wrong types"
         except (RemoteEntryNotFoundError, DamagedError, KeyError) as error:
             reason = f"{PROVENANCE}: {type(error).__name__}"
         print(f"Commit {push.commit[:12]} of {self.repo} is left out: {reason}.", file=sys.stderr)
         return None
-
-
-def _has_types(revision: Revision) -> bool:
-    """Whether the values have the types of their fields: everybody who may write to the repo can put others there."""
-    texts = (revision.repo, revision.revision, revision.run, revision.corpus, revision.pushed_at)
-    uid, loss = revision.run_uid, revision.eval_loss
-    return (
-        all(isinstance(text, str) for text in texts)
-        and type(revision.step) is int
-        and is_usable([*texts, revision.step])
-        and (uid is None or isinstance(uid, str))
-        and isinstance(revision.diverged, bool)
-        and (loss is None or (type(loss) in (int, float) and is_usable(loss)))
-    )
 
 
 @cache

@@ -67,8 +67,7 @@ class ModelRepo:
                 return None
             self._check(api, head, pushes)
             commit = self._commit(api, revision, head, archive)
-            made = Push(commit, revision.run, revision.step, revision.revision, revision.run_uid, revision.eval_loss)
-            tag_best(api, self.repo, [made, *pushes])
+            tag_best(api, self.repo, [_push_of(revision, commit), *pushes])
             return commit
 
     def push_file(self, name: str, content: bytes) -> str:
@@ -129,11 +128,23 @@ class ModelRepo:
             self.repo,
             operations,
             commit_message=title(run=revision.run, step=revision.step, final=bool(provenance.get("final"))),
-            commit_description=message(revision.revision, revision.run_uid, revision.eval_loss),
+            commit_description=message(revision.revision, revision.run_uid, revision.eval_loss, revision.corpus),
             revision=MAIN,
             parent_commit=head,
         )
         return info.oid
+
+
+def _push_of(revision: Revision, commit: str) -> Push:
+    return Push(
+        commit,
+        revision.run,
+        revision.step,
+        revision.revision,
+        run_uid=revision.run_uid,
+        eval_loss=revision.eval_loss,
+        corpus=revision.corpus,
+    )
 
 
 def superseded_state(api: HfApi, repo: str, head: str, archive: RunArchive) -> list[str]:

@@ -63,7 +63,7 @@ class RevisionStore:
         return str(self._hub.error) if self._hub is not None and self._hub.error is not None else None
 
     def choose(self, text: str = NEWEST) -> Revision:
-        """The revision that `text` names (an id, a prefix of one, `newest`, `starter`, or `OWNER/NAME[@REVISION]` for a
+        """The revision that `text` names (an id, a prefix of one, `newest`, `best`, `starter`, or `OWNER/NAME[@REVISION]` for a
         model of another repo, which is downloaded), with its files on this disk. While nothing was pushed, and while the Hub cannot be read and this disk has none, `newest` is the starter.
 
         Raises InputError when `text` matches no revision or several; HubError when a request to the Hub is needed and

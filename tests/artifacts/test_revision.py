@@ -6,12 +6,13 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pipeline.artifacts.checkpoint import Checkpoint
-from pipeline.artifacts.revision import Registry, newest_of
+from pipeline.artifacts.revision import Registry, best_of, newest_of, pick
 from pipeline.core.atomic_io import append_line, read_json, read_lines
 from pipeline.core.errors import DamagedError, InputError
 from pipeline.core.paths import Home, RunFolder
@@ -52,6 +53,8 @@ def test_a_revision_knows_where_it_comes_from(registry: Registry, run: RunFolder
         "corpus": "python",
         "eval_loss": 2.25,
         "diverged": False,
+        "tokens": 100 * 32 * 128,
+        "parameters": 4_242_432,
         "commit": None,
     }
     provenance = read_json(revision.path / "provenance.json") or {}
@@ -200,11 +203,37 @@ def test_a_revision_is_found_by_newest_by_its_id_and_by_its_first_digits(registr
     assert registry.get(f" {first.revision[:5].upper()} ") == first
 
 
+def test_best_is_the_lowest_validation_loss_of_the_newest_ones_corpus(registry: Registry, run: RunFolder) -> None:
+    losses = (2.0, None, 1.5, 1.5, 1.75)
+    added = [registry.add(write_checkpoint(run, step, eval_loss=loss)) for step, loss in enumerate(losses, start=1)]
+    assert registry.get("best") == added[2], "of equal ones the earliest"
+    rows = [replace(added[0], corpus="other", eval_loss=0.5), replace(added[1], eval_loss=0.25, diverged=True)]
+    assert best_of([*reversed(added), *rows]) == added[2]
+    assert best_of([rows[0], *reversed(added)]) == rows[0], "another corpus is the newest one's"
+
+
+def test_without_a_validation_loss_there_is_no_best(registry: Registry, run: RunFolder) -> None:
+    revision = registry.add(write_checkpoint(run, 100, eval_loss=None))
+    assert best_of([revision]) is best_of([]) is None
+    with pytest.raises(InputError, match="No revision of local on the newest one's corpus has a validation loss; use"):
+        pick([revision], "best", "local")
+
+
+@pytest.mark.parametrize(
+    ("tokens", "parameters", "is_young"), [(99, 100, True), (100, 100, False), (None, 100, False), (99, None, False)]
+)
+def test_a_revision_is_young_while_it_has_read_fewer_tokens_than_it_has_weights(
+    registry: Registry, run: RunFolder, tokens: int | None, parameters: int | None, is_young: bool
+) -> None:
+    revision = registry.add(write_checkpoint(run, 100))
+    assert replace(revision, tokens=tokens, parameters=parameters).is_young == is_young
+
+
 @pytest.mark.parametrize("text", ["", "abc", "ffffffffffff", "no such"])
 def test_an_unknown_revision_error_lists_the_existing_ones(registry: Registry, run: RunFolder, text: str) -> None:
     revision = registry.add(write_checkpoint(run, 100))
     with pytest.raises(
-        InputError, match=rf"no revision '{text}'; use newest, .*{revision.revision} \(run alpha, step 100"
+        InputError, match=rf"no revision '{text}'; use newest, best, .*{revision.revision} \(run alpha, step 100"
     ):
         registry.get(text)
 

@@ -85,13 +85,25 @@ def test_any_revision_can_be_fetched_and_is_what_its_manifest_says(
 
 
 @pytest.mark.slow
+def test_the_best_is_listed_however_old_it_is(publishers: Publishers, hub: LoopbackHub, run: RunFolder) -> None:
+    for step, loss in ((100, 2.0), (200, 2.5), (300, 2.25)):
+        write_checkpoint(run, step, eval_loss=loss)
+        publishers.finish()
+    shutil.rmtree(run.path.parents[1])
+    only_the_newest = "setattr(__import__('pipeline.hub.hub_registry').hub.hub_registry, 'NUM_REVISIONS', 1)"
+    found = ask(publishers, f"[{only_the_newest}, [revision.step for revision in store.revisions()]][1]")
+    assert found == [300, 100]
+    assert ask(publishers, "store.choose('best').step") == 100
+
+
+@pytest.mark.slow
 def test_a_commit_that_only_looks_like_a_push_is_left_out(
     publishers: Publishers, hub: LoopbackHub, wiped: list[dict[str, object]]
 ) -> None:
     for files in ({}, {"provenance.json": "[]"}, {"provenance.json": '{"run": "alpha"}'}):
         hub.commit(REPO, "Training in progress step 999 (run alpha)", files)
     facts = {**wiped[0], "step": 999}
-    for name, value in (("pushed_at", 5), ("eval_loss", "low"), ("corpus", None), ("run_uid", ["a"])):
+    for name, value in (("pushed_at", 5), ("eval_loss", "low"), ("corpus", None), ("run_uid", ["a"]), ("tokens", "x")):
         files = {"provenance.json": json.dumps({**facts, name: value})}
         hub.commit(REPO, "Training in progress step 999 (run alpha)", files)
     assert ask(publishers, LIST) == wiped

@@ -1,6 +1,7 @@
 """The Generate tab.
 
-tab      prompt, model and sampling; streams completions, keeps examples
-answers  the completions that a revision wrote
-writing  writes them, at most three updates a second
+tab              prompt and sampling; streams completions, keeps examples
+revision_choice  which revision writes, and what to know of it
+answers          the completions that a revision wrote
+writing          writes them, at most three updates a second
 """

@@ -43,6 +43,11 @@ class Answer:
         return self.place is None and not self.finishes and not any(tokens for tokens, _ in self.done.values())
 
     @property
+    def young(self) -> Revision | None:
+        """Its revision, if that has hardly read anything. A kept example does not know."""
+        return self.revision if isinstance(self.revision, Revision) and self.revision.is_young else None
+
+    @property
     def is_complete(self) -> bool:
         return len(self.finishes) == len(self.texts)
 

@@ -8,31 +8,25 @@ from typing import Any
 import gradio as gr
 from markupsafe import Markup
 
-from pipeline.artifacts.revision import NEWEST, newest_of
-from pipeline.artifacts.starter import STARTER
+from pipeline.artifacts.revision import NEWEST
 from pipeline.config.prompts import course_prompts
 from pipeline.core.errors import PipelineError
 from pipeline.gallery.example import TITLE_CHARACTERS, Example
 from pipeline.generation.ending import STOPS
 from pipeline.generation.settings import Sampling
-from pipeline.hub.other_models import find_model
 from pipeline.ui.generate.answers import Answer, Completion, Result
+from pipeline.ui.generate.revision_choice import RevisionChoice
 from pipeline.ui.generate.writing import CardTurns, written
 from pipeline.ui.shared.components import QUIET, ask, card, editor, head, html, picks
-from pipeline.ui.shared.engine import FIRST_ANSWER_SECONDS, Engine
+from pipeline.ui.shared.engine import Engine
 from pipeline.ui.shared.field_errors import Field, notice_of
-from pipeline.ui.shared.formats import loss, size, whole
 from pipeline.ui.shared.links import permalink
 from pipeline.ui.shared.markup import notice, render
 from pipeline.ui.shared.texts import t
 from pipeline.ui.shared.threads import stream
 
-NOTHING = ""
 SAMPLING = ("temperature", "top_p", "top_k", "samples", "seed", "stop_at")
 """Settings of the form, besides `max_new_tokens`, whose key in the catalogue is `length`."""
-
-MODEL_CHARACTERS = 240
-"""Of the name of a model on the Hub, with its revision."""
 Updates = dict[Any, Any]
 
 
@@ -41,6 +35,7 @@ class GenerateTab:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self.choice = RevisionChoice(engine)
         self.turns = CardTurns()
 
     # ---- layout ----
@@ -67,19 +62,7 @@ class GenerateTab:
         limits, default = self.engine.settings.limits, Sampling()
         with card("form-card", "fold"):
             head(t("generate.settings"), fold=True)
-            self.revision = ask(gr.Dropdown, [], label=t("generate.revision"), filterable=False, elem_id="revision")
-            self.other = ask(gr.Dropdown, [], label=t("generate.other"), filterable=False, elem_id="other")
-            with gr.Column(elem_classes=["owners", "add-model"], min_width=0):
-                self.model = ask(
-                    gr.Textbox,
-                    label=t("generate.model_name"),
-                    placeholder=t("generate.model_name.form"),
-                    max_lines=1,
-                    max_length=MODEL_CHARACTERS,
-                    elem_id="model-name",
-                )
-                self.add = gr.Button(t("generate.add_model"), size="sm", elem_id="add-model")
-                self.added = html(elem_id="model-answer")
+            self.choice.build()
             self.temperature = ask(
                 gr.Slider,
                 0,
@@ -152,7 +135,8 @@ class GenerateTab:
 
     def connect(self, page: gr.Blocks, tabs: gr.Tabs, tab: gr.Tab) -> None:
         sampling = [self.temperature, self.top_p, self.top_k, self.length, self.samples, self.seed, self.stop_at]
-        inputs = [self.prompt, self.revision, self.other, *sampling]
+        choices = [self.choice.revision, self.choice.other]
+        inputs = [self.prompt, *choices, *sampling]
         writes: dict[str, Any] = {**QUIET, "concurrency_limit": None}
         self.complete.click(
             self.write, inputs, [self.written, self.result, self.link, self.stop, self.complete], **writes
@@ -161,12 +145,9 @@ class GenerateTab:
         self.cards.click(self.pick, None, self.prompt, queue=False, **QUIET)
         self.prompt.change(self._cards, self.prompt, self.cards, queue=False, trigger_mode="always_last", **QUIET)
         self.keep.click(self.keep_example, [self.result, self.title], self.link, queue=False, **QUIET)
-        choices = [self.revision, self.other]
-        for add in (self.add.click, self.model.submit):
-            add(self.add_model, [self.model, *choices], [self.added, self.model, *choices], queue=False, **QUIET)
         self.shows = [tabs, self.prompt, self.written, self.result, self.link, *choices, *sampling]
         page.load(self.open_page, None, self.shows, queue=False, **QUIET)
-        tab.select(self.list_revisions, choices, choices, queue=False, **QUIET)
+        self.choice.connect(tab)
 
     # ---- handlers: writing ----
 
@@ -234,7 +215,7 @@ class GenerateTab:
         """Stop this page's generation. A request without a session has the key "", which stops nothing."""
         self.engine.generator.stop(self.engine.page_key(request))
 
-    # ---- handlers: prompts, revisions, examples ----
+    # ---- handlers: prompts, examples ----
 
     def pick(self, event: gr.EventData) -> str:
         return next(
@@ -243,64 +224,6 @@ class GenerateTab:
 
     def _cards(self, prompt: str) -> str:
         return render("prompts", prompts=course_prompts(), current=prompt)
-
-    def list_revisions(self, revision: str | None, other: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The registry's revisions as choices; the selected ones stay selected. A selection that is still a choice is not
-        sent: the answer may come after somebody has made another one.
-        """
-        self.engine.models.known(wait_seconds=FIRST_ANSWER_SECONDS)
-        fields = self._fields(revision, other)
-        for field, value in zip(fields, (revision, other), strict=True):
-            if field["value"] == value:
-                del field["value"]
-        return fields
-
-    def add_model(
-        self, name: str, revision: str | None, other: str | None, request: gr.Request
-    ) -> tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]:
-        """Offer a model on the Hub as a choice, and select it. Nothing is downloaded before it completes a prompt."""
-        try:
-            self.engine.access.require(request, "model", name)
-            model = find_model(name)
-        except PipelineError as error:
-            fields = {"revision": Field(t("generate.model_name"), "model-name")}
-            return notice_of(error, fields, default="revision"), gr.update(), gr.update(), gr.update()
-        self.engine.models.add(model)
-        added = t("generate.model_added", repo=model.repo, size=size(model.num_bytes))
-        return notice(added, kind="good"), gr.update(value=""), *self._fields(model.name, other)
-
-    def _fields(self, revision: str | None, other: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Updates of both fields of revisions: their choices, and these selected where there are such choices."""
-        revisions = self.engine.revisions.known()
-        # Losses on two corpora cannot be compared, so that of each is named.
-        text = "generate.revision.of_corpus" if len({r.corpus for r in revisions}) > 1 else "generate.revision.choice"
-        choices = [
-            (
-                t(
-                    text,
-                    step=whole(r.step),
-                    loss=loss(r.eval_loss),
-                    run=r.run,
-                    corpus=r.corpus,
-                    revision=r.revision,
-                ),
-                r.revision,
-            )
-            for r in revisions
-        ]
-        models = self.engine.models.known()
-        choices += [(t("generate.model", repo=model.repo, size=size(model.num_bytes)), model.name) for model in models]
-        first = newest_of(revisions)
-        newest = t("generate.newest", step=whole(first.step), run=first.run) if first else t("generate.none")
-        if first and first.repo == STARTER:
-            newest, choices = t("generate.starter"), choices[1:]
-        values = {value for _, value in choices}
-        return (
-            gr.update(choices=[(newest, NEWEST), *choices], value=revision if revision in values else NEWEST),
-            gr.update(
-                choices=[(t("generate.no_other"), NOTHING), *choices], value=other if other in values else NOTHING
-            ),
-        )
 
     def keep_example(self, result: Result | None, title: str, request: gr.Request) -> str:
         """Keep the last completion of this page. Its texts come from the server's memory, not from the browser."""
@@ -322,8 +245,8 @@ class GenerateTab:
 
     def open_page(self, request: gr.Request) -> Updates:
         """Show the kept example that the URL names, or an empty page."""
-        revision, other = self._fields(None, None)
-        updates: Updates = {self.revision: revision, self.other: other}
+        revision, other = self.choice.updates(None, None)
+        updates: Updates = {self.choice.revision: revision, self.choice.other: other}
         if example_id := request.query_params.get("example"):
             updates |= self.open_example(example_id, request)
         return updates
@@ -364,15 +287,15 @@ class GenerateTab:
         if "generator" in vars(self.engine):
             self.engine.generator.stop(page_key)
         values = _sampling_of(example)
-        revision, other = self._fields(example.revision, None)
+        revision, other = self.choice.updates(example.revision, None)
         return {
             self.written: render("completion_blank"),
             self.result: None,
             self.link: "",
             self.shows[0]: gr.Tabs(selected="generate"),
             self.prompt: example.prompt,
-            self.revision: revision,
-            self.other: other,
+            self.choice.revision: revision,
+            self.choice.other: other,
             self.temperature: values["temperature"],
             self.top_p: values["top_p"],
             self.top_k: values["top_k"],

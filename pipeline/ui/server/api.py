@@ -120,8 +120,8 @@ class Api:
         samples: int = 1,
         stop_at: str = "length",
     ) -> dict[str, Any]:
-        """Complete a prompt with a pushed revision, or with a GPT-2 on the Hub: `OWNER/NAME` or `OWNER/NAME@REVISION`. With
-        `stop_at` `line` or `function` a completion ends there; with `length` at its tokens.
+        """Complete a prompt with a pushed revision (`newest`, `best`, or its id), or with a GPT-2 on the Hub: `OWNER/NAME` or
+        `OWNER/NAME@REVISION`. With `stop_at` `line` or `function` a completion ends there; with `length` at its tokens.
         """
         revision = self.engine.check_model(request, revision)
         sampling = Sampling(

@@ -71,7 +71,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> GalleryTab:
 @pytest.fixture
 def tab(built: GalleryTab, settings: Settings) -> GalleryTab:
     """The tab with a home folder of its own."""
-    built.engine = built.generate.engine = Engine(settings)
+    built.engine = built.generate.engine = built.generate.choice.engine = Engine(settings)
     return built
 
 

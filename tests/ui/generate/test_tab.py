@@ -170,20 +170,3 @@ def test_what_is_still_written_for_this_page_does_not_overwrite_an_opened_exampl
     tab.fill(EXAMPLE, asked(session))
     assert len(list(writing)) == (0 if session == "s" else 3)
     assert generator.stopped[-1].endswith(f":{session}")
-
-
-def test_a_selection_that_is_still_a_choice_is_not_sent_again(engine: Engine) -> None:
-    """Its answer may come after somebody has chosen another one."""
-    tab = connected(engine)
-    known = [
-        SimpleNamespace(repo="local", revision=name * 12, run="r", corpus="c", step=1, eval_loss=1.0, diverged=None)
-        for name in "ab"
-    ]
-    engine.revisions.known = lambda: known  # type: ignore[method-assign]
-    for chosen, is_sent in (("a" * 12, False), ("newest", False), ("c" * 12, True), (None, True)):
-        revision, other = tab.list_revisions(chosen, "b" * 12)
-        assert ("value" in revision) == is_sent
-        assert "value" not in other and len(other["choices"]) == 3
-    assert tab.list_revisions("c" * 12, "c" * 12)[0]["value"] == "newest"
-    assert tab.list_revisions("c" * 12, "c" * 12)[1]["value"] == ""
-    assert tab.list_revisions(None, "")[1].get("value", "") == ""
