@@ -112,10 +112,12 @@ def score(
     restore_archive_if_due(settings, console)
     text = text_of(text)
     chosen = RevisionStore(settings).choose(revision)
+    from pipeline.generation.decoder import exact
     from pipeline.generation.loading import load
     from pipeline.generation.scoring import score as score_text
 
-    figures = score_text(*load(chosen.path), text)
+    model, tokenizer = load(chosen.path)
+    figures = score_text(exact(model), tokenizer, text)
     console.line(
         f"loss {figures['loss']:.3f} per token, perplexity {figures['perplexity']:.2f}, {figures['tokens']:,} tokens"
     )

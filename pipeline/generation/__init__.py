@@ -19,7 +19,8 @@
     next_token the choice of a token from the logits, with a text's own seed (torch)
     sampling   the completions of a prompt, one seed each (torch); the trainer uses it too
     text_streamer  converts tokens to exact text, chunk by chunk
-    scoring    the loss and perplexity of a model on a text (torch)
+    reading    the probability of each token of a text, and how one of them came to be expected
+    scoring    the loss and perplexity of a model on a text, and its readings (torch)
 
 Only the modules marked (torch) and the modules that they start import torch, so the client does not pay for the import.
 """

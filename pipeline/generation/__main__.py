@@ -4,6 +4,8 @@ Reads one JSON object per line on stdin, writes one per line on stdout, and ends
 
     {"id": 1, "visitor": "...", "revision_path": "...",                      ->  {"id": 1, "chunk": {...}} ...
      "prompt": "...", "sampling": {...}}                                         {"id": 1, "done": true}
+    {"id": 2, ..., "prompt": "...", "read": {"written":   ->  {"id": 2, "done": true, "reading": {...}}, or with "at"
+     [3, 14], "at": null, "num_guesses": 5}}                   its index, "inside": {...}
     {"stop": 1}                                                              or  {"id": 1, "error": "...", "exit_status": 2}
     {"threads": 1}
 

@@ -7,7 +7,8 @@ each text by itself. With the linears of `linear` a text then does not depend on
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -113,22 +114,47 @@ class Decoder:
         """What a cache for so many tokens takes."""
         return len(self.layers) * 2 * self.width * positions * self.dtype.itemsize
 
-    def _pass(self, spans: Sequence[Span]) -> Tensor:
+    @torch.inference_mode()
+    def states(self, spans: Sequence[Span]) -> Iterator[Tensor]:
+        """Take the tokens of each span into its cache. Yields the states of all tokens, one span after the other, as they
+        enter the first layer and as they leave each: float32[tokens, width]. On a GPU there may be more rows, of no use.
+        """
         lengths = [len(span.token_ids) for span in spans]
         starts = [span.cache.length for span in spans]
         tokens = self._padded([token for span in spans for token in span.token_ids])
         positions = self._padded(
             [start + at for start, length in zip(starts, lengths, strict=True) for at in range(length)]
         )
-        rows = self._tokens[tokens] + self._positions[positions]  # [rows, width]
+        rows = self._tokens[tokens] + self._positions[positions]
+        yield rows
         for index, layer in enumerate(self.layers):
             attended = self._attention(index, layer.attend(self._normal(rows, layer.norm_1)), spans, lengths)
             rows = rows + layer.attended(attended)
             rows = rows + layer.narrow(self._activation(layer.widen(self._normal(rows, layer.norm_2))))
+            yield rows
         for span, length in zip(spans, lengths, strict=True):
             span.cache.length += length
-        last = self._padded([sum(lengths[: number + 1]) - 1 for number in range(len(lengths))])
-        return self._head(self._normal(rows[last], self._norm))[: len(spans)].float()
+
+    @torch.inference_mode()
+    def expected(self, states: Tensor) -> Tensor:
+        """The logits of the next token after these states: float32[states, vocabulary]."""
+        return self._head(self._normal(states, self._norm)).float()
+
+    @torch.inference_mode()
+    def attention(self, index: int, state: Tensor, cache: KeyValueCache, at: int) -> Tensor:
+        """How the heads of a layer weigh the tokens up to `at`: float32[heads, at + 1]. `state`: of the token `at` as it
+        enters the layer, float32[width]; `cache`: of its text.
+        """
+        layer = self.layers[index]
+        queries = layer.attend(self._normal(state[None], layer.norm_1))[0, : self.width].view(self.num_heads, -1, 1)
+        keys = cache.values[index, 0, :, : at + 1]
+        return ((keys @ queries)[..., 0] * self._scales[index]).float().softmax(dim=-1)
+
+    def _pass(self, spans: Sequence[Span]) -> Tensor:
+        for rows in self.states(spans):
+            last = rows
+        ends = self._padded([end - 1 for end in itertools.accumulate(len(span.token_ids) for span in spans)])
+        return self.expected(last[ends])[: len(spans)]
 
     def _attention(self, index: int, mixed: Tensor, spans: Sequence[Span], lengths: Sequence[int]) -> Tensor:
         """The attention of one layer. `mixed`: queries, keys and values, [rows, 3 * width]. Returns [rows, width]."""

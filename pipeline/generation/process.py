@@ -10,15 +10,16 @@ import atexit
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.environment import num_cores
-from pipeline.core.errors import InputError, PipelineError
+from pipeline.core.errors import InputError, PipelineError, require
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
+from pipeline.generation.reading import MAX_READ_TOKENS, NUM_GUESSES, Inside, Reading
 from pipeline.generation.settings import Sampling, check_prompt, check_sampling
 from pipeline.generation.subprocess_client import Child, Request
 from pipeline.generation.text_chunk import TextChunk, joined
@@ -134,6 +135,42 @@ class Generator:
             "note": ends[0].note,
         }
 
+    def read(
+        self, revision: Revision, prompt: str, written: Sequence[int] = (), *, visitor: str = "", asked_by: str = ""
+    ) -> Reading:
+        """How the revision reads `prompt` and the tokens that were `written` after it. Raises the errors of `batches`, and
+        InputError when there are too many tokens.
+        """
+        return Reading.from_dict(self._read(revision, prompt, written, None, visitor, asked_by)["reading"])
+
+    def look_inside(
+        self, revision: Revision, prompt: str, written: Sequence[int], at: int, *, visitor: str = "", asked_by: str = ""
+    ) -> Inside:
+        """How the token with the index `at` came to be expected. Raises the errors of `read`."""
+        return Inside.from_dict(self._read(revision, prompt, written, at, visitor, asked_by)["inside"])
+
+    def _read(
+        self, revision: Revision, prompt: str, written: Sequence[int], at: int | None, visitor: str, asked_by: str
+    ) -> dict[str, Any]:
+        check_prompt(prompt, self._limits)
+        require(len(written) <= MAX_READ_TOKENS, "written", len(written), f"read at most {MAX_READ_TOKENS:,} tokens")
+        child = self._running_child()
+        what = {"written": list(written), "at": at, "num_guesses": NUM_GUESSES}
+        question = {"revision_path": str(revision.path), "prompt": prompt, "read": what}
+        request = child.ask(question, visitor, asked_by or secrets.token_hex())
+        try:
+            while True:
+                for answer in child.answers(request):
+                    if "chunk" in answer:  # its place in the queue
+                        continue
+                    if "error" in answer:
+                        raise _error_of(answer)
+                    if not answer.keys() & {"reading", "inside"}:
+                        raise InputError("The reading was stopped before it was done; ask again.")
+                    return answer
+        finally:
+            child.forget(request)
+
     def stop(self, asked_by: str) -> None:
         """Stop the requests of `asked_by`, whether queued or running; "" matches none."""
         with self._lock:
@@ -227,6 +264,11 @@ def generate(
         return generator.generate(RevisionStore(settings).choose(revision), prompt, sampling or Sampling())
 
 
+def _error_of(answer: Mapping[str, Any]) -> PipelineError:
+    error_class = InputError if answer["exit_status"] == InputError.exit_status else PipelineError
+    return error_class(answer["error"])
+
+
 def _batches(child: Child, request: Request, num_samples: int) -> Iterator[list[TextChunk]]:
     """The answers to `request` as chunks, consecutive ones of a sample joined."""
     last = [TextChunk(sample=sample) for sample in range(num_samples)]
@@ -241,7 +283,6 @@ def _batches(child: Child, request: Request, num_samples: int) -> Iterator[list[
         if chunks:
             yield chunks
         if "error" in final:
-            error_class = InputError if final["exit_status"] == InputError.exit_status else PipelineError
-            raise error_class(final["error"])
+            raise _error_of(final)
         if final:
             return

@@ -22,7 +22,10 @@ from pipeline.generation.task import Key, Send, Task
 from pipeline.generation.text_chunk import TextChunk
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from pipeline.generation.batch import Text
+    from pipeline.generation.decoder import Decoder
 
 MAX_CACHE_BYTES = 2**31
 """Of the key/value caches of all texts that have begun. One request is always written, however long it is."""
@@ -46,6 +49,7 @@ class Server:
         """Tokens written for each of these visitors."""
         self._answers: OrderedDict[Key, list[TextChunk]] = OrderedDict()
         self._models = LoadedModels(exact=exact)
+        self._one_reader = threading.Lock()
         threading.Thread(target=self._write, name="writer", daemon=True).start()
 
     def open(self, question: Mapping[str, Any]) -> None:
@@ -122,27 +126,28 @@ class Server:
     # ---- before its first token, each task in a thread of its own ----
 
     def _prepare(self, task: Task, model: LoadedModel) -> None:
-        """Load its model, while the other tasks go on, and begin its texts."""
+        """Load its model, while the other tasks go on, and begin its texts, or read what it asks to read."""
         try:
-            texts = self._begun(task, model)
+            if (parts := self._loaded(task, model)) is None:
+                return
+            if task.read is not None:
+                return self._answer(task, {"done": True, **self._read(task, task.read, *parts)})
+            texts = self._begun(task, *parts)
         except PipelineError as error:
             self._answer_failed(task, error)
         except BaseException as error:  # a Rust panic in tokenizers is not an Exception
             self._fail([task], error)
         else:
             with self._changed:
-                if texts is not None:
-                    task.texts = texts
+                task.texts = texts
                 self._changed.notify()
 
-    def _begun(self, task: Task, model: LoadedModel) -> list[Text] | None:
+    def _loaded(self, task: Task, model: LoadedModel) -> tuple[Decoder, PreTrainedTokenizerBase] | None:
         """None when two models do not fit into memory, in which case the task is queued again. Raises ResourceError
         when the model alone does not fit.
         """
-        from pipeline.generation.sampling import begin
-
         try:
-            decoder, tokenizer = self._models.read(model)
+            return self._models.read(model)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -157,6 +162,10 @@ class Server:
                     self._close(task)
                 self._schedule()
                 return None
+
+    def _begun(self, task: Task, decoder: Decoder, tokenizer: PreTrainedTokenizerBase) -> list[Text]:
+        from pipeline.generation.sampling import begin
+
         return begin(
             decoder,
             tokenizer,
@@ -165,6 +174,27 @@ class Server:
             on_text=lambda chunk: self._tell(task, chunk),
             engine=decoder.engine(self.threads),
         )
+
+    def _read(
+        self, task: Task, question: Mapping[str, Any], decoder: Decoder, tokenizer: PreTrainedTokenizerBase
+    ) -> dict[str, Any]:
+        """Read a text, beside the texts that are written, one at a time: its logits take much memory."""
+        from pipeline.generation.scoring import look_inside, read
+
+        written, at, num_guesses = question["written"], question["at"], question["num_guesses"]
+        with self._one_reader:
+            if task.is_stopped:
+                return {}
+            if at is None:
+                engine = decoder.engine(self.threads)
+                found = read(decoder, tokenizer, task.prompt, written, num_guesses=num_guesses, engine=engine)
+                with self._changed:
+                    self._written[task.visitor] += len(found.tokens)
+                return {"reading": found.to_dict()}
+            inside = look_inside(decoder, tokenizer, task.prompt, written, at=at, num_guesses=num_guesses)
+            with self._changed:
+                self._written[task.visitor] += at
+            return {"inside": inside.to_dict()}
 
     # ---- all texts, in one thread ----
 
@@ -238,7 +268,7 @@ class Server:
     def _answer(self, task: Task, answer: Mapping[str, Any]) -> None:
         with self._changed:
             task.end(answer)
-            if "done" in answer and not task.is_stopped:
+            if "done" in answer and not task.is_stopped and task.read is None:
                 self._answers[task.key] = task.heard
                 if len(self._answers) > MAX_KEPT_ANSWERS:
                     self._answers.popitem(last=False)

@@ -1,25 +1,28 @@
-"""What is written once for everybody who asks for it: the same prompt, settings and revision. Does not depend on torch."""
+"""What is written or read once for everybody who asks for it: the same prompt, settings and revision. Does not depend on
+torch.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.generation.text_chunk import TextChunk
+from pipeline.generation.text_chunk import TextChunk, joined
 
 if TYPE_CHECKING:
     from pipeline.generation.batch import Text
     from pipeline.generation.loaded import LoadedModel
 
 Send = Callable[[dict[str, Any]], None]
-Key = tuple[Any, ...]
+Key = str
 
 
 def key_of(question: Mapping[str, Any]) -> Key:
     """Equal for requests whose answers are the same."""
-    return (question["revision_path"], question["prompt"], *sorted(question["sampling"].items()))
+    return json.dumps([question["revision_path"], question["prompt"], question.get("sampling"), question.get("read")], sort_keys=True)
 
 
 class Task:
@@ -31,7 +34,9 @@ class Task:
         """Who asked for it first, whose share it counts in."""
         self.path = Path(question["revision_path"])
         self.prompt: str = question["prompt"]
-        self.sampling: dict[str, Any] = question["sampling"]
+        self.sampling: dict[str, Any] = question.get("sampling", {})
+        self.read: dict[str, Any] | None = question.get("read")
+        """What to read after the prompt, of a task that writes nothing."""
         self.model: LoadedModel | None = None
         self.texts: list[Text] | None = None
         """Its samples, once the model is loaded."""
@@ -78,7 +83,7 @@ class Task:
                 self._send({"id": request_id, "chunk": chunk.to_dict()})
 
     def tell(self, chunk: TextChunk) -> None:
-        self.heard[chunk.sample] = dataclasses.replace(chunk, text=self.heard[chunk.sample].text + chunk.text)
+        (self.heard[chunk.sample],) = joined([self.heard[chunk.sample], chunk])
         for request_id in self._requests:
             self._send({"id": request_id, "chunk": chunk.to_dict()})
 

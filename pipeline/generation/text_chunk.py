@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,10 @@ class TextChunk:
     text: str = ""
     """Text generated since the previous chunk."""
     done: bool = False
+    token_ids: Sequence[int] = ()
+    """The tokens since the previous chunk, in the model's vocabulary; the last may reach beyond the text, where that ends
+    with its line.
+    """
     tokens: int = 0
     """New tokens of this sample so far, including the end-of-text token."""
     seconds: float = 0.0
@@ -40,4 +44,8 @@ def joined(chunks: Iterable[TextChunk]) -> Iterator[TextChunk]:
     for chunk in chunks:
         by_sample.setdefault(chunk.sample, []).append(chunk)
     for together in by_sample.values():
-        yield dataclasses.replace(together[-1], text="".join(chunk.text for chunk in together))
+        yield dataclasses.replace(
+            together[-1],
+            text="".join(chunk.text for chunk in together),
+            token_ids=[token_id for chunk in together for token_id in chunk.token_ids],
+        )

@@ -54,7 +54,7 @@ class TextStreamer:
         if not text.endswith(HELD_BACK):
             self._complete, self._before, self._after = text, self._after, len(self.token_ids)
         shown, self.is_over = self._ending.shown(text.rstrip(HELD_BACK))
-        self._send(shown)
+        self._send(shown, token_ids=[token_id])
 
     def finish(self, reason: str) -> None:
         """Send the text that was held back and the finish reason."""

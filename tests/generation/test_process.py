@@ -14,6 +14,7 @@ from pipeline.artifacts.revision import Revision
 from pipeline.core.errors import BusyError, InputError, PipelineError
 from pipeline.core.settings import Limits, Settings
 from pipeline.generation.process import Generator, generate
+from pipeline.generation.reading import NUM_GUESSES
 from pipeline.generation.seats import MAX_BEGUN_TEXTS
 from pipeline.generation.settings import Sampling
 from pipeline.generation.subprocess_client import MAX_OF_EACH, MAX_REQUESTS, OWNER_RESERVE
@@ -53,6 +54,41 @@ def test_generate_says_what_wrote_it_and_how_fast(generator: Generator, revision
     assert (answer["revision"], answer["run"], answer["step"]) == (revision.revision, "small-otter", 20)
     assert answer["tokens_per_second"] > 0
     assert len(answer["finish"]) == 2 and answer["note"] == ""
+
+
+def test_what_was_written_is_read_token_by_token(generator: Generator, revision: Revision) -> None:
+    sampling = replace(SHORT, temperature=0)
+    chunks = list(generator.stream(revision, PROMPT, sampling))
+    written = [token_id for chunk in chunks for token_id in chunk.token_ids]
+    reading = generator.read(revision, PROMPT, written)
+    assert len(written) == chunks[-1].tokens == len(reading.tokens) - reading.num_given
+    new = reading.tokens[reading.num_given :]
+    assert "".join(token.text for token in new) == "".join(chunk.text for chunk in chunks)
+    assert [token.guesses[0].probability for token in new] == [pytest.approx(t.probability, rel=1e-4) for t in new]
+    assert len(new[0].guesses) == NUM_GUESSES and reading.engine == "float32 on 1 core"
+    inside = generator.look_inside(revision, PROMPT, written, reading.num_given)
+    assert inside.layers[-1].guesses[0].text == new[0].guesses[0].text
+    assert inside.layers[-1].guesses[0].probability == pytest.approx(new[0].guesses[0].probability, rel=1e-4)
+
+
+def test_a_text_is_read_while_others_are_written(generator: Generator, endless: Revision) -> None:
+    streams = filled(generator, endless, 3)
+    assert len(generator.read(endless, PROMPT, visitor="visitor 1").tokens) > 1
+    assert not any(next(stream).done for stream in streams)
+    close(streams)
+
+
+def test_what_cannot_be_read_is_refused(generator: Generator, revision: Revision, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"written is 2,?049"):
+        generator.read(revision, PROMPT, [5] * 2049)
+    with pytest.raises(InputError, match="of this model are read at most"):
+        generator.read(revision, PROMPT, [5] * 256)
+    with pytest.raises(InputError, match="prompt is empty"):
+        generator.read(revision, " ")
+    with pytest.raises(InputError, match="at is 0; choose a token"):
+        generator.look_inside(revision, PROMPT, [], 0)
+    with pytest.raises(InputError, match="nowhere is not a revision"):
+        generator.read(replace(revision, path=tmp_path / "nowhere"), PROMPT)
 
 
 def test_tokens_that_did_not_fit_are_reported(generator: Generator, tmp_path: Path) -> None:
@@ -159,9 +195,9 @@ def test_a_waiting_request_gets_its_queue_place_and_can_be_stopped_at_once(
     streams = filled(generator, endless, MAX_BEGUN_TEXTS)
     waiting = [
         generator.stream(
-            endless, PROMPT, replace(ENDLESS, samples=2, seed=ord(name)), visitor=f"visitor {number}", asked_by=name
+            endless, PROMPT, replace(ENDLESS, samples=2, seed=ord(name)), visitor="visitor 1", asked_by=name
         )
-        for number, name in enumerate("ab", start=1)  # who has one begun: anybody else starts at once
+        for name in "ab"  # of one who has one begun: anybody else starts at once
     ]
     assert [next(stream).place for stream in waiting] == [1, 2]
     generator.stop("a")
