@@ -103,6 +103,8 @@ class Inside:
 
     at: int
     """Index of the token."""
+    texts: Sequence[str]
+    """Of the tokens up to it."""
     layers: Sequence[LayerView]
 
     @classmethod
@@ -114,11 +116,11 @@ class Inside:
             )
             for layer in found["layers"]
         ]
-        return cls(at=found["at"], layers=layers)
+        return cls(at=found["at"], texts=found["texts"], layers=layers)
 
     def to_dict(self) -> dict[str, Any]:
         layers = [
             {"guesses": [[guess.text, guess.probability] for guess in layer.guesses], "heads": layer.heads}
             for layer in self.layers
         ]
-        return {"at": self.at, "layers": layers}
+        return {"at": self.at, "texts": self.texts, "layers": layers}

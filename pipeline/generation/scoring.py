@@ -89,7 +89,7 @@ def look_inside(
     for index, guesses in enumerate(_guesses(tokenizer, lens)):
         weights = decoder.attention(index, states[index], cache, at - 1).cpu()
         layers.append(LayerView(guesses=guesses, heads=[_attended(head) for head in weights]))
-    return Inside(at=at, layers=layers)
+    return Inside(at=at, texts=texts_of(tokenizer, token_ids)[: at + 1], layers=layers)
 
 
 def texts_of(tokenizer: PreTrainedTokenizerBase, token_ids: Sequence[int]) -> list[str]:

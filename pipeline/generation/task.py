@@ -22,7 +22,9 @@ Key = str
 
 def key_of(question: Mapping[str, Any]) -> Key:
     """Equal for requests whose answers are the same."""
-    return json.dumps([question["revision_path"], question["prompt"], question.get("sampling"), question.get("read")], sort_keys=True)
+    return json.dumps(
+        [question["revision_path"], question["prompt"], question.get("sampling"), question.get("read")], sort_keys=True
+    )
 
 
 class Task:

@@ -9,9 +9,10 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from pipeline.artifacts.revision import Revision
+from pipeline.artifacts.revision import Registry, Revision
 from pipeline.core.atomic_io import sha256, write_json
-from pipeline.core.paths import ROOT
+from pipeline.core.paths import ROOT, Home
+from pipeline.core.settings import Settings
 
 END = "<|endoftext|>"
 SOURCE = ROOT / "pipeline"
@@ -59,13 +60,8 @@ def seal(folder: Path, **provenance: Any) -> Revision:
         if path.is_file() and path.name != "manifest.json"
     }
     write_json(folder / "manifest.json", {"format": 1, "step": facts["step"], "files": files})
-    return Revision(
-        **facts,
-        revision=sha256(folder / "manifest.json")[:12],
-        pushed_at="2026-01-01T00:00:00Z",
-        commit=None,
-        path=folder,
-    )
+    facts |= {"revision": sha256(folder / "manifest.json")[:12], "pushed_at": "2026-01-01T00:00:00Z"}
+    return Revision.from_facts(facts, commit=None, path=folder)
 
 
 def write_revision(folder: Path, model: GPT2LMHeadModel | None = None, **provenance: Any) -> Revision:
@@ -73,3 +69,11 @@ def write_revision(folder: Path, model: GPT2LMHeadModel | None = None, **provena
     (model or tiny_model()).save_pretrained(folder)
     tiny_tokenizer().save_pretrained(folder)
     return seal(folder, **provenance)
+
+
+def push(settings: Settings, step: int, model: GPT2LMHeadModel | None = None, **provenance: Any) -> Revision:
+    """Write a checkpoint of run small-otter and add it to the registry."""
+    home = Home(settings.home)
+    checkpoint = home.run("small-otter").checkpoint(step)
+    write_revision(checkpoint, model or tiny_model(seed=step), repo=None, step=step, **provenance)
+    return Registry(home, settings.repo).add(checkpoint)

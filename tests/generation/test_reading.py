@@ -31,6 +31,8 @@ def test_a_token_belongs_to_the_line_in_which_it_begins() -> None:
 
 def test_both_come_back_from_json() -> None:
     found = reading(token("a", None), token("b"))
-    inside = Inside(at=1, layers=[LayerView(guesses=[Guess(text="b", probability=0.25)], heads=[[(0, 1.0)], []])])
+    inside = Inside(
+        at=1, texts=["a", "b"], layers=[LayerView(guesses=[Guess(text="b", probability=0.25)], heads=[[(0, 1.0)], []])]
+    )
     assert Reading.from_dict(json.loads(json.dumps(found.to_dict()))).to_dict() == found.to_dict()
     assert Inside.from_dict(json.loads(json.dumps(inside.to_dict()))) == inside

@@ -104,6 +104,7 @@ def test_attention_and_the_logit_lens_are_those_of_the_library(tokenizer: PreTra
         expected = eager.eval()(torch.tensor([token_ids[:at]]), output_attentions=True, output_hidden_states=True)
     inside = look_inside(exact(model), tokenizer, PROMPT, [], at=at, num_guesses=2)
     assert (inside.at, len(inside.layers)) == (at, 2)
+    assert inside.texts == texts_of(tokenizer, token_ids)[: at + 1]
     for layer, attentions in zip(inside.layers, expected.attentions, strict=True):
         for head, weights in zip(layer.heads, attentions[0, :, -1], strict=True):
             assert dict(head) == pytest.approx(

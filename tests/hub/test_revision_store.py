@@ -4,23 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.artifacts.revision import Registry, Revision
+from pipeline.artifacts.revision import Revision
 from pipeline.core.errors import InputError
-from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
 from pipeline.generation.process import generate
 from pipeline.generation.settings import Sampling
 from pipeline.hub import revision_store
 from pipeline.hub.revision_store import RevisionStore, merged
-from tests.generation.models import tiny_model, write_revision
-
-
-def push(settings: Settings, step: int) -> Revision:
-    """Write a checkpoint and add it to the registry."""
-    home = Home(settings.home)
-    checkpoint = home.run("small-otter").checkpoint(step)
-    write_revision(checkpoint, tiny_model(seed=step), repo=None, step=step)
-    return Registry(home, settings.repo).add(checkpoint)
+from tests.generation.models import push
 
 
 def test_the_newest_is_taken_unless_another_is_named(tmp_path: Path) -> None:

@@ -3,5 +3,8 @@
 tab              prompt and sampling; streams completions, keeps examples
 revision_choice  which revision writes, and what to know of it
 answers          the completions that a revision wrote
+token_card       what was written, token by token: how sure the model was, and how it came to that
+readings         reads a completion again, by which revision and with which tokens
+shading          the colours of the tokens, and two readings compared
 writing          writes them, at most three updates a second
 """

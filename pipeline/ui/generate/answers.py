@@ -25,11 +25,14 @@ class Answer:
     """Place in the queue, from 1, while it waits."""
     done: dict[int, tuple[int, float]] = field(default_factory=dict)
     """By sample index: its tokens and seconds."""
+    token_ids: dict[int, list[int]] = field(default_factory=dict)
+    """By sample index: the tokens of its text."""
     finishes: dict[int, str | None] = field(default_factory=dict)
     """By sample index: why it ended. A sample that is still written has none."""
 
     def add(self, chunk: TextChunk) -> None:
         self.texts[chunk.sample] += chunk.text
+        self.token_ids.setdefault(chunk.sample, []).extend(chunk.token_ids)
         self.done[chunk.sample] = (chunk.tokens, chunk.seconds)
         self.note = chunk.note or self.note
         self.engine = chunk.engine or self.engine

@@ -15,7 +15,9 @@ from pipeline.gallery.example import TITLE_CHARACTERS, Example
 from pipeline.generation.ending import STOPS
 from pipeline.generation.settings import Sampling
 from pipeline.ui.generate.answers import Answer, Completion, Result
+from pipeline.ui.generate.readings import Written
 from pipeline.ui.generate.revision_choice import RevisionChoice
+from pipeline.ui.generate.token_card import TokenCard
 from pipeline.ui.generate.writing import CardTurns, written
 from pipeline.ui.shared.components import QUIET, ask, card, editor, head, html, picks
 from pipeline.ui.shared.engine import Engine
@@ -36,6 +38,7 @@ class GenerateTab:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.choice = RevisionChoice(engine)
+        self.tokens = TokenCard(engine)
         self.turns = CardTurns()
 
     # ---- layout ----
@@ -54,6 +57,7 @@ class GenerateTab:
                         self.complete = gr.Button(t("generate.complete"), variant="primary", elem_id="complete")
                 with card("flush"):
                     self.written = html(render("completion_blank"), elem_id="completion")
+                self.tokens.build()
             with gr.Column(elem_classes="side", min_width=0):
                 self._build_settings()
                 self._build_keep()
@@ -137,17 +141,19 @@ class GenerateTab:
         sampling = [self.temperature, self.top_p, self.top_k, self.length, self.samples, self.seed, self.stop_at]
         choices = [self.choice.revision, self.choice.other]
         inputs = [self.prompt, *choices, *sampling]
+        tokens = [self.tokens.written, self.tokens.view, self.tokens.inside]
         writes: dict[str, Any] = {**QUIET, "concurrency_limit": None}
         self.complete.click(
-            self.write, inputs, [self.written, self.result, self.link, self.stop, self.complete], **writes
+            self.write, inputs, [self.written, self.result, self.link, self.stop, self.complete, *tokens], **writes
         ).then(self.rest, None, [self.stop, self.complete], queue=False, **QUIET)
         self.stop.click(self.halt, None, None, queue=False, **QUIET)
         self.cards.click(self.pick, None, self.prompt, queue=False, **QUIET)
         self.prompt.change(self._cards, self.prompt, self.cards, queue=False, trigger_mode="always_last", **QUIET)
         self.keep.click(self.keep_example, [self.result, self.title], self.link, queue=False, **QUIET)
-        self.shows = [tabs, self.prompt, self.written, self.result, self.link, *choices, *sampling]
+        self.shows = [tabs, self.prompt, self.written, self.result, self.link, *choices, *sampling, *tokens]
         page.load(self.open_page, None, self.shows, queue=False, **QUIET)
         self.choice.connect(tab)
+        self.tokens.connect()
 
     # ---- handlers: writing ----
 
@@ -188,13 +194,14 @@ class GenerateTab:
                     yield {self.written: render("completion_fetching", model=model)}
                 revisions.append(self.engine.revisions.choose(model.name if model else name))
         except PipelineError as error:
-            yield {self.written: failed(error), self.result: None, self.link: ""}
+            yield {self.written: failed(error), self.result: None, self.link: "", **self.tokens.updates(None)}
             return
         updates: Updates = {
             self.stop: gr.update(visible=True),
             self.complete: gr.update(visible=False),
             self.result: None,
             self.link: "",
+            **self.tokens.updates(None),
         }
         turn = self.turns.begin(asked_by)
         for completion in written(
@@ -203,7 +210,10 @@ class GenerateTab:
             if self.turns.is_over(asked_by, turn):
                 return
             if not completion.is_live:
-                updates[self.result] = Result.of(completion, revisions[0])
+                updates |= {
+                    self.result: Result.of(completion, revisions[0]),
+                    **self.tokens.updates(Written.of(completion)),
+                }
             yield {self.written: shown(completion), **updates}
             updates = {}
 
@@ -267,6 +277,7 @@ class GenerateTab:
         return {
             **self.fill(example, request),
             self.written: shown(completion),
+            **self.tokens.updates(Written.of(completion)),
             self.link: self._link(example, t("keep.hidden" if is_hidden else "keep.kept", id=example.id), request),
         }
 
@@ -291,6 +302,7 @@ class GenerateTab:
         return {
             self.written: render("completion_blank"),
             self.result: None,
+            **self.tokens.updates(None),
             self.link: "",
             self.shows[0]: gr.Tabs(selected="generate"),
             self.prompt: example.prompt,

@@ -1,4 +1,4 @@
-"""Formats numbers for people. An unknown value is an en dash."""
+"""Formats numbers and tokens for people. An unknown value is an en dash."""
 
 from __future__ import annotations
 
@@ -33,6 +33,24 @@ def rate(value: float | None) -> str:
 def percent(share: float | None, digits: int = 2) -> str:
     """3.26 %"""
     return UNKNOWN if share is None else f"{100 * share:.{digits}f} %"
+
+
+def chance(probability: float | None) -> str:
+    """41 %, 0.3 %, < 0.1 %"""
+    if probability is not None and probability < 0.001:
+        return f"< {percent(0.001, 1)}"
+    return percent(probability, 0 if probability is None or probability >= 0.1 else 1)
+
+
+def signed(value: float) -> str:
+    """+1.20, −0.35, 0.00"""
+    text = f"{value:+.2f}"
+    return "0.00" if text in ("+0.00", "-0.00") else text.replace("-", "−")
+
+
+def visible(token: str) -> str:
+    """A token's text on one line. A part of a character, which has no text, is a dot."""
+    return token.replace("\n", "↵").replace("\r", "␍") or "·"
 
 
 def compact(value: float | None) -> str:

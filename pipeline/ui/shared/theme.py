@@ -39,6 +39,10 @@ TOKENS: dict[str, tuple[str, str]] = {
     "syn-number": ("#9A4600", "#F3B27A"),
     "syn-comment": ("#5F6A66", "#8F9A96"),
     "syn-name": ("#1D57B0", "#8FBBFF"),
+    # Probabilities of tokens, from sure to unsure: one hue, ordered by luminance.
+    "prob-1": ("#FBEBDD", "#2B2118"),
+    "prob-2": ("#F7D3B2", "#46301C"),
+    "prob-3": ("#F0B27C", "#6B4520"),
     "mark": ("#FFE7A0", "#55440F"),
     "mark-line": ("#8A6300", "#E5BD4A"),
 }

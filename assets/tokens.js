@@ -1,0 +1,93 @@
+// Tokens: what the model expected in the place of the one at the pointer, or of the one that the arrow keys have chosen.
+// One box of tokens exists at most. Its text: the tokens before a chosen one, with the alternative, are a new prompt.
+let chosenToken = null; // by the keyboard or a press, so the pointer leaves it
+
+const tokenTip = (box) => box.querySelector('.token-tip');
+const rawText = (token) => token.dataset.text ?? token.textContent;
+const hideTokenTip = () => {
+  document.querySelectorAll('.tok.here').forEach((token) => token.classList.remove('here'));
+  for (const tip of document.querySelectorAll('.token-tip')) tip.hidden = true;
+  chosenToken = null;
+};
+const showToken = (token) => {
+  const box = token.closest('.token-box');
+  const tip = tokenTip(box);
+  box.querySelectorAll('.tok.here').forEach((other) => other.classList.remove('here'));
+  token.classList.add('here');
+  tip.querySelector('.token-name').textContent = token.textContent;
+  tip.querySelector('b').textContent = token.dataset.chance;
+  const other = tip.querySelector('.other');
+  other.hidden = !token.dataset.other;
+  other.textContent = token.dataset.other ?? '';
+  const guesses = JSON.parse(token.dataset.guesses).map(([text, chance]) => {
+    const button = document.createElement('button');
+    button.type = 'button';
+    button.className = 'mini';
+    button.dataset.act = 'goOn';
+    button.dataset.text = text;
+    const name = document.createElement('code');
+    name.textContent = text.replaceAll('\n', '↵');
+    button.append(name, ` ${chance}`);
+    return button;
+  });
+  tip.querySelector('.token-guesses').replaceChildren(...guesses);
+  tip.hidden = false;
+  const at = token.getClientRects()[0] ?? token.getBoundingClientRect();
+  const frame = box.getBoundingClientRect();
+  tip.style.left = `${Math.max(0, Math.min(at.left - frame.left, frame.width - tip.offsetWidth))}px`;
+  tip.style.top = `${at.bottom - frame.top + 4}px`;
+  box.querySelector('[aria-live]').textContent = chosenToken === token
+    ? `${token.textContent} ${token.dataset.chance}; ${guesses.map((guess) => guess.textContent).join(', ')}` : '';
+};
+
+document.addEventListener('pointermove', (event) => {
+  if (event.pointerType !== 'mouse' || chosenToken?.isConnected) return;
+  const token = event.target.closest?.('.tok');
+  if (token) showToken(token);
+  else if (!event.target.closest?.('.token-box')) hideTokenTip();
+});
+document.addEventListener('click', (event) => {
+  const token = event.target.closest('.tok');
+  if (token) {
+    chosenToken = token;
+    showToken(token);
+  } else if (!event.target.closest('.token-box')) hideTokenTip();
+});
+document.addEventListener('keydown', (event) => {
+  if (event.key === 'Escape') return hideTokenTip();
+  const text = event.target.closest?.('.token-text');
+  if (!text) return;
+  if (event.key === 'Enter' && chosenToken) return chosenToken.click();
+  const tokens = [...text.querySelectorAll('.tok')];
+  const at = tokens.indexOf(chosenToken);
+  const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: tokens.length - 1 }[event.key];
+  if (to === undefined || !tokens[to]) return;
+  event.preventDefault();
+  chosenToken = tokens[to];
+  chosenToken.scrollIntoView({ block: 'nearest' });
+  showToken(chosenToken);
+});
+document.addEventListener('input', (event) => {
+  const labels = event.target.dataset?.labels;
+  if (labels) event.target.nextElementSibling.textContent = JSON.parse(labels)[event.target.value];
+});
+// The slider, when it is let go, presses the hidden button for the revision of its step.
+document.addEventListener('change', (event) => {
+  const steps = event.target.dataset?.steps;
+  if (!steps) return;
+  const button = event.target.parentElement.querySelector('button');
+  button.dataset.read = JSON.parse(steps)[event.target.value];
+  button.click();
+});
+
+acts.goOn = (button) => {
+  const box = button.closest('.token-box');
+  const tokens = [...box.querySelectorAll('.tok')];
+  const before = tokens.slice(0, tokens.indexOf(box.querySelector('.tok.here'))).map(rawText).join('');
+  const prompt = document.querySelector('#prompt textarea');
+  prompt.value = before + button.dataset.text;
+  prompt.dispatchEvent(new Event('input', { bubbles: true }));
+  hideTokenTip();
+  prompt.scrollIntoView({ block: 'nearest' });
+  setTimeout(() => document.getElementById('complete').click(), 100); // once Gradio has the new prompt
+};
