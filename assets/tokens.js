@@ -68,8 +68,10 @@ document.addEventListener('keydown', (event) => {
   showToken(chosenToken);
 });
 document.addEventListener('input', (event) => {
-  const labels = event.target.dataset?.labels;
-  if (labels) event.target.nextElementSibling.textContent = JSON.parse(labels)[event.target.value];
+  const slider = event.target;
+  if (!slider.dataset?.labels) return;
+  slider.nextElementSibling.textContent = JSON.parse(slider.dataset.labels)[slider.value];
+  if (slider.dataset.grown !== undefined) showStep(slider);
 });
 // The slider, when it is let go, presses the hidden button for the revision of its step.
 document.addEventListener('change', (event) => {
@@ -79,6 +81,14 @@ document.addEventListener('change', (event) => {
   button.dataset.read = JSON.parse(steps)[event.target.value];
   button.click();
 });
+
+// The slider of a run's steps shows what its step wrote, and where it is on the loss curve.
+const showStep = (slider) => {
+  const growth = slider.closest('.growth');
+  const sections = growth.querySelectorAll('section[data-step]');
+  sections.forEach((section, number) => { section.hidden = number !== Number(slider.value); });
+  showTip(growth.querySelector('.plot'), Number(sections[slider.value].dataset.step), true);
+};
 
 acts.goOn = (button) => {
   const box = button.closest('.token-box');

@@ -18,9 +18,11 @@ class Prompt:
     name: str
     text: str
     """Input of the model, including the final newline."""
+    answer: str
+    """What the course's model wrote, as the chapter shows it."""
 
 
 @cache
 def course_prompts() -> tuple[Prompt, ...]:
     rows = json.loads((ASSETS / "prompts.json").read_text(encoding="utf-8"))
-    return tuple(Prompt(row["name"], row["prompt"]) for row in rows)
+    return tuple(Prompt(row["name"], row["prompt"], row["answer"]) for row in rows)

@@ -1,4 +1,4 @@
-"""Axes of charts: range, ticks and tick labels, linear or logarithmic. Numbers only: the page (`ui.train.charts`) and the
+"""Axes of charts: range, ticks and tick labels, linear or logarithmic. Numbers only: the page (`ui.shared.charts`) and the
 model card (`hub.curve_image`) draw.
 """
 

@@ -124,6 +124,25 @@ def test_the_better_revision_is_taken_by_one_press(page: Page, open_tab: OpenTab
     expect(advice).not_to_contain_text("better")
 
 
+def test_one_prompt_is_followed_over_the_steps_of_the_run(page: Page, open_tab: OpenTab) -> None:
+    tab = open_tab(page.url)
+    show(tab, "Generate")
+    tab.locator("#complete").click()
+    expect(tab.locator("#completion .pill.finished")).to_be_visible()
+    growth = tab.locator("#growth")
+    expect(growth).to_contain_text("at 3 steps of the run")
+    growth.locator("[data-grow=show]").click()
+    expect(growth.locator("button", has_text="Write again")).to_be_visible()
+    shown = growth.locator("section[data-step]:visible")
+    expect(shown).to_contain_text("step 10")
+    growth.locator("input[type=range]").press("ArrowRight")
+    expect(shown).to_contain_text("step 20")
+    expect(growth.locator(".tip-step")).to_contain_text("20")
+    newest = tab.locator("#completion .new").inner_text().strip()
+    expect(growth.locator("section", has_text="Last step")).to_contain_text(newest.splitlines()[0])
+    expect(growth).to_contain_text("plt.scatter(x, y)")
+
+
 @LOOKS
 @THEMES
 def test_axe_finds_nothing_and_nothing_is_wider_than_the_screen(
@@ -136,5 +155,7 @@ def test_axe_finds_nothing_and_nothing_is_wider_than_the_screen(
     complete(tab, other="step 10 ")
     tab.locator(".tok").nth(8).click()
     expect(tab.locator("#inside")).to_contain_text("Inside: why")
+    tab.locator("#growth [data-grow=show]").click()
+    expect(tab.locator("#growth button", has_text="Write again")).to_be_visible()
     assert violations(tab) == []
     assert tab.evaluate("document.documentElement.scrollWidth") <= tab.evaluate("innerWidth")

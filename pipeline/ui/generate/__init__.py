@@ -6,5 +6,7 @@ answers          the completions that a revision wrote
 token_card       what was written, token by token: how sure the model was, and how it came to that
 readings         reads a completion again, by which revision and with which tokens
 shading          the colours of the tokens, and two readings compared
+growth_card      one prompt at every step of a run
+growth           which steps, and what they wrote
 writing          writes them, at most three updates a second
 """

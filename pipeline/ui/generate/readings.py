@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import gradio as gr
 
@@ -27,6 +28,8 @@ class Written:
     """The tokens of each text; None for a kept example, of which the text alone is known."""
     revision: Revision | Example
     """What wrote it."""
+    sampling: dict[str, Any] = field(default_factory=dict)
+    """How it was written."""
     other: Revision | None = None
     """The revision to compare with."""
 
@@ -39,7 +42,14 @@ class Written:
         first = answers[0]
         token_ids = [first.token_ids.get(sample, []) for sample in range(len(first.texts))]
         other = next((answer.revision for answer in answers[1:] if isinstance(answer.revision, Revision)), None)
-        return cls(completion.prompt, first.texts, None if completion.example else token_ids, first.revision, other)
+        return cls(
+            prompt=completion.prompt,
+            texts=first.texts,
+            token_ids=None if completion.example else token_ids,
+            revision=first.revision,
+            sampling=completion.sampling,
+            other=other,
+        )
 
 
 @dataclass(frozen=True)
@@ -67,21 +77,31 @@ class Readings:
         self._engine = engine
         self._written = written
         self._request = request
-        self._asker = {"visitor": engine.visitor_key(request), "asked_by": engine.page_key(request)}
+        self.asker = {"visitor": engine.visitor_key(request), "asked_by": engine.page_key(request)}
+        """Who asks the generator."""
 
     def of(self, sample: int, revision: Revision) -> Reading:
         """How a revision reads a sample. Raises the errors of `Generator.read`, and InputError for an unknown sample."""
         prompt, token_ids = self._text(sample, revision)
-        return self._engine.generator.read(revision, prompt, token_ids, **self._asker)
+        return self._engine.generator.read(revision, prompt, token_ids, **self.asker)
 
     def inside(self, sample: int, revision: Revision, at: int) -> Inside:
         """How the token `at` came to be expected. Raises the errors of `of`."""
         prompt, token_ids = self._text(sample, revision)
-        return self._engine.generator.look_inside(revision, prompt, token_ids, at, **self._asker)
+        return self._engine.generator.look_inside(revision, prompt, token_ids, at, **self.asker)
+
+    def writer(self) -> Revision:
+        """The revision that has written, with its files. Raises the errors of `RevisionStore.choose`."""
+        writer = self._written.revision
+        if isinstance(writer, Revision):
+            return writer
+        is_own = "/" not in writer.repo or writer.repo == self._engine.settings.repo
+        name = writer.revision if is_own else f"{writer.repo}@{writer.revision}"
+        return self._engine.revisions.choose(self._engine.check_model(self._request, name))
 
     def revision(self, name: str) -> Revision:
         """One of the run whose revision has written, with its files. Raises InputError for any other."""
-        writer = self._writer()
+        writer = self.writer()
         if name == writer.revision:
             return writer
         found = next((revision for revision in self.run(writer) if revision.revision == name), None)
@@ -105,15 +125,6 @@ class Readings:
         if revision != writer and _tokenizer(revision) != _tokenizer(writer):
             return written.prompt + written.texts[sample], []
         return written.prompt, written.token_ids[sample]
-
-    def _writer(self) -> Revision:
-        """The revision that has written, with its files. Raises the errors of `RevisionStore.choose`."""
-        writer = self._written.revision
-        if isinstance(writer, Revision):
-            return writer
-        is_own = "/" not in writer.repo or writer.repo == self._engine.settings.repo
-        name = writer.revision if is_own else f"{writer.repo}@{writer.revision}"
-        return self._engine.revisions.choose(self._engine.check_model(self._request, name))
 
 
 def window_of(revision: Revision) -> int | None:

@@ -15,6 +15,7 @@ from pipeline.gallery.example import TITLE_CHARACTERS, Example
 from pipeline.generation.ending import STOPS
 from pipeline.generation.settings import Sampling
 from pipeline.ui.generate.answers import Answer, Completion, Result
+from pipeline.ui.generate.growth_card import GrowthCard
 from pipeline.ui.generate.readings import Written
 from pipeline.ui.generate.revision_choice import RevisionChoice
 from pipeline.ui.generate.token_card import TokenCard
@@ -39,6 +40,7 @@ class GenerateTab:
         self.engine = engine
         self.choice = RevisionChoice(engine)
         self.tokens = TokenCard(engine)
+        self.growth = GrowthCard(engine)
         self.turns = CardTurns()
 
     # ---- layout ----
@@ -58,6 +60,7 @@ class GenerateTab:
                 with card("flush"):
                     self.written = html(render("completion_blank"), elem_id="completion")
                 self.tokens.build()
+                self.growth.build()
             with gr.Column(elem_classes="side", min_width=0):
                 self._build_settings()
                 self._build_keep()
@@ -141,7 +144,7 @@ class GenerateTab:
         sampling = [self.temperature, self.top_p, self.top_k, self.length, self.samples, self.seed, self.stop_at]
         choices = [self.choice.revision, self.choice.other]
         inputs = [self.prompt, *choices, *sampling]
-        tokens = [self.tokens.written, self.tokens.view, self.tokens.inside]
+        tokens = [self.tokens.written, self.tokens.view, self.tokens.inside, self.growth.view]
         writes: dict[str, Any] = {**QUIET, "concurrency_limit": None}
         self.complete.click(
             self.write, inputs, [self.written, self.result, self.link, self.stop, self.complete, *tokens], **writes
@@ -154,6 +157,7 @@ class GenerateTab:
         page.load(self.open_page, None, self.shows, queue=False, **QUIET)
         self.choice.connect(tab)
         self.tokens.connect()
+        self.growth.connect(self.tokens.written)
 
     # ---- handlers: writing ----
 
@@ -194,14 +198,14 @@ class GenerateTab:
                     yield {self.written: render("completion_fetching", model=model)}
                 revisions.append(self.engine.revisions.choose(model.name if model else name))
         except PipelineError as error:
-            yield {self.written: failed(error), self.result: None, self.link: "", **self.tokens.updates(None)}
+            yield {self.written: failed(error), self.result: None, self.link: "", **self._cards_of(None, request)}
             return
         updates: Updates = {
             self.stop: gr.update(visible=True),
             self.complete: gr.update(visible=False),
             self.result: None,
             self.link: "",
-            **self.tokens.updates(None),
+            **self._cards_of(None, request),
         }
         turn = self.turns.begin(asked_by)
         for completion in written(
@@ -212,10 +216,14 @@ class GenerateTab:
             if not completion.is_live:
                 updates |= {
                     self.result: Result.of(completion, revisions[0]),
-                    **self.tokens.updates(Written.of(completion)),
+                    **self._cards_of(Written.of(completion), request),
                 }
             yield {self.written: shown(completion), **updates}
             updates = {}
+
+    def _cards_of(self, written: Written | None, request: gr.Request) -> Updates:
+        """What the cards below offer to show of a completion."""
+        return {**self.tokens.updates(written), **self.growth.updates(written, request)}
 
     def rest(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """The buttons' state while nothing is being generated."""
@@ -277,7 +285,7 @@ class GenerateTab:
         return {
             **self.fill(example, request),
             self.written: shown(completion),
-            **self.tokens.updates(Written.of(completion)),
+            **self._cards_of(Written.of(completion), request),
             self.link: self._link(example, t("keep.hidden" if is_hidden else "keep.kept", id=example.id), request),
         }
 
@@ -302,7 +310,7 @@ class GenerateTab:
         return {
             self.written: render("completion_blank"),
             self.result: None,
-            **self.tokens.updates(None),
+            **self._cards_of(None, request),
             self.link: "",
             self.shows[0]: gr.Tabs(selected="generate"),
             self.prompt: example.prompt,

@@ -15,6 +15,7 @@ texts        labels and sentences of the page, from assets/texts.json
 markup       Jinja2 templates of assets/templates, always escaped
 highlight    Python as escaped, highlighted HTML
 formats      numbers formatted for people
+charts       charts of the metrics: their lines of few points, drawn by templates chart_head and chart
 theme        the design tokens and the Gradio theme built from them
 top_bar      brand, role and the notices of the page
 unlock       the card that asks for the owner's key

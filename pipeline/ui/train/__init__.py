@@ -3,5 +3,4 @@
 tab       set up, start, stop and resume runs; refresh what is shown
 run_page  values for the templates of the shown run and of the tables of runs and pushes; the columns of the tables are in
           assets/templates/{strip,runs,pushes}.html.j2, their headings in assets/texts.json
-charts    charts of the metrics: their lines of few points, drawn by templates chart_head and chart
 """

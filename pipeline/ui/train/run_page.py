@@ -17,12 +17,12 @@ from pipeline.jobs import views
 from pipeline.jobs.run_pushes import latest_pushes
 from pipeline.jobs.state import ACTIVE, RUNNING
 from pipeline.jobs.view_types import CorpusView, HomeView, RunView
+from pipeline.ui.shared import charts
+from pipeline.ui.shared.charts import Drawing
 from pipeline.ui.shared.formats import whole
 from pipeline.ui.shared.markup import notice, render
 from pipeline.ui.shared.privacy import corpus_for_visitors, push_for_visitors, run_for_visitors
 from pipeline.ui.shared.texts import t
-from pipeline.ui.train import charts
-from pipeline.ui.train.charts import Drawing
 
 MAX_SAMPLES = 8
 MAX_LOG_LINES = 120

@@ -21,7 +21,7 @@ from pipeline.jobs.run_pushes import shared_repo
 from pipeline.jobs.runs import find_run, retry_push
 from pipeline.jobs.state import ACTIVE, RESUMABLE, RUNNING
 from pipeline.jobs.views import run_views
-from pipeline.ui.shared import form_values
+from pipeline.ui.shared import charts, form_values
 from pipeline.ui.shared.components import QUIET, ask, card, for_owners, head, html, picks
 from pipeline.ui.shared.engine import Engine
 from pipeline.ui.shared.field_errors import Field, Fields, labelled, notice_of
@@ -32,7 +32,7 @@ from pipeline.ui.shared.markup import blank, notice, render
 from pipeline.ui.shared.texts import t
 from pipeline.ui.shared.top_bar import TopBar
 from pipeline.ui.shared.unlock import Unlock
-from pipeline.ui.train import charts, run_page
+from pipeline.ui.train import run_page
 from pipeline.ui.train.run_page import RunPage
 
 STOPPABLE = ("queued", "starting", "running")

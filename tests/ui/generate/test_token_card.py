@@ -146,7 +146,7 @@ def test_nothing_is_offered_before_a_completion_and_while_one_is_written(revisio
     completion.state = "finished"
     assert Written.of(completion) == Written(PROMPT, [" x"], [[5]], revisions[0])
     completion.answers.append(Answer(revisions[1], [" y"]))
-    assert Written.of(completion) == Written(PROMPT, [" x"], [[5]], revisions[0], revisions[1])
+    assert Written.of(completion) == Written(PROMPT, [" x"], [[5]], revisions[0], other=revisions[1])
 
 
 @pytest.mark.parametrize(

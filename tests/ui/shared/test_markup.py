@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import jinja2
 import pytest
 from markupsafe import Markup
 
+from pipeline.artifacts.revision import Revision
 from pipeline.config.prompts import Prompt
 from pipeline.config.schema import DataConfig
 from pipeline.core.atomic_io import read_json, write_json
@@ -22,6 +24,7 @@ from pipeline.data.report.scan_report import Report
 from pipeline.gallery.example import Example
 from pipeline.gallery.examples import ExamplesPage
 from pipeline.gallery.moderation import State
+from pipeline.generation.reading import Guess, Inside, LayerView, Reading, ReadToken
 from pipeline.jobs.state import ACTIVE, RESUMABLE
 from pipeline.jobs.view_types import CorpusView, PushView
 from pipeline.jobs.views import corpus_view
@@ -35,7 +38,10 @@ from pipeline.ui.data.tab import figures_html, progress_html
 from pipeline.ui.gallery.example_card import ExampleCard
 from pipeline.ui.gallery.tab import Note, View
 from pipeline.ui.generate.answers import Answer, Completion
-from pipeline.ui.shared import form_values
+from pipeline.ui.generate.growth import Growth
+from pipeline.ui.generate.readings import Asked
+from pipeline.ui.generate.shading import shaded
+from pipeline.ui.shared import charts, form_values
 from pipeline.ui.shared.markup import environment, notice, render
 from pipeline.ui.shared.texts import ASSETS
 from pipeline.ui.train import run_page
@@ -45,7 +51,7 @@ from tests.homes import write_run
 EVIL = """"><script>alert(1)</script><img src=x onerror=alert(2)>' onmouseover='{{ 7*7 }}${7*7}"""
 OWN_TAGS = set(
     "a article b button circle code dd details div dl dt footer form h1 h2 h3 h4 header i input li mark nav ol p path pre "
-    "section small span strong summary svg table tbody td template th thead tr ul".split()
+    "section small span strong summary svg rect label output table tbody td template th thead tr ul".split()
 )
 
 
@@ -190,6 +196,44 @@ def gallery(*, is_owner: bool) -> dict[str, Any]:
 
 
 SAMPLING = {"temperature": EVIL, "top_p": EVIL, "top_k": EVIL, "max_new_tokens": EVIL, "seed": 0, "stop_at": EVIL}
+EVIL_REVISION = Revision(
+    repo=EVIL, revision=EVIL, run=EVIL, step=1, corpus=EVIL, pushed_at=EVIL, eval_loss=2.0, tokens=1, parameters=2,
+    commit=EVIL, path=Path(EVIL),
+)  # fmt: skip
+
+
+def evil_tokens() -> dict[str, Any]:
+    guesses = [Guess(text=EVIL, probability=0.5)]
+    tokens = [ReadToken(text=EVIL, loss=loss, guesses=guesses) for loss in (None, 1.0)]
+    reading = Reading(tokens=tokens, num_given=1, engine=EVIL)
+    return {
+        "asked": Asked(0, EVIL, None),
+        "num_samples": 2,
+        "lines": shaded(reading, window=1, other=reading),
+        "reading": reading,
+        "revision": EVIL_REVISION,
+        "other": EVIL_REVISION,
+        "others": reading,
+        "has_same_tokens": True,
+        "window": 1,
+        "number": 0,
+        "last": 1,
+        "steps": json.dumps([EVIL]),
+        "labels": json.dumps([EVIL]),
+    }
+
+
+def evil_inside() -> Inside:
+    layer = LayerView(guesses=[Guess(text=EVIL, probability=0.5)], heads=[[(0, 1.0)]])
+    return Inside(at=1, texts=[EVIL, EVIL], layers=[layer])
+
+
+def evil_growth() -> dict[str, Any]:
+    growth = Growth(EVIL, [EVIL_REVISION], {EVIL: EVIL}, error=PipelineError(EVIL))
+    drawing = charts.drawing(charts.CHARTS[0], growth.metrics)
+    return {"growth": growth, "labels": EVIL, "drawing": drawing, "width": 400, "height": 160}
+
+
 SHOWN: list[tuple[str, dict[str, Any]]] = [
     ("notice", {"kind": "bad", "title": EVIL, "message": EVIL, "field": EVIL, "more": EVIL, "number": 1}),
     ("blank", {"title": EVIL, "message": EVIL}),
@@ -253,10 +297,15 @@ SHOWN: list[tuple[str, dict[str, Any]]] = [
     ("validation", {"report": full_report(), "validation_reasons": [(EVIL, 2, [EVIL])]}),
     ("inspection", {"found": inspection()}),
     ("corpus_plan", {"forecast": forecast(), "config": DataConfig(source=EVIL, tokenizer=EVIL)}),
-    ("prompts", {"prompts": [Prompt(EVIL, EVIL)], "current": EVIL}),
+    ("prompts", {"prompts": [Prompt(EVIL, EVIL, EVIL)], "current": EVIL}),
     ("completion_failed", {"notice": Markup(notice(EVIL))}),
     *(("completion", {"completion": completion(state)}) for state in ("running", "stopped", "failed")),
     ("completion", {"completion": dataclasses.replace(completion("finished"), example=example())}),
+    ("tokens_offer", {"revision": EVIL}),
+    ("tokens", evil_tokens()),
+    ("inside", {"inside": evil_inside()}),
+    ("growth", evil_growth()),
+    ("revision_advice", {"revision": EVIL_REVISION, "better": EVIL_REVISION}),
     ("permalink", {"link": EVIL, "example": example(), "note": EVIL}),
     ("gallery", gallery(is_owner=False)),
     ("gallery", gallery(is_owner=True)),

@@ -15,10 +15,10 @@ from pipeline.generation.ending import STOPS
 from pipeline.ui.data.corpus_form import FIELDS, RULES
 from pipeline.ui.data.source_fields import KINDS
 from pipeline.ui.generate.tab import SAMPLING
+from pipeline.ui.shared.charts import CHARTS
 from pipeline.ui.shared.form_values import CHANGES
 from pipeline.ui.shared.markup import GLYPHS
 from pipeline.ui.shared.texts import ASSETS, catalogue, t
-from pipeline.ui.train.charts import CHARTS
 
 PYTHON = [ROOT / "app.py", *sorted((ROOT / "pipeline/ui").rglob("*.py"))]
 TEMPLATES = sorted((ASSETS / "templates").glob("*.j2"))

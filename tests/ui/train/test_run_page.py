@@ -10,7 +10,8 @@ import pytest
 from pipeline.core.atomic_io import append_line, locked
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
-from pipeline.ui.train import charts, run_page
+from pipeline.ui.shared import charts
+from pipeline.ui.train import run_page
 from pipeline.ui.train.run_page import RunPage
 from tests.homes import write_run
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.ui.train import charts
-from pipeline.ui.train.charts import Chart
+from pipeline.ui.shared import charts
+from pipeline.ui.shared.charts import Chart
 
 POINTS = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=3_000).map(lambda values: list(enumerate(values)))
 LOSS, PERPLEXITY, RATE, SPEED = charts.CHARTS
