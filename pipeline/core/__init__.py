@@ -10,7 +10,8 @@ job_process   the job process's side of a job folder: lock, status, stop request
 environment   environment variables of child processes (no token); number of CPU cores
 gpu           the GPUs of this machine, and why the installed torch cannot use them
 credentials   the secrets of a process, removed from its environment
-confinement   sandbox of a process that reads untrusted data
+confinement   sandbox of a process that reads untrusted data, or runs an untrusted program
+system_calls  the system calls that such a program is refused
 imports       imports of large libraries, faster
 repo_names    names of repos as the Hub allows them
 axes          ranges, ticks and tick labels of charts

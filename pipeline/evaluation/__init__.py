@@ -1,0 +1,7 @@
+"""How good a revision is: does its code parse, run and do what was asked?
+
+tasks       the suite: prompts, checks, solutions and mutants, read from assets/tasks
+passing     pass@k with its confidence interval
+sandbox     runs a program in a process of its own, without network, other files or other processes
+forks       the process that starts them: it has imported the libraries (`python -m pipeline.evaluation.forks`)
+"""
