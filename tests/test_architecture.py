@@ -16,7 +16,7 @@ from pipeline.core.paths import ROOT
 PACKAGE = ROOT / "pipeline"
 
 LASTING = {"core", "config", "artifacts"}
-ENGINE = LASTING | {"data", "hub", "jobs", "gallery", "generation", "planning"}
+ENGINE = LASTING | {"data", "hub", "jobs", "gallery", "generation", "evaluation", "planning"}
 MAY_IMPORT = {
     "core": {"core"},
     "config": {"core", "config"},
@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "hub": LASTING,
     "training": LASTING | {"data", "generation.sampling", "generation.settings", "generation.loading"},
     "generation": LASTING | {"hub", "data"},
+    "evaluation": LASTING | {"generation"},
     "gallery": LASTING | {"hub"},
     "jobs": LASTING | {"hub", "data", "planning"},
     "ui": ENGINE,
@@ -71,7 +72,7 @@ def wrong_imports(path: Path, own_package: str) -> list[str]:
     allowed, wrong = MAY_IMPORT[own_package], []
     for name, _ in imports(path):
         top, *parts = name.split(".")
-        if top in TORCH and own_package not in ("training", "generation"):
+        if top in TORCH and own_package not in ("training", "generation", "evaluation"):
             wrong.append(name)
         if top == "gradio" and own_package != "ui":
             wrong.append(name)

@@ -231,6 +231,13 @@ def _time(text: str) -> datetime:
     return datetime.min.replace(tzinfo=UTC)
 
 
+def window_of(revision: Revision) -> int | None:
+    """How many tokens the windows had that it was trained on; None when it does not tell."""
+    facts = atomic_io.readable_json(revision.path / PROVENANCE)
+    found = facts.get("window", atomic_io.readable_json(revision.path / "config.json").get("n_ctx"))
+    return found if type(found) is int and found > 0 else None
+
+
 def newest_of(revisions: Sequence[Revision]) -> Revision | None:
     """The first of `revisions`, which are ordered newest first, that has not diverged; the first if all have."""
     return next((revision for revision in revisions if not revision.diverged), next(iter(revisions), None))

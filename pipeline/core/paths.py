@@ -248,6 +248,10 @@ class Home:
     def gallery(self) -> Path:
         return self.path / "gallery"
 
+    def evaluation(self, revision: str) -> Path:
+        """The figures of one revision, by its id."""
+        return self.path / "evaluations" / f"{revision}.json"
+
     @property
     def sdists(self) -> Path:
         return self.path / "sdists"

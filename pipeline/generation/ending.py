@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Protocol
 
 LENGTH, LINE, FUNCTION = "length", "line", "function"
 STOPS = (LENGTH, LINE, FUNCTION)
@@ -11,6 +12,14 @@ DEFINITION = re.compile(r"(?:async[ \t]+def|def|class)\b")
 LINES = re.compile(r"^([ \t]*)(\S.*)", re.MULTILINE)
 """Lines that are not blank: their indentation and the rest."""
 CLOSING = (")", "]", "}")
+
+
+class Ends(Protocol):
+    """Decides where a completion ends, by its text."""
+
+    def shown(self, text: str) -> tuple[str, bool]:
+        """The part of `text` that belongs to the completion, and whether the completion ends there."""
+        ...
 
 
 class Ending:

@@ -31,19 +31,23 @@ def score(decoder: Decoder, tokenizer: PreTrainedTokenizerBase, text: str) -> di
     """
     token_ids = encode(tokenizer, check_text("text", text))
     require(len(token_ids) >= 2, "text", text, "give at least two tokens of it")
-    losses = [
+    found = [
         loss
         for start in range(0, len(token_ids), decoder.positions)
-        for of_tokens, _ in _read(decoder, token_ids[start : start + decoder.positions], num_guesses=1)
-        for loss in of_tokens.tolist()
+        for loss in losses(decoder, token_ids[start : start + decoder.positions])
     ]
-    mean = math.fsum(losses) / len(losses)
+    mean = math.fsum(found) / len(found)
     return {
         "loss": mean,
         "perplexity": math.exp(min(mean, 700.0)),
         "tokens": len(token_ids),
-        "tokens_scored": len(losses),
+        "tokens_scored": len(found),
     }
+
+
+def losses(decoder: Decoder, token_ids: Sequence[int]) -> list[float]:
+    """The loss of each token but the first, in nats. At most as many tokens as the model has positions."""
+    return [loss for of_tokens, _ in _read(decoder, token_ids, num_guesses=1) for loss in of_tokens.tolist()]
 
 
 def read(
@@ -60,9 +64,9 @@ def read(
     token_ids = _checked(decoder, tokenizer, [*given, *written])
     tokens = [ReadToken(text=text, loss=None, guesses=()) for text in texts_of(tokenizer, token_ids)]
     at = 1
-    for losses, likeliest in _read(decoder, token_ids, num_guesses):
+    for of_tokens, likeliest in _read(decoder, token_ids, num_guesses):
         guesses = _guesses(tokenizer, likeliest)
-        for loss, found in zip(losses.tolist(), guesses, strict=True):
+        for loss, found in zip(of_tokens.tolist(), guesses, strict=True):
             tokens[at] = ReadToken(text=tokens[at].text, loss=loss, guesses=found)
             at += 1
     return Reading(tokens=tokens, num_given=len(given), engine=engine)
@@ -116,8 +120,8 @@ def _read(decoder: Decoder, token_ids: Sequence[int], num_guesses: int) -> Itera
         for start in range(0, len(token_ids) - 1, BLOCK):
             of_block = came[start : start + BLOCK]
             chances = decoder.expected(last[start : start + len(of_block)]).log_softmax(dim=-1)
-            losses = -chances.gather(1, of_block[:, None])[:, 0]
-            yield losses.cpu(), chances.topk(min(num_guesses, chances.shape[1]))
+            of_tokens = -chances.gather(1, of_block[:, None])[:, 0]
+            yield of_tokens.cpu(), chances.topk(min(num_guesses, chances.shape[1]))
 
 
 def _checked(decoder: Decoder, tokenizer: PreTrainedTokenizerBase, token_ids: list[int]) -> list[int]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from pipeline.generation.ending import LENGTH, Ending
+from pipeline.generation.ending import LENGTH, Ending, Ends
 from pipeline.generation.text_chunk import TextChunk
 
 OnText = Callable[[TextChunk], None]
@@ -28,7 +28,7 @@ class TextStreamer:
         on_text: OnText | None,
         note: str = "",
         engine: str = "",
-        ending: Ending | None = None,
+        ending: Ends | None = None,
     ) -> None:
         """`note`: what the last chunk tells the user. `engine`: what every chunk says it was written with. `ending`: where
         the text ends by itself.

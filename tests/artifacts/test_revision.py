@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.artifacts.checkpoint import Checkpoint
-from pipeline.artifacts.revision import Registry, best_of, newest_of, pick
-from pipeline.core.atomic_io import append_line, read_json, read_lines
+from pipeline.artifacts.revision import Registry, best_of, newest_of, pick, window_of
+from pipeline.core.atomic_io import append_line, read_json, read_lines, write_json
 from pipeline.core.errors import DamagedError, InputError
 from pipeline.core.paths import Home, RunFolder
 from tests.checkpoints import write_checkpoint
@@ -360,3 +360,20 @@ def test_a_row_of_somebody_else_hides_no_revision(registry: Registry, run: RunFo
     append_line(registry.folder / "history.jsonl", row)
     append_line(registry.folder / "commits.jsonl", row)
     assert registry.revisions() == [added]
+
+
+@pytest.mark.parametrize(
+    ("facts", "config", "window"),
+    [({"window": 64}, {"n_ctx": 128}, 64), ({}, {"n_ctx": 128}, 128), ({"window": "x"}, {}, None), ({}, {}, None)],
+)
+def test_the_trained_window_is_that_of_the_run_or_of_the_course(
+    registry: Registry,
+    run: RunFolder,
+    tmp_path: Path,
+    facts: dict[str, object],
+    config: dict[str, object],
+    window: int | None,
+) -> None:
+    write_json(tmp_path / "provenance.json", facts)
+    write_json(tmp_path / "config.json", config)
+    assert window_of(replace(registry.add(write_checkpoint(run, 100)), path=tmp_path)) == window

@@ -8,7 +8,6 @@ from typing import Any
 import gradio as gr
 
 from pipeline.artifacts import manifest
-from pipeline.artifacts.checkpoint import PROVENANCE
 from pipeline.artifacts.revision import NAME, Revision
 from pipeline.core.atomic_io import readable_json
 from pipeline.core.errors import InputError
@@ -125,13 +124,6 @@ class Readings:
         if revision != writer and _tokenizer(revision) != _tokenizer(writer):
             return written.prompt + written.texts[sample], []
         return written.prompt, written.token_ids[sample]
-
-
-def window_of(revision: Revision) -> int | None:
-    """How many tokens the windows had that it was trained on; None when it does not tell."""
-    facts = readable_json(revision.path / PROVENANCE)
-    found = facts.get("window", readable_json(revision.path / "config.json").get("n_ctx"))
-    return found if type(found) is int and found > 0 else None
 
 
 def _tokenizer(revision: Revision) -> object:

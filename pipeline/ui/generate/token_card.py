@@ -7,8 +7,9 @@ from typing import Any
 
 import gradio as gr
 
+from pipeline.artifacts.revision import window_of
 from pipeline.core.errors import PipelineError
-from pipeline.ui.generate.readings import Asked, Readings, Written, window_of
+from pipeline.ui.generate.readings import Asked, Readings, Written
 from pipeline.ui.generate.shading import shaded
 from pipeline.ui.shared.components import QUIET, card, html, picks
 from pipeline.ui.shared.engine import Engine

@@ -18,7 +18,7 @@ from pipeline.gallery.example import Example
 from pipeline.generation.reading import Guess, Inside, LayerView, Reading, ReadToken
 from pipeline.generation.text_chunk import TextChunk
 from pipeline.ui.generate.answers import Answer, Completion
-from pipeline.ui.generate.readings import Asked, Written, window_of
+from pipeline.ui.generate.readings import Asked, Written
 from pipeline.ui.generate.token_card import TokenCard
 from pipeline.ui.shared.engine import Engine
 from tests.generation.models import push
@@ -147,15 +147,3 @@ def test_nothing_is_offered_before_a_completion_and_while_one_is_written(revisio
     assert Written.of(completion) == Written(PROMPT, [" x"], [[5]], revisions[0])
     completion.answers.append(Answer(revisions[1], [" y"]))
     assert Written.of(completion) == Written(PROMPT, [" x"], [[5]], revisions[0], other=revisions[1])
-
-
-@pytest.mark.parametrize(
-    ("facts", "config", "window"),
-    [({"window": 64}, {"n_ctx": 128}, 64), ({}, {"n_ctx": 128}, 128), ({"window": "x"}, {}, None), ({}, {}, None)],
-)
-def test_the_trained_window_is_that_of_the_run_or_of_the_course(
-    tmp_path: Path, revisions: list[Revision], facts: dict[str, Any], config: dict[str, Any], window: int | None
-) -> None:
-    write_json(tmp_path / "provenance.json", facts)
-    write_json(tmp_path / "config.json", config)
-    assert window_of(replace(revisions[0], path=tmp_path)) == window

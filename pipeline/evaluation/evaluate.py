@@ -1,0 +1,131 @@
+"""Evaluates a revision: writes completions for all tasks, runs them in the sandbox, and reads held-out files."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from pipeline.artifacts.corpus import Corpus
+from pipeline.artifacts.revision import Revision
+from pipeline.core.environment import num_cores
+from pipeline.core.errors import DamagedError, InputError
+from pipeline.core.paths import Home
+from pipeline.evaluation import held_out
+from pipeline.evaluation.passing import mean_share, pass_at
+from pipeline.evaluation.sandbox import Outcome, Program, Sandbox
+from pipeline.evaluation.tasks import Task
+from pipeline.evaluation.writing import Wanted, write_all
+from pipeline.generation.decoder import Decoder, for_writing
+from pipeline.generation.loading import load
+from pipeline.generation.settings import Sampling
+
+LINE_TOKENS = 40
+"""Max tokens for each line of a task's completion."""
+TEMPERATURE, TOP_P = 0.6, 0.95
+Show = Callable[[str, int, int], None]
+"""Called with what is done (`write` or `run`), how many of it, and of how many."""
+
+
+class _UpToItsLines:
+    """Ends a completion with what is run of it."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+
+    def shown(self, text: str) -> tuple[str, bool]:
+        kept = self._task.cut(text)
+        is_full = text.endswith("\n") and sum(bool(line.strip()) for line in kept.splitlines()) >= self._task.max_lines
+        return kept, is_full or len(kept) < len(text.rstrip("\n"))
+
+
+def evaluate(
+    home: Home,
+    revision: Revision,
+    tasks: Sequence[Task],
+    sandbox: Sandbox,
+    *,
+    num_samples: int,
+    window: int,
+    exact: bool = False,
+    show: Show = lambda what, done, total: None,
+) -> dict[str, Any]:
+    """All figures of a revision, whose files are on this disk. Raises the errors of `loading.load`."""
+    began = time.monotonic()
+    model, tokenizer = load(revision.path)
+    decoder = for_writing(model, exact_only=exact)
+    torch.set_num_threads(decoder.num_threads(num_cores()))
+    completions: list[list[str]] = []
+    for texts in write_all(decoder, tokenizer, [_wanted(task, num_samples) for task in tasks]):
+        completions.append(texts)
+        show("write", len(completions), len(tasks))
+    programs = [
+        Program(task.program(text), task.check)
+        for task, texts in zip(tasks, completions, strict=True)
+        for text in texts
+    ]
+    outcomes = []
+    for outcome in sandbox.run(programs):
+        outcomes.append(outcome)
+        show("run", len(outcomes), len(programs))
+    by_task = [outcomes[at : at + num_samples] for at in range(0, len(outcomes), num_samples)]
+    return {
+        "revision": revision.revision,
+        "run": revision.run,
+        "step": revision.step,
+        "eval_loss": revision.eval_loss,
+        "engine": decoder.engine(num_cores()),
+        "samples": num_samples,
+        "temperature": TEMPERATURE,
+        "top_p": TOP_P,
+        "tasks": task_figures(tasks, by_task, num_samples),
+        "held_out": _held_out(home, revision, decoder, tokenizer, window),
+        "seconds": round(time.monotonic() - began, 1),
+    }
+
+
+def task_figures(tasks: Sequence[Task], by_task: Sequence[Sequence[Outcome]], num_samples: int) -> dict[str, Any]:
+    """The shares that parse, run and are right, with their intervals; pass@k; and each task's counts."""
+    counts: list[dict[str, Any]] = [
+        {
+            "task": task.name,
+            "parses": sum(outcome.parses for outcome in outcomes),
+            "runs": sum(outcome.runs for outcome in outcomes),
+            "right": sum(outcome.is_right for outcome in outcomes),
+        }
+        for task, outcomes in zip(tasks, by_task, strict=True)
+    ]
+    found: dict[str, Any] = {"count": len(tasks)}
+    for name in ("parses", "runs"):
+        found[name] = asdict(mean_share([row[name] / num_samples for row in counts]))
+    for k in (1, 10):
+        if k <= num_samples:
+            found[f"pass@{k}"] = asdict(mean_share([pass_at(k, num_samples, row["right"]) for row in counts]))
+    libraries: dict[str, list[float]] = defaultdict(list)
+    for task, row in zip(tasks, counts, strict=True):
+        libraries[task.library].append(row["right"] / num_samples)
+    found["pass@1_by_library"] = {name: sum(values) / len(values) for name, values in libraries.items()}
+    found["each"] = counts
+    return found
+
+
+def _wanted(task: Task, num_samples: int) -> Wanted:
+    sampling = Sampling(
+        max_new_tokens=LINE_TOKENS * task.max_lines, temperature=TEMPERATURE, top_p=TOP_P, samples=num_samples
+    )
+    return Wanted(task.prompt, sampling, _UpToItsLines(task))
+
+
+def _held_out(home: Home, revision: Revision, decoder: Decoder, tokenizer: Any, window: int) -> dict[str, Any] | None:
+    """None when the corpus that it was trained on is not on this disk."""
+    try:
+        texts = held_out.held_out_files(Corpus.open(home.corpus(revision.corpus)), tokenizer)
+    except (InputError, DamagedError, OSError):
+        return None
+    found = held_out.figures(decoder, tokenizer, texts, window=window)
+    lines = held_out.next_lines(texts)
+    return {**found, "next_line": held_out.guessed(decoder, tokenizer, lines, window=window)}
