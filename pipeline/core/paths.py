@@ -248,9 +248,13 @@ class Home:
     def gallery(self) -> Path:
         return self.path / "gallery"
 
+    @property
+    def evaluations(self) -> Path:
+        return self.path / "evaluations"
+
     def evaluation(self, revision: str) -> Path:
         """The figures of one revision, by its id."""
-        return self.path / "evaluations" / f"{revision}.json"
+        return self.evaluations / f"{revision}.json"
 
     @property
     def sdists(self) -> Path:

@@ -2,6 +2,7 @@
 
 tasks       the suite: prompts, checks, solutions and mutants, read from assets/tasks
 evaluate    all figures of one revision (torch)
+results     what evaluations have left on this disk
 writing     writes the completions of many prompts, a batch at a time (torch)
 held_out    bits per byte, loss by library and the next line, on files that were not trained on (torch)
 passing     pass@k with its confidence interval

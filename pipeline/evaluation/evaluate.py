@@ -76,6 +76,7 @@ def evaluate(
     return {
         "revision": revision.revision,
         "run": revision.run,
+        "run_uid": revision.run_uid,
         "step": revision.step,
         "eval_loss": revision.eval_loss,
         "engine": decoder.engine(num_cores()),

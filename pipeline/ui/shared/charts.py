@@ -51,6 +51,14 @@ CHARTS = (
     Chart(name="rate", series=(("rate", "learning_rate"),), axis=axes.from_zero, text=formats.rate),
     Chart(name="speed", series=(("speed", "tokens_per_second"),), axis=axes.from_zero, text=formats.whole),
 )
+TASKS = Chart(
+    name="tasks",
+    series=(("parses", "parses"), ("runs", "runs"), ("right", "right")),
+    axis=axes.from_zero,
+    text=lambda share: formats.percent(share, 1),
+    value=lambda share: 100 * share,
+)
+"""Of evaluations, whose rows are those of `evaluation.results`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -61,11 +61,14 @@ class LiveHome:
         return Snapshot(view, f"{hash((repr(view), files, self._offered(), moment)) & 0xFFFF_FFFF_FFFF:x}")
 
     def _files_of_active(self, view: HomeView) -> Iterator[Path]:
-        """What a job writes besides its status; the newest job's too, whose last lines come after it has ended."""
+        """What a job writes besides its status; the newest job's too, whose last lines come after it has ended. And the
+        folder of evaluations, whose files are replaced.
+        """
         for run in view.runs:
             if run.state in ACTIVE or run is view.runs[0]:
                 folder = self._home.run(run.run)
                 yield from (folder.metrics, folder.samples, folder.pushes, folder.log)
+        yield self._home.evaluations
         for corpus in view.corpora:
             if corpus.state in ACTIVE or corpus is view.corpora[0]:
                 yield self._home.corpus(corpus.corpus).report

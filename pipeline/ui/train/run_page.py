@@ -9,8 +9,9 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.core.atomic_io import cached_lines, tail
+from pipeline.core.atomic_io import cached_lines, readable_json, tail
 from pipeline.core.paths import Home, RunFolder
+from pipeline.evaluation import results
 from pipeline.hub import push_log
 from pipeline.hub.commits import PUBLIC_HUB, commit_url
 from pipeline.jobs import views
@@ -41,6 +42,8 @@ class RunPage:
     pushes: list[dict[str, Any]]
     folder: RunFolder | None
     is_owner: bool
+    evaluations: list[dict[str, Any]]
+    """As `evaluation.results.of_run`."""
     restoring: str | None = None
     """What is being brought back from the Hub."""
     restore_fault: str | None = None
@@ -67,6 +70,7 @@ class RunPage:
             pushes=pushes if is_owner else [*map(push_for_visitors, pushes)],
             folder=folder,
             is_owner=is_owner,
+            evaluations=results.of_run(home, folder.id, readable_json(folder.config).get("run_uid")) if folder else [],
             restoring=None if seen.is_restore_fault else seen.restoring,
             restore_fault=(seen.restoring if is_owner else t("fault.for_owner")) if seen.is_restore_fault else None,
         )
@@ -144,6 +148,14 @@ def _failure(page: RunPage, view: RunView) -> str:
 def drawings(page: RunPage) -> dict[str, Drawing]:
     """The charts of the run's metrics, by name."""
     return {chart.name: charts.drawing(chart, page.metrics) for chart in charts.CHARTS}
+
+
+def evaluations(page: RunPage) -> str:
+    """How much of what its revisions write parses, runs and is right; empty before the first evaluation."""
+    if not page.evaluations:
+        return ""
+    drawn = charts.drawing(charts.TASKS, page.evaluations)
+    return render("evaluations", drawing=drawn, newest=page.evaluations[-1], width=charts.WIDTH, height=charts.HEIGHT)
 
 
 def story(page: RunPage) -> str:

@@ -82,6 +82,8 @@ class TrainTab:
                     self.plan = html(elem_id="plan")
             with gr.Column(elem_classes="main", min_width=0):
                 self._build_charts()
+                with card("flush", elem_id="evaluations-card"):
+                    self.evaluations = html(elem_id="evaluations")
                 with card("flush"):
                     self.story = html(elem_id="story")
                 self._build_tables()
@@ -148,7 +150,7 @@ class TrainTab:
         seen = [self.chosen, self.shown, self.corpus]
         views = [
             self.chosen, self.shown, self.offer, self.corpus, self.strip, self.problem, self.stop, self.resume, self.retry, self.start,
-            *self.heads.values(), *self.plots.values(), self.story, self.runs, self.pushes, self.log,
+            *self.heads.values(), *self.plots.values(), self.evaluations, self.story, self.runs, self.pushes, self.log,
         ]  # fmt: skip
         forecast_outputs = [self.plan, self.recipe_note, *self.numbers]
         page.load(self.refresh, seen, views, **live).then(self.forecast, setup, forecast_outputs, **live)
@@ -268,6 +270,7 @@ class TrainTab:
         texts = {
             self.strip: run_page.strip(page),
             self.problem: run_page.problem(page),
+            self.evaluations: run_page.evaluations(page),
             self.story: run_page.story(page),
             self.runs: run_page.runs_table(page),
             self.pushes: run_page.pushes_table(page, self.engine.settings.hub_repo),

@@ -228,6 +228,12 @@ def evil_inside() -> Inside:
     return Inside(at=1, texts=[EVIL, EVIL], layers=[layer])
 
 
+def evil_evaluations() -> dict[str, Any]:
+    row = {"step": 1, "parses": 0.5, "runs": 0.5, "right": 0.5, "right_low": 0.5, "right_high": 0.5}
+    drawing = charts.drawing(charts.TASKS, [row])
+    return {"drawing": drawing, "newest": {**row, "num_tasks": EVIL, "samples": EVIL}, "width": 400, "height": 160}
+
+
 def evil_growth() -> dict[str, Any]:
     growth = Growth(EVIL, [EVIL_REVISION], {EVIL: EVIL}, error=PipelineError(EVIL))
     drawing = charts.drawing(charts.CHARTS[0], growth.metrics)
@@ -305,6 +311,7 @@ SHOWN: list[tuple[str, dict[str, Any]]] = [
     ("tokens", evil_tokens()),
     ("inside", {"inside": evil_inside()}),
     ("growth", evil_growth()),
+    ("evaluations", evil_evaluations()),
     ("revision_advice", {"revision": EVIL_REVISION, "better": EVIL_REVISION}),
     ("permalink", {"link": EVIL, "example": example(), "note": EVIL}),
     ("gallery", gallery(is_owner=False)),

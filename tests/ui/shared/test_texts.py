@@ -15,7 +15,7 @@ from pipeline.generation.ending import STOPS
 from pipeline.ui.data.corpus_form import FIELDS, RULES
 from pipeline.ui.data.source_fields import KINDS
 from pipeline.ui.generate.tab import SAMPLING
-from pipeline.ui.shared.charts import CHARTS
+from pipeline.ui.shared.charts import CHARTS, TASKS
 from pipeline.ui.shared.form_values import CHANGES
 from pipeline.ui.shared.markup import GLYPHS
 from pipeline.ui.shared.texts import ASSETS, catalogue, t
@@ -31,8 +31,8 @@ COMPUTED = {
     "who.": {"open", "owner", "locked", "closed"},
     "access.": {"locked", "closed"},
     "access.card.": {"locked", "closed"},
-    "chart.": {chart.name for chart in CHARTS},
-    "series.": {"train", "val", "rate", "speed"},
+    "chart.": {chart.name for chart in (*CHARTS, TASKS)},
+    "series.": {"train", "val", "rate", "speed", "parses", "runs", "right"},
     "picker.": {"charts", "tables"},
     "pick.": {chart.name for chart in CHARTS} | {"runs", "pushes", "log"},
     "train.": {*CHANGES, "corpus", "preset", "recipe"},

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core.atomic_io import append_line, locked
+from pipeline.core.atomic_io import append_line, locked, read_json, write_json
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
 from pipeline.ui.shared import charts
 from pipeline.ui.train import run_page
 from pipeline.ui.train.run_page import RunPage
+from tests.evaluation.test_results import result
 from tests.homes import write_run
 
 
@@ -129,3 +130,17 @@ def test_a_gpu_that_the_run_does_not_use_is_named_while_it_trains(home: Home) ->
         shown = run_page.problem(RunPage.of(home, None, is_owner=True))
     assert problem in shown and "warn" in shown
     assert problem not in run_page.problem(RunPage.of(home, None, is_owner=True)), "it has ended"
+
+
+def test_evaluations_are_a_chart_of_the_run_they_belong_to(home: Home) -> None:
+    folder = write_run(home, "calm-kea")
+    assert run_page.evaluations(RunPage.of(home, None, is_owner=False)) == ""
+    uid = (read_json(folder.config) or {}).get("run_uid")
+    home.evaluations.mkdir()
+    for number, step in enumerate((10, 20), start=1):
+        write_json(home.evaluation(f"{number:012x}"), result(step, run="calm-kea", run_uid=uid))
+    text = run_page.evaluations(RunPage.of(home, None, is_owner=False))
+    assert "Does its code run?" in text and "for 180 tasks" in text
+    assert 'data-steps="10 20"' in text and "Step 20: 50.0 %" in text and "25.0 % to 75.0 %" in text
+    write_run(home, "other-kea")
+    assert run_page.evaluations(RunPage.of(home, "other-kea", is_owner=False)) == ""
