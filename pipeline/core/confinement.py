@@ -28,6 +28,8 @@ from pipeline.core.paths import ROOT
 from pipeline.core.system_calls import refuse_system_calls
 
 OPEN_FILES = 512
+PROGRAM_FILES = 64
+"""With the size of a file, also the limit of what a program may write into files that it has deleted."""
 NICENESS = 10
 """Lower CPU priority than the page's."""
 PR_SET_NO_NEW_PRIVS = 38
@@ -109,6 +111,7 @@ def confine_program(limits: Confinement, *, cpu_seconds: int) -> None:
     _limit_resources(limits)
     _lower(resource.RLIMIT_AS, _mapped_bytes() + limits.memory_bytes)  # shared memory is no data
     _lower(resource.RLIMIT_CPU, cpu_seconds)
+    _lower(resource.RLIMIT_NOFILE, PROGRAM_FILES)
     _drop_capabilities()
     paths = [path for path in readable_paths() if not _is_own(path)]
     if not _landlock([*paths, *_existing(limits.readable)], limits.folder, ()):

@@ -6,6 +6,7 @@ with Sandbox() as sandbox:
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -87,7 +88,8 @@ class Sandbox:
     def close(self) -> None:
         for forks in self._all:
             forks.end()
-        self._folder.cleanup()
+        with contextlib.suppress(OSError, RecursionError):  # what is left is in the folder for temporary files
+            self._folder.cleanup()
 
     def __enter__(self) -> Sandbox:
         return self
@@ -133,16 +135,23 @@ class _Forks:
             )
 
     def run(self, request: dict[str, object]) -> Outcome:
-        """A program that ended the forking process has failed, and the next one gets a new process."""
-        assert self._process is not None and self._process.stdin is not None
-        try:
-            self._process.stdin.write(json.dumps(request) + "\n")
-            self._process.stdin.flush()
-            return Outcome(**self._hear())
-        except (OSError, PipelineError):
-            self.end()
-            self.start()
-            return Outcome("run", "it ended the sandbox")
+        """A program that ends the forking process twice has failed. Raises PipelineError when a program cannot be started:
+        that is no fault of its own.
+        """
+        for _ in range(2):
+            assert self._process is not None and self._process.stdin is not None
+            try:
+                self._process.stdin.write(json.dumps(request) + "\n")
+                self._process.stdin.flush()
+                outcome = Outcome(**self._hear())
+            except (OSError, PipelineError):
+                self.end()
+                self.start()
+                continue
+            if outcome.stage == "none":
+                raise PipelineError(f"The sandbox cannot start a program: {outcome.error}; free memory and disk.")
+            return outcome
+        return Outcome("run", "it ended the sandbox")
 
     def end(self) -> None:
         if self._process is not None:
