@@ -18,6 +18,14 @@ CPU_STAMP := $(if $(CPU),$(VENV)/cpu-torch)
 # Ctrl-C is how these two are ended: make reports no error then.
 QUIET_END := trap 'exit 0' INT;
 
+# The projects whose examples the starter model is trained on.
+STARTER_PROJECTS = autograd,deslib,eli5,hmmlearn,imbalanced-learn,lmfit,mapie,matplotlib,metpy,mpld3,pandas,pandas-datareader,proplot, \
+	scikit-image,scikit-learn,scikit-learn-extra,scikit-survival,seaborn,sklearn-crfsuite,skope-rules,skrub,statsmodels, \
+	tsfresh,tslearn,xarray,yellowbrick,koalas,dask,modin,geopandas,pyjanitor,category-encoders,feature-engine,mlxtend, \
+	pandera,scipy,numpy,featuretools,sktime,dask-ml,plotnine,lifelines,fairlearn,ibis-framework,pymars,polars,arviz,skops, \
+	pandas-flavor,siuba,dataprep,xorbits,swifter,sklearn-pandas,ml-tooling,pandarallel,datasets
+SPACE = $() $()
+
 .PHONY: run demo test faults security starter load check format clean
 .DEFAULT_GOAL := run
 
@@ -35,10 +43,11 @@ faults: $(VENV)/development  ## training killed, stopped, starved of disk and gi
 	$(BIN)/python -m pytest -n $(WORKERS) -m "" tests/faults tests/hub/test_wiped_disk.py tests/hub/test_push_faults.py tests/hub/test_uploader.py \
 		tests/hub/test_bucket.py tests/benchmarks/test_cuda.py
 
-starter: $(VENV)/application  ## make the model that comes with the program again, in assets/starter: an hour or two on two cores
-	$(BIN)/python -m pipeline prepare --source pypi --corpus starter --vocab-size 4096
-	$(BIN)/python -m pipeline train --corpus starter --run-id starter --preset tiny --recipe fast --max-steps 6000 \
-		--set dropout=0.1 eval_every_steps=500 checkpoint_every_steps=500
+starter: $(VENV)/application  ## make the model that comes with the program again, in assets/starter: two hours on two cores
+	$(BIN)/python -m pipeline prepare --source "pypi:$(subst $(SPACE),,$(STARTER_PROJECTS))#examples" --corpus starter --vocab-size 4096 \
+		--keyword pandas sklearn matplotlib seaborn DataFrame groupby
+	$(BIN)/python -m pipeline train --corpus starter --run-id starter --preset tiny --recipe fast --max-steps 12000 \
+		--set loss=weighted key_tokens=plt,pd,sk,fit,predict,DataFrame,scatter,groupby,mean dropout=0.1 eval_every_steps=500 checkpoint_every_steps=500
 	$(BIN)/python -m pipeline.training.starter $${PIPELINE_HOME:-home}/runs/starter
 
 load: $(VENV)/application  ## what visitors see beside flooders, a hundred idle tabs and a hundred watched runs

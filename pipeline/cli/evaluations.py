@@ -43,13 +43,14 @@ def evaluate(
     require(1 <= samples <= MAX_SAMPLES, "samples", samples, f"set 1 to {MAX_SAMPLES}")
     restore_archive_if_due(settings, console)
     home, suite = Home(settings.home), tasks()
-    names = _settings_of(suite, samples)
+    names = _settings_of(suite, samples, exact=settings.exact)
     found: list[dict[str, Any]] = []
     with Sandbox() as sandbox:
         for chosen in _chosen(settings, revision or [], run):
             path = home.evaluation(chosen.revision)
             kept = readable_json(path)
-            if again or any(kept.get(name) != value for name, value in names.items()):
+            is_complete = bool(kept.get("held_out")) or not home.corpus(chosen.corpus).manifest.exists()
+            if again or not is_complete or any(kept.get(name) != value for name, value in names.items()):
                 console.line(f"revision {chosen.revision} (run {chosen.run}, step {chosen.step:,})")
                 result = evaluate_revision(
                     home,
@@ -86,10 +87,14 @@ def _chosen(settings: Settings, names: list[str], run: str | None) -> list[Revis
     return [store.fetch(revision) for revision in sorted(of_run, key=lambda revision: revision.step)]
 
 
-def _settings_of(suite: tuple[Task, ...], samples: int) -> dict[str, Any]:
-    """What a result depends on, besides the revision."""
-    text = json_module.dumps([[task.name, task.prompt, task.check, task.max_lines] for task in suite])
-    return {"suite": hashlib.sha256(text.encode()).hexdigest()[:12], "samples": samples}
+def _settings_of(suite: tuple[Task, ...], samples: int, *, exact: bool) -> dict[str, Any]:
+    """What a result depends on, besides the revision and the versions of the libraries."""
+    from pipeline.evaluation import held_out
+    from pipeline.evaluation.evaluate import LINE_TOKENS, TEMPERATURE, TOP_P
+
+    how = [TEMPERATURE, TOP_P, LINE_TOKENS, held_out.MAX_TOKENS, held_out.NUM_LINES, held_out.LINE_TOKENS]
+    text = json_module.dumps([how, *([task.name, task.prompt, task.check, task.max_lines] for task in suite)])
+    return {"suite": hashlib.sha256(text.encode()).hexdigest()[:12], "samples": samples, "exact": exact}
 
 
 def _progress(what: str, done: int, total: int) -> tuple[str, object]:

@@ -39,7 +39,7 @@ class _UpToItsLines:
 
     def shown(self, text: str) -> tuple[str, bool]:
         kept = self._task.cut(text)
-        is_full = text.endswith("\n") and sum(bool(line.strip()) for line in kept.splitlines()) >= self._task.max_lines
+        is_full = text.endswith("\n") and sum(bool(line.strip()) for line in kept.split("\n")) >= self._task.max_lines
         return kept, is_full or len(kept) < len(text.rstrip("\n"))
 
 

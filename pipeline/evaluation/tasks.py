@@ -40,13 +40,13 @@ class Task:
         """The part of a completion that is run: its first `max_lines` lines, and no more than the function's body."""
         kept: list[str] = []
         num_lines = 0
-        for number, line in enumerate(completion.splitlines()):
+        for number, line in enumerate(completion.split("\n")):
             is_outside = self.is_function and bool(line.strip()) and not line.startswith((" ", "\t"))
             if num_lines == self.max_lines or (is_outside and (number or self.prompt.endswith("\n"))):
                 break
             kept.append(line)
             num_lines += bool(line.strip())
-        return "\n".join(kept)
+        return "\n".join(kept).rstrip("\n")
 
     def program(self, completion: str) -> str:
         return f"{self.prompt}{self.cut(completion)}\n"

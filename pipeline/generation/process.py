@@ -279,7 +279,9 @@ def _batches(child: Child, request: Request, num_samples: int) -> Iterator[list[
             last[chunk.sample] = chunk
         final = next((answer for answer in answers if "chunk" not in answer), {})
         if "stopped" in final:
-            chunks += [replace(chunk, text="", done=True, finish="stopped") for chunk in last if not chunk.done]
+            chunks += [
+                replace(chunk, text="", token_ids=(), done=True, finish="stopped") for chunk in last if not chunk.done
+            ]
         if chunks:
             yield chunks
         if "error" in final:

@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from pipeline.core.errors import InputError, require
+from pipeline.generation.batch import not_finite
 from pipeline.generation.decoder import Decoder, KeyValueCache, Span
 from pipeline.generation.reading import MAX_READ_TOKENS, MIN_WEIGHT, Guess, Inside, LayerView, Reading, ReadToken
 from pipeline.generation.sampling import encode
@@ -88,7 +89,10 @@ def look_inside(
     require(1 <= at < len(token_ids), "at", at, f"choose a token, 1 to {len(token_ids) - 1}")
     cache = KeyValueCache(decoder, at)
     states = [rows[at - 1].clone() for rows in decoder.states([Span(cache, token_ids[:at])])]
-    lens = decoder.expected(torch.stack(states[1:])).log_softmax(dim=-1).topk(num_guesses)
+    chances = decoder.expected(torch.stack(states[1:])).log_softmax(dim=-1)
+    if not chances.isfinite().all():
+        raise not_finite()
+    lens = chances.topk(min(num_guesses, chances.shape[1]))
     layers = []
     for index, guesses in enumerate(_guesses(tokenizer, lens)):
         weights = decoder.attention(index, states[index], cache, at - 1).cpu()
@@ -104,7 +108,7 @@ def texts_of(tokenizer: PreTrainedTokenizerBase, token_ids: Sequence[int]) -> li
         streamer.put(token_id)
     streamer.finish("length")
     rest = chunks.pop()
-    return [*chunks[:-1], chunks[-1] + rest]
+    return [*chunks[:-1], chunks[-1] + rest] if chunks else []
 
 
 def _read(decoder: Decoder, token_ids: Sequence[int], num_guesses: int) -> Iterator[tuple[Tensor, Any]]:
@@ -120,6 +124,8 @@ def _read(decoder: Decoder, token_ids: Sequence[int], num_guesses: int) -> Itera
         for start in range(0, len(token_ids) - 1, BLOCK):
             of_block = came[start : start + BLOCK]
             chances = decoder.expected(last[start : start + len(of_block)]).log_softmax(dim=-1)
+            if not chances.isfinite().all():
+                raise not_finite()
             of_tokens = -chances.gather(1, of_block[:, None])[:, 0]
             yield of_tokens.cpu(), chances.topk(min(num_guesses, chances.shape[1]))
 
@@ -145,5 +151,6 @@ def _guesses(tokenizer: PreTrainedTokenizerBase, likeliest: Any) -> list[list[Gu
 
 
 def _attended(weights: Tensor) -> list[tuple[int, float]]:
-    order = weights.argsort(descending=True).tolist()
-    return [(at, weight) for at in order if (weight := float(weights[at])) >= MIN_WEIGHT]
+    found, order = weights.sort(descending=True)
+    number = int((found >= MIN_WEIGHT).sum())
+    return list(zip(order[:number].tolist(), found[:number].tolist(), strict=True))

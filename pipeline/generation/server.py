@@ -136,6 +136,10 @@ class Server:
         except PipelineError as error:
             self._answer_failed(task, error)
         except BaseException as error:  # a Rust panic in tokenizers is not an Exception
+            if task.read is not None and is_out_of_memory(error):
+                return self._answer_failed(
+                    task, ResourceError("The text does not fit into memory; read a shorter one.")
+                )
             self._fail([task], error)
         else:
             with self._changed:
@@ -185,6 +189,7 @@ class Server:
         with self._one_reader:
             if task.is_stopped:
                 return {}
+            self._use_threads(decoder)
             if at is None:
                 engine = decoder.engine(self.threads)
                 found = read(decoder, tokenizer, task.prompt, written, num_guesses=num_guesses, engine=engine)
@@ -234,14 +239,10 @@ class Server:
         return stopped + fitting(begun, MAX_BATCH_TEXTS)
 
     def _step(self, model: LoadedModel, tasks: Sequence[Task]) -> None:
-        import torch
-
         from pipeline.generation.batch import not_finite, step
 
         assert model.parts is not None  # it is loaded before a task is ready
-        num_threads = model.parts[0].num_threads(self.threads)
-        if torch.get_num_threads() != num_threads:
-            torch.set_num_threads(num_threads)
+        self._use_threads(model.parts[0])
         texts = [(task, text) for task in tasks for text in task.unfinished]
         done = step(*model.parts, [text for _, text in texts])
         with self._changed:
@@ -253,6 +254,13 @@ class Server:
                 self._answer_failed(task, not_finite())
             elif not task.unfinished:
                 self._answer(task, {"done": True})
+
+    def _use_threads(self, decoder: Decoder) -> None:
+        import torch
+
+        num_threads = decoder.num_threads(self.threads)
+        if torch.get_num_threads() != num_threads:
+            torch.set_num_threads(num_threads)
 
     # ---- answers ----
 

@@ -105,7 +105,7 @@ class Task:
         self._requests.remove(request_id)
         for chunk in self.heard:
             if not chunk.done:
-                stopped = dataclasses.replace(chunk, text="", place=None, done=True, finish="stopped")
+                stopped = dataclasses.replace(chunk, text="", token_ids=(), place=None, done=True, finish="stopped")
                 self._send({"id": request_id, "chunk": stopped.to_dict()})
         self._send({"id": request_id, "done": True})
         return True

@@ -1,5 +1,6 @@
-"""The tag `best` of a model repo: on the push with the lowest validation loss, as the commits' messages say. By the rule
-of `artifacts.revision.best_of`, so that the tag, the page and the command line name the same revision.
+"""The tag `best` of a model repo: on the push with the lowest validation loss, as the commits' messages say. It is the
+revision that the page and the command line call `best` (`artifacts.revision.best_of`), unless the newest push has diverged
+or commits are so old that they do not name their corpus.
 """
 
 from __future__ import annotations

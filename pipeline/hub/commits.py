@@ -10,7 +10,10 @@ TITLE = re.compile(
     r"Training in progress step (?P<step>\d{1,12})(?: \(run (?P<run>[a-z0-9-]+)\)|: run (?P<last>[a-z0-9-]+) ended)"
 )
 PUBLIC_HUB = "https://huggingface.co"
-LOSS = re.compile(r"^Validation loss (?P<loss>\d{1,9}\.\d{1,9})\b(?: on corpus (?P<corpus>\S{1,100})$)?", re.MULTILINE)
+LOSS = re.compile(
+    r"^(?:Validation loss (?P<loss>\d{1,9}\.\d{1,9})\b|Not evaluated)(?: on corpus (?P<corpus>\S{1,100})$)?",
+    re.MULTILINE,
+)
 MESSAGE = re.compile(r"Revision ([0-9a-f]{12})\b(?: of run ([0-9a-f]{16})\b)?")
 
 
@@ -28,7 +31,7 @@ class Push:
     eval_loss: float | None = None
     """As `Revision.eval_loss`."""
     corpus: str | None = None
-    """What that loss was measured on; None for a commit that is older than this field."""
+    """As `Revision.corpus`; None for a commit that is older than this field."""
 
     def is_of_run(self, run: str, run_uid: str | None) -> bool:
         """Whether it belongs to that run. Compares the uid too: a name may be reused after this disk was wiped."""
@@ -42,8 +45,8 @@ def title(*, run: str, step: int, final: bool) -> str:
 
 def message(revision: str, run_uid: str | None, eval_loss: float | None = None, corpus: str | None = None) -> str:
     named = f"Revision {revision}" + (f" of run {run_uid}" if run_uid else "")
-    measured_on = f" on corpus {corpus}" if corpus else ""
-    return named if eval_loss is None else f"{named}\n\nValidation loss {eval_loss:.6f}{measured_on}"
+    measured = "Not evaluated" if eval_loss is None else f"Validation loss {eval_loss:.6f}"
+    return f"{named}\n\n{measured}" + (f" on corpus {corpus}" if corpus else "")
 
 
 def commit_url(repo: str, commit: str) -> str:
@@ -62,5 +65,6 @@ def read_push(commit: str, title: object, message: object) -> Push | None:
     named = MESSAGE.search(message) if isinstance(message, str) else None
     revision, run_uid = named.groups() if named else (None, None)
     loss = LOSS.search(message) if isinstance(message, str) else None
-    eval_loss, corpus = (float(loss["loss"]), loss["corpus"]) if loss else (None, None)
+    eval_loss = float(loss["loss"]) if loss and loss["loss"] else None
+    corpus = loss["corpus"] if loss else None
     return Push(commit, found["run"] or found["last"], int(found["step"]), revision, run_uid, eval_loss, corpus)

@@ -143,6 +143,25 @@ def test_one_prompt_is_followed_over_the_steps_of_the_run(page: Page, open_tab: 
     expect(growth).to_contain_text("plt.scatter(x, y)")
 
 
+def test_stop_ends_a_growth_and_another_completion_clears_it(page: Page, open_tab: OpenTab) -> None:
+    tab = open_tab(page.url)
+    show(tab, "Generate")
+    tab.locator("#complete").click()
+    expect(tab.locator("#completion .pill.finished")).to_be_visible()
+    growth = tab.locator("#growth")
+    # Held up, the answer to the first press is still awaited when Stop is pressed.
+    growth.evaluate("(e) => { e.querySelector('[data-grow=show]').click(); }")
+    stop = growth.locator("[data-grow=stop]")
+    again = growth.locator("button", has_text="Write again")
+    expect(stop.or_(again)).to_be_visible()
+    if stop.is_visible():
+        stop.evaluate("(e) => e.click()")
+    expect(again).to_be_visible()
+    tab.locator("#complete").click()
+    expect(growth.locator("section")).to_have_count(0)
+    expect(growth.locator("[data-grow=show]")).to_have_text("Write")
+
+
 @LOOKS
 @THEMES
 def test_axe_finds_nothing_and_nothing_is_wider_than_the_screen(

@@ -71,6 +71,20 @@ def test_what_was_written_is_read_token_by_token(generator: Generator, revision:
     assert inside.layers[-1].guesses[0].probability == pytest.approx(new[0].guesses[0].probability, rel=1e-4)
 
 
+def test_what_was_stopped_has_each_token_once(generator: Generator, endless: Revision) -> None:
+    from pipeline.generation.loading import load
+
+    chunks: list[TextChunk] = []
+    for chunk in generator.stream(endless, PROMPT, replace(ENDLESS, seed=99), asked_by="stopped"):
+        chunks.append(chunk)
+        if chunk.tokens > 5:
+            generator.stop("stopped")
+    written = [token_id for chunk in chunks for token_id in chunk.token_ids]
+    _, tokenizer = load(endless.path)
+    assert chunks[-1].finish == "stopped"
+    assert tokenizer.decode(written) == "".join(chunk.text for chunk in chunks)
+
+
 def test_a_text_is_read_while_others_are_written(generator: Generator, endless: Revision) -> None:
     streams = filled(generator, endless, 3)
     assert len(generator.read(endless, PROMPT, visitor="visitor 1").tokens) > 1

@@ -22,7 +22,7 @@ def test_the_validation_loss_is_parsed_back(loss: float | None) -> None:
         push = read_push("c" * 40, title(run="r-1", step=5, final=False), message("a" * 12, "b" * 16, loss, corpus))
         assert push is not None
         assert (push.revision, push.run_uid, push.eval_loss) == ("a" * 12, "b" * 16, loss)
-        assert push.corpus == (None if loss is None else corpus)
+        assert push.corpus == corpus
 
 
 def test_a_loss_that_is_no_number_is_none() -> None:

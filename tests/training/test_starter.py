@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from pathlib import Path
 
@@ -71,7 +72,8 @@ def test_the_one_that_is_shipped_is_whole_small_and_says_what_it_is() -> None:
     model, _ = load(FOLDER)
     assert model.config.n_layer == 4
     facts = read_json(FOLDER / "provenance.json") or {}
-    assert facts["preset"] == "tiny" and facts["trained_on"]["source"] == "pypi" and facts["eval_loss"] > 0
+    assert facts["preset"] == "tiny" and facts["eval_loss"] > 0
+    assert re.fullmatch(r"pypi:[\w,-]+#examples", facts["trained_on"]["source"])
     listed = manifest.entries_of(read_json(FOLDER / manifest.NAME) or {})
     assert listed is not None and listed.keys() == {p.name for p in FOLDER.iterdir()} - {manifest.NAME}
     assert f"| {max(facts['trained_on']['licenses'].values()):,} |" in (FOLDER / LICENCES).read_text()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -59,15 +59,27 @@ def chosen(run: Sequence[Revision], limit: int = MAX_STEPS) -> list[Revision]:
     return [revision for index, revision in enumerate(sound) if index in evenly or revision is best]
 
 
-def grown(generator: Generator, growth: Growth, sampling: Sampling, *, visitor: str, asked_by: str) -> Iterator[Growth]:
+def grown(
+    generator: Generator,
+    growth: Growth,
+    sampling: Sampling,
+    *,
+    fetch: Callable[[Revision], Revision],
+    is_stopped: Callable[[], bool],
+    visitor: str,
+    asked_by: str,
+) -> Iterator[Growth]:
     """Yield the same Growth again after each answer, until its last one: first the last step and the first one, so that
-    there is soon something to compare. A stop ends it, and leaves the answers so far.
+    there is soon something to compare. `fetch`: brings a revision's files to this disk. A stop ends it, and leaves the
+    answers so far.
     """
     one = replace(sampling, samples=1)
     order = [*growth.steps[-1:], *growth.steps[:-1]]
     try:
         for revision in order:
-            answer = generator.generate(revision, growth.prompt, one, visitor=visitor, asked_by=asked_by)
+            if is_stopped():
+                break
+            answer = generator.generate(fetch(revision), growth.prompt, one, visitor=visitor, asked_by=asked_by)
             if "stopped" in answer["finish"]:
                 break
             growth.texts[revision.revision] = answer["samples"][0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.generation.reading import Reading, ReadToken
@@ -73,15 +74,18 @@ class ShadedLine:
     loss: float | None
     """Sum of its tokens, in nats; None when nothing was expected before any of them."""
     difference: float | None
-    """How much more the revision lost on this line than the other one, in nats. Comparable whatever their tokens."""
+    """How much more the revision lost on this line than the other one, in nats. Comparable whatever their tokens; None
+    where the tokens of the two do not end with the same lines.
+    """
 
 
 def shaded(reading: Reading, *, window: int | None = None, other: Reading | None = None) -> list[ShadedLine]:
     """The lines of `reading`, beside those of `other`, a reading of the same text."""
     has_same_tokens = other is not None and [t.text for t in other.tokens] == [t.text for t in reading.tokens]
     others = other.tokens if other is not None and has_same_tokens else [None] * len(reading.tokens)
-    other_losses = [_sum(line) for line in other.lines] if other is not None else []
+    other_lines = other.lines if other is not None else []
     found: list[ShadedLine] = []
+    texts: list[str] = []
     at = 0
     for number, line in enumerate(reading.lines):
         tokens = [
@@ -95,10 +99,17 @@ def shaded(reading: Reading, *, window: int | None = None, other: Reading | None
             for index, token in enumerate(line, start=at)
         ]
         at += len(line)
-        own, theirs = _sum(line), other_losses[number] if number < len(other_losses) else None
-        difference = None if own is None or theirs is None else own - theirs
+        theirs = other_lines[number] if number < len(other_lines) else []
+        is_same = [_text(tokens) for tokens in other_lines[: number + 1]] == [*texts, _text(line)]
+        texts.append(_text(line))
+        own, others_loss = _sum(line), _sum(theirs) if is_same else None
+        difference = None if own is None or others_loss is None else own - others_loss
         found.append(ShadedLine(tokens=tokens, loss=own, difference=difference))
     return found
+
+
+def _text(line: Sequence[ReadToken]) -> str:
+    return "".join(token.text for token in line)
 
 
 def _sum(line: list[ReadToken]) -> float | None:

@@ -223,7 +223,7 @@ class GenerateTab:
 
     def _cards_of(self, written: Written | None, request: gr.Request) -> Updates:
         """What the cards below offer to show of a completion."""
-        return {**self.tokens.updates(written), **self.growth.updates(written, request)}
+        return {**self.tokens.updates(written, request), **self.growth.updates(written, request)}
 
     def rest(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """The buttons' state while nothing is being generated."""

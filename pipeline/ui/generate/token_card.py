@@ -11,11 +11,13 @@ from pipeline.artifacts.revision import window_of
 from pipeline.core.errors import PipelineError
 from pipeline.ui.generate.readings import Asked, Readings, Written
 from pipeline.ui.generate.shading import shaded
+from pipeline.ui.generate.writing import CardTurns
 from pipeline.ui.shared.components import QUIET, card, html, picks
 from pipeline.ui.shared.engine import Engine
 from pipeline.ui.shared.field_errors import notice_of
 from pipeline.ui.shared.formats import whole
 from pipeline.ui.shared.markup import render
+from pipeline.ui.shared.threads import wait_for
 
 
 class TokenCard:
@@ -23,6 +25,8 @@ class TokenCard:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self.turns = CardTurns()
+        """What the card of each page shows."""
 
     def build(self) -> None:
         self.written = gr.State(None)
@@ -33,13 +37,20 @@ class TokenCard:
     def connect(self) -> None:
         self.view.click(self.show, self.written, [self.view, self.inside], queue=False, **QUIET)
 
-    def updates(self, written: Written | None) -> dict[Any, Any]:
+    def updates(self, written: Written | None, request: gr.Request) -> dict[Any, Any]:
         """Offer to show another completion, or none."""
+        self.turns.begin(self.engine.page_key(request))
         view = render("tokens_offer", revision=written.revision.revision) if written else render("tokens_blank")
         return {self.written: written, self.view: view, self.inside: ""}
 
-    def show(self, written: Written | None, event: gr.EventData, request: gr.Request) -> tuple[Any, Any]:
-        """The tokens of a sample, or one of them from inside."""
+    async def show(self, written: Written | None, event: gr.EventData, request: gr.Request) -> tuple[Any, Any]:
+        """The tokens of a sample, or one of them from inside; nothing if another completion was begun meanwhile."""
+        page_key = self.engine.page_key(request)
+        turn = self.turns.begin(page_key)
+        found = await wait_for(self._show, written, event, request)
+        return (gr.skip(), gr.skip()) if self.turns.is_over(page_key, turn) else found
+
+    def _show(self, written: Written | None, event: gr.EventData, request: gr.Request) -> tuple[Any, Any]:
         if written is None:
             return render("tokens_blank"), ""
         try:

@@ -35,10 +35,12 @@ class Writer:
         return self.answer(revision)
 
 
-def grow(writer: Writer, growth: Growth) -> list[int]:
+def grow(writer: Writer, growth: Growth, is_stopped: Callable[[], bool] = lambda: False) -> list[int]:
     """How many steps had written at each update."""
     sampling = Sampling(samples=3, seed=7)
-    return [len(one.written) for one in grown(writer, growth, sampling, visitor="", asked_by="")]  # type: ignore[arg-type]
+    who = {"visitor": "", "asked_by": ""}
+    written = grown(writer, growth, sampling, fetch=lambda revision: revision, is_stopped=is_stopped, **who)  # type: ignore[arg-type]
+    return [len(one.written) for one in written]
 
 
 def test_of_a_long_run_the_first_the_last_and_the_best_are_among_the_steps() -> None:
@@ -82,6 +84,12 @@ def test_a_stop_and_a_failure_leave_the_answers_so_far() -> None:
         growth = Growth("import", run(3))
         assert grow(Writer(answer), growth) == [1, 1]
         assert not growth.is_live and (str(growth.error) if growth.error else None) == error
+
+
+def test_a_stop_between_two_steps_is_not_lost() -> None:
+    writer, growth = Writer(), Growth("import", run(3))
+    assert grow(writer, growth, lambda: len(writer.asked) == 2) == [1, 2, 2]
+    assert not growth.is_live and len(growth.texts) == 2
 
 
 def test_the_courses_answer_stands_beside_the_courses_prompts_only() -> None:
