@@ -1,4 +1,4 @@
-"""The page's actions as endpoints for programs: preview, start, stop, retry, status, generate, revisions, examples.
+"""The page's actions as endpoints for programs: preview, start, stop, retry, status, generate, score, revisions, examples.
 
 Call `gradio_client.Client(URL, download_files=False).predict(..., api_name="/status")`. The same access function as on
 the page decides; where the page requires its owner, send the key in the header `X-Owner-Key`.
@@ -37,7 +37,7 @@ class Api:
         self.engine = engine
 
     def connect(self) -> None:
-        for name in ("preview", "start", "stop", "retry", "status", "generate", "revisions", "examples"):
+        for name in ("preview", "start", "stop", "retry", "status", "generate", "score", "revisions", "examples"):
             gr.api(for_people(getattr(self, name)), api_name=name, concurrency_limit=None)
 
     def preview(
@@ -140,6 +140,23 @@ class Api:
             visitor=self.engine.visitor_key(request),
             asked_by=self.engine.page_key(request),
         )
+
+    def score(self, request: gr.Request, text: str, revision: str = "newest") -> dict[str, Any]:
+        """How well a revision, named as in `generate`, predicts a text of at most 2,048 tokens: the mean loss in nats of all
+        tokens but the first, the perplexity, and each token with its probability, which the first one does not have.
+        """
+        chosen = self.engine.revisions.choose(self.engine.check_model(request, revision))
+        reading = self.engine.generator.read(
+            chosen, text, visitor=self.engine.visitor_key(request), asked_by=self.engine.page_key(request)
+        )
+        require(len(reading.tokens) > 1, "text", text, "give at least two tokens of it")
+        return {
+            "loss": reading.loss,
+            "perplexity": reading.perplexity,
+            "tokens": [{"text": token.text, "probability": token.probability} for token in reading.tokens],
+            "engine": reading.engine,
+            **{name: getattr(chosen, name) for name in ("repo", "revision", "run", "step")},
+        }
 
     def revisions(self) -> list[dict[str, Any]]:
         """Every pushed revision, newest first."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import html
+import math
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,8 @@ def test_a_preview_says_why_it_ended_early(tmp_path: Path) -> None:
         ("preview", {"limit": 20_001}, "limit is 20001; scan 1 to 20,000 rows."),
         ("preview", {"keywords": [{"a": 1}]}, "keywords is"),
         ("generate", {"prompt": ["x"]}, "prompt is"),
+        ("score", {"text": {}}, "text is"),
+        ("score", {"text": " "}, "The prompt is empty"),
         ("status", {"run": {"path": "/etc/passwd"}}, "run is"),
     ],
 )
@@ -57,3 +60,20 @@ def test_an_argument_of_another_type_is_one_sentence(
         asyncio.run(call(request=HERE, **arguments))
     assert html.unescape(str(refused.value.message)).startswith(message)
     assert refused.value.print_exception is False
+
+
+@pytest.mark.slow
+def test_a_text_is_scored_token_by_token(tmp_path: Path) -> None:
+    engine = Engine(Settings(home=tmp_path))
+    try:
+        score = for_people(Api(engine).score)
+        found = asyncio.run(score(request=HERE, text="import pandas as pd\n"))
+        assert "".join(token["text"] for token in found["tokens"]) == "import pandas as pd\n"
+        chances = [token["probability"] for token in found["tokens"]]
+        assert chances[0] is None and all(0 < chance < 1 for chance in chances[1:])
+        assert found["loss"] == pytest.approx(-sum(map(math.log, chances[1:])) / len(chances[1:]))
+        assert (found["run"], found["repo"]) == ("starter", "starter")
+        with pytest.raises(gr.Error, match="give at least two tokens"):
+            asyncio.run(score(request=HERE, text="import"))
+    finally:
+        engine.generator.close()

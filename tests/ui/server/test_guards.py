@@ -129,7 +129,17 @@ def call(page: Page, name: str, *values: object, **headers: str) -> tuple[str, s
 
 def test_exactly_the_named_endpoints_exist(page: Page) -> None:
     names = set(json.loads(ask(page, "GET", "/gradio_api/info")[1])["named_endpoints"])
-    assert names == {"/preview", "/start", "/stop", "/retry", "/status", "/generate", "/revisions", "/examples"}
+    assert names == {
+        "/preview",
+        "/start",
+        "/stop",
+        "/retry",
+        "/status",
+        "/generate",
+        "/score",
+        "/revisions",
+        "/examples",
+    }
 
 
 def test_programs_read_runs_and_revisions(page: Page) -> None:
