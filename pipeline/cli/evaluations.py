@@ -66,7 +66,7 @@ def evaluate(
                 write_json(path, kept := {**names, **result})
             found.append(kept)
     console.table(
-        ("revision", "step", "validation", "parses", "runs", "pass@1", "pass@10", "next line", "bits/byte"),
+        ("revision", "step", "validation", "parses", "runs", "pass@1", "pass@10", "next line", "by heart", "bits/byte"),
         [_row(result) for result in found],
     )
     console.document(found)
@@ -89,10 +89,11 @@ def _chosen(settings: Settings, names: list[str], run: str | None) -> list[Revis
 
 def _settings_of(suite: tuple[Task, ...], samples: int, *, exact: bool) -> dict[str, Any]:
     """What a result depends on, besides the revision and the versions of the libraries."""
-    from pipeline.evaluation import held_out
+    from pipeline.evaluation import held_out, memorising
     from pipeline.evaluation.evaluate import LINE_TOKENS, TEMPERATURE, TOP_P
 
     how = [TEMPERATURE, TOP_P, LINE_TOKENS, held_out.MAX_TOKENS, held_out.NUM_LINES, held_out.LINE_TOKENS]
+    how += [memorising.GIVEN_TOKENS, memorising.CONTINUED_TOKENS, memorising.NUM_FILES]
     text = json_module.dumps([how, *([task.name, task.prompt, task.check, task.max_lines] for task in suite)])
     return {"suite": hashlib.sha256(text.encode()).hexdigest()[:12], "samples": samples, "exact": exact}
 
@@ -115,6 +116,7 @@ def _row(result: dict[str, Any]) -> tuple[Any, ...]:
         f"{_percent(right['value'])} ({_percent(right['low'])} to {_percent(right['high'])})",
         _percent(of_ten["value"]) if of_ten else None,
         _percent(held_out["next_line"]["exact"]) if held_out else None,
+        _percent(held_out["by_heart"]["train"]["share"]) if held_out else None,
         rounded(held_out.get("bits_per_byte")),
     )
 

@@ -15,7 +15,9 @@ from pipeline.artifacts.revision import Revision
 from pipeline.core.environment import num_cores
 from pipeline.core.errors import DamagedError, InputError
 from pipeline.core.paths import Home
-from pipeline.evaluation import held_out
+from pipeline.evaluation import held_out, memorising
+from pipeline.evaluation.corpus_files import drawn_files
+from pipeline.evaluation.memorising import known_by_heart
 from pipeline.evaluation.passing import mean_share, pass_at
 from pipeline.evaluation.sandbox import Outcome, Program, Sandbox
 from pipeline.evaluation.tasks import Task
@@ -124,9 +126,18 @@ def _wanted(task: Task, num_samples: int) -> Wanted:
 def _held_out(home: Home, revision: Revision, decoder: Decoder, tokenizer: Any, window: int) -> dict[str, Any] | None:
     """None when the corpus that it was trained on is not on this disk."""
     try:
-        texts = held_out.held_out_files(Corpus.open(home.corpus(revision.corpus)), tokenizer)
+        corpus = Corpus.open(home.corpus(revision.corpus))
+        texts = drawn_files(corpus, "validation", tokenizer, max_tokens=held_out.MAX_TOKENS)
+        by_split = {
+            split: drawn_files(corpus, split, tokenizer, max_tokens=memorising.MAX_TOKENS)
+            for split in ("train", "validation")
+        }
     except (InputError, DamagedError, OSError):
         return None
     found = held_out.figures(decoder, tokenizer, texts, window=window)
     lines = held_out.next_lines(texts)
-    return {**found, "next_line": held_out.guessed(decoder, tokenizer, lines, window=window)}
+    return {
+        **found,
+        "next_line": held_out.guessed(decoder, tokenizer, lines, window=window),
+        "by_heart": {name: known_by_heart(decoder, tokenizer, files) for name, files in by_split.items()},
+    }

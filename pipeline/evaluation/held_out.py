@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import difflib
 import io
-import itertools
 import math
 import re
 import tokenize
@@ -15,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from pipeline.artifacts.corpus import Corpus
 from pipeline.evaluation.writing import Wanted, write_all
 from pipeline.generation.decoder import Decoder
 from pipeline.generation.sampling import encode
@@ -23,7 +21,7 @@ from pipeline.generation.scoring import losses
 from pipeline.generation.settings import Sampling
 
 MAX_TOKENS = 50_000
-"""Of the validation files that are read."""
+"""Of the files that are read."""
 NUM_LINES = 200
 LINE_TOKENS = 48
 """Of a next line at most."""
@@ -45,25 +43,6 @@ class _FirstLine:
     def shown(self, text: str) -> tuple[str, bool]:
         line, newline, _ = text.lstrip("\n").partition("\n")
         return line, bool(newline)
-
-
-def held_out_files(corpus: Corpus, tokenizer: PreTrainedTokenizerBase) -> list[str]:
-    """The texts of validation files, drawn with a fixed seed, up to MAX_TOKENS in all. Raises OSError when the token file
-    is not there.
-    """
-    dtype = np.dtype(corpus.manifest["dtype"]).newbyteorder("<")
-    tokens = np.memmap(corpus.folder.tokens("validation"), dtype=dtype, mode="r")
-    bounds = [0, *(np.flatnonzero(tokens == corpus.eos_id) + 1).tolist(), len(tokens)]
-    files = list(itertools.pairwise(bounds))
-    texts, left = [], MAX_TOKENS
-    for at in np.random.default_rng(0).permutation(len(files)):
-        start, end = files[at]
-        text = str(tokenizer.decode(tokens[start : min(end, start + left)].tolist(), skip_special_tokens=True))
-        texts += [text] if text.strip() else []
-        left -= end - start
-        if left <= 0:
-            break
-    return texts
 
 
 def figures(

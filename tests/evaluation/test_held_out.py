@@ -1,16 +1,12 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
-import numpy as np
 import pytest
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from pipeline.artifacts.corpus import Corpus
-from pipeline.core.paths import CorpusFolder
 from pipeline.evaluation import held_out
-from pipeline.evaluation.held_out import NextLine, figures, guessed, held_out_files, imports, next_lines
+from pipeline.evaluation.held_out import NextLine, figures, guessed, imports, next_lines
 from pipeline.generation.decoder import exact
 from pipeline.generation.scoring import score
 from tests.generation.models import insist_on, tiny_model
@@ -93,19 +89,3 @@ def test_blank_lines_before_the_next_line_do_not_count() -> None:
     assert ends.shown("\n\nx = 1") == ("x = 1", False)
     assert ends.shown("\n\nx = 1\ny") == ("x = 1", True)
     assert ends.shown("\n") == ("", False)
-
-
-def test_the_files_are_whole_drawn_from_all_and_no_more_than_the_limit(
-    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    texts = [f"x = {number}\n" for number in range(40)]
-    folder = CorpusFolder(tmp_path / "python")
-    folder.path.mkdir()
-    tokens = [token for text in texts for token in (*tokenizer.encode(text), 0)]
-    np.array(tokens, dtype="<u2").tofile(folder.tokens("validation"))
-    corpus = Corpus(folder, {"dtype": "uint16", "eos_id": 0})
-    assert sorted(held_out_files(corpus, tokenizer)) == sorted(texts)
-    monkeypatch.setattr(held_out, "MAX_TOKENS", 60)
-    drawn = held_out_files(corpus, tokenizer)
-    assert 3 < len(drawn) < 20 and drawn == held_out_files(corpus, tokenizer)
-    assert set(drawn[:-1]) <= set(texts) and drawn[:-1] != texts[: len(drawn) - 1]
