@@ -9,9 +9,10 @@ import pytest
 
 from pipeline.cli import evaluations
 from pipeline.cli.app import main
+from tests.evaluation import CONFINES
 from tests.evaluation.test_evaluate import task
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, CONFINES]
 
 
 @pytest.fixture(autouse=True)

@@ -12,6 +12,7 @@ from pipeline.core.settings import Settings
 from pipeline.evaluation.evaluate import _UpToItsLines, evaluate, task_figures
 from pipeline.evaluation.sandbox import Outcome, Sandbox
 from pipeline.evaluation.tasks import Task
+from tests.evaluation import CONFINES
 from tests.evaluation.test_tasks import TASK
 from tests.generation.models import insist_on, push, tiny_model
 
@@ -20,6 +21,7 @@ def task(name: str, prompt: str, check: str) -> Task:
     return Task(name=name, library="numpy", prompt=prompt, max_lines=1, check=check, solution="", mutants=())
 
 
+@CONFINES
 @pytest.mark.slow
 def test_what_a_model_always_writes_is_run_and_counted(tmp_path: Path, tokenizer: PreTrainedTokenizerFast) -> None:
     (token_id,) = tokenizer.encode("1")

@@ -19,8 +19,9 @@ from pipeline.core.errors import InputError, PipelineError
 from pipeline.core.paths import ROOT
 from pipeline.evaluation import sandbox as module
 from pipeline.evaluation.sandbox import Outcome, Program, Sandbox
+from tests.evaluation import CONFINES
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, CONFINES]
 
 SECONDS = 4.0
 

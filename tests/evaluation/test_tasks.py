@@ -12,6 +12,7 @@ import pytest
 from pipeline.core.errors import DamagedError
 from pipeline.evaluation.sandbox import Program, Sandbox
 from pipeline.evaluation.tasks import Task, tasks
+from tests.evaluation import CONFINES
 
 LIBRARIES = ("numpy", "pandas", "matplotlib", "seaborn", "sklearn")
 TASK = Task(
@@ -34,6 +35,7 @@ def test_there_are_a_hundred_tasks_of_all_libraries_with_two_mutants_each() -> N
         assert task.cut(task.solution).split() == task.solution.split(), f"{task.name}: the solution is cut"
 
 
+@CONFINES
 @pytest.mark.slow
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_solutions_pass_and_mutants_fail(sandbox: Sandbox, library: str) -> None:

@@ -40,8 +40,8 @@ class GrowthCard:
 
     def connect(self, written: gr.State) -> None:
         # Two events: one that is pending takes no further press.
-        self.view.click(self.show, written, self.view, concurrency_limit=None, **QUIET)
-        self.view.click(self.end, None, None, queue=False, trigger_mode="multiple", **QUIET)
+        self.view.click(self.show_growth, written, self.view, concurrency_limit=None, **QUIET)
+        self.view.click(self.end_growth, None, None, queue=False, trigger_mode="multiple", **QUIET)
 
     def updates(self, written: Written | None, request: gr.Request) -> dict[Any, str]:
         """Offer to follow another completion, or none, and end what is followed."""
@@ -51,7 +51,7 @@ class GrowthCard:
             self.engine.generator.stop(_asked_by(page_key))
         return {self.view: self._offer(written, request)}
 
-    async def show(
+    async def show_growth(
         self, written: Written | None, event: gr.EventData, request: gr.Request
     ) -> AsyncIterator[str | dict[str, Any]]:
         """What each step of the run writes for the prompt."""
@@ -61,7 +61,7 @@ class GrowthCard:
         async for view in stream(self._show(written, request)):
             yield view
 
-    def end(self, event: gr.EventData, request: gr.Request) -> None:
+    def end_growth(self, event: gr.EventData, request: gr.Request) -> None:
         """Stop the growth of this page, and what it is writing."""
         if event.value == "stop":
             page_key = self.engine.page_key(request)

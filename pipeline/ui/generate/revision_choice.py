@@ -51,7 +51,7 @@ class RevisionChoice:
             add(self.add_model, [self.model, *fields], [self.added, self.model, *fields], queue=False, **QUIET)
         tab.select(self.list_revisions, fields, [*fields, self.advice], queue=False, **QUIET)
         self.revision.change(self.advise, self.revision, self.advice, queue=False, trigger_mode="always_last", **QUIET)
-        self.advice.click(self.take, None, self.revision, queue=False, **QUIET)
+        self.advice.click(self.choose_best, None, self.revision, queue=False, **QUIET)
 
     def updates(self, revision: str | None, other: str | None) -> tuple[Update, Update]:
         """Updates of both fields: their choices, and these selected where there are such choices."""
@@ -95,7 +95,7 @@ class RevisionChoice:
             return ""
         return render("revision_advice", revision=revision, better=best if _is_better(best, revision) else None)
 
-    def take(self) -> str:
+    def choose_best(self) -> str:
         """Choose the better one, which the advice has named."""
         return BEST
 

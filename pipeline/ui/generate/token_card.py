@@ -35,7 +35,7 @@ class TokenCard:
             self.inside = html(elem_id="inside")
 
     def connect(self) -> None:
-        self.view.click(self.show, self.written, [self.view, self.inside], queue=False, **QUIET)
+        self.view.click(self.show_tokens, self.written, [self.view, self.inside], queue=False, **QUIET)
 
     def updates(self, written: Written | None, request: gr.Request) -> dict[Any, Any]:
         """Offer to show another completion, or none."""
@@ -43,7 +43,7 @@ class TokenCard:
         view = render("tokens_offer", revision=written.revision.revision) if written else render("tokens_blank")
         return {self.written: written, self.view: view, self.inside: ""}
 
-    async def show(self, written: Written | None, event: gr.EventData, request: gr.Request) -> tuple[Any, Any]:
+    async def show_tokens(self, written: Written | None, event: gr.EventData, request: gr.Request) -> tuple[Any, Any]:
         """The tokens of a sample, or one of them from inside; nothing if another completion was begun meanwhile."""
         page_key = self.engine.page_key(request)
         turn = self.turns.begin(page_key)

@@ -54,8 +54,8 @@ def test_a_selection_that_is_still_a_choice_is_not_sent_again(choice: RevisionCh
 def test_a_better_one_is_named_and_one_press_chooses_it(choice: RevisionChoice) -> None:
     advice = choice.advise("newest")
     assert "Step 100 of r predicts the validation files better: loss 2.00" in advice and "this one 2.50" in advice
-    assert f'data-take="{choice.take()}"' in advice
-    field, _ = choice.updates(choice.take(), None)
+    assert f'data-take="{choice.choose_best()}"' in advice
+    field, _ = choice.updates(choice.choose_best(), None)
     assert field["value"] == "best" and ("best: step 100 of r, loss 2.000", "best") in field["choices"]
     assert choice.advise("best") == choice.advise("a" * 12) == ""
 

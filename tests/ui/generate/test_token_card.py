@@ -73,7 +73,7 @@ def tokens(tmp_path: Path, reader: RecordingReader) -> TokenCard:
 
 
 def show(tokens: TokenCard, written: Written | None, value: object) -> tuple[Any, Any]:
-    return asyncio.run(tokens.show(written, SimpleNamespace(value=value), asked("s")))  # type: ignore[arg-type]
+    return asyncio.run(tokens.show_tokens(written, SimpleNamespace(value=value), asked("s")))  # type: ignore[arg-type]
 
 
 def written(revision: Revision | Example, **changes: Any) -> Written:
