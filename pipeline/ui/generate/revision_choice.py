@@ -65,7 +65,7 @@ class RevisionChoice:
         newest = t("generate.newest", step=whole(first.step), run=first.run) if first else t("generate.none")
         if first and first.repo == STARTER:
             newest, choices = t("generate.starter"), choices[1:]
-        if best is not None and best is not first:
+        if first is not None and best is not None and _is_better(best, first):
             choices = [(t("generate.best", **_named(best)), BEST), *choices]
         values = {value for _, value in choices}
         return (

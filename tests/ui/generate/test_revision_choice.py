@@ -64,6 +64,7 @@ def test_a_better_one_is_named_and_one_press_chooses_it(choice: RevisionChoice) 
     "newest",
     [
         replace(SECOND, eval_loss=1.75),
+        replace(SECOND, eval_loss=FIRST.eval_loss),
         replace(SECOND, corpus="other"),
         replace(SECOND, corpus="other", eval_loss=None),
     ],
