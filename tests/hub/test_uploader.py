@@ -59,7 +59,7 @@ def test_a_checkpoint_becomes_a_commit_that_is_whole(
     assert b"step | 500 of 600" in commit.files["README.md"].content
     (revision,) = Registry(home, REPO).revisions()
     assert revision.commit == commit.oid
-    assert commit.message == f"Revision {revision.revision}\n\nValidation loss 2.500000"
+    assert commit.message == f"Revision {revision.revision}\n\nValidation loss 2.500000 on corpus python"
     assert [row["state"] for row in read_lines(run.pushes)] == ["registered", "uploading", "pushed"]
     assert read_lines(run.pushes)[-1]["commit"] == commit.oid
 
