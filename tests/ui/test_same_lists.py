@@ -13,7 +13,7 @@ from typing import Any
 import gradio_client
 import pytest
 
-from pipeline.artifacts.revision import Registry
+from pipeline.artifacts.revision import BEST, NEWEST, Registry
 from pipeline.core.paths import Home
 from pipeline.gallery.examples import Examples
 from pipeline.ui.shared.formats import loss, whole
@@ -107,8 +107,9 @@ def runs_on(page: Page) -> list[Row]:
 
 
 def revisions_on(page: Page) -> list[tuple[str, str]]:
-    """Label and id of each choice, without the first one, which names the newest."""
-    return [(label, value) for label, value in shown(page, "open_page")["revision"]["choices"]][1:]
+    """Label and id of each choice, without those that name the newest and the best."""
+    choices = shown(page, "open_page")["revision"]["choices"]
+    return [(label, value) for label, value in choices if value not in (NEWEST, BEST)]
 
 
 def examples_on(page: Page) -> list[str]:
