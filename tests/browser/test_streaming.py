@@ -25,6 +25,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 OpenTab = Callable[..., Tab]
 POSITIONS = 1_024
+LAYERS = 24
+"""With two, all is written within two seconds, before somebody can press Stop."""
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +39,7 @@ def writing_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     for step in (10, 20):
 
         def write(folder: Path, step: int = step) -> None:
-            insist_on(tiny_model(n_positions=POSITIONS), token_id).save_pretrained(folder)
+            insist_on(tiny_model(n_positions=POSITIONS, n_layer=LAYERS), token_id).save_pretrained(folder)
             tokenizer.save_pretrained(folder)
             (folder / STATE).mkdir()
             facts = {"repo": None, "run": run.id, "step": step, "max_steps": 20, "corpus": "ready", "eval_loss": 2.5}

@@ -33,9 +33,9 @@ def tiny_tokenizer(vocab_size: int = 512) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=END, eos_token=END)
 
 
-def tiny_model(*, seed: int = 0, n_positions: int = 64, vocab_size: int = 512) -> GPT2LMHeadModel:
+def tiny_model(*, seed: int = 0, n_positions: int = 64, vocab_size: int = 512, n_layer: int = 2) -> GPT2LMHeadModel:
     """Random weights: it generates random tokens, including incomplete characters."""
-    shape = {"n_layer": 2, "n_embd": 32, "n_head": 2, "n_positions": n_positions, "vocab_size": vocab_size}
+    shape = {"n_layer": n_layer, "n_embd": 32, "n_head": 2, "n_positions": n_positions, "vocab_size": vocab_size}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return GPT2LMHeadModel(GPT2Config(**shape, bos_token_id=0, eos_token_id=0)).eval()
