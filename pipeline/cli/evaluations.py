@@ -16,7 +16,7 @@ from pipeline.core.atomic_io import readable_json, write_json
 from pipeline.core.errors import InputError, require
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
-from pipeline.evaluation.tasks import Task, tasks
+from pipeline.evaluation.tasks import CodeTask, tasks
 
 MAX_SAMPLES = 100
 STANDARD_WINDOW = 128
@@ -87,7 +87,7 @@ def _chosen(settings: Settings, names: list[str], run: str | None) -> list[Revis
     return [store.fetch(revision) for revision in sorted(of_run, key=lambda revision: revision.step)]
 
 
-def _settings_of(suite: tuple[Task, ...], samples: int, *, exact: bool) -> dict[str, Any]:
+def _settings_of(suite: tuple[CodeTask, ...], samples: int, *, exact: bool) -> dict[str, Any]:
     """What a result depends on, besides the revision and the versions of the libraries."""
     from pipeline.evaluation import held_out, memorising
     from pipeline.evaluation.evaluate import LINE_TOKENS, TEMPERATURE, TOP_P

@@ -19,8 +19,8 @@ from pipeline.evaluation import held_out, memorising
 from pipeline.evaluation.corpus_files import drawn_files
 from pipeline.evaluation.memorising import known_by_heart
 from pipeline.evaluation.passing import mean_share, pass_at
-from pipeline.evaluation.sandbox import Outcome, Program, Sandbox
-from pipeline.evaluation.tasks import Task
+from pipeline.evaluation.sandbox import Program, ProgramResult, Sandbox
+from pipeline.evaluation.tasks import CodeTask
 from pipeline.evaluation.writing import Wanted, write_all
 from pipeline.generation.decoder import Decoder, for_writing
 from pipeline.generation.loading import load
@@ -36,7 +36,7 @@ Show = Callable[[str, int, int], None]
 class _UpToItsLines:
     """Ends a completion with what is run of it."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: CodeTask) -> None:
         self._task = task
 
     def shown(self, text: str) -> tuple[str, bool]:
@@ -48,7 +48,7 @@ class _UpToItsLines:
 def evaluate(
     home: Home,
     revision: Revision,
-    tasks: Sequence[Task],
+    tasks: Sequence[CodeTask],
     sandbox: Sandbox,
     *,
     num_samples: int,
@@ -91,7 +91,9 @@ def evaluate(
     }
 
 
-def task_figures(tasks: Sequence[Task], by_task: Sequence[Sequence[Outcome]], num_samples: int) -> dict[str, Any]:
+def task_figures(
+    tasks: Sequence[CodeTask], by_task: Sequence[Sequence[ProgramResult]], num_samples: int
+) -> dict[str, Any]:
     """The shares that parse, run and are right, with their intervals; pass@k; and each task's counts."""
     counts: list[dict[str, Any]] = [
         {
@@ -116,7 +118,7 @@ def task_figures(tasks: Sequence[Task], by_task: Sequence[Sequence[Outcome]], nu
     return found
 
 
-def _wanted(task: Task, num_samples: int) -> Wanted:
+def _wanted(task: CodeTask, num_samples: int) -> Wanted:
     sampling = Sampling(
         max_new_tokens=LINE_TOKENS * task.max_lines, temperature=TEMPERATURE, top_p=TOP_P, samples=num_samples
     )

@@ -37,7 +37,7 @@ class Program:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ProgramResult:
     """How far a program came."""
 
     stage: str
@@ -80,7 +80,7 @@ class Sandbox:
             self.close()
             raise
 
-    def run(self, programs: Iterable[Program]) -> Iterator[Outcome]:
+    def run(self, programs: Iterable[Program]) -> Iterator[ProgramResult]:
         """The outcome of each program, in their order, as soon as it is known."""
         with ThreadPoolExecutor(len(self._all)) as threads:
             yield from threads.map(self._run, programs)
@@ -97,7 +97,7 @@ class Sandbox:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def _run(self, program: Program) -> Outcome:
+    def _run(self, program: Program) -> ProgramResult:
         forks = self._free.get()
         try:
             return forks.run({"program": program.text, "check": program.check, **self._limits})
@@ -134,7 +134,7 @@ class _Forks:
                 f"The tasks need {', '.join(missing)}; install them: pip install -r requirements-evaluate.txt."
             )
 
-    def run(self, request: dict[str, object]) -> Outcome:
+    def run(self, request: dict[str, object]) -> ProgramResult:
         """A program that ends the forking process twice has failed. Raises PipelineError when a program cannot be started:
         that is no fault of its own.
         """
@@ -143,7 +143,7 @@ class _Forks:
             try:
                 self._process.stdin.write(json.dumps(request) + "\n")
                 self._process.stdin.flush()
-                outcome = Outcome(**self._hear())
+                outcome = ProgramResult(**self._hear())
             except (OSError, PipelineError):
                 self.end()
                 self.start()
@@ -151,7 +151,7 @@ class _Forks:
             if outcome.stage == "none":
                 raise PipelineError(f"The sandbox cannot start a program: {outcome.error}; free memory and disk.")
             return outcome
-        return Outcome("run", "it ended the sandbox")
+        return ProgramResult("run", "it ended the sandbox")
 
     def end(self) -> None:
         if self._process is not None:

@@ -19,7 +19,7 @@ MAX_LINES = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
+class CodeTask:
     name: str
     library: str
     """numpy, pandas, matplotlib, seaborn or sklearn."""
@@ -53,7 +53,7 @@ class Task:
 
 
 @cache
-def tasks(folder: Path = FOLDER) -> tuple[Task, ...]:
+def tasks(folder: Path = FOLDER) -> tuple[CodeTask, ...]:
     """All tasks, in the order of their libraries and files. Raises DamagedError when a file is not as described."""
     found = [task for path in sorted(folder.glob("*.toml")) for task in _read(path)]
     names = [task.name for task in found]
@@ -62,9 +62,9 @@ def tasks(folder: Path = FOLDER) -> tuple[Task, ...]:
     return tuple(found)
 
 
-def _read(path: Path) -> list[Task]:
+def _read(path: Path) -> list[CodeTask]:
     try:
         rows = tomllib.loads(path.read_text(encoding="utf-8"))["task"]
-        return [Task(library=path.stem, **{**row, "mutants": tuple(row["mutants"])}) for row in rows]
+        return [CodeTask(library=path.stem, **{**row, "mutants": tuple(row["mutants"])}) for row in rows]
     except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
         raise DamagedError(f"{path} is not a list of tasks ({error}); see pipeline/evaluation/tasks.py.") from error

@@ -19,7 +19,7 @@ from pipeline.core.environment import num_cores
 from pipeline.core.errors import InputError, PipelineError, require
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
-from pipeline.generation.reading import MAX_READ_TOKENS, NUM_GUESSES, Inside, Reading
+from pipeline.generation.reading import MAX_READ_TOKENS, NUM_GUESSES, Inside, TokenReading
 from pipeline.generation.settings import Sampling, check_prompt, check_sampling
 from pipeline.generation.subprocess_client import Child, Request
 from pipeline.generation.text_chunk import TextChunk, joined
@@ -137,11 +137,11 @@ class Generator:
 
     def read(
         self, revision: Revision, prompt: str, written: Sequence[int] = (), *, visitor: str = "", asked_by: str = ""
-    ) -> Reading:
+    ) -> TokenReading:
         """How the revision reads `prompt` and the tokens that were `written` after it. Raises the errors of `batches`, and
         InputError when there are too many tokens.
         """
-        return Reading.from_dict(self._read(revision, prompt, written, None, visitor, asked_by)["reading"])
+        return TokenReading.from_dict(self._read(revision, prompt, written, None, visitor, asked_by)["reading"])
 
     def look_inside(
         self, revision: Revision, prompt: str, written: Sequence[int], at: int, *, visitor: str = "", asked_by: str = ""

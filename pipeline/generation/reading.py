@@ -43,7 +43,7 @@ class ReadToken:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class TokenReading:
     """All tokens of a text."""
 
     tokens: Sequence[ReadToken]
@@ -73,7 +73,7 @@ class Reading:
         return lines if lines[-1] else lines[:-1]
 
     @classmethod
-    def from_dict(cls, found: Mapping[str, Any]) -> Reading:
+    def from_dict(cls, found: Mapping[str, Any]) -> TokenReading:
         tokens = [
             ReadToken(text=text, loss=loss, guesses=[Guess(text=t, probability=p) for t, p in guesses])
             for text, loss, guesses in found["tokens"]

@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from pipeline.core.errors import InputError, require
 from pipeline.generation.batch import not_finite
 from pipeline.generation.decoder import Decoder, KeyValueCache, Span
-from pipeline.generation.reading import MAX_READ_TOKENS, MIN_WEIGHT, Guess, Inside, LayerView, Reading, ReadToken
+from pipeline.generation.reading import MAX_READ_TOKENS, MIN_WEIGHT, Guess, Inside, LayerView, ReadToken, TokenReading
 from pipeline.generation.sampling import encode
 from pipeline.generation.settings import check_text
 from pipeline.generation.text_streamer import TextStreamer
@@ -59,7 +59,7 @@ def read(
     *,
     num_guesses: int,
     engine: str,
-) -> Reading:
+) -> TokenReading:
     """Each token of `prompt` and of the tokens `written` after it. Raises InputError when they are too many."""
     given = encode(tokenizer, prompt)
     token_ids = _checked(decoder, tokenizer, [*given, *written])
@@ -70,7 +70,7 @@ def read(
         for loss, found in zip(of_tokens.tolist(), guesses, strict=True):
             tokens[at] = ReadToken(text=tokens[at].text, loss=loss, guesses=found)
             at += 1
-    return Reading(tokens=tokens, num_given=len(given), engine=engine)
+    return TokenReading(tokens=tokens, num_given=len(given), engine=engine)
 
 
 def look_inside(

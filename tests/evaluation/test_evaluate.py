@@ -10,15 +10,15 @@ from transformers import PreTrainedTokenizerFast
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
 from pipeline.evaluation.evaluate import _UpToItsLines, evaluate, task_figures
-from pipeline.evaluation.sandbox import Outcome, Sandbox
-from pipeline.evaluation.tasks import Task
+from pipeline.evaluation.sandbox import ProgramResult, Sandbox
+from pipeline.evaluation.tasks import CodeTask
 from tests.evaluation import CONFINES
 from tests.evaluation.test_tasks import TASK
 from tests.generation.models import insist_on, push, tiny_model
 
 
-def task(name: str, prompt: str, check: str) -> Task:
-    return Task(name=name, library="numpy", prompt=prompt, max_lines=1, check=check, solution="", mutants=())
+def task(name: str, prompt: str, check: str) -> CodeTask:
+    return CodeTask(name=name, library="numpy", prompt=prompt, max_lines=1, check=check, solution="", mutants=())
 
 
 @CONFINES
@@ -58,7 +58,7 @@ def test_what_a_model_always_writes_is_run_and_counted(tmp_path: Path, tokenizer
 
 
 def test_the_figures_are_means_over_the_tasks() -> None:
-    passed, wrong, broken = Outcome("passed", ""), Outcome("check", "x"), Outcome("parse", "x")
+    passed, wrong, broken = ProgramResult("passed", ""), ProgramResult("check", "x"), ProgramResult("parse", "x")
     suite = [task("a", "", ""), task("b", "", "")]
     found = task_figures(suite, [[passed] * 5 + [wrong] * 5, [broken] * 10], 10)
     assert (found["parses"]["value"], found["runs"]["value"]) == (0.5, 0.5)

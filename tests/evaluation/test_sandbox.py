@@ -18,7 +18,7 @@ import pytest
 from pipeline.core.errors import InputError, PipelineError
 from pipeline.core.paths import ROOT
 from pipeline.evaluation import sandbox as module
-from pipeline.evaluation.sandbox import Outcome, Program, Sandbox
+from pipeline.evaluation.sandbox import Program, ProgramResult, Sandbox
 from tests.evaluation import CONFINES
 
 pytestmark = [pytest.mark.slow, CONFINES]
@@ -39,7 +39,7 @@ def secret(tmp_path: Path) -> Path:
     return path
 
 
-def run(sandbox: Sandbox, text: str, check: str = "") -> Outcome:
+def run(sandbox: Sandbox, text: str, check: str = "") -> ProgramResult:
     (outcome,) = sandbox.run([Program(text, check)])
     return outcome
 

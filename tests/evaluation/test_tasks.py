@@ -11,11 +11,11 @@ import pytest
 
 from pipeline.core.errors import DamagedError
 from pipeline.evaluation.sandbox import Program, Sandbox
-from pipeline.evaluation.tasks import Task, tasks
+from pipeline.evaluation.tasks import CodeTask, tasks
 from tests.evaluation import CONFINES
 
 LIBRARIES = ("numpy", "pandas", "matplotlib", "seaborn", "sklearn")
-TASK = Task(
+TASK = CodeTask(
     name="x", library="numpy", prompt="# x\n", max_lines=2, check="", solution="x = 1\n", mutants=("x = 2\n", "x\n")
 )
 

@@ -5,15 +5,15 @@ import math
 
 import pytest
 
-from pipeline.generation.reading import Guess, Inside, LayerView, Reading, ReadToken
+from pipeline.generation.reading import Guess, Inside, LayerView, ReadToken, TokenReading
 
 
 def token(text: str, loss: float | None = 1.0) -> ReadToken:
     return ReadToken(text=text, loss=loss, guesses=[Guess(text="x", probability=0.5)])
 
 
-def reading(*tokens: ReadToken) -> Reading:
-    return Reading(tokens=tokens, num_given=1, engine="float32 on 1 core")
+def reading(*tokens: ReadToken) -> TokenReading:
+    return TokenReading(tokens=tokens, num_given=1, engine="float32 on 1 core")
 
 
 def test_its_loss_is_the_mean_of_all_tokens_but_the_first() -> None:
@@ -34,5 +34,5 @@ def test_both_come_back_from_json() -> None:
     inside = Inside(
         at=1, texts=["a", "b"], layers=[LayerView(guesses=[Guess(text="b", probability=0.25)], heads=[[(0, 1.0)], []])]
     )
-    assert Reading.from_dict(json.loads(json.dumps(found.to_dict()))).to_dict() == found.to_dict()
+    assert TokenReading.from_dict(json.loads(json.dumps(found.to_dict()))).to_dict() == found.to_dict()
     assert Inside.from_dict(json.loads(json.dumps(inside.to_dict()))) == inside

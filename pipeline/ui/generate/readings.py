@@ -12,7 +12,7 @@ from pipeline.artifacts.revision import NAME, Revision
 from pipeline.core.atomic_io import readable_json
 from pipeline.core.errors import InputError
 from pipeline.gallery.example import Example
-from pipeline.generation.reading import Inside, Reading
+from pipeline.generation.reading import Inside, TokenReading
 from pipeline.ui.generate.answers import Completion
 from pipeline.ui.shared.engine import Engine
 
@@ -79,7 +79,7 @@ class Readings:
         self.asker = {"visitor": engine.visitor_key(request), "asked_by": engine.page_key(request)}
         """Who asks the generator."""
 
-    def of(self, sample: int, revision: Revision) -> Reading:
+    def of(self, sample: int, revision: Revision) -> TokenReading:
         """How a revision reads a sample. Raises the errors of `Generator.read`, and InputError for an unknown sample."""
         prompt, token_ids = self._text(sample, revision)
         return self._engine.generator.read(revision, prompt, token_ids, **self.asker)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.generation.reading import Reading, ReadToken
+from pipeline.generation.reading import ReadToken, TokenReading
 from pipeline.ui.shared import formats
 
 SHADES = (0.8, 0.5, 0.2)
@@ -79,7 +79,7 @@ class ShadedLine:
     """
 
 
-def shaded(reading: Reading, *, window: int | None = None, other: Reading | None = None) -> list[ShadedLine]:
+def shaded(reading: TokenReading, *, window: int | None = None, other: TokenReading | None = None) -> list[ShadedLine]:
     """The lines of `reading`, beside those of `other`, a reading of the same text."""
     has_same_tokens = other is not None and [t.text for t in other.tokens] == [t.text for t in reading.tokens]
     others = other.tokens if other is not None and has_same_tokens else [None] * len(reading.tokens)

@@ -5,13 +5,13 @@ import math
 
 import pytest
 
-from pipeline.generation.reading import Guess, Reading, ReadToken
+from pipeline.generation.reading import Guess, ReadToken, TokenReading
 from pipeline.ui.generate.shading import ShadedLine, shaded
 
 
-def reading(*tokens: tuple[str, float | None]) -> Reading:
+def reading(*tokens: tuple[str, float | None]) -> TokenReading:
     """Of (text, probability) pairs."""
-    return Reading(
+    return TokenReading(
         tokens=[
             ReadToken(
                 text=text, loss=None if p is None else -math.log(p), guesses=[Guess(text="\n<", probability=0.0004)]

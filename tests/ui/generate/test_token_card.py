@@ -16,7 +16,7 @@ from pipeline.core.atomic_io import write_json
 from pipeline.core.errors import InputError
 from pipeline.core.settings import Settings
 from pipeline.gallery.example import Example
-from pipeline.generation.reading import Guess, Inside, LayerView, Reading, ReadToken
+from pipeline.generation.reading import Guess, Inside, LayerView, ReadToken, TokenReading
 from pipeline.generation.text_chunk import TextChunk
 from pipeline.ui.generate.answers import Answer, Completion
 from pipeline.ui.generate.readings import Asked, Written
@@ -26,7 +26,7 @@ from tests.generation.models import push
 from tests.ui.generate.test_tab import EXAMPLE, asked
 
 PROMPT = "import"
-READING = Reading(
+READING = TokenReading(
     tokens=[ReadToken(text=text, loss=1.0, guesses=[Guess(text="<b>", probability=0.5)]) for text in ("import", " x")],
     num_given=1,
     engine="float32 on 1 core",
@@ -42,7 +42,7 @@ class RecordingReader:
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
 
-    def read(self, *what: Any, **who: Any) -> Reading:
+    def read(self, *what: Any, **who: Any) -> TokenReading:
         self.calls.append(what)
         return READING
 

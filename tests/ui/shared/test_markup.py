@@ -24,7 +24,7 @@ from pipeline.data.report.scan_report import Report
 from pipeline.gallery.example import Example
 from pipeline.gallery.examples import ExamplesPage
 from pipeline.gallery.moderation import State
-from pipeline.generation.reading import Guess, Inside, LayerView, Reading, ReadToken
+from pipeline.generation.reading import Guess, Inside, LayerView, ReadToken, TokenReading
 from pipeline.jobs.state import ACTIVE, RESUMABLE
 from pipeline.jobs.view_types import CorpusView, PushView
 from pipeline.jobs.views import corpus_view
@@ -205,7 +205,7 @@ EVIL_REVISION = Revision(
 def evil_tokens() -> dict[str, Any]:
     guesses = [Guess(text=EVIL, probability=0.5)]
     tokens = [ReadToken(text=EVIL, loss=loss, guesses=guesses) for loss in (None, 1.0)]
-    reading = Reading(tokens=tokens, num_given=1, engine=EVIL)
+    reading = TokenReading(tokens=tokens, num_given=1, engine=EVIL)
     return {
         "asked": Asked(0, EVIL, None),
         "num_samples": 2,
