@@ -57,11 +57,9 @@ document.addEventListener('keydown', (event) => {
 const over = new Set();
 const seen = new Set();
 const inputOf = (block) => block?.querySelector('input, textarea');
-const unmark = (message) => {
-  const input = inputOf(message.parentElement);
-  input?.removeAttribute('aria-invalid');
-  input?.removeAttribute('aria-describedby');
-  message.remove();
+const unmark = (input) => {
+  input.removeAttribute('aria-invalid');
+  input.removeAttribute('aria-describedby');
 };
 const mark = (block, text, isNew) => {
   const input = inputOf(block);
@@ -91,13 +89,18 @@ const showAtFields = () => {
     shown.set(block, { text: notice.querySelector('span').textContent, isNew });
     seen.add(notice.dataset.number);
   }
-  for (const message of document.querySelectorAll('.field-error')) if (!shown.has(message.parentElement)) unmark(message);
+  for (const message of document.querySelectorAll('.field-error')) if (!shown.has(message.parentElement)) message.remove();
+  for (const input of document.querySelectorAll('[aria-describedby$="-error"]')) {
+    if (!shown.has(document.getElementById(input.getAttribute('aria-describedby').slice(0, -'-error'.length)))) unmark(input);
+  }
   for (const [block, { text, isNew }] of shown) mark(block, text, isNew);
 };
+// By the notice, not by the message: Gradio may just have drawn the field anew, without it.
 const edited = (event) => {
-  const block = event.target.closest('.block:has(.field-error)');
-  if (!block) return;
-  for (const notice of document.querySelectorAll(`.notice[data-field="${block.id}"]`)) over.add(notice.dataset.number);
+  const notices = [...document.querySelectorAll('.notice[data-field]')]
+    .filter((notice) => document.getElementById(notice.dataset.field)?.contains(event.target));
+  if (!notices.length) return;
+  for (const notice of notices) over.add(notice.dataset.number);
   showAtFields();
 };
 document.addEventListener('input', edited);

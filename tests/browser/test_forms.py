@@ -36,6 +36,24 @@ def error_at(tab: Tab, elem_id: str, text: str) -> None:
 # ---- messages at their fields ----
 
 
+def test_an_edit_counts_also_while_the_message_is_not_drawn(finished_page: Page, open_tab: OpenTab) -> None:
+    """Gradio may just have drawn the field anew."""
+    tab = open_tab(finished_page.url)
+    show(tab, "Train")
+    expect(tab.locator("#plan")).to_contain_text("Parameters")
+    field(tab, "max-steps").fill("0")
+    tab.locator("#start").click()
+    error_at(tab, "max-steps", "“Steps” is 0; set it to 1 or more.")
+    expect(tab.locator("#train-answer .notice")).to_have_count(1)
+    tab.evaluate(
+        "() => { document.querySelector('#max-steps .field-error').remove();"
+        " const input = document.querySelector('#max-steps input, #max-steps textarea'); input.value = '100';"
+        " input.dispatchEvent(new Event('input', { bubbles: true })); }"
+    )
+    expect(field(tab, "max-steps")).not_to_have_attribute("aria-invalid", "true")
+    expect(tab.locator(".field-error")).to_have_count(0)
+
+
 def test_a_message_stands_at_its_field_until_the_field_is_edited(finished_page: Page, open_tab: OpenTab) -> None:
     tab = open_tab(finished_page.url)
     show(tab, "Train")
