@@ -31,6 +31,8 @@ BYTES_PER_TOKEN = {4_096: 3.3, 16_384: 3.7, 50_000: 3.8}
 measured on 46 MB."""
 STORED_SHARE = 0.23
 """Size of the compressed kept files on disk, as a fraction of their text."""
+INDEX_BYTES = 1.0
+"""Per token, at most: the index by which text is found in the training files (`data.verbatim.ngram_index`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,7 +174,7 @@ def plan_corpus(
     tokens = None if config.tokenizer is not None else round(text / _bytes_per_token(config.vocab_size, throughput))
     stored = text * (throughput.stored_share if throughput else STORED_SHARE)
     token_size = TOKEN_BYTES[dtype_for(config.vocab_size)]
-    disk = None if tokens is None else round(stored + token_size * tokens)
+    disk = None if tokens is None else round(stored + (token_size + INDEX_BYTES) * tokens)
     plan = CorpusPlan(
         files=round(files * needed),
         text_bytes=round(text),

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.core.atomic_io import read_json, sha256
 from pipeline.core.errors import DamagedError, InputError
 from pipeline.core.paths import CorpusFolder
+
+if TYPE_CHECKING:
+    import numpy as np
 
 FORMAT = 1
 """Format version of manifest.json and of the files it describes."""
@@ -40,6 +43,7 @@ STAGE_FIELDS = {
     ),
     "tokenizer": ("tokenizer", "vocab_size"),
     "tokens": ("windows", "window"),
+    "index": (),
 }
 """The stages of a preparation in order. Each is determined by these fields of DataConfig and by those of all stages
 before it.
@@ -60,6 +64,13 @@ def stage_settings(config: dict[str, Any], name: str) -> dict[str, Any]:
 def dtype_for(vocab_size: int) -> str:
     """The `dtype` of the token files: the smallest that can represent every id below `vocab_size`."""
     return "uint16" if vocab_size <= 2**16 else "uint32"
+
+
+def open_tokens(path: Path, dtype: str) -> np.ndarray:
+    """The ids of a token file, which is not empty: a memory map, so that only what is used is read."""
+    import numpy as np
+
+    return np.memmap(path, dtype=np.dtype(dtype).newbyteorder("<"), mode="r")
 
 
 def corpus_warnings(manifest: dict[str, Any]) -> list[str]:
@@ -146,6 +157,10 @@ class Corpus:
     def num_tokens(self, split: str) -> int:
         """`split` is train or validation."""
         return self.manifest[f"tokens_{split}"]
+
+    def open_tokens(self, split: str) -> np.ndarray:
+        """The ids of a split, which is not empty, as a memory map. Raises OSError when the file is not there."""
+        return open_tokens(self.folder.tokens(split), self.manifest["dtype"])
 
     def _check_fields(self) -> None:
         wrong = [name for name, kind in NEEDED.items() if not isinstance(self.manifest.get(name), kind)]

@@ -2,7 +2,7 @@
 
     corpora/<id>/     request.json stop.json (the requester)  process.json prepare.log (worker)
                       status.json manifest.json report.json samples.json stages.json files-*.parquet
-                      tokenizer/ tokens-*.bin parts/ (while it is prepared) lock (the job)
+                      tokenizer/ tokens-*.bin lengths-*.bin ngram-*.bin parts/ (while it is prepared) lock (the job)
                       push/: request.json stop.json process.json push.log status.json lock (same writers)
     runs/<id>/        request.json stop.json (the requester)  process.json train.log (worker)
                       config.json status.json metrics.jsonl samples.jsonl checkpoints/ lock (trainer)
@@ -209,6 +209,10 @@ class CorpusFolder(JobFolder):
     def tokens(self, split: str) -> Path:
         """`split` is train or validation."""
         return self.path / f"tokens-{split}.bin"
+
+    def lengths(self, split: str) -> Path:
+        """How many tokens of the split each of its kept files has, as uint32."""
+        return self.path / f"lengths-{split}.bin"
 
     @property
     def is_ready(self) -> bool:

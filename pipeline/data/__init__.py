@@ -5,6 +5,7 @@
     filter/     selects rows: matching, quality, duplicates, selection, split; one pure function per shard
     report/     statistics of the data: keywords, samples, removals, windows
     tokens/     tokenizer, encoder, token files, training windows
+    verbatim/   finds what a text has in common with the training files of a corpus
     execution/  runs one function over many tasks: in this process, in worker processes or on Ray; shared storage
     preview/    scans a source in a separate process and reports intermediate results
     prepare     runs the whole preparation as a job: `python -m pipeline.data CORPUS_FOLDER`

@@ -1,7 +1,7 @@
-"""Prepares a corpus: filter, tokenizer, tokens, and the manifest last. A job: `python -m pipeline.data CORPUS_FOLDER`.
+"""Prepares a corpus: filter, tokenizer, tokens, index, and the manifest last. A job: `python -m pipeline.data CORPUS_FOLDER`.
 
 Each stage writes complete files. A complete stage is not repeated unless the settings that determine it have changed.
-Within the first and the last stage, complete shards are not repeated either.
+Within filter and tokens, complete shards are not repeated either.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from importlib.metadata import version
 from itertools import chain
 from typing import Any
 
-from pipeline.artifacts.corpus import FORMAT
+from pipeline.artifacts.corpus import FORMAT, open_tokens
 from pipeline.config.schema import MAX_TOKENIZER_BYTES, DataConfig, ExecutionConfig
 from pipeline.core.atomic_io import read_json, sha256, write_json
 from pipeline.core.job_process import JobProcess
@@ -29,6 +29,7 @@ from pipeline.data.progress import Progress, Stopped
 from pipeline.data.stages import Stages
 from pipeline.data.tokens import tokenizer
 from pipeline.data.tokens.stage import TokenStage
+from pipeline.data.verbatim import ngram_index
 
 ROUND_TRIP_BYTES = 2**20
 """Text on which a tokenizer is tried."""
@@ -84,7 +85,10 @@ class _Preparation:
         filtering = FilterStage(folder, config, self._workforce, self._progress)
         filtered = self._stage("filter", filtering.run)
         learned = self._stage("tokenizer", lambda: self._tokenizer(filtered["train_bytes"]))
+        if not all(self._folder.lengths(split).exists() for split in SPLITS):
+            self._stages.forget("tokens")  # an earlier version did not write them
         encoded = self._stage("tokens", lambda: self._encoded(filtered, learned))
+        self._stage("index", lambda: self._indexed(encoded["dtype"]))
         filtering.clean_up()
         manifest = read_json(folder.manifest) or self._manifest(filtered, learned, encoded)
         facts = {name: manifest[f"{name}_train"] + manifest[f"{name}_validation"] for name in ("files", "tokens")}
@@ -142,6 +146,11 @@ class _Preparation:
     def _encoded(self, filtered: dict[str, Any], learned: dict[str, Any]) -> Found:
         stage = TokenStage(self._folder, self._config, self._workforce, self._progress)
         return stage.run(learned["vocab_size"], filtered["sha256"])
+
+    def _indexed(self, dtype: str) -> Found:
+        tokens = open_tokens(self._folder.tokens("train"), dtype)
+        paths = ngram_index.build(tokens, self._folder.path, show=lambda share: self._progress(progress=share))
+        return {}, [path.name for path in paths]
 
     def _first_texts(self, num_bytes: int) -> Iterator[str]:
         """The first texts of the training split, up to about `num_bytes`."""

@@ -38,7 +38,7 @@ class Stages:
     def run(self, name: str, work: Callable[[], tuple[dict[str, Any], Iterable[str]]]) -> dict[str, Any]:
         """The stage's facts. `work` returns them and the files it wrote; it is not called if the stage is complete."""
         if not self.is_done(name):
-            self._forget(name)
+            self.forget(name)
             started = time.monotonic()
             found, files = work()
             self._done[name] = {
@@ -50,7 +50,7 @@ class Stages:
             write_json(self._path, {"done": self._done})
         return self._done[name]["found"]
 
-    def _forget(self, name: str) -> None:
+    def forget(self, name: str) -> None:
         """Remove the stage and those after it, on disk too: what they describe is about to change."""
         before = stages_until(name)[:-1]
         self._done = {stage: facts for stage, facts in self._done.items() if stage in before}

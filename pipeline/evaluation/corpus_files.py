@@ -25,8 +25,7 @@ def drawn_files(corpus: Corpus, split: str, tokenizer: Decodes, *, max_tokens: i
     """
     if not corpus.num_tokens(split):
         return []
-    dtype = np.dtype(corpus.manifest["dtype"]).newbyteorder("<")
-    tokens = np.memmap(corpus.folder.tokens(split), dtype=dtype, mode="r")[:MAX_SEARCHED]
+    tokens = corpus.open_tokens(split)[:MAX_SEARCHED]
     bounds = [0, *(np.flatnonzero(tokens == corpus.eos_id) + 1).tolist(), len(tokens)]
     files = list(itertools.pairwise(bounds))
     texts, left = [], max_tokens

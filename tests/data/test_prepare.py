@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from pipeline.artifacts.corpus import Corpus
+from pipeline.artifacts.corpus import STAGE_FIELDS, Corpus
 from pipeline.config.quality import QualityConfig
 from pipeline.config.schema import DataConfig, ExecutionConfig
 from pipeline.core.atomic_io import read_json, sha256, write_json
@@ -123,7 +123,7 @@ def test_the_report_and_the_status_say_what_was_found(
     assert (report["scanned"], report["kept"], report["skipped"]) == (61, 60, 0)
     assert {name: status[name] for name in ("state", "stage", "progress", "scanned", "kept", "files", "error")} == {
         "state": "finished",
-        "stage": "tokens",
+        "stage": "index",
         "progress": 1.0,
         "scanned": 61,
         "kept": 60,
@@ -200,7 +200,7 @@ class StopAt(JobProcess):
         return self.facts.get("stage") == self.stage
 
 
-@pytest.mark.parametrize("stage", ["filter", "tokenizer", "tokens"])
+@pytest.mark.parametrize("stage", list(STAGE_FIELDS))
 def test_a_stopped_preparation_continues_after_its_last_complete_stage(
     folder: CorpusFolder, prepared: Prepare, config: DataConfig, stage: str
 ) -> None:
@@ -214,7 +214,8 @@ def test_a_stopped_preparation_continues_after_its_last_complete_stage(
     assert (status["state"], status["stage"]) == ("stopped", stage)
     assert not folder.is_ready
     done = list((read_json(folder.path / "stages.json") or {"done": {}})["done"])
-    assert done == ["filter", "tokenizer", "tokens"][: ["filter", "tokenizer", "tokens"].index(stage)]
+    names = list(STAGE_FIELDS)
+    assert done == names[: names.index(stage)]
     before = {path: path.stat().st_ino for path in folder.path.glob("files-*.parquet")} if done else {}
     manifest = prepared(config)
     assert manifest is not None

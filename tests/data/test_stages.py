@@ -84,7 +84,7 @@ def test_a_stage_whose_output_is_gone_or_truncated_is_repeated_with_those_after_
     (tmp_path / "tokenizer.bin").unlink()
     if data is not None:
         (tmp_path / "tokenizer.bin").write_bytes(data)
-    assert done_again(tmp_path, works) == ["tokenizer", "tokens"]
+    assert done_again(tmp_path, works) == ["tokenizer", "tokens", "index"]
 
 
 def test_a_stage_that_fails_is_not_complete_nor_are_those_after_it(tmp_path: Path) -> None:

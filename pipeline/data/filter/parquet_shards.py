@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from pipeline.core.errors import DamagedError
 from pipeline.data.sources.base import content_bytes
 
 if TYPE_CHECKING:
@@ -74,3 +76,31 @@ def texts(source: Path | BinaryIO, *, group_characters: int = 2_000_000) -> Iter
             group, size = [], 0
     if group:
         yield group
+
+
+def num_rows(path: Path) -> int:
+    """Number of kept files in one shard, from its metadata. Raises DamagedError when it cannot be read."""
+    import polars as pl
+
+    with _readable(path):
+        return int(pl.scan_parquet(path, glob=False).select(pl.len()).collect().item())
+
+
+def facts(path: Path, row: int) -> dict[str, str]:
+    """`repo`, `path` and `license` of one kept file of a shard. Raises DamagedError when it cannot be read."""
+    import polars as pl
+
+    columns = {"repo_name": "repo", "path": "path", "license": "license"}
+    with _readable(path):
+        found = pl.scan_parquet(path, glob=False).select(list(columns)).slice(row, 1).collect().row(0, named=True)
+    return {new: str(found[old] or "") for old, new in columns.items()}
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    import polars as pl
+
+    try:
+        yield
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        raise DamagedError(f"{path} cannot be read; prepare its corpus again.") from error

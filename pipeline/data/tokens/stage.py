@@ -1,4 +1,4 @@
-"""The last stage of a preparation: encodes every shard of kept files, with any engine, to one token file per split."""
+"""The stage `tokens` of a preparation: encodes every shard of kept files, with any engine, to one token file per split."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ class TokenStage:
             lambda task: self._show(task, len(everything)),
             lambda: self._progress.stop_requested,
         )
-        written = {split: token_file.join(folder.tokens(split), tasks[split]) for split in SPLITS}
+        written = {
+            split: token_file.join(folder.tokens(split), folder.lengths(split), tasks[split]) for split in SPLITS
+        }
         for split, file in written.items():
             if not file.num_tokens:
                 if config.windows == "join":
@@ -62,7 +64,7 @@ class TokenStage:
             "tokens_dropped": sum(file.num_dropped for file in written.values()),
             "dtype": dtype,
             "sha256": {folder.tokens(split).name: file.sha256 for split, file in written.items()},
-        }, [folder.tokens(split).name for split in SPLITS]
+        }, [path.name for split in SPLITS for path in (folder.tokens(split), folder.lengths(split))]
 
     def _tasks(self, dtype: str, files: dict[str, str]) -> dict[str, list[EncodeTask]]:
         """The tasks by split, in the order of its files. Everything that determines the tokens is in the target's name,

@@ -2,17 +2,21 @@
 
 `join` writes every file and an end-of-text token after it. `drop` writes the course's windows: the whole windows of
 each file without end-of-text; its shorter tail is dropped and counted. Kept files are encoded shard by shard, with any
-engine, and the tokens of the shards are concatenated in order.
+engine, and the tokens of the shards are concatenated in order. Beside it, uint32 for each kept file: how many of the
+tokens are its.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import tempfile
+from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -26,12 +30,12 @@ if TYPE_CHECKING:
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 COPY_BYTES = 2**20
-FORMAT = 1
+FORMAT = 2
 """Version of encoded parts. Change it whenever `encode_shard` makes other tokens of the same texts and tokenizer."""
 
 
 @dataclass(frozen=True)
-class Encoded:
+class Counts:
     """Counts of some encoded texts."""
 
     num_tokens: int
@@ -42,7 +46,15 @@ class Encoded:
 
 
 @dataclass(frozen=True)
-class TokenFile(Encoded):
+class Encoded(Counts):
+    """What is known of an encoded shard."""
+
+    lengths: list[int]
+    """Tokens of each text that are written, in order; 0 for one that is left out."""
+
+
+@dataclass(frozen=True)
+class TokenFile(Counts):
     """Counts of a split and the digest of its token file."""
 
     sha256: str
@@ -105,8 +117,8 @@ def encoded_facts(task: EncodeTask) -> Encoded:
         return Encoded(**json.loads(file.read()))
 
 
-def join(path: Path, tasks: Sequence[EncodeTask]) -> TokenFile:
-    """Replace `path` by the tokens of all `tasks`, in order."""
+def join(path: Path, lengths: Path, tasks: Sequence[EncodeTask]) -> TokenFile:
+    """Replace `path` by the tokens of all `tasks`, in order, and `lengths` by the number of tokens of each of their texts."""
     digest = hashlib.sha256()
 
     def write(file: BinaryIO) -> None:
@@ -118,6 +130,10 @@ def join(path: Path, tasks: Sequence[EncodeTask]) -> TokenFile:
 
     storage.write_atomically(path, write)
     encoded = [encoded_facts(task) for task in tasks]
+    of_each = array("I", chain.from_iterable(one.lengths for one in encoded))
+    if sys.byteorder == "big":
+        of_each.byteswap()
+    storage.write_atomically(lengths, lambda file: file.write(of_each.tobytes()))
     return TokenFile(
         num_tokens=sum(one.num_tokens for one in encoded),
         num_dropped=sum(one.num_dropped for one in encoded),
@@ -146,21 +162,25 @@ def write_tokens(
 
     kind = np.dtype(dtype).newbyteorder("<")
     num_tokens = num_dropped = num_dense = 0
+    lengths: list[int] = []
     for texts in groups:
         whole = encoder.encode_with_end(texts)
         if min_characters_per_token is not None:
-            pairs = zip(texts, whole, strict=True)
-            whole = [ids for text, ids in pairs if len(text) >= min_characters_per_token * (len(ids) - 1)]
-            num_dense += len(texts) - len(whole)
+            is_dense = [
+                len(text) < min_characters_per_token * (len(ids) - 1) for text, ids in zip(texts, whole, strict=True)
+            ]
+            whole = [ids[:0] if dense else ids for dense, ids in zip(is_dense, whole, strict=True)]
+            num_dense += sum(is_dense)
         parts = whole
         if window is not None:
-            parts = [ids[: (len(ids) - 1) // window * window] for ids in whole]
-            num_dropped += sum(map(len, whole)) - len(whole) - sum(map(len, parts))
+            parts = [ids[: max(0, len(ids) - 1) // window * window] for ids in whole]
+            num_dropped += sum(len(ids) - 1 for ids in whole if len(ids)) - sum(map(len, parts))
         ids = np.concatenate(parts) if parts else np.empty(0)
         file.write(ids.astype(kind, copy=False).tobytes())
         num_tokens += len(ids)
+        lengths += map(len, parts)
         on_group(sum(map(len, texts)), len(ids))
-    return Encoded(num_tokens, num_dropped, num_dense)
+    return Encoded(num_tokens, num_dropped, num_dense, lengths)
 
 
 @lru_cache(maxsize=1)

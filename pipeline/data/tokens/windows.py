@@ -28,8 +28,7 @@ def open_windows(corpus: Corpus, split: str, window: int) -> Windows:
         window,
         f"the {split} split of corpus {corpus.id} has only {corpus.num_tokens(split)} tokens: prepare it with more files",
     )
-    dtype = np.dtype(corpus.manifest["dtype"]).newbyteorder("<")
-    return Windows(np.memmap(corpus.folder.tokens(split), dtype=dtype, mode="r"), window)
+    return Windows(corpus.open_tokens(split), window)
 
 
 class Windows:

@@ -39,11 +39,17 @@ def encoder(own: Tokenizer) -> Encoder:
 
 
 def write(
-    path: Path, encoder: Encoder, texts: list[str], *, window: int | None = None, dtype: str = "uint16"
+    path: Path,
+    encoder: Encoder,
+    texts: list[str],
+    *,
+    window: int | None = None,
+    dtype: str = "uint16",
+    ratio: float | None = None,
 ) -> tuple[Encoded, np.ndarray]:
     groups = [texts[start : start + 5] for start in range(0, len(texts), 5)]
     with path.open("wb") as file:
-        written = write_tokens(file, groups, encoder, dtype=dtype, window=window)
+        written = write_tokens(file, groups, encoder, dtype=dtype, window=window, min_characters_per_token=ratio)
     return written, np.fromfile(path, dtype=f"<{np.dtype(dtype).str[1:]}")
 
 
@@ -53,7 +59,7 @@ def test_joined_files_are_complete_and_each_has_one_end(tmp_path: Path, encoder:
     assert len(ends) == len(TEXTS)
     parts = np.split(ids, ends + 1)[:-1]
     assert [own.decode(part[:-1].tolist()) for part in parts] == TEXTS
-    assert written == Encoded(len(ids), 0, 0)
+    assert written == Encoded(len(ids), 0, 0, [len(own.encode(text).ids) + 1 for text in TEXTS])
 
 
 def test_dropped_windows_are_whole_and_their_tails_are_counted(
@@ -117,11 +123,23 @@ def test_joined_shards_are_the_tokens_of_all_their_texts(
     for task in tasks:
         encode_shard(task)
         assert is_done(task)
-    joined = join(tmp_path / "joined.bin", tasks)
-    _, ids = write(tmp_path / "whole.bin", encoder, TEXTS)
+    joined = join(tmp_path / "joined.bin", tmp_path / "lengths.bin", tasks)
+    whole, ids = write(tmp_path / "whole.bin", encoder, TEXTS)
     data = (tmp_path / "joined.bin").read_bytes()
     assert data == (tmp_path / "whole.bin").read_bytes()
     assert joined == TokenFile(len(ids), 0, 0, hashlib.sha256(data).hexdigest())
+    assert np.fromfile(tmp_path / "lengths.bin", "<u4").tolist() == whole.lengths
+    assert len(whole.lengths) == len(TEXTS)
+
+
+@pytest.mark.parametrize("window", [None, 8])
+def test_a_text_that_is_left_out_has_no_tokens(tmp_path: Path, encoder: Encoder, window: int | None) -> None:
+    texts = [TEXTS[0], "éàü" * 20, TEXTS[1]]
+    sparse, ids = write(tmp_path / "t.bin", encoder, texts, window=window, ratio=0.9)
+    without, others = write(tmp_path / "o.bin", encoder, [texts[0], texts[2]], window=window, ratio=0.9)
+    assert sparse.lengths == [without.lengths[0], 0, without.lengths[1]]
+    assert ids.tolist() == others.tolist()
+    assert (sparse.num_dense, sparse.num_dropped) == (1, without.num_dropped)
 
 
 def test_a_stopped_shard_leaves_nothing(tasks: list[EncodeTask]) -> None:
