@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,26 @@ from pipeline.data.prepare import prepare
 Prepare = Callable[[DataConfig], dict[str, Any] | None]
 
 
-@pytest.fixture
-def handlers() -> Iterator[None]:
+@contextmanager
+def signal_handlers_kept() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    with signal_handlers_kept():
+        yield
+
+
+def prepare_here(folder: CorpusFolder, config: DataConfig) -> dict[str, Any] | None:
+    """Run one preparation in this process."""
+    folder.path.mkdir(parents=True, exist_ok=True)
+    write_json(folder.request, {"request_id": "r1", "config": dataclasses.asdict(config)})
+    with signal_handlers_kept(), JobProcess(folder) as job:
+        return prepare(job, config)
 
 
 @pytest.fixture
@@ -37,10 +52,4 @@ def folder(tmp_path: Path) -> CorpusFolder:
 @pytest.fixture
 def prepared(folder: CorpusFolder, handlers: None) -> Prepare:
     """Returns a function that runs one preparation of `folder` in this process."""
-
-    def run(config: DataConfig) -> dict[str, Any] | None:
-        write_json(folder.request, {"request_id": "r1", "config": dataclasses.asdict(config)})
-        with JobProcess(folder) as job:
-            return prepare(job, config)
-
-    return run
+    return lambda config: prepare_here(folder, config)

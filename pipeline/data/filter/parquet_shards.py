@@ -103,4 +103,6 @@ def _readable(path: Path) -> Iterator[None]:
     try:
         yield
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        raise DamagedError(f"{path} cannot be read; prepare its corpus again.") from error
+        raise DamagedError(
+            f"{path.name} of corpus {path.parent.name} cannot be read; delete the corpus and prepare it again."
+        ) from error

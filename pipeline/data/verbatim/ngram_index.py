@@ -51,7 +51,9 @@ class NgramIndex:
         """Raises OSError when there is no index, DamagedError when its files do not fit together."""
         offsets, places = (_mapped(folder / name) for name in FILES)
         if len(offsets) != num_buckets(len(places)) + 1 or offsets[-1] != len(places):
-            raise DamagedError(f"{folder} is not a whole index; prepare the corpus again.")
+            raise DamagedError(
+                f"The index of corpus {folder.name} is not whole; delete {FILES[0]} and prepare the corpus again."
+            )
         return cls(offsets, places)
 
     def places_of(self, ngram: Tokens, *, limit: int) -> Places:

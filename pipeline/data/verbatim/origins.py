@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from pipeline.artifacts.corpus import Corpus
 from pipeline.core.errors import DamagedError, InputError
 from pipeline.data.filter import parquet_shards
+from pipeline.data.report.licences import licence_id
 from pipeline.data.tokens import tokenizer
 from pipeline.data.verbatim.ngram_index import NgramIndex, Tokens
 from pipeline.data.verbatim.search import Common, search
@@ -21,9 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TRAIN = "train"
-SNIPPET_TOKENS = 64
-BEFORE_SNIPPET = 8
-"""Tokens of a snippet before the place that it shows."""
+SNIPPET_TOKENS, BEFORE_SNIPPET = 64, 24
+"""Tokens of a snippet from the place on that it shows, and before it, at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,12 +68,19 @@ class TrainingFiles:
             ) from error
         starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
         if starts[-1] != corpus.num_tokens(TRAIN):
-            raise DamagedError(f"{folder.lengths(TRAIN)} is of other tokens; prepare corpus {corpus.id} again.")
+            raise DamagedError(
+                f"{folder.lengths(TRAIN).name} of corpus {corpus.id} is of other tokens; delete it and prepare the corpus again."
+            )
         return cls(corpus, index, corpus.open_tokens(TRAIN), starts)
 
     def encode(self, text: str) -> list[int]:
         """The tokens of a text as the corpus has them."""
         return self._tokenizer.encode(text).ids
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """The text of tokens. A character of which a part is missing is U+FFFD."""
+        known = [token for token in token_ids if token < self.corpus.vocab_size]
+        return self._tokenizer.decode(known, skip_special_tokens=True)
 
     def search(self, token_ids: Sequence[int]) -> Common:
         """What a text, as tokens of the corpus's tokenizer, has in common with the files."""
@@ -84,23 +91,26 @@ class TrainingFiles:
     def origin(self, place: int) -> Origin:
         """The file and line of a token. Raises DamagedError when the kept files cannot be read."""
         file = self._file(place)
-        before = self._text(int(self._starts[file]), place)
-        return Origin(**self._row(file), line=1 + before.count("\n"))
+        before = self.decode(self._tokens[int(self._starts[file]) : place].tolist())
+        row = self._row(file)
+        return Origin(**{**row, "license": licence_id(row["license"])}, line=1 + before.count("\n"))
 
     def snippet(self, place: int) -> Snippet:
-        """The lines around a token. Raises the error of `origin`."""
+        """The whole lines around a token. Raises the error of `origin`."""
         file = self._file(place)
         first, last = int(self._starts[file]), int(self._starts[file + 1])
-        start = max(first, place - BEFORE_SNIPPET)
-        text = self._text(start, min(last, start + SNIPPET_TOKENS)).strip("\n")
-        return Snippet(origin=self.origin(start), text=text)
+        start, end = max(first, place - BEFORE_SNIPPET), min(last, place + SNIPPET_TOKENS)
+        origin, text = self.origin(start), self.decode(self._tokens[start:end].tolist())
+        lines = text.splitlines(keepends=True)
+        if start > first and len(lines) > 1:
+            lines, origin = lines[1:], replace(origin, line=origin.line + 1)
+        if end < last and len(lines) > 1:
+            lines = lines[:-1]
+        return Snippet(origin=origin, text="".join(lines))
 
     def _file(self, place: int) -> int:
         """Index of the kept file that the token is in."""
         return int(np.searchsorted(self._starts, place, side="right")) - 1
-
-    def _text(self, start: int, end: int) -> str:
-        return self._tokenizer.decode(self._tokens[start:end].tolist(), skip_special_tokens=True)
 
     def _row(self, file: int) -> dict[str, str]:
         """What the parquet files know of a kept file."""

@@ -81,12 +81,12 @@ class Readings:
 
     def of(self, sample: int, revision: Revision) -> TokenReading:
         """How a revision reads a sample. Raises the errors of `Generator.read`, and InputError for an unknown sample."""
-        prompt, token_ids = self._text(sample, revision)
+        prompt, token_ids = self.text(sample, revision)
         return self._engine.generator.read(revision, prompt, token_ids, **self.asker)
 
     def inside(self, sample: int, revision: Revision, at: int) -> Inside:
         """How the token `at` came to be expected. Raises the errors of `of`."""
-        prompt, token_ids = self._text(sample, revision)
+        prompt, token_ids = self.text(sample, revision)
         return self._engine.generator.look_inside(revision, prompt, token_ids, at, **self.asker)
 
     def writer(self) -> Revision:
@@ -113,20 +113,22 @@ class Readings:
         known = [other for other in self._engine.revisions.known() if other.is_of_same_run(revision)]
         return sorted(known, key=lambda other: other.step)
 
-    def _text(self, sample: int, revision: Revision) -> tuple[str, list[int]]:
-        """What a revision reads: the very tokens that were written, if its tokenizer is the same, else their text."""
+    def text(self, sample: int, revision: Revision) -> tuple[str, list[int]]:
+        """What a revision reads: the prompt and the very tokens that were written, if its tokenizer is the same, else the
+        text of both. Raises InputError for an unknown sample.
+        """
         written = self._written
         if sample >= len(written.texts):
             raise InputError("There is no such sample; complete the prompt again.")
         writer = written.revision
         if written.token_ids is None or not isinstance(writer, Revision):
             return written.prompt + written.texts[sample], []
-        if revision != writer and _tokenizer(revision) != _tokenizer(writer):
+        if revision != writer and tokenizer_of(revision) != tokenizer_of(writer):
             return written.prompt + written.texts[sample], []
         return written.prompt, written.token_ids[sample]
 
 
-def _tokenizer(revision: Revision) -> object:
-    """Equal for revisions with the same tokenizer."""
+def tokenizer_of(revision: Revision) -> str:
+    """SHA-256 of its tokenizer.json; the revision's own name where its manifest does not tell."""
     entries = manifest.entries_of(readable_json(revision.path / manifest.NAME)) or {}
-    return (entries.get("tokenizer.json") or {}).get("sha256", revision.revision)
+    return str((entries.get("tokenizer.json") or {}).get("sha256", revision.revision))

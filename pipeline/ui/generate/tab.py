@@ -15,6 +15,7 @@ from pipeline.gallery.example import TITLE_CHARACTERS, Example
 from pipeline.generation.ending import STOPS
 from pipeline.generation.settings import Sampling
 from pipeline.ui.generate.answers import Answer, Completion, Result
+from pipeline.ui.generate.copied_card import CopiedCard
 from pipeline.ui.generate.growth_card import GrowthCard
 from pipeline.ui.generate.readings import Written
 from pipeline.ui.generate.revision_choice import RevisionChoice
@@ -41,6 +42,7 @@ class GenerateTab:
         self.choice = RevisionChoice(engine)
         self.tokens = TokenCard(engine)
         self.growth = GrowthCard(engine)
+        self.copied = CopiedCard(engine)
         self.turns = CardTurns()
 
     # ---- layout ----
@@ -61,6 +63,7 @@ class GenerateTab:
                     self.written = html(render("completion_blank"), elem_id="completion")
                 self.tokens.build()
                 self.growth.build()
+                self.copied.build()
             with gr.Column(elem_classes="side", min_width=0):
                 self._build_settings()
                 self._build_keep()
@@ -144,7 +147,7 @@ class GenerateTab:
         sampling = [self.temperature, self.top_p, self.top_k, self.length, self.samples, self.seed, self.stop_at]
         choices = [self.choice.revision, self.choice.other]
         inputs = [self.prompt, *choices, *sampling]
-        tokens = [self.tokens.written, self.tokens.view, self.tokens.inside, self.growth.view]
+        tokens = [self.tokens.written, self.tokens.view, self.tokens.inside, self.growth.view, self.copied.view]
         writes: dict[str, Any] = {**QUIET, "concurrency_limit": None}
         self.complete.click(
             self.write, inputs, [self.written, self.result, self.link, self.stop, self.complete, *tokens], **writes
@@ -158,6 +161,7 @@ class GenerateTab:
         self.choice.connect(tab)
         self.tokens.connect()
         self.growth.connect(self.tokens.written)
+        self.copied.connect(self.tokens.written)
 
     # ---- handlers: writing ----
 
@@ -223,7 +227,8 @@ class GenerateTab:
 
     def _cards_of(self, written: Written | None, request: gr.Request) -> Updates:
         """What the cards below offer to show of a completion."""
-        return {**self.tokens.updates(written, request), **self.growth.updates(written, request)}
+        cards = (self.tokens, self.growth, self.copied)
+        return {component: value for card in cards for component, value in card.updates(written, request).items()}
 
     def rest(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """The buttons' state while nothing is being generated."""

@@ -78,7 +78,7 @@ def test_a_run_is_told_with_its_file_licence_and_line(
                 assert origin.repo == expected["repo_name"]
                 assert origin.license == f"licence-{int(expected['path'].removeprefix('src/file')[:-3]) % 3}"
                 from_there = "".join(texts[origin.path].splitlines(keepends=True)[origin.line - 1 :])
-                piece = files._text(place, place + run.end - run.start).rstrip("\ufffd")
+                piece = files.decode(ids[run.start : run.end]).strip("\ufffd")
                 assert piece in from_there
                 assert piece.split("\n")[0] in from_there.split("\n")[0] + "\n"
                 num_found += origin.path == path
@@ -103,7 +103,11 @@ def test_a_snippet_shows_the_lines_around_its_place(
     files, texts = opened(folder), by_path(folder)
     for place in range(0, files.corpus.num_tokens("train"), 997):
         snippet = files.snippet(place)
-        assert snippet.text.strip() in texts[snippet.origin.path]
+        lines = texts[snippet.origin.path].splitlines(keepends=True)
+        shown = snippet.text.splitlines(keepends=True)
+        if len(shown) > 1:
+            assert lines[snippet.origin.line - 1 :][: len(shown)] == shown, "whole lines"
+        assert snippet.text in texts[snippet.origin.path]
 
 
 def test_a_restored_corpus_has_the_same_index(
@@ -155,7 +159,7 @@ def test_lengths_of_other_tokens_are_refused(folder: CorpusFolder, prepared: Pre
     lengths = np.fromfile(folder.lengths("train"), "<u4")
     lengths[3] += 1
     lengths.tofile(folder.lengths("train"))
-    with pytest.raises(DamagedError, match=r"lengths-train.bin is of other tokens"):
+    with pytest.raises(DamagedError, match=r"lengths-train.bin of corpus code is of other"):
         opened(folder)
 
 
