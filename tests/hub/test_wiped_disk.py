@@ -20,6 +20,7 @@ import pytest
 from pipeline.artifacts import manifest
 from pipeline.core.atomic_io import read_json, read_lines, sha256
 from pipeline.core.paths import ROOT, Home
+from pipeline.data.verbatim import ngram_index
 from pipeline.jobs.state import job_state
 from tests.loopback_hub import LoopbackHub
 from tests.page import Page
@@ -131,10 +132,16 @@ def has_state(hub: LoopbackHub) -> bool:
     return "runs/parrot/training/manifest.json" in hub.commits(REPO)[-1].files
 
 
+def index_of(home: Home) -> dict[str, str]:
+    folder = home.corpus("mine").path
+    return {name: sha256(folder / name) for name in (*ngram_index.FILES, "lengths-train.bin")}
+
+
 def test_a_wiped_run_goes_on_bit_identically_and_its_corpus_comes_back_from_the_dataset(space: Space) -> None:
     reference = undisturbed(space)
     space.run("publish", "--corpus", "mine", "--dataset", DATASET)
     train_until_pushed(space, 2)
+    index = index_of(space.home)
     space.wipe()
 
     (shown,) = space.shown("runs")
@@ -151,6 +158,7 @@ def test_a_wiped_run_goes_on_bit_identically_and_its_corpus_comes_back_from_the_
     assert "Restoring" in said or "queue" in said
     assert outcome(space.home) == reference
     assert (read_json(space.home.corpus("mine").manifest) or {})["config"]["source"] == "files"
+    assert index_of(space.home) == index, "so that copies are still found in it"
     titles = space.hub.titles(REPO)
     assert len(set(titles)) == len(titles), "nothing is pushed twice"
     assert titles[-1] == f"Training in progress step {STEPS}: run parrot ended"

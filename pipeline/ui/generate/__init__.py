@@ -8,5 +8,7 @@ readings         reads a completion again, by which revision and with which toke
 shading          the colours of the tokens, and two readings compared
 growth_card      one prompt at every step of a run
 growth           which steps, and what they wrote
+copied_card      what of it stands in the training files
+copied           looks it up, and names the files
 writing          writes them, at most three updates a second
 """

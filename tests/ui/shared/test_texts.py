@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.artifacts.corpus import STAGE_FIELDS
 from pipeline.config.schema import MATCHES
 from pipeline.core.paths import ROOT
 from pipeline.generation.ending import STOPS
@@ -27,7 +28,7 @@ SPOKEN = re.compile(r"[A-Za-z]{2,} [a-z]{2,}")
 
 COMPUTED = {
     "state.": set(GLYPHS) - {"kept", "reported"},
-    "stage.": {"filter", "tokenizer", "tokens"},
+    "stage.": set(STAGE_FIELDS),
     "who.": {"open", "owner", "locked", "closed"},
     "access.": {"locked", "closed"},
     "access.card.": {"locked", "closed"},
