@@ -156,7 +156,9 @@ def our_way(texts: list[str], folder: Path, dtype: str) -> tuple[np.ndarray, flo
         for path in parquet_shards.files(target, "train")
     ]
     open_encoder(str(folder))  # cached, as in a process that has already encoded a shard
-    _, seconds = _timed(lambda: ([encode_shard(task) for task in tasks], join(target / "train.bin", tasks)))
+    _, seconds = _timed(
+        lambda: ([encode_shard(task) for task in tasks], join(target / "train.bin", target / "lengths.bin", tasks))
+    )
     return np.fromfile(target / "train.bin", dtype), seconds
 
 
