@@ -38,7 +38,8 @@ def registry() -> str:
     own = Path.home() / ".npmrc"
     lines = own.read_text(encoding="utf-8") if own.is_file() else ""
     named = re.search(r"^registry\s*=\s*(\S+)", lines, re.MULTILINE)
-    address = os.environ.get("npm_config_registry") or os.environ.get("NPM_CONFIG_REGISTRY")
+    set_by = {name.lower(): value for name, value in os.environ.items()}  # npm reads both spellings
+    address = set_by.get("npm_config_registry")
     return (address or (named[1] if named else PUBLIC_REGISTRY)).rstrip("/") + "/"
 
 

@@ -27,16 +27,17 @@ PYPLOT = '''
 import struct
 import zlib
 
-FILE = None
-"""Bytes that every figure has instead of its own: for tests of what is no PNG file."""
+FILES = {}
+"""By figure number: what it is saved as instead, for tests of what is no PNG file."""
 
 
 class Figure:
-    def __init__(self):
+    def __init__(self, number):
+        self.number = number
         self.drawn = []
 
     def savefig(self, file, **settings):
-        file.write(png(len(self.drawn)) if FILE is None else FILE)
+        file.write(FILES.get(self.number) or png(len(self.drawn)))
 
 
 figures = {}
@@ -58,7 +59,7 @@ def png(bars, width=320, height=200):
 
 def figure(number=None):
     number = number or len(figures) + 1
-    return figures.setdefault(number, Figure())
+    return figures.setdefault(number, Figure(number))
 
 
 def draw(*things, **settings):
@@ -147,7 +148,7 @@ class PyodideHost:
         path = self.folder / name
         return path.read_bytes() if "/" not in name and path.is_file() else None
 
-    def _handler(host) -> type[BaseHTTPRequestHandler]:  # noqa: N805
+    def _handler(host) -> type[BaseHTTPRequestHandler]:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 host.asked.append((self.path, dict(self.headers)))
