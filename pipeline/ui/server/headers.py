@@ -40,9 +40,9 @@ def policy(inline_scripts: Iterable[str] = (), *, has_frame: bool = False) -> st
     scripts = " ".join(("'self'", *inline_scripts, "'unsafe-eval'"))
     frames = "frame-src 'self'; " if has_frame else ""
     return (
-        f"default-src 'none'; {frames}script-src {scripts}; "
+        f"default-src 'none'; script-src {scripts}; "
         "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; "
-        "worker-src 'self' blob:; manifest-src 'self'; base-uri 'self'; form-action 'self'; object-src 'none'; "
+        f"worker-src 'self' blob:; {frames}manifest-src 'self'; base-uri 'self'; form-action 'self'; object-src 'none'; "
         f"frame-ancestors {EMBEDDERS}"
     )
 
