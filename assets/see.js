@@ -1,5 +1,6 @@
 // Runs a completion that draws in a sandboxed frame without our origin, and shows its plots and what it printed. Until the
 // second press there is no frame, so nothing is fetched. One program runs at a time.
+let seeFiles = new Map(); // what was fetched, by name, until the page is left
 let seeing = null; // { panel, code, frame, timer, output, messages, ... } while a program is fetched for or runs
 
 const seePart = (panel, name) => panel.querySelector(`.see-${name}`);
@@ -64,13 +65,19 @@ const SEE_MESSAGES = {
   ready: ({ panel, frame, code, limits }) => {
     if (seeing.isAsked) return;
     seeing.isAsked = true;
-    frame.contentWindow.postMessage({ type: 'run', code, packages: JSON.parse(panel.dataset.packages) }, '*'); // it has no origin
+    frame.contentWindow.postMessage({ type: 'run', code, packages: JSON.parse(panel.dataset.packages), files: seeFiles }, '*'); // it has no origin
   },
   progress: ({ panel }, { done, total, bytes }) => {
     if (![done, total, bytes].every(Number.isFinite) || seeing.isRunning) return;
     if (done === total && total > 5) saySee(panel, 'starting');
     else saySee(panel, 'loading', { done, total, size: (bytes / 1e6).toFixed(1) });
     seePart(panel, 'meter').style.width = `${Math.min(100, bytes / 1e4 / Number(panel.dataset.megabytes))}%`;
+  },
+  files: ({ limits }, { files }) => {
+    if (seeing.isRunning || !(files instanceof Map)) return;
+    const known = [...files].filter(([name, file]) => typeof name === 'string' && file instanceof ArrayBuffer);
+    const all = new Map([...seeFiles, ...known]);
+    if ([...all.values()].reduce((sum, file) => sum + file.byteLength, 0) <= limits.kept_bytes) seeFiles = all;
   },
   running: ({ panel, limits }) => {
     if (seeing.isRunning) return;

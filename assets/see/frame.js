@@ -5,6 +5,7 @@ const text = (id) => document.getElementById(id).textContent;
 const send = (message) => parent.postMessage(message, '*'); // the page's own policy says who may embed this document
 const fail = (reason, detail = '') => send({ type: 'failed', reason, detail: String(detail).slice(0, 300) });
 
+let kept = new Map(); // files of an earlier run, from the page's memory
 let bytes = 0;
 let lastSent = 0;
 let done = 0;
@@ -16,6 +17,10 @@ const progress = (isLast) => {
 };
 const fetched = async (name, sha256) => {
   total += 1;
+  if (kept.has(name)) {
+    done += 1;
+    return [name, kept.get(name)];
+  }
   const settings = { credentials: 'omit', referrerPolicy: 'no-referrer' };
   if (sha256) settings.integrity = `sha256-${btoa(sha256.match(/../g).map((byte) => String.fromCharCode(parseInt(byte, 16))).join(''))}`;
   const answer = await fetch(config.url + name, settings);
@@ -53,7 +58,10 @@ const load = async (packages) => {
   const [, lock] = await fetched('pyodide-lock.json');
   const parsed = JSON.parse(new TextDecoder().decode(lock));
   const files = await Promise.all(wheels(parsed, packages).map((wheel) => fetched(wheel.file_name, wheel.sha256)));
-  return { lock: parsed, files: new Map([...(await all), ...files]) };
+  const loaded = new Map([...(await all), ...files]);
+  // No program has run yet, so these are what the host sent. A browser's cache keeps nothing for a frame without an origin.
+  send({ type: 'files', files: new Map([...loaded, ['pyodide-lock.json', lock]]) });
+  return { lock: parsed, files: loaded };
 };
 
 // From here on this document, and the worker that it starts, may fetch nothing: the browser enforces both policies, the
@@ -96,6 +104,7 @@ let isBegun = false;
 addEventListener('message', async ({ source, data }) => {
   if (source !== parent || isBegun || data?.type !== 'run') return;
   isBegun = true;
+  kept = data.files;
   try {
     run(await load(data.packages), data.code, data.packages);
   } catch (error) {

@@ -112,6 +112,11 @@ def test_the_plots_appear_and_what_was_printed(opened: Callable[..., Tab], host:
     assert images.nth(1).get_attribute("alt") == "Plot 2 of this program"
     expect(output(tab)).to_have_text("two points\n")
     assert set(host.files) == CORE | {"numpy-1.0-py3-none-any.whl", "matplotlib-1.0-py3-none-any.whl"}
+    num_asked = len(host.asked)
+    offer(tab).get_by_role("button", name="Run again").click()
+    expect(output(tab)).to_be_hidden()
+    ends(tab, "Finished: 2 plots.")
+    assert len(host.asked) == num_asked, "the page has kept the files"
     assert all("Cookie" not in headers and "Referer" not in headers for _, headers in host.asked)
 
 

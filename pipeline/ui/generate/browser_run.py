@@ -30,7 +30,15 @@ TEXTS = (
 )
 """What the page's script says, by the end of its key in the catalogue."""
 FILLED_BY_SCRIPT = ("done", "total", "size", "seconds", "plots", "number", "detail")
-PAGE_LIMITS = {**FRAME_LIMITS, "run_seconds": RUN_SECONDS, "load_seconds": LOAD_SECONDS, "pixels": MAX_PIXELS}
+MAX_KEPT_BYTES = 150_000_000
+"""Of fetched files that the page keeps in memory for the next run."""
+PAGE_LIMITS = {
+    **FRAME_LIMITS,
+    "kept_bytes": MAX_KEPT_BYTES,
+    "run_seconds": RUN_SECONDS,
+    "load_seconds": LOAD_SECONDS,
+    "pixels": MAX_PIXELS,
+}
 
 
 @dataclass(frozen=True)
