@@ -109,6 +109,7 @@ def test_another_example_ends_the_run_of_the_one_before(
 ) -> None:
     tab = open_example(DRAW + "print('first')\nwhile True:\n    pass\n")
     keep(Examples(Home(seeing_page.home).gallery), prompt=PROMPT, texts=["plt.bar(1, 2)\n"], title="The other")
+    limited(tab, run_seconds=600)  # so that it is not the limit that ends it
     press(tab)
     expect(state(tab)).to_contain_text("Running")
     show(tab, "Gallery")
