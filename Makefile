@@ -37,6 +37,7 @@ demo: $(VENV)/application  ## look, prepare, train, publish, generate: without a
 
 test: $(VENV)/development  ## everything, browser included
 	$(BIN)/python tests/chromium.py
+	$(BIN)/python tests/pyodide.py
 	$(BIN)/python -m pytest -n $(WORKERS) --durations=25
 
 faults: $(VENV)/development  ## training killed, stopped, starved of disk and given damaged checkpoints, and a Hub with every fault, hundreds of times

@@ -22,6 +22,14 @@ ARCHIVE = "PIPELINE_ARCHIVE"
 PRICE = "PIPELINE_HOURLY_PRICE"
 AUTO_RESUME = "PIPELINE_AUTO_RESUME"
 EXACT = "PIPELINE_EXACT"
+PYODIDE = "PIPELINE_PYODIDE_URL"
+PYODIDE_VERSION = "314.0.7"
+"""The version whose files and lock file this program knows; a mirror holds the same."""
+PYODIDE_URL = f"https://cdn.jsdelivr.net/pyodide/v{PYODIDE_VERSION}/full/"
+PYODIDE_ADDRESS = re.compile(
+    r"(?:https://[\w.-]+|http://(?:127\.0\.0\.1|localhost))(?::\d{1,5})?(?:/[\w.@~-]+)*/", re.ASCII
+)
+"""No character that means something in a Content-Security-Policy, which names the address."""
 COURSE_MODEL = "huggingface-course/codeparrot-ds"
 MIN_KEY_CHARACTERS = 16
 MIN_KEY_KINDS = 6
@@ -87,6 +95,8 @@ class Settings:
     """Datasets on the Hub that visitors may scan, in addition to the course's."""
     models: tuple[str, ...] = ()
     """Models on the Hub that the page offers beside the pushed revisions; visitors may use no others."""
+    pyodide_url: str | None = PYODIDE_URL
+    """Folder that a visitor's browser fetches Pyodide from, to run a completion that draws; None: it is not offered."""
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -117,6 +127,9 @@ class Settings:
             )
         for name in self.models:
             require(is_owned(name), "PIPELINE_MODELS", name, "write owner/name, with commas between them")
+        url = self.pyodide_url
+        remedy = f"set an https address that ends in /, of a folder with Pyodide {PYODIDE_VERSION}, or nothing to turn it off"
+        require(url is None or PYODIDE_ADDRESS.fullmatch(url) is not None, PYODIDE, url, remedy)
         key = self.owner_key
         require(
             key is None or len(key) >= MIN_KEY_CHARACTERS,
@@ -172,6 +185,7 @@ class Settings:
             auto_resume=_switch(environ, AUTO_RESUME),
             public_datasets=_names(environ.get("PIPELINE_PUBLIC_DATASETS") or ""),
             models=_names(environ.get("PIPELINE_MODELS", COURSE_MODEL)),
+            pyodide_url=environ.get(PYODIDE, PYODIDE_URL) or None,
             owner_key=key and key.strip(),  # a key that is read from a file ends with a newline
             server_name=environ.get("GRADIO_SERVER_NAME") or ("0.0.0.0" if on_space else "127.0.0.1"),
             server_port=int(port) if port else None,

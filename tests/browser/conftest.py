@@ -16,9 +16,12 @@ from pipeline.core.atomic_io import append_line, is_locked, read_json
 from pipeline.core.paths import Home
 from pipeline.core.processes import ProcessId
 from pipeline.core.settings import Settings
+from pipeline.gallery.examples import Examples
 from pipeline.hub.publisher import Publisher
-from tests import chromium
+from tests import chromium, pyodide
+from tests.browser.pyodide_host import PyodideHost
 from tests.checkpoints import write_checkpoint
+from tests.gallery.test_examples import keep
 from tests.homes import write_corpus, write_run
 from tests.page import Page
 
@@ -94,6 +97,41 @@ def start_page(tmp_path: Path) -> Iterator[Callable[..., Page]]:
     for page in pages:
         page.kill()
     end_jobs(Home(tmp_path / "home"))
+
+
+@pytest.fixture(scope="session")
+def pyodide_host() -> Iterator[PyodideHost]:
+    """Serves the interpreter that a browser runs programs with."""
+    folder = pyodide.find()
+    if folder is None:
+        pytest.skip(f"The interpreter of the npm package is not here. {pyodide.REMEDY}")
+    host = PyodideHost(folder)
+    yield host
+    host.close()
+
+
+@pytest.fixture(scope="session")
+def seeing_page(pyodide_host: PyodideHost, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """A page whose visitors get Pyodide from `pyodide_host`."""
+    page = Page(tmp_path_factory.mktemp("see") / "home", PIPELINE_PYODIDE_URL=pyodide_host.url)
+    page.start()
+    yield page
+    page.kill()
+
+
+@pytest.fixture
+def open_example(seeing_page: Page, pyodide_host: PyodideHost, open_tab: Callable[..., Tab]) -> Callable[..., Tab]:
+    """Opens the page with a kept example of these completions."""
+    pyodide_host.reset()
+
+    def opened(*texts: str, prompt: str = "import matplotlib.pyplot as plt\n", query: str = "", **look: Any) -> Tab:
+        kept = keep(Examples(Home(seeing_page.home).gallery), prompt=prompt, texts=list(texts))
+        tab = open_tab(f"{seeing_page.url}/?example={kept.id}{query}", **look)
+        show(tab, "Generate")
+        expect(tab.locator("#completion .written-code").first).to_be_visible()
+        return tab
+
+    return opened
 
 
 @pytest.fixture

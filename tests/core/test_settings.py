@@ -61,6 +61,22 @@ def test_an_owner_key_of_16_characters_is_taken() -> None:
         ("PIPELINE_ARCHIVE", str(Path("home").absolute())),
         ("PIPELINE_ARCHIVE", str(Path("home/data").absolute())),
         ("PIPELINE_ARCHIVE", "/"),
+        *(
+            ("PIPELINE_PYODIDE_URL", url)
+            for url in (
+                "http://mirror.example/py/",
+                "https://mirror.example/py",
+                "https://*/",
+                "https://a.example/; script-src *; /",
+                "https://a.example/?x/",
+                "https://me:word@a.example/",
+                "javascript:/",
+                "//a.example/",
+                "https://a.example/ b/",
+                "http://127.0.0.1.evil.example/",
+                "https://a.example//",
+            )
+        ),
         ("PIPELINE_HOURLY_PRICE", "1,50"),
         ("PIPELINE_HOURLY_PRICE", "-1"),
         ("PIPELINE_HOURLY_PRICE", "nan"),
@@ -71,6 +87,18 @@ def test_a_bad_variable_is_named_with_its_value(name: str, value: str) -> None:
         Settings.from_environment({name: value})
     assert name in str(caught.value)
     assert value in str(caught.value)
+
+
+def test_pyodide_comes_from_its_cdn_a_mirror_or_nowhere() -> None:
+    assert Settings.from_environment({}).pyodide_url == "https://cdn.jsdelivr.net/pyodide/v314.0.7/full/"
+    assert Settings.from_environment({"PIPELINE_PYODIDE_URL": ""}).pyodide_url is None
+    for url in ("https://mirror.example/", "https://mirror.example:8443/a/b-1.0/", "http://127.0.0.1:8000/full/"):
+        assert Settings.from_environment({"PIPELINE_PYODIDE_URL": url}).pyodide_url == url
+
+
+def test_an_address_with_a_line_end_is_refused() -> None:
+    with pytest.raises(InputError, match="PIPELINE_PYODIDE_URL"):
+        Settings.from_environment({"PIPELINE_PYODIDE_URL": "https://a.example/py/\n"})
 
 
 def test_the_hourly_price_is_in_dollars() -> None:

@@ -66,7 +66,7 @@ def without_escaping() -> None:
 
 def without_escaping_and_policy() -> None:
     without_escaping()
-    headers.policy = lambda *_: ""
+    headers.policy = lambda *_, **__: ""
 
 
 GUARDS: dict[str, Callable[[], None]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Generator
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -15,6 +16,7 @@ from pipeline.gallery.example import TITLE_CHARACTERS, Example
 from pipeline.generation.ending import STOPS
 from pipeline.generation.settings import Sampling
 from pipeline.ui.generate.answers import Answer, Completion, Result
+from pipeline.ui.generate.browser_run import browser_run
 from pipeline.ui.generate.copied_card import CopiedCard
 from pipeline.ui.generate.growth_card import GrowthCard
 from pipeline.ui.generate.readings import Written
@@ -222,13 +224,17 @@ class GenerateTab:
                     self.result: Result.of(completion, revisions[0]),
                     **self._cards_of(Written.of(completion), request),
                 }
-            yield {self.written: shown(completion), **updates}
+            yield {self.written: self.card_of(completion), **updates}
             updates = {}
 
     def _cards_of(self, written: Written | None, request: gr.Request) -> Updates:
         """What the cards below offer to show of a completion."""
         cards = (self.tokens, self.growth, self.copied)
         return {component: value for card in cards for component, value in card.updates(written, request).items()}
+
+    def card_of(self, completion: Completion) -> str:
+        """The HTML of the completion card."""
+        return shown(completion, self.engine.settings.pyodide_url)
 
     def rest(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """The buttons' state while nothing is being generated."""
@@ -289,7 +295,7 @@ class GenerateTab:
         )
         return {
             **self.fill(example, request),
-            self.written: shown(completion),
+            self.written: self.card_of(completion),
             **self._cards_of(Written.of(completion), request),
             self.link: self._link(example, t("keep.hidden" if is_hidden else "keep.kept", id=example.id), request),
         }
@@ -339,13 +345,13 @@ def failed(error: PipelineError) -> str:
     return render("completion_failed", notice=Markup(notice_of(error, fields)))
 
 
-def shown(completion: Completion) -> str:
+def shown(completion: Completion, pyodide_url: str | None) -> str:
     """The HTML of the completion card. Text is highlighted at the end only: until then each update would replace all
-    of its elements.
+    of its elements. `pyodide_url`: where a browser gets the interpreter to run a completion that draws.
     """
     if completion.error and not completion.has_text:
         return failed(completion.error)
-    return render("completion", completion=completion)
+    return render("completion", completion=completion, browser_run=partial(browser_run, pyodide_url, completion.prompt))
 
 
 def _sampling_of(example: Example) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Middleware between the network and Gradio. Every module but `launch` and `api` is ASGI middleware or part of one.
+"""Middleware between the network and Gradio. Every module but `launch`, `see_frame` and `api` is ASGI middleware or part of one.
 
 launch          serves the page, and starts background work once it answers
 connections     limits on connections that send no request, and on chunked bodies
@@ -10,6 +10,7 @@ events          validation of posts to Gradio's events
 sessions        ownership of sessions, and cleanup after visitors who left
 session_states  session states without Gradio's copies of components
 changes         GET /studio/changes: whether what the page shows has changed
+see_frame       GET /studio/see: the document in whose sandbox a visitor's browser runs a program
 page_cache      a cache of the rendered page
 api             endpoints for programs: preview, start, stop, retry, status, generate, revisions, examples
 """

@@ -21,6 +21,8 @@ SEND_SECONDS = 20.0
 COOKIE_SECONDS = 30 * 24 * 3600
 INLINE_SCRIPTS = "studio.inline_scripts"
 """Key in the request's scope under which a response leaves the hashes of its inline scripts."""
+OWN_POLICY = "studio.policy"
+"""Key under which a response leaves a policy of its own, that replaces the page's. Only our own routes can set it."""
 EMBEDDERS = "'self' https://huggingface.co https://*.hf.space"
 ALWAYS = {
     "x-content-type-options": "nosniff",
@@ -30,14 +32,17 @@ ALWAYS = {
 }
 
 
-def policy(inline_scripts: Iterable[str] = ()) -> str:
-    """The Content-Security-Policy of a response. `inline_scripts`: hashes of its inline scripts that may run."""
+def policy(inline_scripts: Iterable[str] = (), *, has_frame: bool = False) -> str:
+    """The Content-Security-Policy of a response. `inline_scripts`: hashes of its inline scripts that may run. `has_frame`:
+    whether it may show documents of this server in frames, as the one that runs a program (ui/server/see_frame.py).
+    """
     # Gradio compiles small functions of its own (unsafe-eval). Scripts that data injects later have no hash.
     scripts = " ".join(("'self'", *inline_scripts, "'unsafe-eval'"))
+    frames = "frame-src 'self'; " if has_frame else ""
     return (
         f"default-src 'none'; script-src {scripts}; "
         "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; "
-        "worker-src 'self' blob:; manifest-src 'self'; base-uri 'self'; form-action 'self'; object-src 'none'; "
+        f"worker-src 'self' blob:; {frames}manifest-src 'self'; base-uri 'self'; form-action 'self'; object-src 'none'; "
         f"frame-ancestors {EMBEDDERS}"
     )
 
@@ -92,12 +97,16 @@ class _Response:
     def _set(self, headers: MutableHeaders) -> None:
         for name, value in ALWAYS.items():
             headers[name] = value
-        headers["content-security-policy"] = policy(self._connection.scope.get(INLINE_SCRIPTS, ()))
+        scope = self._connection.scope
+        has_frame = self._settings.pyodide_url is not None
+        own = scope.get(OWN_POLICY)
+        headers["content-security-policy"] = own or policy(scope.get(INLINE_SCRIPTS, ()), has_frame=has_frame)
         for name in [name for name in headers if name.startswith("access-control-")] + ["server"]:
             del headers[name]
         if headers.get("content-type", "").startswith("text/html"):
             headers["cache-control"] = "private, no-cache"
-            if not cookie_of(self._connection.cookies):
+            # A frame without an origin might be asked for without the cookie, and must not replace it.
+            if not own and not cookie_of(self._connection.cookies):
                 headers.append("set-cookie", self._cookie())
 
     def _cookie(self) -> str:

@@ -37,6 +37,7 @@ from pipeline.ui.server.guards import Guards
 from pipeline.ui.server.headers import Headers
 from pipeline.ui.server.page_cache import PageCache
 from pipeline.ui.server.rates import Allowance
+from pipeline.ui.server.see_frame import see_frame
 from pipeline.ui.server.session_states import LeanStates
 from pipeline.ui.server.sessions import MAX_SESSIONS, Sessions
 from pipeline.ui.server.sign_in import SignIn
@@ -92,6 +93,8 @@ def application(page: gr.Blocks, engine: Engine) -> ASGIApp:
         CORSMiddleware, allow_origins=[]
     )  # with it, Gradio does not add its own, which reflects any origin
     app.add_route("/studio/changes", changes(engine.live))  # before Gradio, which takes all other paths
+    if settings.pyodide_url:
+        app.add_route("/studio/see", see_frame(settings.pyodide_url))
     gr.mount_gradio_app(app, page, **mount_arguments(settings))
     page.is_running = True
     page.has_launched = True  # without it Gradio does not check the paths of files in requests

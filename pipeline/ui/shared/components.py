@@ -48,9 +48,10 @@ def picks(value: str = "", *, attribute: str, is_strip: bool = False, **settings
 
 
 def page_script() -> str:
-    """The listeners of the whole page: theme, folds, pickers, copying; of its forms; of its charts; of tokens."""
+    """The listeners of the whole page: theme, folds, pickers, copying; of its forms; of its charts; of tokens; of programs in a frame."""
     return "\n".join(
-        (ASSETS / name).read_text(encoding="utf-8") for name in ("page.js", "form.js", "chart.js", "tokens.js")
+        (ASSETS / name).read_text(encoding="utf-8")
+        for name in ("page.js", "form.js", "chart.js", "tokens.js", "see.js")
     )
 
 

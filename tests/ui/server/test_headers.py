@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from starlette.responses import HTMLResponse
 from starlette.types import Receive, Scope, Send
 
 from pipeline.core.settings import Settings
-from pipeline.ui.server.headers import Headers
+from pipeline.ui.server.headers import Headers, policy
+from pipeline.ui.server.see_frame import frame_policy
 from tests.page import Page
 
 
@@ -94,6 +96,55 @@ def test_the_application_cannot_override_the_policy() -> None:
     respond(HTMLResponse("x", headers={"content-security-policy": "default-src *"}), send)
     found = [value.decode() for name, value in sent[0]["headers"] if name == b"content-security-policy"]
     assert len(found) == 1 and found[0].startswith("default-src 'none'; script-src 'self' 'unsafe-eval';")
+
+
+def directives(text: str) -> dict[str, str]:
+    return dict(part.strip().partition(" ")[::2] for part in text.split(";"))
+
+
+def test_the_frame_for_programs_adds_to_the_pages_policy_only_that_it_may_show_one() -> None:
+    without, with_frame = directives(policy(["'sha256-x'"])), directives(policy(["'sha256-x'"], has_frame=True))
+    assert with_frame.pop("frame-src") == "'self'"
+    assert with_frame == without
+    assert without["default-src"] == "'none'" and "frame-src" not in without
+    assert "wasm" not in without["script-src"] and without["connect-src"] == "'self'"
+
+
+@pytest.mark.slow
+def test_the_pages_policy_names_no_other_host_and_the_frames_names_one_folder(page: Page) -> None:
+    found, _ = answer(page, "/")
+    own = directives(found.headers["content-security-policy"])
+    assert own["connect-src"] == "'self'" and own["frame-src"] == "'self'" and "wasm-unsafe-eval" not in str(own)
+    assert {name for name, value in own.items() if "https:" in value} == {"frame-ancestors"}
+    found, document = answer(page, "/studio/see")
+    framed = directives(found.headers["content-security-policy"])
+    assert framed["connect-src"] == "https://cdn.jsdelivr.net/pyodide/v314.0.7/full/"
+    assert framed["sandbox"] == "allow-scripts" and framed["default-src"] == "'none'"
+    assert (
+        "unsafe-inline" not in str(framed)
+        and "'unsafe-eval'" not in str(framed)
+        and "'self'" not in framed["script-src"]
+    )
+    assert framed["frame-ancestors"] == own["frame-ancestors"]
+    assert found.headers["set-cookie"] is None, "it must not replace the visitor's"
+    assert "loadPyodide" in document and found.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_script_of_the_frame_that_is_changed_has_another_hash() -> None:
+    assert frame_policy("a()", "https://x.example/") != frame_policy("b()", "https://x.example/")
+
+
+@pytest.mark.slow
+def test_an_instance_without_pyodide_has_neither_frame_nor_offer(tmp_path: Path) -> None:
+    page = Page(tmp_path / "home", PIPELINE_PYODIDE_URL="")
+    page.start()
+    try:
+        found, _ = answer(page, "/")
+        assert "frame-src" not in found.headers["content-security-policy"]
+        found, document = answer(page, "/studio/see")
+        assert found.status == 404 and "loadPyodide" not in document
+    finally:
+        page.kill()
 
 
 def test_a_response_that_is_not_read_is_dropped() -> None:

@@ -38,7 +38,9 @@ from pipeline.ui.data.tab import figures_html, progress_html
 from pipeline.ui.gallery.example_card import ExampleCard
 from pipeline.ui.gallery.tab import Note, View
 from pipeline.ui.generate.answers import Answer, Completion
+from pipeline.ui.generate.browser_run import BrowserRun
 from pipeline.ui.generate.growth import Growth
+from pipeline.ui.generate.program import Program
 from pipeline.ui.generate.readings import Asked
 from pipeline.ui.generate.shading import shaded
 from pipeline.ui.shared import charts, form_values
@@ -240,6 +242,10 @@ def evil_growth() -> dict[str, Any]:
     return {"growth": growth, "labels": EVIL, "drawing": drawing, "width": 400, "height": 160}
 
 
+def evil_run(text: str, *, missing: tuple[str, ...] = ()) -> BrowserRun:
+    return BrowserRun(Program(EVIL + text, 1, (EVIL,), (EVIL,), missing, 29), host=EVIL)
+
+
 SHOWN: list[tuple[str, dict[str, Any]]] = [
     ("notice", {"kind": "bad", "title": EVIL, "message": EVIL, "field": EVIL, "more": EVIL, "number": 1}),
     ("blank", {"title": EVIL, "message": EVIL}),
@@ -305,8 +311,19 @@ SHOWN: list[tuple[str, dict[str, Any]]] = [
     ("corpus_plan", {"forecast": forecast(), "config": DataConfig(source=EVIL, tokenizer=EVIL)}),
     ("prompts", {"prompts": [Prompt(EVIL, EVIL, EVIL)], "current": EVIL}),
     ("completion_failed", {"notice": Markup(notice(EVIL))}),
-    *(("completion", {"completion": completion(state)}) for state in ("running", "stopped", "failed")),
-    ("completion", {"completion": dataclasses.replace(completion("finished"), example=example())}),
+    *(
+        ("completion", {"completion": completion(state), "browser_run": lambda text: None})
+        for state in ("running", "stopped", "failed")
+    ),
+    ("completion", {"completion": completion("stopped"), "browser_run": evil_run}),
+    ("completion", {"completion": completion("stopped"), "browser_run": lambda text: evil_run(text, missing=(EVIL,))}),
+    (
+        "completion",
+        {
+            "completion": dataclasses.replace(completion("finished"), example=example()),
+            "browser_run": lambda text: None,
+        },
+    ),
     ("tokens_offer", {"revision": EVIL}),
     ("tokens", evil_tokens()),
     ("inside", {"inside": evil_inside()}),

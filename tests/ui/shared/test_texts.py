@@ -15,6 +15,7 @@ from pipeline.core.paths import ROOT
 from pipeline.generation.ending import STOPS
 from pipeline.ui.data.corpus_form import FIELDS, RULES
 from pipeline.ui.data.source_fields import KINDS
+from pipeline.ui.generate import browser_run
 from pipeline.ui.generate.tab import SAMPLING
 from pipeline.ui.shared.charts import CHARTS, TASKS
 from pipeline.ui.shared.form_values import CHANGES
@@ -39,6 +40,7 @@ COMPUTED = {
     "train.": {*CHANGES, "corpus", "preset", "recipe"},
     "generate.": {*SAMPLING, "length"},
     "generate.stop_at.": set(STOPS),
+    "see.": set(browser_run.TEXTS),
     "tokens.shade.": {"sure", "80", "50", "20"},
     "data.source.": set(KINDS),
     "data.match.": {*MATCHES, *(f"{match}.info" for match in MATCHES)},
