@@ -2,7 +2,8 @@
 
 examples    stores, lists and reports examples, one JSON file each
 example     one example: its fields, and the limits on what may be saved
-index       all examples without their texts, in memory
+index       all examples in memory, as far as they are searched
+search      which examples a person asked for
 cached      a value derived from a path, cached until the path changes
 quota       how much one visitor may save and report
 moderation  hidden, pinned and reported examples
