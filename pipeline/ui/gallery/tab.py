@@ -114,7 +114,7 @@ class GalleryTab:
             )
         except PipelineError as error:
             return {self.view: view, self.bar: "", self.shelf: notice(str(error))}
-        shelf = _shelf_html(page, view, note, is_owner=is_owner)
+        shelf = shelf_html(page, view, note, is_owner=is_owner)
         return {self.view: view, self.bar: form_html(view.query, page), self.shelf: shelf}
 
     def take(self, view: View, event: gr.EventData, request: gr.Request) -> Updates:
@@ -175,7 +175,8 @@ def _page_number(text: str) -> int:
     return int(text) if text.isdecimal() and len(text) < 10 else 1
 
 
-def _shelf_html(page: ExamplesPage, view: View, note: Note | None, *, is_owner: bool) -> str:
+def shelf_html(page: ExamplesPage, view: View, note: Note | None, *, is_owner: bool) -> str:
+    """The HTML of one page."""
     cards = [ExampleCard.of(example, page.states[example.id]) for example in page.examples]
     is_default = page.number == 1 and not view.query
     address = "" if is_default else view.query.address(page.number)

@@ -185,9 +185,12 @@ class _Server(uvicorn.Server):
 
 
 def _after_launch(engine: Engine) -> None:
-    """Work that would only delay the start: keeping the worker awake, and the scan that every page opens with."""
+    """Work that would only delay the start: keeping the worker awake, the index of the gallery, and the scan that every
+    page opens with.
+    """
     for name, work in (("worker", worker.keep_awake), ("restore", restore_and_resume)):
         threading.Thread(target=work, args=[engine.settings], name=name, daemon=True).start()
+    threading.Thread(target=engine.examples.read_index, name="gallery", daemon=True).start()
     source = engine.offer.wait()
     first_scan = Key(source, COURSE_KEYWORDS, MATCHES[0], engine.settings.limits.preview_rows, builders=False)
     for _ in engine.scans.watch(first_scan):
