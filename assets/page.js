@@ -62,6 +62,10 @@ const copyLink = async (button, address) => {
   const isCopied = await copyText(`${location.origin}${location.pathname}?${address}`);
   answerOn(button, isCopied ? button.dataset.done : button.dataset.failed);
 };
+acts.code = async (button) => {
+  const isCopied = await copyText(button.closest('details').querySelector('pre').textContent);
+  answerOn(button, isCopied ? button.dataset.done : button.dataset.failed);
+};
 acts.link = (button) => copyLink(button, button.dataset.address);
 acts.promptLink = (button) => {
   const picked = document.querySelector('#prompts [aria-pressed=true]');

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 from markupsafe import Markup
 
-from pipeline.artifacts.revision import NEWEST
+from pipeline.artifacts.revision import NEWEST, Revision
 from pipeline.config.prompts import course_prompts
 from pipeline.core.errors import PipelineError
 from pipeline.gallery.example import TITLE_CHARACTERS, Example
@@ -21,6 +21,7 @@ from pipeline.ui.generate.linked_prompt import MAX_LINKED_CHARACTERS, linked_pro
 from pipeline.ui.generate.readings import Written
 from pipeline.ui.generate.revision_choice import RevisionChoice
 from pipeline.ui.generate.token_card import TokenCard
+from pipeline.ui.generate.tools import revision_of, tools
 from pipeline.ui.generate.writing import CardTurns, written
 from pipeline.ui.shared.components import QUIET, ask, card, editor, head, html, picks
 from pipeline.ui.shared.engine import Engine
@@ -227,8 +228,16 @@ class GenerateTab:
                     self.result: Result.of(completion, revisions[0]),
                     **self._cards_of(Written.of(completion), request),
                 }
-            yield {self.written: shown(completion), **updates}
+            more = "" if completion.is_live else self._tools(completion, revisions, request)
+            yield {self.written: shown(completion) + more, **updates}
             updates = {}
+
+    def _tools(self, completion: Completion, known: list[Revision], request: gr.Request) -> str:
+        """`known`: the revisions that may have written it."""
+        if not completion.answers:
+            return ""
+        revision = revision_of(completion.answers[0].revision, known)
+        return tools(completion, revision, is_owner=self.engine.access.of(request).allowed)
 
     def _cards_of(self, written: Written | None, request: gr.Request) -> Updates:
         """What the cards below offer to show of a completion."""
@@ -306,7 +315,7 @@ class GenerateTab:
         )
         return {
             **self.fill(example, request),
-            self.written: shown(completion),
+            self.written: shown(completion) + self._tools(completion, self.engine.revisions.known(), request),
             **self._cards_of(Written.of(completion), request),
             self.link: self._link(example, t("keep.hidden" if is_hidden else "keep.kept", id=example.id), request),
         }

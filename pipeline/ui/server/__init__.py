@@ -10,6 +10,7 @@ events          validation of posts to Gradio's events
 sessions        ownership of sessions, and cleanup after visitors who left
 session_states  session states without Gradio's copies of components
 changes         GET /studio/changes: whether what the page shows has changed
+downloads       GET /studio/example/ID.py and ID.ipynb
 page_cache      a cache of the rendered page
 api             endpoints for programs: preview, start, stop, retry, status, generate, revisions, examples
 """

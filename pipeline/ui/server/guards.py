@@ -40,7 +40,7 @@ READING = ("GET", "HEAD", "OPTIONS")
 OPEN_PATHS = re.compile(
     r"/|/(config|info|theme\.css|favicon\.ico|robots\.txt|manifest\.json)/?"
     r"|/(assets|static)/(?!.*\.\.)[\w./@-]+"
-    r"|/studio/(unlock|lock|who|changes)"
+    r"|/studio/(unlock|lock|who|changes)|/studio/example/[a-z0-9]{8}\.(py|ipynb)"
     r"|/gradio_api/(info|app_id|queue/join|queue/data|reset|cancel|heartbeat/[\w-]+)/?"
     r"|/gradio_api/(run|api)/\w+/?|/gradio_api/call/(?!v2/)\w+(/\w+)?/?"
 )

@@ -30,6 +30,7 @@ from pipeline.core.settings import Settings
 from pipeline.jobs import worker
 from pipeline.jobs.restoring import restore_and_resume
 from pipeline.ui.data.scans import Key
+from pipeline.ui.server import downloads
 from pipeline.ui.server.changes import changes
 from pipeline.ui.server.connections import TimedConnection
 from pipeline.ui.server.events import Events
@@ -92,6 +93,7 @@ def application(page: gr.Blocks, engine: Engine) -> ASGIApp:
         CORSMiddleware, allow_origins=[]
     )  # with it, Gradio does not add its own, which reflects any origin
     app.add_route("/studio/changes", changes(engine.live))  # before Gradio, which takes all other paths
+    app.add_route(downloads.PATH, downloads.downloads(engine))
     gr.mount_gradio_app(app, page, **mount_arguments(settings))
     page.is_running = True
     page.has_launched = True  # without it Gradio does not check the paths of files in requests

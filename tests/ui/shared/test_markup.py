@@ -329,6 +329,7 @@ SHOWN: list[tuple[str, dict[str, Any]]] = [
     ("gallery", gallery(is_owner=True, query=EVIL_QUERY)),
     ("gallery", {**gallery(is_owner=False, query=EVIL_QUERY), "cards": []}),
     ("gallery_search", {"query": EVIL_QUERY, "runs": [EVIL], "of_prompt": EVIL, "most": 200}),
+    ("completion_tools", {"files": {"py": EVIL, "ipynb": EVIL}, "name": EVIL, "snippet": EVIL}),
     ("prompt_link", {"most": 2_000}),
     ("log", {"lines": [EVIL]}),
     ("pushes", {"pushes": [{"step": 1, "state": "refused", "revision": EVIL, "error": EVIL}], "repo": EVIL}),

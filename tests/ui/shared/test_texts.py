@@ -38,6 +38,7 @@ COMPUTED = {
     "train.": {*CHANGES, "corpus", "preset", "recipe"},
     "generate.": {*SAMPLING, "length"},
     "generate.stop_at.": set(STOPS),
+    "tools.": {"py", "ipynb"},
     "tokens.shade.": {"sure", "80", "50", "20"},
     "data.source.": set(KINDS),
     "data.match.": {*MATCHES, *(f"{match}.info" for match in MATCHES)},
