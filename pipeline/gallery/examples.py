@@ -148,7 +148,7 @@ class Examples:
         if surplus <= 0:
             return []
         oldest = [entry.id for entry in reversed(listing.entries) if states.get(entry.id, UNTOUCHED).may_leave]
-        full = f"{listing.num_files:,} examples, all of the oldest pinned or reported"
+        full = f"{listing.num_files:,} examples, all of the oldest pinned, approved or reported"
         require(len(oldest) >= surplus, "gallery", full, "the owner has to delete or unpin some first")
         return oldest[:surplus]
 
@@ -240,6 +240,14 @@ class Examples:
     def unpin(self, example_id: str) -> None:
         self._pin(example_id, is_pinned=False)
 
+    def approve(self, example_id: str) -> None:
+        """Let the example be pushed to the gallery's dataset on the Hub; it is then not deleted when the gallery is full."""
+        self._approve(example_id, is_approved=True)
+
+    def disapprove(self, example_id: str) -> None:
+        """Take the example out of the dataset."""
+        self._approve(example_id, is_approved=False)
+
     def delete(self, example_id: str) -> None:
         """Delete the example permanently; its link no longer works."""
         self._require_exists(example_id)
@@ -257,6 +265,11 @@ class Examples:
         self._require_exists(example_id)
         with atomic_io.locked(self._lock):
             self._put(example_id, replace(self.state(example_id), is_pinned=is_pinned))
+
+    def _approve(self, example_id: str, *, is_approved: bool) -> None:
+        self._require_exists(example_id)
+        with atomic_io.locked(self._lock):
+            self._put(example_id, replace(self.state(example_id), is_approved=is_approved))
 
     def _put(self, example_id: str, state: State) -> None:
         listing = self._index.listing()

@@ -50,7 +50,7 @@ TELL_WHEN_SHOWN = (
     ".observe(element, { subtree: true, childList: true });"
 )
 """For page.js, which names what is shown in the address."""
-DECISIONS = ("hide", "show", "pin", "unpin")
+DECISIONS = ("hide", "show", "pin", "unpin", "approve", "disapprove")
 """The owner's actions that are methods of Examples."""
 
 
@@ -114,14 +114,14 @@ class GalleryTab:
             )
         except PipelineError as error:
             return {self.view: view, self.bar: "", self.shelf: notice(str(error))}
-        shelf = shelf_html(page, view, note, is_owner=is_owner)
+        shelf = shelf_html(page, view, note, is_owner=is_owner, dataset=self.engine.settings.gallery_repo)
         return {self.view: view, self.bar: form_html(view.query, page), self.shelf: shelf}
 
     def take(self, view: View, event: gr.EventData, request: gr.Request) -> Updates:
         """Handle a button. The event's value is `page N`, `all` (end the search), `open ID` (show the example as it was
         kept), `remix ID` (use its prompt and settings for a new completion), `prompt ID` or `run ID` (show those of the
         same prompt or run), or `report ID` (ask the owner to check it). The owner also has `sort` and, with an id,
-        `hide`, `show`, `pin`, `unpin` and `delete`.
+        `hide`, `show`, `pin`, `unpin`, `approve`, `disapprove` and `delete`.
         """
         action, _, target = str(event.value).partition(" ")
         note = None
@@ -175,11 +175,19 @@ def _page_number(text: str) -> int:
     return int(text) if text.isdecimal() and len(text) < 10 else 1
 
 
-def shelf_html(page: ExamplesPage, view: View, note: Note | None, *, is_owner: bool) -> str:
-    """The HTML of one page."""
+def shelf_html(page: ExamplesPage, view: View, note: Note | None, *, is_owner: bool, dataset: str | None = None) -> str:
+    """The HTML of one page. `dataset`: where approved examples go."""
     cards = [ExampleCard.of(example, page.states[example.id]) for example in page.examples]
     is_default = page.number == 1 and not view.query
     address = "" if is_default else view.query.address(page.number)
     return render(
-        "gallery", page=page, cards=cards, is_owner=is_owner, view=view, query=view.query, address=address, note=note
+        "gallery",
+        page=page,
+        cards=cards,
+        is_owner=is_owner,
+        view=view,
+        query=view.query,
+        address=address,
+        note=note,
+        dataset=dataset,
     )

@@ -30,7 +30,7 @@ from pipeline.core.settings import Settings
 from pipeline.jobs import worker
 from pipeline.jobs.restoring import restore_and_resume
 from pipeline.ui.data.scans import Key
-from pipeline.ui.server import downloads
+from pipeline.ui.server import downloads, link_cards
 from pipeline.ui.server.changes import changes
 from pipeline.ui.server.connections import TimedConnection
 from pipeline.ui.server.events import Events
@@ -93,6 +93,8 @@ def application(page: gr.Blocks, engine: Engine) -> ASGIApp:
         CORSMiddleware, allow_origins=[]
     )  # with it, Gradio does not add its own, which reflects any origin
     app.add_route("/studio/changes", changes(engine.live))  # before Gradio, which takes all other paths
+    cards = link_cards.LinkCards(engine)
+    app.add_route(link_cards.PATH, link_cards.route(cards))
     app.add_route(downloads.PATH, downloads.downloads(engine))
     gr.mount_gradio_app(app, page, **mount_arguments(settings))
     page.is_running = True
@@ -104,7 +106,7 @@ def application(page: gr.Blocks, engine: Engine) -> ASGIApp:
     page.state_holder.__class__ = LeanStates
     allowance = Allowance(settings, engine.access)
     sessions = Sessions(page, engine.abandon)
-    events = Events(PageCache(app, settings), page, settings, sessions, allowance)
+    events = Events(PageCache(app, settings, cards.head), page, settings, sessions, allowance)
     # Guards is outside SignIn: requests from other sites must not reach code that trusts the owner's cookie.
     return Headers(Guards(SignIn(events, settings, engine.access), settings, allowance), settings)
 

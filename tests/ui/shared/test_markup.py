@@ -178,7 +178,7 @@ def example() -> Example:
 
 
 def gallery(*, is_owner: bool, query: Query | None = None) -> dict[str, Any]:
-    state = State(is_hidden=True, is_pinned=True, reporters=("a", "b"))
+    state = State(is_hidden=True, is_pinned=True, is_approved=True, reporters=("a", "b"))
     page = ExamplesPage(
         examples=[example()],
         number=2,
@@ -196,6 +196,7 @@ def gallery(*, is_owner: bool, query: Query | None = None) -> dict[str, Any]:
         "view": View(doubtful="abcd1234"),
         "note": Note("abcd1234", EVIL),
         "query": query or Query(),
+        "dataset": EVIL,
         "address": (query or Query()).address(2),
     }
 
