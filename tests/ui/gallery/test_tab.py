@@ -38,7 +38,7 @@ REVISION = Revision(
     commit=None,
     path=Path("registry/local/0123456789ab"),
 )
-DECISIONS = ("hide", "show", "pin", "unpin", "delete", "sort")
+DECISIONS = ("hide", "show", "pin", "unpin", "approve", "disapprove", "delete", "sort")
 
 
 def asked(host: str, address: str) -> gr.Request:
@@ -432,3 +432,18 @@ def test_a_link_chooses_a_revision(tab: GalleryTab) -> None:
     tab.engine.__dict__["models"] = SimpleNamespace(known=lambda wait_seconds=0: [model])
     for name in (model.repo, model.name):
         assert opened(tab, f"revision={name}")[tab.generate.choice.revision]["value"] == model.name
+
+
+def test_the_owner_approves_where_a_dataset_is_set_and_takes_out_everywhere(
+    tab: GalleryTab, settings: Settings
+) -> None:
+    example = keep(tab)
+    assert "approve" not in buttons(shelf_of(tab, View(), OWNER))
+    tab.engine = Engine(replace(settings, gallery_repo="me/gallery"))
+    assert "approve" in buttons(shelf_of(tab, View(), OWNER)) - buttons(shelf_of(tab, View(), VISITOR))
+    markup = press(tab, f"approve {example.id}", OWNER)[tab.shelf]
+    assert "In the dataset" in markup and tab.engine.examples.state(example.id).is_approved
+    assert "In the dataset" not in shelf_of(tab, View(), VISITOR)
+    tab.engine = tab.generate.engine
+    press(tab, f"disapprove {example.id}", OWNER)
+    assert not tab.engine.examples.state(example.id).is_approved
