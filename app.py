@@ -61,11 +61,11 @@ def build(engine: Engine) -> gr.Blocks:
                 generate.build()
             with gr.Tab(t("tab.gallery"), id="gallery") as gallery_tab:
                 gallery.build()
-        train.connect(page, bar)
+        train.connect(page, bar, tabs)
         data.connect(page)
         prepare.connect(page, bar)
         generate.connect(page, tabs, generate_tab)
-        gallery.connect(page, gallery_tab, bar.owner_changed)
+        gallery.connect(page, tabs, gallery_tab, bar.owner_changed)
         Api(engine).connect()
     return page
 

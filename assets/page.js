@@ -36,6 +36,64 @@ const acts = {
   },
 };
 
+// Links to what is shown. Built here, as only the browser knows the address under which it shows the page.
+const LINKED = ['example', 'run', 'revision', 'prompt', 'text', 'gallery', 'q', 'of_run', 'of_prompt'];
+const MAX_LINK = 4000;
+const copyText = async (text) => {
+  try { await navigator.clipboard.writeText(text); return true; } catch (_) { /* not allowed here */ }
+  const field = document.createElement('textarea');
+  field.value = text;
+  field.className = 'unseen';
+  document.body.append(field);
+  const active = document.activeElement;
+  field.select();
+  const isCopied = document.execCommand('copy');
+  field.remove();
+  active?.focus({ preventScroll: true });
+  return isCopied;
+};
+const answerOn = (button, text) => {
+  const first = button.dataset.first ??= button.textContent;
+  button.textContent = text;
+  clearTimeout(button.timer);
+  button.timer = setTimeout(() => { button.textContent = first; }, 3000);
+};
+const copyLink = async (button, address) => {
+  const isCopied = await copyText(`${location.origin}${location.pathname}?${address}`);
+  answerOn(button, isCopied ? button.dataset.done : button.dataset.failed);
+};
+acts.code = async (button) => {
+  const isCopied = await copyText(button.closest('details').querySelector('pre').textContent);
+  answerOn(button, isCopied ? button.dataset.done : button.dataset.failed);
+};
+acts.link = (button) => copyLink(button, button.dataset.address);
+acts.promptLink = (button) => {
+  const picked = document.querySelector('#prompts [aria-pressed=true]');
+  const text = document.querySelector('#prompt textarea').value;
+  const address = picked ? new URLSearchParams({ prompt: picked.dataset.prompt }) : new URLSearchParams({ text });
+  if (!picked && (text.length > Number(button.dataset.most) || String(address).length > MAX_LINK)) return answerOn(button, button.dataset.long);
+  copyLink(button, address);
+};
+acts.unremix = (button) => {
+  const old = button.closest('.before');
+  old.parentElement.classList.remove('beside');
+  old.remove();
+};
+
+// The address bar names the page of the gallery while that is shown, and nothing that a link named once another tab is.
+const nameInAddress = (address) => {
+  const names = new URLSearchParams(location.search);
+  LINKED.forEach((name) => names.delete(name));
+  new URLSearchParams(address).forEach((value, name) => names.set(name, value));
+  const query = String(names);
+  history.replaceState(null, '', location.pathname + (query && `?${query}`) + location.hash);
+};
+const nameGallery = () => {
+  const shown = document.querySelector('#gallery [data-address]');
+  if (shown?.getClientRects().length) nameInAddress(shown.dataset.address);
+};
+document.addEventListener('studio-gallery', nameGallery);
+
 // The steps of a first visit stay closed in a browser that has closed them.
 const hideGuide = () => document.querySelector('.gradio-container').classList.add('no-guide');
 if (kept('studio-guide')) hideGuide();
@@ -132,10 +190,13 @@ if (!asked.get('__theme') && kept('studio-theme')) {
 const tabs = () => [...document.querySelectorAll('#tabs > .tab-wrapper .tab-container:not(.visually-hidden) [role=tab]')];
 document.addEventListener('click', (event) => {
   const place = tabs().indexOf(event.target.closest('[role=tab]'));
-  if (place >= 0) history.replaceState(null, '', location.pathname + location.search + (place ? '#' + place : ''));
+  if (place < 0) return;
+  history.replaceState(null, '', location.pathname + location.search + (place ? '#' + place : ''));
+  nameInAddress('');
+  setTimeout(nameGallery);
 });
 const place = Number(location.hash.slice(1));
-if (place && !asked.get('example')) {
+if (place && !LINKED.some((name) => asked.get(name))) {
   const timer = setInterval(() => { if (tabs()[place]) { tabs()[place].click(); clearInterval(timer); } }, 50);
   setTimeout(() => clearInterval(timer), 5000);
 }

@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs
@@ -68,6 +68,7 @@ class Repos:
         """Repo -> tag -> commit."""
         self._commits: dict[str, list[Commit]] = {}
         self._lfs: dict[str, bytes] = {}
+        self.num_squashes = 0
 
     def commits(self, repo: str) -> list[Commit]:
         """Oldest first; empty when there is no such repo."""
@@ -90,6 +91,7 @@ class Repos:
             (rf"GET {API}/tree/(?P<revision>[^/]+)(?:/(?P<folder>.+))?", self._tree),
             (rf"POST {API}/paths-info/(?P<revision>[^/]+)", self._paths_info),
             (rf"GET {API}/commits/main", self._list_commits),
+            (rf"POST {API}/super-squash/main", self._super_squash),
             (rf"(?:GET|HEAD) /{REPO}/resolve/(?P<revision>[^/]+)/(?P<path>.+)", self._resolve),
         )
         for pattern, route in routes:
@@ -176,6 +178,16 @@ class Repos:
         files = {path: file for path, file in merged.items() if file is not None}
         commits.append(Commit(oid, title, message, date.strftime("%Y-%m-%dT%H:%M:%S.000Z"), files))
         return oid
+
+    def _super_squash(self, repo: str, body: bytes, **_: Any) -> Reply:
+        """One commit with the files of the head; the others are gone."""
+        if repo not in self._commits:
+            return _no_repo()
+        self.num_squashes += 1
+        files = self._commits.pop(repo)[-1].files
+        self.append(repo, f"{json.loads(body)['message']} {self.num_squashes}", "", dict(files))
+        self._commits[repo][0] = replace(self._commits[repo][0], title=json.loads(body)["message"])
+        return Reply(200, {})
 
     def delete(self, repo: str) -> None:
         for by_repo in (self._commits, self.tags):

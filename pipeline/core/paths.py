@@ -15,6 +15,7 @@
     models/           models of other repos on the Hub (whoever asks for one)
     scans/            a folder for each scan process, deleted when it ends (page)
     gallery-<repo>.json (publisher)
+    gallery-ids-<kind>-<repo>.json (push of the gallery, its restore: under the gallery's .lock)
     gallery/<id>.json moderation.json keeps.jsonl reports.jsonl visitors.salt (page, one process at a time: .lock)
     audit.jsonl audit.1.jsonl (page)
     restored-<repo>.json restore.json (whoever restores runs from the Hub or the archive)
@@ -316,6 +317,10 @@ class Home:
 
     def pushed_gallery(self, repo: str) -> Path:
         return self.path / f"gallery-{repo.replace('/', '--')}.json"
+
+    def gallery_ids(self, kind: str, repo: str) -> Path:
+        """Which examples of the gallery in a repo of that kind, `model` or `dataset`, this home knows."""
+        return self.path / f"gallery-ids-{kind}-{repo.replace('/', '--')}.json"
 
     def retry_request(self, repo: str) -> Path:
         return self.path / f"retry-{repo.replace('/', '--')}.json"

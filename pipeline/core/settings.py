@@ -19,6 +19,7 @@ TAKE_OVER = "PIPELINE_HUB_TAKE_OVER"
 PRIVATE = "PIPELINE_HUB_PRIVATE"
 STATE = "PIPELINE_HUB_STATE"
 ARCHIVE = "PIPELINE_ARCHIVE"
+GALLERY_REPO = "PIPELINE_GALLERY_REPO"
 PRICE = "PIPELINE_HOURLY_PRICE"
 AUTO_RESUME = "PIPELINE_AUTO_RESUME"
 EXACT = "PIPELINE_EXACT"
@@ -75,6 +76,8 @@ class Settings:
     """Whether pushes carry the training state, with which a run can be resumed after this disk was wiped."""
     archive: Path | None = None
     """A folder that outlives the home, as a mounted bucket: finished work is copied there, and back after a wipe."""
+    gallery_repo: str | None = None
+    """Dataset repo on the Hub, `owner/name`, that the approved examples of the gallery are pushed to; None: none is."""
     hourly_price: float | None = None
     """What the hardware costs an hour, in US dollars, for the model card."""
     auto_resume: bool = False
@@ -118,6 +121,8 @@ class Settings:
             repo,
             HOW,
         )
+        gallery = self.gallery_repo
+        require(gallery is None or is_owned(gallery), GALLERY_REPO, gallery, "write owner/name")
         for name in self.public_datasets:
             require(
                 is_owned(name),
@@ -176,6 +181,7 @@ class Settings:
             limits=Limits(corpora_bytes=int(budget) * 10**9 if budget else None),
             home=home_folder(environ),
             hub_repo=environ.get("PIPELINE_HUB_REPO") or None,
+            gallery_repo=environ.get(GALLERY_REPO) or None,
             hub_take_over=_switch(environ, TAKE_OVER),
             hub_private=_switch(environ, PRIVATE),
             exact=_switch(environ, EXACT),

@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,8 @@ class Example:
     title: str
     created_at: str
     """ISO 8601 in UTC."""
+    remix_of: str = ""
+    """Id of the example that this one began from; it may be gone."""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -56,6 +58,10 @@ class Example:
         """SHA-256 of what identifies a result: prompt, settings, seed, revision and texts."""
         parts = [self.prompt, self.settings, self.seed, self.revision, self.texts]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).digest()
+
+
+REQUIRED = {field.name for field in fields(Example) if field.default is MISSING}
+"""An older example lacks the others."""
 
 
 def check(prompt: str, settings: dict[str, Any], texts: Sequence[str], title: str, limits: Limits) -> None:
@@ -87,10 +93,9 @@ def read_example(path: Path) -> Example | None:
         value = atomic_io.read_json(path) or {}
     except (PipelineError, OSError):
         return None
-    names = {field.name for field in fields(Example)}
-    if names - value.keys() or value["id"] != path.stem or not _has_valid_types(value):
+    if REQUIRED - value.keys() or value["id"] != path.stem or not _has_valid_types(value):
         return None
-    return Example(**{name: value[name] for name in names})
+    return Example(**{field.name: value[field.name] for field in fields(Example) if field.name in value})
 
 
 def recent_example(path: Path) -> Example | None:
@@ -117,5 +122,10 @@ def _has_valid_types(value: dict[str, Any]) -> bool:
         and all(type(value[name]) is int for name in ("seed", "step"))
         and isinstance(value["texts"], list)
         and all(isinstance(text, str) for text in value["texts"])
+        and _is_id_or_empty(value.get("remix_of", ""))
         and (loss is None or (isinstance(loss, (int, float)) and math.isfinite(loss)))
     )
+
+
+def _is_id_or_empty(value: object) -> bool:
+    return isinstance(value, str) and (not value or ID.fullmatch(value) is not None)

@@ -24,15 +24,19 @@ from pipeline.gallery.example import ID, Example, check, read_example, recent_ex
 from pipeline.gallery.index import Index
 from pipeline.gallery.moderation import UNTOUCHED, Moderation, State
 from pipeline.gallery.quota import Pseudonyms, Quota
+from pipeline.gallery.search import Entry, Query
 
 ALPHABET = string.ascii_lowercase + string.digits
 MAX_EXAMPLES = 5_000
 """Above this, the oldest example is deleted for each new one."""
 PAGE_EXAMPLES = 24
+MAX_RUNS = 200
+"""Runs to choose from; examples of others are found by their words."""
 KEEPS_PER_HOUR, KEEPS_PER_DAY = 10, 30
 """Max examples that one visitor may save."""
 REPORTS_PER_HOUR, REPORTS_PER_DAY = 20, 60
 """Max reports that one visitor may send."""
+ALL = Query()
 
 
 class HiddenError(InputError):
@@ -57,6 +61,8 @@ class ExamplesPage:
     num_pages: int
     num_examples: int
     """On all pages."""
+    runs: list[str]
+    """Runs with examples that may be seen, newest example first: at most MAX_RUNS."""
     num_damaged: int
     """Files that cannot be read; they are on no page."""
     num_reported: int
@@ -92,9 +98,11 @@ class Examples:
         revision: Revision,
         texts: Sequence[str],
         title: str = "",
+        remix_of: str = "",
         kept_by: str,
     ) -> Kept:
-        """Save a result; an empty title is replaced by the last line of the prompt. The quota is counted per visitor
+        """Save a result; an empty title is replaced by the last line of the prompt. `remix_of`: id of the example that it
+        began from. The quota is counted per visitor
         `kept_by`; "" is the owner, who has no quota. A result that is already saved is returned as it is, at no cost.
 
         Raises InputError when a part is too large or no example may be deleted from a full gallery, QuotaError when the
@@ -114,6 +122,7 @@ class Examples:
             texts=list(texts),
             title=title_of(title, prompt),
             created_at="",
+            remix_of=remix_of if ID.fullmatch(remix_of) else "",
         )
         with atomic_io.locked(self._lock):
             if (duplicate_id := self._find_duplicate(result)) is not None:
@@ -139,7 +148,7 @@ class Examples:
         if surplus <= 0:
             return []
         oldest = [entry.id for entry in reversed(listing.entries) if states.get(entry.id, UNTOUCHED).may_leave]
-        full = f"{listing.num_files:,} examples, all of the oldest pinned or reported"
+        full = f"{listing.num_files:,} examples, all of the oldest pinned, approved or reported"
         require(len(oldest) >= surplus, "gallery", full, "the owner has to delete or unpin some first")
         return oldest[:surplus]
 
@@ -166,12 +175,21 @@ class Examples:
     def state(self, example_id: str) -> State:
         return self._moderation.of(example_id)
 
-    def page(self, number: int, *, include_hidden: bool = False, reported_first: bool = False) -> ExamplesPage:
-        """One page, newest first. With `reported_first`, the examples with the most unanswered reports come first."""
+    def read_index(self) -> None:
+        """Read all files, so that the first page does not wait for it: half a second for 5,000 examples."""
+        self._index.listing()
+
+    def page(
+        self, number: int, query: Query = ALL, *, include_hidden: bool = False, reported_first: bool = False
+    ) -> ExamplesPage:
+        """One page of what matches, newest first. With `reported_first`, the examples with the most unanswered reports
+        come first.
+        """
         listing, states = self._index.listing(), self._moderation.states()
-        ids = [entry.id for entry in listing.entries]
+        entries: Sequence[Entry] = listing.entries
         if not include_hidden:
-            ids = [found for found in ids if not states.get(found, UNTOUCHED).is_hidden]
+            entries = [entry for entry in entries if not states.get(entry.id, UNTOUCHED).is_hidden]
+        ids = [entry.id for entry in entries if query.matches(entry)]
         reports = {found: state.num_reports for found in ids if (state := states.get(found)) and state.num_reports}
         if reported_first:
             ids.sort(key=lambda found: -reports.get(found, 0))
@@ -184,6 +202,7 @@ class Examples:
             number=number,
             num_pages=num_pages,
             num_examples=len(ids),
+            runs=list(dict.fromkeys(entry.run for entry in entries if entry.run))[:MAX_RUNS],
             num_damaged=len(listing.damaged),
             num_reported=len(reports),
             states={found: states.get(found, UNTOUCHED) for found in shown},
@@ -221,6 +240,14 @@ class Examples:
     def unpin(self, example_id: str) -> None:
         self._pin(example_id, is_pinned=False)
 
+    def approve(self, example_id: str) -> None:
+        """Let the example be pushed to the gallery's dataset on the Hub; it is then not deleted when the gallery is full."""
+        self._approve(example_id, is_approved=True)
+
+    def disapprove(self, example_id: str) -> None:
+        """Take the example out of the dataset."""
+        self._approve(example_id, is_approved=False)
+
     def delete(self, example_id: str) -> None:
         """Delete the example permanently; its link no longer works."""
         self._require_exists(example_id)
@@ -238,6 +265,11 @@ class Examples:
         self._require_exists(example_id)
         with atomic_io.locked(self._lock):
             self._put(example_id, replace(self.state(example_id), is_pinned=is_pinned))
+
+    def _approve(self, example_id: str, *, is_approved: bool) -> None:
+        self._require_exists(example_id)
+        with atomic_io.locked(self._lock):
+            self._put(example_id, replace(self.state(example_id), is_approved=is_approved))
 
     def _put(self, example_id: str, state: State) -> None:
         listing = self._index.listing()

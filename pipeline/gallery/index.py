@@ -1,4 +1,4 @@
-"""An index of all examples, newest first, without their texts, small enough to stay in memory."""
+"""An index of all examples, newest first, with what a search needs, small enough to stay in memory."""
 
 from __future__ import annotations
 
@@ -8,18 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 from pipeline.gallery.cached import Cached
 from pipeline.gallery.example import ID, read_example
-
-
-class Entry(NamedTuple):
-    """One example in the index; entries sort by age."""
-
-    created_at: str
-    id: str
-    fingerprint: bytes
+from pipeline.gallery.search import Entry
 
 
 @dataclass(frozen=True)
@@ -79,4 +71,4 @@ class Index:
 
     def _read_entry(self, example_id: str) -> Entry | None:
         example = read_example(self._folder / f"{example_id}.json")
-        return None if example is None else Entry(example.created_at, example.id, example.fingerprint)
+        return None if example is None else Entry.of(example)

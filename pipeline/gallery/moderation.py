@@ -21,6 +21,8 @@ class State:
 
     is_hidden: bool = False
     is_pinned: bool = False
+    is_approved: bool = False
+    """Whether the owner lets it be pushed to the gallery's dataset on the Hub."""
     reporters: tuple[str, ...] = ()
     """Pseudonyms of all visitors who ever reported it, oldest first; each counts once."""
     num_settled: int = 0
@@ -34,7 +36,7 @@ class State:
     @property
     def may_leave(self) -> bool:
         """Whether it may be deleted when the gallery is full."""
-        return not self.is_pinned and not self.num_reports
+        return not self.is_pinned and not self.is_approved and not self.num_reports
 
     def reported(self, by: str) -> State:
         if by in self.reporters or self.num_reports >= MAX_REPORTS:
@@ -83,6 +85,7 @@ def _state(value: dict[str, Any]) -> State:
     return State(
         is_hidden=bool(value["is_hidden"]),
         is_pinned=bool(value["is_pinned"]),
+        is_approved=bool(value.get("is_approved", False)),  # an older one lacks it
         reporters=tuple(map(str, value["reporters"])),
         num_settled=int(value["num_settled"]),
     )

@@ -23,6 +23,8 @@ best_tag     the tag `best` of the push with the lowest validation loss
 commits      writes and parses the title and the message of a push's commit
 card_sections keeps what people wrote into a card
 card_facts   what a model's card says of its run and corpus
+gallery_merge    what the gallery of a repo is after a push
+gallery_dataset  the approved examples as a dataset
 curve_image  the image of the losses in a model's card
 cards        the card (README.md) of a model or a dataset, from assets/model_card.md.j2 and dataset_card.md.j2
 prepared     checks a prepared corpus before it is pushed

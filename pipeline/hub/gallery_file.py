@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +24,27 @@ MAX_RESTORED = 5_000
 MAX_CHARACTERS = 100_000
 """Of a row; the longest prompt with its completions is a third of that."""
 PINNED = "pinned"
-PIN = {"is_hidden": False, "is_pinned": True, "reporters": [], "num_settled": 0}
+PIN = {"is_hidden": False, "is_pinned": True, "is_approved": False, "reporters": [], "num_settled": 0}
 """Moderation state of a pinned example that nobody has reported."""
 UNTOUCHED, HIDDEN = {**PIN, "is_pinned": False}, {**PIN, "is_pinned": False, "is_hidden": True}
 
 
-def gallery_file(home: Home) -> bytes:
-    """Its content. Raises DamagedError when the moderation file cannot be read: nobody knows what is hidden."""
-    rows = sorted(_rows(home), key=lambda row: str(row.get("created_at")))
+def gallery_file(home: Home, *, only_approved: bool = False) -> bytes:
+    """What this home would put there. Raises DamagedError when the moderation file cannot be read: nobody knows what is hidden."""
+    return file_of(own_rows(home, only_approved=only_approved))
+
+
+def file_of(rows: Iterable[dict[str, Any]]) -> bytes:
+    """The rows, oldest first, as a file."""
+    rows = sorted(rows, key=lambda row: str(row.get("created_at")))
     return redact("".join(f"{json.dumps(row, ensure_ascii=False, allow_nan=False)}\n" for row in rows)).encode()
+
+
+def rows_of(source: Path | None) -> Iterator[dict[str, Any]]:
+    """The rows of a downloaded gallery.jsonl that are well formed, as far as a gallery needs it."""
+    for row in atomic_io.iterate_lines(source) if source else ():
+        if EXAMPLE.fullmatch(str(row.get("id"))) and is_usable(row) and len(json.dumps(row)) <= MAX_CHARACTERS:
+            yield row
 
 
 def gallery_stamp(home: Home) -> int | None:
@@ -53,12 +65,13 @@ def note_pushed(home: Home, repo: str) -> None:
     atomic_io.write_json(home.pushed_gallery(repo), marker)
 
 
-def _rows(home: Home) -> Iterator[dict[str, Any]]:
+def own_rows(home: Home, *, only_approved: bool = False) -> Iterator[dict[str, Any]]:
+    """What every visitor of this home may see; of these with `only_approved` what the owner has approved."""
     states = atomic_io.read_json(home.gallery / "moderation.json") or {}
     for path in home.gallery.glob("????????.json"):
         example, state = atomic_io.readable_json(path), state_of(states.get(path.stem, UNTOUCHED))
         is_example = EXAMPLE.fullmatch(path.stem) and example.get("id") == path.stem and is_usable(example)
-        if is_example and _is_public(state):
+        if is_example and _is_public(state) and (state["is_approved"] or not only_approved):
             yield {**example, PINNED: state["is_pinned"]}
 
 
@@ -66,9 +79,10 @@ def state_of(value: object) -> dict[str, Any]:
     """The moderation of an example, as `gallery.moderation.State`; HIDDEN for a value that is none."""
     if not isinstance(value, dict):
         return HIDDEN
+    value = {"is_approved": False, **value}  # an older one lacks it
     is_whole = (
         value.keys() == HIDDEN.keys()
-        and type(value["is_hidden"]) is type(value["is_pinned"]) is bool
+        and type(value["is_hidden"]) is type(value["is_pinned"]) is type(value["is_approved"]) is bool
         and isinstance(value["reporters"], list)
         and all(isinstance(name, str) for name in value["reporters"])
         and type(value["num_settled"]) is int
@@ -98,3 +112,14 @@ def restore_gallery(home: Home, source: Path) -> int:
         path = home.gallery / "moderation.json"
         atomic_io.write_json(path, {**pinned, **(atomic_io.read_json(path) or {})})
     return num_restored
+
+
+def approve_restored(home: Home, source: Path) -> None:
+    """Mark the examples of a downloaded gallery.jsonl that this gallery has as approved: only such were pushed there."""
+    path = home.gallery / "moderation.json"
+    with atomic_io.locked(home.gallery / ".lock"):
+        states = atomic_io.read_json(path) or {}
+        for row in rows_of(source):
+            if (home.gallery / f"{row['id']}.json").exists():
+                states[row["id"]] = {**state_of(states.get(row["id"], UNTOUCHED)), "is_approved": True}
+        atomic_io.write_json(path, states)

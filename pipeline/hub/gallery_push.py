@@ -1,4 +1,4 @@
-"""Pushes the gallery to the model repo when it has changed, by a commit of its own (`gallery_file`).
+"""Pushes the gallery to the model repo, and to its own dataset, when it has changed, by a commit of its own.
 
 gallery-<repo>.json    written by the publisher: what of the gallery is on the Hub, and when it was tried last
 """
@@ -32,7 +32,9 @@ def is_due(home: Home, repo: str) -> bool:
 
 
 class GalleryPush:
-    """The push of one home's gallery to one repo. For the publisher only."""
+    """The push of one home's gallery to one repo; `datasets/OWNER/NAME` is a dataset, which gets what is approved. For
+    the publisher only.
+    """
 
     def __init__(self, home: Home, repo: str, *, answer_seconds: float, max_seconds: float) -> None:
         self._home = home
@@ -58,14 +60,16 @@ class GalleryPush:
             is_pushed = outcome.kind == push_attempt.PUSHED
             if not is_pushed:
                 print(f"The gallery is not pushed: {outcome.error}", file=sys.stderr)
-            self._note(facts if is_pushed else {}, met_fault=outcome.kind == push_attempt.FAULT)
+            # A push into a repo that this disk has never seen first takes what is there.
+            is_same = gallery_stamp(self._home) == facts["stamp"]
+            self._note(facts if is_pushed and is_same else {}, met_fault=outcome.kind == push_attempt.FAULT)
         elif may_start and is_due(self._home, self._repo):
             self._start()
 
     def _start(self) -> None:
         stamp = gallery_stamp(self._home)  # before the files are read: a later change is pushed again
         try:
-            digest = digest_of(gallery_file(self._home))
+            digest = digest_of(gallery_file(self._home, only_approved=self._repo.startswith("datasets/")))
         except DamagedError as error:
             print(f"The gallery is not pushed: {error}", file=sys.stderr)
             self._note({})
@@ -74,6 +78,9 @@ class GalleryPush:
         if digest == atomic_io.readable_json(self._home.pushed_gallery(self._repo)).get("sha256", digest_of(b"")):
             self._note(facts)
             return
+        # What is there is unknown until the outcome is: this process may be killed, and the gallery be as before.
+        path = self._home.pushed_gallery(self._repo)
+        atomic_io.write_json(path, {**atomic_io.readable_json(path), "stamp": None, "sha256": None})
         attempt = PushAttempt(
             self._repo, self._home.gallery, answer_seconds=self._answer_seconds, max_seconds=self._max_seconds
         )

@@ -10,6 +10,7 @@ from pipeline.artifacts.checkpoint import PROVENANCE
 from pipeline.artifacts.revision import Revision
 from pipeline.core import atomic_io
 from pipeline.core.errors import DamagedError
+from pipeline.core.paths import Home
 from pipeline.core.settings import PRIVATE, TAKE_OVER
 from pipeline.hub.archive import RunArchive
 from pipeline.hub.best_tag import tag_best
@@ -18,6 +19,7 @@ from pipeline.hub.cards import model_card
 from pipeline.hub.client import PUSH, Refusal, connect, hub_errors, odd_answer
 from pipeline.hub.commits import Push, message, read_push, title
 from pipeline.hub.gallery_file import NAME as GALLERY
+from pipeline.hub.gallery_merge import REMOVED, is_there, merged_with_repo
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -70,18 +72,22 @@ class ModelRepo:
             tag_best(api, self.repo, [_push_of(revision, commit), *pushes])
             return commit
 
-    def push_file(self, name: str, content: bytes) -> str:
-        """The commit after which `main` has the file `name` with this content; the head when it has it already."""
+    def push_gallery(self, home: Home) -> str:
+        """The commit after which `main` has the gallery; the head when it has it already."""
         from huggingface_hub import CommitOperationAdd
 
         with hub_errors(self.repo, PUSH):
             api = connect(PUSH, answer_seconds=self.answer_seconds)
             head, pushes = self._list_pushes(api)
             self._check(api, head, pushes)
+            merged = merged_with_repo(api, self.repo, head, home, kind="model", only_approved=False)
+            contents = merged.contents()
+            if all(is_there(api, self.repo, head, name, content, "model") for name, content in contents.items()):
+                return head
             return api.create_commit(
                 self.repo,
-                [CommitOperationAdd(name, content)],
-                commit_message=f"Update {name}",
+                [CommitOperationAdd(name, content) for name, content in contents.items()],
+                commit_message=f"Update {GALLERY}",
                 revision=MAIN,
                 parent_commit=head,
             ).oid
@@ -171,7 +177,7 @@ def check_private(api: HfApi, repo: str) -> None:
 
 def check_content(api: HfApi, repo: str, head: str) -> None:
     """Raises Refusal when a repo without a push of ours holds files of somebody else."""
-    names = {entry.path for entry in api.list_repo_tree(repo, revision=head)} - {BORN_WITH, GALLERY}
+    names = {entry.path for entry in api.list_repo_tree(repo, revision=head)} - {BORN_WITH, GALLERY, REMOVED}
     if names and PROVENANCE not in names:
         more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
         raise Refusal(

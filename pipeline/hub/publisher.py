@@ -22,6 +22,7 @@ from pipeline.core.paths import Home, RunFolder
 from pipeline.core.settings import Settings
 from pipeline.hub import bucket, gallery_push, kept_states, push_log, push_status
 from pipeline.hub.bucket_keeper import BucketKeeper
+from pipeline.hub.gallery_dataset import PREFIX
 from pipeline.hub.gallery_push import GalleryPush
 from pipeline.hub.push_log import PushLog
 from pipeline.hub.takeover import Credentials
@@ -44,6 +45,8 @@ def pending(settings: Settings) -> bool:
         return True
     if bucket.is_behind(home, settings.archive):
         return True
+    if settings.gallery_repo is not None and gallery_push.is_due(home, PREFIX + settings.gallery_repo):
+        return True
     if settings.hub_repo is None:
         return False
     if any(row["state"] in push_log.WAITING for _, log in runs for row in log.rows().values()):
@@ -65,15 +68,21 @@ class Publisher:
         self.credentials = Credentials(settings)
         self.bucket = BucketKeeper(settings, settings.archive) if settings.archive else None
         self.uploader = None
+        self.gallery_dataset = None
+        if settings.gallery_repo is not None:
+            self.gallery_dataset = self._gallery_push(PREFIX + settings.gallery_repo)
         if settings.hub_repo is not None:
             patience = self.patience
             self.uploader = Uploader(self.home, self.registry, patience, with_state=settings.hub_state)
-            self.gallery = GalleryPush(
-                self.home,
-                settings.repo,
-                answer_seconds=patience.answer_seconds,
-                max_seconds=patience.push_seconds(MAX_GALLERY_BYTES),
-            )
+            self.gallery = self._gallery_push(settings.repo)
+
+    def _gallery_push(self, repo: str) -> GalleryPush:
+        return GalleryPush(
+            self.home,
+            repo,
+            answer_seconds=self.patience.answer_seconds,
+            max_seconds=self.patience.push_seconds(MAX_GALLERY_BYTES),
+        )
 
     def run(self) -> bool:
         """Publish until nothing is pending and no run is running, or until a process with another token or repo takes
@@ -98,6 +107,8 @@ class Publisher:
             self._register(checkpoint, log)
         if self.bucket is not None:
             self.bucket.advance()
+        if self.gallery_dataset is not None:
+            self.gallery_dataset.advance(may_start=True)
         if self.uploader is not None:
             if self.settings.hub_state:
                 self._keep_states(logs)

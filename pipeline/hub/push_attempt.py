@@ -23,7 +23,7 @@ from pipeline.core.credentials import full_environment, protect_secrets
 from pipeline.core.environment import python_path
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
-from pipeline.hub import gallery_file, restore
+from pipeline.hub import gallery_dataset, restore
 from pipeline.hub.archive import open_archive
 from pipeline.hub.background import for_people
 from pipeline.hub.client import PassingFault
@@ -111,6 +111,8 @@ def attempt(repo: str, folder: Path, answer_seconds: float) -> Outcome:
     try:
         settings = Settings.from_environment()
         home = Home(settings.home)
+        if repo.startswith(gallery_dataset.PREFIX):
+            return Outcome(kind=PUSHED, commit=_push_dataset(settings, home, answer_seconds))
         model_repo = ModelRepo(
             repo,
             answer_seconds=answer_seconds,
@@ -121,7 +123,7 @@ def attempt(repo: str, folder: Path, answer_seconds: float) -> Outcome:
         if folder == home.gallery:
             # The gallery of a wiped disk must not replace that of the Hub, which a disk may also have been unable to see.
             restore.restore_runs(settings)
-            gallery_commit = model_repo.push_file(gallery_file.NAME, gallery_file.gallery_file(home))
+            gallery_commit = model_repo.push_gallery(home)
             if restore.is_due(settings):  # there was no repo
                 restore.note_restored(home, repo)
             return Outcome(kind=PUSHED, commit=gallery_commit)
@@ -133,6 +135,16 @@ def attempt(repo: str, folder: Path, answer_seconds: float) -> Outcome:
     except BaseException as error:  # a panic in a Rust extension (hf_xet) is not an Exception
         return Outcome(kind=REFUSED, error=str(for_people(error, LOG)))
     return Outcome(kind=SUPERSEDED if commit is None else PUSHED, commit=commit)
+
+
+def _push_dataset(settings: Settings, home: Home, answer_seconds: float) -> str:
+    """As for the model repo, a wiped disk takes first what is there."""
+    repo = settings.gallery_repo
+    assert repo is not None, "the publisher has it from the same environment"
+    gallery_dataset.restore_dataset(settings)
+    commit = gallery_dataset.push_dataset(home, repo, private=settings.hub_private, answer_seconds=answer_seconds)
+    gallery_dataset.note_restored(home, repo)
+    return commit
 
 
 def _end_with_the_publisher() -> None:

@@ -35,6 +35,7 @@ from pipeline.hub.archive import FORMAT, RECORD, RUNS, RunRecord
 from pipeline.hub.background import Say
 from pipeline.hub.client import DOWNLOAD, connect, hub_errors
 from pipeline.hub.commits import Push, read_push
+from pipeline.hub.gallery_merge import note_known
 from pipeline.hub.model_repo import MAIN
 
 if TYPE_CHECKING:
@@ -163,6 +164,7 @@ def _restore_gallery(api: HfApi, home: Home, repo: str, head: str) -> None:
         try:
             if gallery_file.restore_gallery(home, path) and is_first:
                 gallery_file.note_pushed(home, repo)
+            note_known(home, repo, "model", path)
         except ODD as error:
             print(f"The gallery of {repo} is not restored: {type(error).__name__}: {error}", file=sys.stderr)
 

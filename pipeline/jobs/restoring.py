@@ -20,7 +20,7 @@ from pipeline.core.errors import HubError, InputError, PipelineError
 from pipeline.core.paths import Home, JobFolder, RunFolder
 from pipeline.core.repo_names import REPO
 from pipeline.core.settings import STATE, Settings
-from pipeline.hub import bucket_restore, restore
+from pipeline.hub import bucket_restore, gallery_dataset, restore
 from pipeline.hub.dataset_files import LOCAL_TOKENIZER
 from pipeline.hub.restore import Archived
 from pipeline.jobs.job import request_lock, resume_job, submit
@@ -133,6 +133,9 @@ def restore_and_resume(settings: Settings) -> None:
                 say(f"The runs in {place} are not shown yet: {error}", is_fault=True)
                 time.sleep(TRY_AGAIN_SECONDS)
     home.restore_status.unlink(missing_ok=True)
+    # Once: a push brings it back first as well, and no run waits for it.
+    with contextlib.suppress(HubError, OSError):
+        gallery_dataset.restore_dataset(settings)
     if settings.auto_resume:
         resume_interrupted(settings)
     while bucket_restore.is_due(settings):  # it was empty: perhaps it is mounted later

@@ -21,7 +21,7 @@ from pipeline.core.credentials import TOKEN, full_environment
 from pipeline.core.environment import child_environment, is_credential, is_harmless, num_cores
 from pipeline.core.paths import Home
 from pipeline.core.processes import identify, spawn
-from pipeline.core.settings import Settings
+from pipeline.core.settings import GALLERY_REPO, Settings
 from pipeline.hub import publisher
 from pipeline.hub.push_status import request_retry
 from pipeline.hub.takeover import Credentials
@@ -73,6 +73,8 @@ def own_environment(settings: Settings) -> dict[str, str]:
     named = {"PIPELINE_HOME": str(settings.home)}
     if settings.hub_repo:
         named["PIPELINE_HUB_REPO"] = settings.hub_repo
+    if settings.gallery_repo:
+        named[GALLERY_REPO] = settings.gallery_repo
     variables = full_environment().items()
     kept = {name: value for name, value in variables if name == TOKEN or is_harmless(name) or is_credential(name)}
     return {**kept, **named}

@@ -107,7 +107,9 @@ def test_a_card_shows_the_beginning_and_open_the_whole(public: Page, open_tab: O
 def test_a_visitor_reports_and_the_owner_sees_it_and_hides_it(public: Page, open_tab: OpenTab) -> None:
     kept = fill(public, 3)
     visitor = open_gallery(open_tab, public.url)
-    expect(card(visitor, kept[0]).get_by_role("button")).to_have_text(["Open", "Remix", "Report"])
+    expect(card(visitor, kept[0]).get_by_role("button")).to_have_text(
+        ["Same prompt", "Same run", "Open", "Remix", "Report"]
+    )
     press(visitor, kept[0], "Report")
     expect(card(visitor, kept[0]).locator(".notice")).to_contain_text("Reported. The owner of this page decides")
     expect(visitor.locator("#gallery")).not_to_contain_text("1 report")

@@ -19,7 +19,7 @@ from pipeline.core.errors import DamagedError, InputError
 from pipeline.core.settings import Limits
 from pipeline.gallery import examples
 from pipeline.gallery.example import Example
-from pipeline.gallery.examples import Examples, ExamplesPage, HiddenError, Kept
+from pipeline.gallery.examples import Examples, HiddenError, Kept
 from pipeline.gallery.quota import QuotaError
 
 PROMPT = "import pandas as pd\n\n# create dataframe from x and y\n\n"
@@ -477,49 +477,6 @@ def test_a_repaired_file_is_read_again(gallery: Examples) -> None:
 
 
 # ---- several processes ----
-
-
-def _keep_and_log(folder: Path, worker: int, log: Path) -> None:
-    """Save 100 results, one visitor each, and log each acknowledged one. A restart begins with the first result."""
-    gallery = Examples(folder)
-    for number in range(100):
-        kept = try_to_keep(gallery, seed=1_000 * worker + number, kept_by=f"{worker}-{number}")
-        atomic_io.append_line(log, {"seed": 1_000 * worker + number, "id": kept.example.id})
-
-
-@pytest.mark.slow
-def test_whatever_was_acknowledged_is_there_once_although_writers_are_killed(gallery: Examples, tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    logs = [tmp_path / f"{worker}.jsonl" for worker in range(4)]
-
-    def start(worker: int) -> Any:
-        process = context.Process(target=_keep_and_log, args=(gallery.folder, worker, logs[worker]))
-        process.start()
-        return process
-
-    running, num_kills = {worker: start(worker) for worker in range(4)}, 0
-    while running:
-        for worker, process in list(running.items()):
-            done = len(atomic_io.read_lines(logs[worker]))
-            if num_kills < 12 and done >= 5 + num_kills * 3:
-                process.kill()
-                process.join()
-                num_kills += 1
-                running[worker] = start(worker)
-            elif not process.is_alive():
-                assert process.exitcode == 0
-                del running[worker]
-        page: ExamplesPage = gallery.page(1)
-        assert page.num_damaged == 0
-    assert num_kills == 12
-    kept = {example.id: example.seed for example in every(gallery)}
-    assert sorted(kept.values()) == [1_000 * worker + number for worker in range(4) for number in range(100)]
-    for log in logs:
-        for row in atomic_io.read_lines(log):
-            assert kept[row["id"]] == row["seed"]
-    lines = (gallery.folder / "keeps.jsonl").read_bytes().splitlines()
-    assert all(set(json.loads(line)) == {"by", "at"} for line in lines)
-    assert 400 <= len(lines) <= 400 + num_kills
 
 
 def _keep_as_one(folder: Path, worker: int, together: Barrier) -> None:

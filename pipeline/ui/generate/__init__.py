@@ -2,9 +2,11 @@
 
 tab              prompt and sampling; streams completions, keeps examples
 revision_choice  which revision writes, and what to know of it
+linked_prompt    the prompt that a link names
 answers          the completions that a revision wrote
 program          whether a completion is a program that draws, and what it needs
 browser_run      what is offered to be run in the visitor's browser, and its limits
+tools            files of a completion, and how to use its model in Python
 token_card       what was written, token by token: how sure the model was, and how it came to that
 readings         reads a completion again, by which revision and with which tokens
 shading          the colours of the tokens, and two readings compared

@@ -78,6 +78,8 @@ class Completion:
     """Why it failed."""
     example: Example | None = None
     """The kept example that this is."""
+    remixed: Example | None = None
+    """The kept example that this began from, which is shown beside it."""
 
     @property
     def is_live(self) -> bool:
@@ -96,6 +98,8 @@ class Result:
     sampling: dict[str, Any]
     revision: Revision
     texts: list[str]
+    remix_of: str = ""
+    """Id of the example that it began from."""
 
     @classmethod
     def of(cls, completion: Completion, revision: Revision) -> Result | None:
@@ -103,4 +107,5 @@ class Result:
         first = next(iter(completion.answers), None)
         if first is None or not first.is_complete or not any(first.texts):
             return None
-        return cls(completion.prompt, completion.sampling, revision, first.texts)
+        remix_of = completion.remixed.id if completion.remixed else ""
+        return cls(completion.prompt, completion.sampling, revision, first.texts, remix_of)

@@ -8,7 +8,7 @@ import gradio as gr
 
 from pipeline.artifacts.revision import BEST, NEWEST, Revision, best_of, newest_of
 from pipeline.artifacts.starter import STARTER
-from pipeline.core.errors import PipelineError
+from pipeline.core.errors import InputError, PipelineError
 from pipeline.hub.other_models import find_model
 from pipeline.ui.shared.components import QUIET, ask, html, picks
 from pipeline.ui.shared.engine import FIRST_ANSWER_SECONDS, Engine
@@ -87,13 +87,32 @@ class RevisionChoice:
         return *fields, self.advise(fields[0].get("value", revision))
 
     def advise(self, chosen: str | None) -> str:
-        """What to know of the chosen revision: that it is young or has diverged, and which one is better."""
+        """What to know of the chosen revision: that it is young or has diverged, and which one is better; and its link."""
         revisions = self.engine.revisions.known()
         named = {NEWEST: newest_of(revisions), BEST: best_of(revisions), **{r.revision: r for r in revisions}}
         revision, best = named.get(chosen or NEWEST), named[BEST]
         if revision is None or revision.repo == STARTER:
-            return ""
-        return render("revision_advice", revision=revision, better=best if _is_better(best, revision) else None)
+            return render("revision_advice", chosen=chosen or NEWEST, revision=None, better=None)
+        better = best if _is_better(best, revision) else None
+        return render("revision_advice", chosen=chosen or NEWEST, revision=revision, better=better)
+
+    def linked_revision(self, request: gr.Request) -> str | None:
+        """The choice that the page's URL names. Raises InputError when there is no such revision, or the model is not
+        offered here: nothing is looked up on the Hub for a link.
+        """
+        name = request.query_params.get("revision")
+        if not name:
+            return None
+        if "/" in name:
+            is_offered = name.partition("@")[0] in self.engine.settings.models
+            models = self.engine.models.known(wait_seconds=FIRST_ANSWER_SECONDS if is_offered else 0)
+            for model in models:
+                if name in (model.name, model.repo):
+                    return model.name
+            raise InputError(t("link.no_model", name=name[:MODEL_CHARACTERS]))
+        if name in (NEWEST, BEST) or any(revision.revision == name for revision in self.engine.revisions.known()):
+            return name
+        raise InputError(t("link.no_revision", name=name[:40]))
 
     def choose_best(self) -> str:
         """Choose the better one, which the advice has named."""

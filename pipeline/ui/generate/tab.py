@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Generator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import gradio as gr
 from markupsafe import Markup
 
-from pipeline.artifacts.revision import NEWEST
+from pipeline.artifacts.revision import NEWEST, Revision
 from pipeline.config.prompts import course_prompts
 from pipeline.core.errors import PipelineError
 from pipeline.gallery.example import TITLE_CHARACTERS, Example
@@ -19,9 +20,11 @@ from pipeline.ui.generate.answers import Answer, Completion, Result
 from pipeline.ui.generate.browser_run import browser_run
 from pipeline.ui.generate.copied_card import CopiedCard
 from pipeline.ui.generate.growth_card import GrowthCard
+from pipeline.ui.generate.linked_prompt import MAX_LINKED_CHARACTERS, linked_prompt
 from pipeline.ui.generate.readings import Written
 from pipeline.ui.generate.revision_choice import RevisionChoice
 from pipeline.ui.generate.token_card import TokenCard
+from pipeline.ui.generate.tools import revision_of, tools
 from pipeline.ui.generate.writing import CardTurns, written
 from pipeline.ui.shared.components import QUIET, ask, card, editor, head, html, picks
 from pipeline.ui.shared.engine import Engine
@@ -51,6 +54,7 @@ class GenerateTab:
 
     def build(self) -> None:
         self.result = gr.State(None)
+        self.remixed = gr.State(None)
         first = course_prompts()[0]
         with gr.Row(elem_classes=["split", "right"]):
             with gr.Column(elem_classes="main", min_width=0):
@@ -59,10 +63,11 @@ class GenerateTab:
                     self.prompt = editor(first.text, label=t("generate.prompt"), elem_id="prompt")
                     with gr.Row(elem_classes="toolbar"):
                         html(render("hint", text=t("generate.hint")))
+                        html(render("prompt_link", most=MAX_LINKED_CHARACTERS), elem_id="prompt-link")
                         self.stop = gr.Button(t("generate.stop"), variant="stop", visible=False, elem_id="stop-writing")
                         self.complete = gr.Button(t("generate.complete"), variant="primary", elem_id="complete")
                 with card("flush"):
-                    self.written = html(render("completion_blank"), elem_id="completion")
+                    self.written = picks(render("completion_blank"), attribute="remix", elem_id="completion")
                 self.tokens.build()
                 self.growth.build()
                 self.copied.build()
@@ -148,7 +153,7 @@ class GenerateTab:
     def connect(self, page: gr.Blocks, tabs: gr.Tabs, tab: gr.Tab) -> None:
         sampling = [self.temperature, self.top_p, self.top_k, self.length, self.samples, self.seed, self.stop_at]
         choices = [self.choice.revision, self.choice.other]
-        inputs = [self.prompt, *choices, *sampling]
+        inputs = [self.prompt, *choices, *sampling, self.remixed]
         tokens = [self.tokens.written, self.tokens.view, self.tokens.inside, self.growth.view, self.copied.view]
         writes: dict[str, Any] = {**QUIET, "concurrency_limit": None}
         self.complete.click(
@@ -156,9 +161,12 @@ class GenerateTab:
         ).then(self.rest, None, [self.stop, self.complete], queue=False, **QUIET)
         self.stop.click(self.halt, None, None, queue=False, **QUIET)
         self.cards.click(self.pick, None, self.prompt, queue=False, **QUIET)
+        self.written.click(self.end_remix, self.result, [self.remixed, self.result], queue=False, **QUIET)
         self.prompt.change(self._cards, self.prompt, self.cards, queue=False, trigger_mode="always_last", **QUIET)
         self.keep.click(self.keep_example, [self.result, self.title], self.link, queue=False, **QUIET)
-        self.shows = [tabs, self.prompt, self.written, self.result, self.link, *choices, *sampling, *tokens]
+        self.shows = [
+            tabs, self.prompt, self.written, self.result, self.remixed, self.link, *choices, *sampling, *tokens,
+        ]  # fmt: skip
         page.load(self.open_page, None, self.shows, queue=False, **QUIET)
         self.choice.connect(tab)
         self.tokens.connect()
@@ -185,6 +193,7 @@ class GenerateTab:
         samples: int,
         seed: int,
         stop_at: str,
+        remixed: Example | None = None,
     ) -> Generator[Updates, None, None]:
         visitor, asked_by = self.engine.visitor_key(request), self.engine.page_key(request)
         try:
@@ -219,13 +228,22 @@ class GenerateTab:
         ):
             if self.turns.is_over(asked_by, turn):
                 return
+            completion.remixed = remixed
             if not completion.is_live:
                 updates |= {
                     self.result: Result.of(completion, revisions[0]),
                     **self._cards_of(Written.of(completion), request),
                 }
-            yield {self.written: self.card_of(completion), **updates}
+            more = "" if completion.is_live else self._tools(completion, revisions, request)
+            yield {self.written: self.card_of(completion) + more, **updates}
             updates = {}
+
+    def _tools(self, completion: Completion, known: list[Revision], request: gr.Request) -> str:
+        """`known`: the revisions that may have written it."""
+        if not completion.answers:
+            return ""
+        revision = revision_of(completion.answers[0].revision, known)
+        return tools(completion, revision, is_owner=self.engine.access.of(request).allowed)
 
     def _cards_of(self, written: Written | None, request: gr.Request) -> Updates:
         """What the cards below offer to show of a completion."""
@@ -266,6 +284,7 @@ class GenerateTab:
                 revision=result.revision,
                 texts=result.texts,
                 title=(title or "").strip(),
+                remix_of=result.remix_of,
                 kept_by=self.engine.visitor_key(request),
             )
         except PipelineError as error:
@@ -273,12 +292,24 @@ class GenerateTab:
         return self._link(kept.example, t("keep.kept" if kept.is_new else "keep.already", id=kept.example.id), request)
 
     def open_page(self, request: gr.Request) -> Updates:
-        """Show the kept example that the URL names, or an empty page."""
-        revision, other = self.choice.updates(None, None)
-        updates: Updates = {self.choice.revision: revision, self.choice.other: other}
+        """Show the kept example that the URL names, fill in the prompt and choose the revision that it names, or show an
+        empty page. A link never starts a completion.
+        """
+        updates: Updates = dict(
+            zip((self.choice.revision, self.choice.other), self.choice.updates(None, None), strict=True)
+        )
         if example_id := request.query_params.get("example"):
-            updates |= self.open_example(example_id, request)
-        return updates
+            return updates | self.open_example(example_id, request)
+        try:
+            prompt, revision = linked_prompt(request), self.choice.linked_revision(request)
+        except PipelineError as error:
+            return updates | {self.shows[0]: gr.Tabs(selected="generate"), self.written: failed(error)}
+        if prompt is not None:
+            updates |= {self.prompt: prompt}
+        if revision is not None:
+            updates |= {self.choice.revision: self.choice.updates(revision, None)[0]}
+        is_linked = prompt is not None or revision is not None
+        return updates | ({self.shows[0]: gr.Tabs(selected="generate")} if is_linked else {})
 
     def open_example(self, example_id: str, request: gr.Request) -> Updates:
         """Show an example's prompt, settings, seed, revision and text; a hidden one only to the owner."""
@@ -295,10 +326,20 @@ class GenerateTab:
         )
         return {
             **self.fill(example, request),
-            self.written: self.card_of(completion),
+            self.written: self.card_of(completion) + self._tools(completion, self.engine.revisions.known(), request),
             **self._cards_of(Written.of(completion), request),
             self.link: self._link(example, t("keep.hidden" if is_hidden else "keep.kept", id=example.id), request),
         }
+
+    def remix(self, example_id: str, request: gr.Request) -> Updates:
+        """Fill the inputs with an example's values, and show its answer, beside which the next one will stand."""
+        example = self.example(example_id, request)
+        blank = Completion(example.prompt, _sampling_of(example), state="finished", remixed=example)
+        return {**self.fill(example, request), self.remixed: example, self.written: self.card_of(blank)}
+
+    def end_remix(self, result: Result | None) -> Updates:
+        """What is written from now on is no remix; page.js takes the old answer away."""
+        return {self.remixed: None, self.result: replace(result, remix_of="") if result else None}
 
     def example(self, example_id: str, request: gr.Request) -> Example:
         """Raises InputError when there is no such example or the requester may not see it."""
@@ -321,6 +362,7 @@ class GenerateTab:
         return {
             self.written: render("completion_blank"),
             self.result: None,
+            self.remixed: None,
             **self._cards_of(None, request),
             self.link: "",
             self.shows[0]: gr.Tabs(selected="generate"),

@@ -11,6 +11,9 @@ sessions        ownership of sessions, and cleanup after visitors who left
 session_states  session states without Gradio's copies of components
 changes         GET /studio/changes: whether what the page shows has changed
 see_frame       GET /studio/see: the document in whose sandbox a visitor's browser runs a program
+downloads       GET /studio/example/ID.py and ID.ipynb
+link_cards      the tags and images that other sites show for a link
+card_image      draws the image of an example
 page_cache      a cache of the rendered page
 api             endpoints for programs: preview, start, stop, retry, status, generate, revisions, examples
 """

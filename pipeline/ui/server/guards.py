@@ -40,14 +40,15 @@ READING = ("GET", "HEAD", "OPTIONS")
 OPEN_PATHS = re.compile(
     r"/|/(config|info|theme\.css|favicon\.ico|robots\.txt|manifest\.json)/?"
     r"|/(assets|static)/(?!.*\.\.)[\w./@-]+"
-    r"|/studio/(unlock|lock|who|changes|see)"
+    r"|/studio/(unlock|lock|who|changes|see)|/studio/example/[a-z0-9]{8}\.(py|ipynb)"
+    r"|/studio/card/(page|[a-z0-9]{8}|run/[\w.-]{1,80})\.png"
     r"|/gradio_api/(info|app_id|queue/join|queue/data|reset|cancel|heartbeat/[\w-]+)/?"
     r"|/gradio_api/(run|api)/\w+/?|/gradio_api/call/(?!v2/)\w+(/\w+)?/?"
 )
 """The paths that the page and programs use. All other paths of Gradio are closed."""
 COSTS = (
     (re.compile(r"/(assets|static)/.*"), 0.2),
-    (re.compile(r"/|/(config|info)/?|/gradio_api/info/?"), 5.0),
+    (re.compile(r"/|/(config|info)/?|/gradio_api/info/?|/studio/card/.*"), 5.0),
     # Scans and completions.
     (re.compile(r"/gradio_api/(queue/join|call/\w+)/?"), 10.0),
 )

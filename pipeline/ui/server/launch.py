@@ -30,6 +30,7 @@ from pipeline.core.settings import Settings
 from pipeline.jobs import worker
 from pipeline.jobs.restoring import restore_and_resume
 from pipeline.ui.data.scans import Key
+from pipeline.ui.server import downloads, link_cards
 from pipeline.ui.server.changes import changes
 from pipeline.ui.server.connections import TimedConnection
 from pipeline.ui.server.events import Events
@@ -95,6 +96,9 @@ def application(page: gr.Blocks, engine: Engine) -> ASGIApp:
     app.add_route("/studio/changes", changes(engine.live))  # before Gradio, which takes all other paths
     if settings.pyodide_url:
         app.add_route("/studio/see", see_frame(settings.pyodide_url))
+    cards = link_cards.LinkCards(engine)
+    app.add_route(link_cards.PATH, link_cards.route(cards))
+    app.add_route(downloads.PATH, downloads.downloads(engine))
     gr.mount_gradio_app(app, page, **mount_arguments(settings))
     page.is_running = True
     page.has_launched = True  # without it Gradio does not check the paths of files in requests
@@ -105,7 +109,7 @@ def application(page: gr.Blocks, engine: Engine) -> ASGIApp:
     page.state_holder.__class__ = LeanStates
     allowance = Allowance(settings, engine.access)
     sessions = Sessions(page, engine.abandon)
-    events = Events(PageCache(app, settings), page, settings, sessions, allowance)
+    events = Events(PageCache(app, settings, cards.head), page, settings, sessions, allowance)
     # Guards is outside SignIn: requests from other sites must not reach code that trusts the owner's cookie.
     return Headers(Guards(SignIn(events, settings, engine.access), settings, allowance), settings)
 
@@ -188,9 +192,12 @@ class _Server(uvicorn.Server):
 
 
 def _after_launch(engine: Engine) -> None:
-    """Work that would only delay the start: keeping the worker awake, and the scan that every page opens with."""
+    """Work that would only delay the start: keeping the worker awake, the index of the gallery, and the scan that every
+    page opens with.
+    """
     for name, work in (("worker", worker.keep_awake), ("restore", restore_and_resume)):
         threading.Thread(target=work, args=[engine.settings], name=name, daemon=True).start()
+    threading.Thread(target=engine.examples.read_index, name="gallery", daemon=True).start()
     source = engine.offer.wait()
     first_scan = Key(source, COURSE_KEYWORDS, MATCHES[0], engine.settings.limits.preview_rows, builders=False)
     for _ in engine.scans.watch(first_scan):

@@ -14,7 +14,8 @@ import gzip
 import hashlib
 import re
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection
@@ -24,6 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pipeline.core.settings import Settings
 from pipeline.ui.server.headers import INLINE_SCRIPTS
 from pipeline.ui.shared.texts import t
+from pipeline.ui.shared.threads import wait_for
 from pipeline.ui.shared.visitors import is_https
 
 PATHS = frozenset({"/", "/config", "/gradio_api/info", "/theme.css"})
@@ -34,6 +36,7 @@ MAX_ENTRIES = 32
 COMPRESSION = 4
 ENGLISH = b"<script>Object.defineProperty(navigator, 'language', { get: () => 'en' });</script>"
 """The page's texts are English. Gradio sets the page's language, and that of its own texts, to the browser's."""
+GRADIO_CARD = re.compile(rb"<meta\s+(?:property=\"og:|name=\"(?:twitter:|description\"))[^>]*>")
 INLINE_SCRIPT = re.compile(rb"<script(?![^>]*\ssrc=)[^>]*>")
 
 
@@ -56,11 +59,16 @@ class _CachedResponse:
 
 
 class PageCache:
-    """ASGI middleware directly before Gradio. Drops query strings of cached paths: the server reads none."""
+    """ASGI middleware directly before Gradio. Drops query strings of cached paths: Gradio reads none. `head`: makes the
+    tags that the page's own head has for a query, under an origin.
+    """
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(
+        self, app: ASGIApp, settings: Settings, head: Callable[[Mapping[str, str], str], str] = lambda query, origin: ""
+    ) -> None:
         self._app = app
         self._settings = settings
+        self._head = head
         self._rendered: dict[str, _Rendered] = {}
         self._rendering = asyncio.Lock()
         self._entries: OrderedDict[tuple[str, str], _CachedResponse] = OrderedDict()
@@ -79,8 +87,11 @@ class PageCache:
         if isinstance(rendered, Response):
             await rendered(scope, receive, send)
             return
-        entry = self._entry(path, rendered, f"{'https' if is_https(connection, self._settings) else 'http'}://{host}")
+        origin = f"{'https' if is_https(connection, self._settings) else 'http'}://{host}"
+        entry = self._entry(path, rendered, origin)
         scope[INLINE_SCRIPTS] = entry.inline_scripts
+        if path == "/":
+            entry = _with_head(entry, await wait_for(self._head, dict(connection.query_params), origin))
         await _response(entry, connection)(scope, receive, send)
 
     async def _render(self, path: str, scope: Scope, receive: Receive) -> _Rendered | Response:
@@ -125,6 +136,14 @@ class PageCache:
         while len(self._entries) > MAX_ENTRIES:
             self._entries.popitem(last=False)
         return self._entries[key]
+
+
+def _with_head(entry: _CachedResponse, tags: str) -> _CachedResponse:
+    """The page with more tags in its head; Gradio's own for link cards are the same for every link, and go."""
+    if not tags:
+        return entry
+    body = GRADIO_CARD.sub(b"", entry.body).replace(b"<head>", b"<head>" + tags.encode(), 1)
+    return replace(entry, body=body, compressed=gzip.compress(body, COMPRESSION, mtime=0))
 
 
 def _response(entry: _CachedResponse, connection: HTTPConnection) -> Response:

@@ -35,14 +35,18 @@ KEEP_PRESSED_IN_SIGHT = (
 """Scrolls a strip of buttons sideways to the pressed one. Not scrollIntoView, which would scroll the page as well."""
 
 
-def picks(value: str = "", *, attribute: str, is_strip: bool = False, **settings: Any) -> gr.HTML:
+def picks(value: str = "", *, attribute: str, is_strip: bool = False, js_more: str = "", **settings: Any) -> gr.HTML:
     """HTML whose elements with `data-<attribute>` can be clicked; the event's `value` is the attribute's value. In a
-    strip, which scrolls sideways on a phone, the pressed one stays in sight.
+    strip, which scrolls sideways on a phone, the pressed one stays in sight. `js_more`: runs when the element appears.
     """
-    js = (KEEP_PRESSED_IN_SIGHT if is_strip else "") + (
-        "element.addEventListener('click', (event) => {"
-        f" const picked = event.target.closest('[data-{attribute}]');"
-        f" if (picked) trigger('click', {{ value: picked.dataset.{attribute} }}); }});"
+    js = (
+        (KEEP_PRESSED_IN_SIGHT if is_strip else "")
+        + js_more
+        + (
+            "element.addEventListener('click', (event) => {"
+            f" const picked = event.target.closest('[data-{attribute}]');"
+            f" if (picked) trigger('click', {{ value: picked.dataset.{attribute} }}); }});"
+        )
     )
     return html(value, js_on_load=js, **settings)
 

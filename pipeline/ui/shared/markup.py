@@ -33,6 +33,7 @@ GLYPHS = {
     "kept": "★",
     "hidden": "◌",
     "pinned": "◆",
+    "approved": "✓",
     "reported": "!",
 }
 """The sign of each state. A state is shown by a colour, a sign and a word."""

@@ -36,6 +36,7 @@ from pipeline.ui.train import run_page
 from pipeline.ui.train.run_page import RunPage
 
 STOPPABLE = ("queued", "starting", "running")
+MAX_NAME_CHARACTERS = 80
 
 Updates = dict[Any, Any]
 Keyed = dict[Any, tuple[Any, Any]]
@@ -144,7 +145,8 @@ class TrainTab:
                     head(t("log.title"))
                     self.log = html(elem_id="log")
 
-    def connect(self, page: gr.Blocks, bar: TopBar) -> None:
+    def connect(self, page: gr.Blocks, bar: TopBar, tabs: gr.Tabs) -> None:
+        self.tabs = tabs
         setup: list[Any] = [self.corpus, self.preset, self.recipe, *self.numbers]
         live: dict[str, Any] = {**QUIET, "queue": False, "concurrency_limit": None}
         seen = [self.chosen, self.shown, self.corpus]
@@ -153,7 +155,9 @@ class TrainTab:
             *self.heads.values(), *self.plots.values(), self.evaluations, self.story, self.runs, self.pushes, self.log,
         ]  # fmt: skip
         forecast_outputs = [self.plan, self.recipe_note, *self.numbers]
-        page.load(self.refresh, seen, views, **live).then(self.forecast, setup, forecast_outputs, **live)
+        page.load(self.open_runs, seen, [*views, self.answer, tabs], **live).then(
+            self.forecast, setup, forecast_outputs, **live
+        )
         bar.changed["train"].click(self.poll_runs, seen, views, trigger_mode="always_last", **live)
         # Also when the offered corpora change: the plan is more precise once the corpus is ready.
         gr.on(
@@ -227,6 +231,17 @@ class TrainTab:
         """
         reading = self.engine.live.reading(fresh=self.engine.access.of(request).allowed)
         return self._updates(chosen, shown, corpus, request, reading)
+
+    def open_runs(self, chosen: str | None, shown: ClientState | None, corpus: str | None, request: gr.Request) -> Any:
+        """The same for a page that is opened, with the run that its URL names."""
+        name = request.query_params.get("run")
+        if not name:
+            return self.refresh(chosen, shown, corpus, request)
+        is_there = any(view.run == name for view in self.engine.live.reading().view.runs)
+        answer = "" if is_there else notice(t("link.no_run", name=name[:MAX_NAME_CHARACTERS]))
+        updates = self.refresh(name if is_there else chosen, shown, corpus, request)
+        linked = {self.chosen: name} if is_there else {}
+        return {**updates, **linked, self.answer: answer, self.tabs: gr.Tabs(selected="train")}
 
     def poll_runs(self, chosen: str | None, shown: ClientState | None, corpus: str | None, request: gr.Request) -> Any:
         """The same, from the reading that is shared by all open pages."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import quote
 
 import gradio as gr
 import pytest
@@ -51,13 +53,22 @@ def test_a_selection_that_is_still_a_choice_is_not_sent_again(choice: RevisionCh
     assert choice.list_revisions(None, "")[1].get("value", "") == ""
 
 
+def advice_of(choice: RevisionChoice, chosen: str) -> str:
+    """The advice without the link, which every choice has."""
+    advice, link = re.fullmatch(
+        r'<p class="note advice">(.*)<button [^>]*data-address="([^"]*)".*', choice.advise(chosen)
+    ).groups()  # type: ignore[union-attr]
+    assert link == "revision=" + quote(chosen, safe="/")
+    return advice
+
+
 def test_a_better_one_is_named_and_one_press_chooses_it(choice: RevisionChoice) -> None:
-    advice = choice.advise("newest")
+    advice = advice_of(choice, "newest")
     assert "Step 100 of r predicts the validation files better: loss 2.00" in advice and "this one 2.50" in advice
     assert f'data-take="{choice.choose_best()}"' in advice
     field, _ = choice.updates(choice.choose_best(), None)
     assert field["value"] == "best" and ("best: step 100 of r, loss 2.000", "best") in field["choices"]
-    assert choice.advise("best") == choice.advise("a" * 12) == ""
+    assert advice_of(choice, "best") == advice_of(choice, "a" * 12) == ""
 
 
 @pytest.mark.parametrize(
@@ -73,25 +84,25 @@ def test_nothing_is_said_where_the_newest_is_best_or_cannot_be_compared(
     choice: RevisionChoice, newest: Revision
 ) -> None:
     offer(choice, newest, FIRST)
-    assert choice.advise("newest") == ""
+    assert advice_of(choice, "newest") == ""
     assert "best" not in values(choice.updates(None, None)[0])
 
 
 def test_an_older_one_on_another_corpus_is_not_compared(choice: RevisionChoice) -> None:
     offer(choice, SECOND, replace(FIRST, corpus="other", eval_loss=9.0))
-    assert choice.advise("a" * 12) == ""
+    assert advice_of(choice, "a" * 12) == ""
 
 
 def test_a_young_and_a_diverged_one_say_so(choice: RevisionChoice) -> None:
     young = replace(SECOND, tokens=160_000)
     offer(choice, young, replace(FIRST, diverged=True))
-    assert "It has read 160.0 k tokens, fewer than its 1.0 M weights" in choice.advise("newest")
-    assert "data-take" not in choice.advise("newest"), "the other one has diverged"
-    assert "has diverged" in choice.advise("a" * 12) and "Step 200 of r" in choice.advise("a" * 12)
+    assert "It has read 160.0 k tokens, fewer than its 1.0 M weights" in advice_of(choice, "newest")
+    assert "data-take" not in advice_of(choice, "newest"), "the other one has diverged"
+    assert "has diverged" in advice_of(choice, "a" * 12) and "Step 200 of r" in advice_of(choice, "a" * 12)
     diverged = next(name for name, value in choice.updates(None, None)[0]["choices"] if value == "a" * 12)
     assert diverged.endswith("· diverged")
 
 
 def test_the_starter_and_models_of_others_have_no_advice(choice: RevisionChoice) -> None:
     offer(choice, replace(FIRST, repo="starter", run="starter"))
-    assert choice.advise("newest") == choice.advise("somebody/gpt2@" + "0" * 40) == ""
+    assert advice_of(choice, "newest") == advice_of(choice, "somebody/gpt2@" + "0" * 40) == ""

@@ -60,7 +60,7 @@ def generator() -> RecordingGenerator:
 def engine(tmp_path: Path, generator: RecordingGenerator, monkeypatch: pytest.MonkeyPatch) -> Engine:
     engine = Engine(Settings(home=tmp_path / "home"))
     engine.__dict__["generator"] = generator
-    revision = SimpleNamespace(repo="local", revision="0" * 12, run="r", step=1, eval_loss=1.0)
+    revision = SimpleNamespace(repo="local", revision="0" * 12, run="r", step=1, eval_loss=1.0, commit=None, path="")
     engine.__dict__["revisions"] = SimpleNamespace(choose=lambda name: revision, to_download=lambda name: None)
     return engine
 

@@ -24,6 +24,7 @@ from pipeline.data.report.scan_report import Report
 from pipeline.gallery.example import Example
 from pipeline.gallery.examples import ExamplesPage
 from pipeline.gallery.moderation import State
+from pipeline.gallery.search import Query
 from pipeline.generation.reading import Guess, Inside, LayerView, ReadToken, TokenReading
 from pipeline.jobs.state import ACTIVE, RESUMABLE
 from pipeline.jobs.view_types import CorpusView, PushView
@@ -52,8 +53,8 @@ from tests.homes import write_run
 
 EVIL = """"><script>alert(1)</script><img src=x onerror=alert(2)>' onmouseover='{{ 7*7 }}${7*7}"""
 OWN_TAGS = set(
-    "a article b button circle code dd details div dl dt footer form h1 h2 h3 h4 header i input li mark nav ol p path pre "
-    "section small span strong summary svg rect label output table tbody td template th thead tr ul".split()
+    "a article b button circle code dd details div dl dt footer form h1 h2 h3 h4 header i input li mark nav ol option p path pre "
+    "section select small span strong summary svg rect label output table tbody td template th thead tr ul".split()
 )
 
 
@@ -174,16 +175,18 @@ def example() -> Example:
         texts=[EVIL, EVIL],
         title=EVIL,
         created_at=EVIL,
+        remix_of=EVIL,
     )
 
 
-def gallery(*, is_owner: bool) -> dict[str, Any]:
-    state = State(is_hidden=True, is_pinned=True, reporters=("a", "b"))
+def gallery(*, is_owner: bool, query: Query | None = None) -> dict[str, Any]:
+    state = State(is_hidden=True, is_pinned=True, is_approved=True, reporters=("a", "b"))
     page = ExamplesPage(
         examples=[example()],
         number=2,
         num_pages=3,
         num_examples=60,
+        runs=[EVIL],
         num_damaged=2,
         num_reported=1,
         states={"abcd1234": state},
@@ -194,6 +197,9 @@ def gallery(*, is_owner: bool) -> dict[str, Any]:
         "is_owner": is_owner,
         "view": View(doubtful="abcd1234"),
         "note": Note("abcd1234", EVIL),
+        "query": query or Query(),
+        "dataset": EVIL,
+        "address": (query or Query()).address(2),
     }
 
 
@@ -245,6 +251,10 @@ def evil_growth() -> dict[str, Any]:
 def evil_run(text: str, *, missing: tuple[str, ...] = ()) -> BrowserRun:
     return BrowserRun(Program(EVIL + text, 1, (EVIL,), (EVIL,), missing, 29), host=EVIL)
 
+
+NO_RUN = {"browser_run": lambda text: None}
+EVIL_QUERY = Query(words=EVIL, run=EVIL, prompt_key=EVIL)
+REMIXED = dataclasses.replace(example(), prompt=f"{EVIL} other")
 
 SHOWN: list[tuple[str, dict[str, Any]]] = [
     ("notice", {"kind": "bad", "title": EVIL, "message": EVIL, "field": EVIL, "more": EVIL, "number": 1}),
@@ -311,28 +321,26 @@ SHOWN: list[tuple[str, dict[str, Any]]] = [
     ("corpus_plan", {"forecast": forecast(), "config": DataConfig(source=EVIL, tokenizer=EVIL)}),
     ("prompts", {"prompts": [Prompt(EVIL, EVIL, EVIL)], "current": EVIL}),
     ("completion_failed", {"notice": Markup(notice(EVIL))}),
-    *(
-        ("completion", {"completion": completion(state), "browser_run": lambda text: None})
-        for state in ("running", "stopped", "failed")
-    ),
+    *(("completion", {"completion": completion(state), **NO_RUN}) for state in ("running", "stopped", "failed")),
+    ("completion", {"completion": dataclasses.replace(completion("finished"), example=example()), **NO_RUN}),
+    ("completion", {"completion": dataclasses.replace(completion("finished"), remixed=REMIXED), **NO_RUN}),
+    ("completion", {"completion": dataclasses.replace(completion("finished"), remixed=REMIXED, answers=[]), **NO_RUN}),
     ("completion", {"completion": completion("stopped"), "browser_run": evil_run}),
     ("completion", {"completion": completion("stopped"), "browser_run": lambda text: evil_run(text, missing=(EVIL,))}),
-    (
-        "completion",
-        {
-            "completion": dataclasses.replace(completion("finished"), example=example()),
-            "browser_run": lambda text: None,
-        },
-    ),
     ("tokens_offer", {"revision": EVIL}),
     ("tokens", evil_tokens()),
     ("inside", {"inside": evil_inside()}),
     ("growth", evil_growth()),
     ("evaluations", evil_evaluations()),
-    ("revision_advice", {"revision": EVIL_REVISION, "better": EVIL_REVISION}),
+    ("revision_advice", {"chosen": EVIL, "revision": EVIL_REVISION, "better": EVIL_REVISION}),
     ("permalink", {"link": EVIL, "example": example(), "note": EVIL}),
     ("gallery", gallery(is_owner=False)),
     ("gallery", gallery(is_owner=True)),
+    ("gallery", gallery(is_owner=True, query=EVIL_QUERY)),
+    ("gallery", {**gallery(is_owner=False, query=EVIL_QUERY), "cards": []}),
+    ("gallery_search", {"query": EVIL_QUERY, "runs": [EVIL], "of_prompt": EVIL, "most": 200}),
+    ("completion_tools", {"files": {"py": EVIL, "ipynb": EVIL}, "name": EVIL, "snippet": EVIL}),
+    ("prompt_link", {"most": 2_000}),
     ("log", {"lines": [EVIL]}),
     ("pushes", {"pushes": [{"step": 1, "state": "refused", "revision": EVIL, "error": EVIL}], "repo": EVIL}),
     ("story", {"name": EVIL, "prompt": EVIL, "rows": [{"step": 0, "text": EVIL}], "losses": {}}),

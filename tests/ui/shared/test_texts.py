@@ -41,6 +41,7 @@ COMPUTED = {
     "generate.": {*SAMPLING, "length"},
     "generate.stop_at.": set(STOPS),
     "see.": set(browser_run.TEXTS),
+    "tools.": {"py", "ipynb"},
     "tokens.shade.": {"sure", "80", "50", "20"},
     "data.source.": set(KINDS),
     "data.match.": {*MATCHES, *(f"{match}.info" for match in MATCHES)},

@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 import pytest
+from fastapi import Request
 
 from pipeline.core.atomic_io import append_line, locked, read_json, write_json
 from pipeline.core.paths import Home
@@ -184,7 +185,7 @@ def test_the_plan_counts_the_epochs_of_a_corpus_once_it_is_prepared(settings: Se
         tab.build()
         bar = TopBar()
         bar.build()
-        tab.connect(page, bar)
+        tab.connect(page, bar, gr.Tabs())
     manifest = home.corpus("ready").manifest
     kept = manifest.read_bytes()
     empty = [""] * len(tab.numbers)
@@ -194,6 +195,30 @@ def test_the_plan_counts_the_epochs_of_a_corpus_once_it_is_prepared(settings: Se
     assert ">once prepared<" not in tab.forecast("ready", "tiny", "accelerate", *empty)[tab.plan]
     asked = {target for function in page.fns.values() if function.fn == tab.forecast for target in function.targets}
     assert (tab.offer._id, "change") in asked, "it is asked for again when a corpus becomes ready"
+
+
+def test_a_link_shows_its_run_and_a_wrong_one_says_so(settings: Settings, home: Home) -> None:
+    tab = TrainTab(Engine(settings))
+    with gr.Blocks() as page:
+        tabs, bar = gr.Tabs(), TopBar()
+        tab.build()
+        bar.build()
+        tab.connect(page, bar, tabs)
+    write_run(home, "calm-kea")
+    write_run(home, "bold-kea", age_seconds=500)
+
+    def opened(query: str) -> dict[Any, Any]:
+        scope = {"type": "http", "client": ("8.8.8.8", 1), "headers": [(b"host", b"a.example")]}
+        request = gr.Request(request=Request({**scope, "query_string": query.encode()}), session_hash="s")
+        return tab.open_runs(None, None, None, request)
+
+    updates = opened("run=bold-kea")
+    assert updates[tab.chosen] == "bold-kea" and 'data-run="bold-kea"' in updates[tab.strip]
+    assert (updates[tab.answer], updates[tabs].selected) == ("", "train")
+    wrong = opened("run=%3Cb%3E" + "x" * 500)
+    assert "There is no run &lt;b&gt;xxx" in wrong[tab.answer] and len(wrong[tab.answer]) < 300
+    assert 'data-run="calm-kea"' in wrong[tab.strip] and wrong[tabs].selected == "train"
+    assert tabs not in opened("") and tab.answer not in opened("")
 
 
 def test_a_damaged_file_is_named_and_the_page_still_renders(tab: TrainTab, home: Home) -> None:
