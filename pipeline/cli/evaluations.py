@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pipeline.artifacts.corpus import Corpus
 from pipeline.artifacts.revision import Revision, window_of
 from pipeline.cli.console import Console
 from pipeline.cli.options import Json, rounded
@@ -28,6 +29,9 @@ def evaluate(
         list[str] | None, typer.Option(help="newest, best, or a revision; may be repeated. Without it: newest.")
     ] = None,
     run: Annotated[str | None, typer.Option(help="Every pushed revision of this run, instead.")] = None,
+    corpus: Annotated[
+        str | None, typer.Option(help="Read the held-out files of this corpus, for a model with another or none.")
+    ] = None,
     samples: Annotated[int, typer.Option(help="Completions of each task.")] = 10,
     again: Annotated[bool, typer.Option("--again", help="Also what was evaluated before.")] = False,
     json: Json = False,
@@ -43,13 +47,17 @@ def evaluate(
     require(1 <= samples <= MAX_SAMPLES, "samples", samples, f"set 1 to {MAX_SAMPLES}")
     restore_archive_if_due(settings, console)
     home, suite = Home(settings.home), tasks()
+    if corpus is not None:
+        Corpus.open(home.corpus(corpus))
     names = _settings_of(suite, samples, exact=settings.exact)
     found: list[dict[str, Any]] = []
     with Sandbox() as sandbox:
         for chosen in _chosen(settings, revision or [], run):
-            path = home.evaluation(chosen.revision)
+            other = corpus if corpus != chosen.corpus else None
+            path = home.evaluation(chosen.revision, other)
             kept = readable_json(path)
-            is_complete = bool(kept.get("held_out")) or not home.corpus(chosen.corpus).manifest.exists()
+            reads = other or chosen.corpus
+            is_complete = bool(kept.get("held_out")) or not (reads and home.corpus(reads).is_ready)
             if again or not is_complete or any(kept.get(name) != value for name, value in names.items()):
                 console.line(f"revision {chosen.revision} (run {chosen.run}, step {chosen.step:,})")
                 result = evaluate_revision(
@@ -59,6 +67,7 @@ def evaluate(
                     sandbox,
                     num_samples=samples,
                     window=window_of(chosen) or STANDARD_WINDOW,
+                    corpus=other,
                     exact=settings.exact,
                     show=lambda what, done, total: console.progress(*_progress(what, done, total)),
                 )
@@ -116,7 +125,7 @@ def _row(result: dict[str, Any]) -> tuple[Any, ...]:
         f"{_percent(right['value'])} ({_percent(right['low'])} to {_percent(right['high'])})",
         _percent(of_ten["value"]) if of_ten else None,
         _percent(held_out["next_line"]["exact"]) if held_out else None,
-        _percent(held_out["by_heart"]["train"]["share"]) if held_out else None,
+        _percent(held_out["by_heart"]["train"]["share"]) if held_out.get("by_heart") else None,
         rounded(held_out.get("bits_per_byte")),
     )
 

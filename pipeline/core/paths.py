@@ -252,9 +252,9 @@ class Home:
     def evaluations(self) -> Path:
         return self.path / "evaluations"
 
-    def evaluation(self, revision: str) -> Path:
-        """The figures of one revision, by its id."""
-        return self.evaluations / f"{revision}.json"
+    def evaluation(self, revision: str, corpus: str | None = None) -> Path:
+        """The figures of one revision, by its id; `corpus`: of held-out files of another corpus than its own."""
+        return self.evaluations / (f"{revision}.{check_id(corpus, CORPUS_ID)}.json" if corpus else f"{revision}.json")
 
     @property
     def sdists(self) -> Path:

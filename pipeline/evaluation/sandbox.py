@@ -11,7 +11,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -80,7 +80,7 @@ class Sandbox:
             self.close()
             raise
 
-    def run(self, programs: Iterable[Program]) -> Iterator[ProgramResult]:
+    def run(self, programs: Iterable[Program]) -> Generator[ProgramResult]:
         """The outcome of each program, in their order, as soon as it is known."""
         with ThreadPoolExecutor(len(self._all)) as threads:
             yield from threads.map(self._run, programs)

@@ -9,9 +9,9 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.artifacts import evaluation
 from pipeline.core.atomic_io import cached_lines, readable_json, tail
 from pipeline.core.paths import Home, RunFolder
-from pipeline.evaluation import results
 from pipeline.hub import push_log
 from pipeline.hub.commits import PUBLIC_HUB, commit_url
 from pipeline.jobs import views
@@ -43,7 +43,9 @@ class RunPage:
     folder: RunFolder | None
     is_owner: bool
     evaluations: list[dict[str, Any]]
-    """As `evaluation.results.of_run`."""
+    """As `artifacts.evaluation.of_run`."""
+    reference: dict[str, Any] | None = None
+    """As `artifacts.evaluation.reference_of` the last of these."""
     restoring: str | None = None
     """What is being brought back from the Hub."""
     restore_fault: str | None = None
@@ -62,6 +64,8 @@ class RunPage:
         view = view or next((run for run in reversed(runs) if run.state in ACTIVE), None) or next(iter(runs), None)
         folder = home.run(view.run) if view else None
         pushes = latest_pushes(folder) if folder else []
+        run_uid = readable_json(folder.config).get("run_uid") if folder else None
+        evaluations = evaluation.of_run(home, folder.id, run_uid) if folder else []
         return cls(
             view=view,
             runs=runs,
@@ -70,7 +74,8 @@ class RunPage:
             pushes=pushes if is_owner else [*map(push_for_visitors, pushes)],
             folder=folder,
             is_owner=is_owner,
-            evaluations=results.of_run(home, folder.id, readable_json(folder.config).get("run_uid")) if folder else [],
+            evaluations=evaluations,
+            reference=evaluation.reference_of(home, evaluations[-1]) if evaluations else None,
             restoring=None if seen.is_restore_fault else seen.restoring,
             restore_fault=(seen.restoring if is_owner else t("fault.for_owner")) if seen.is_restore_fault else None,
         )
@@ -154,8 +159,15 @@ def evaluations(page: RunPage) -> str:
     """How much of what its revisions write parses, runs and is right; empty before the first evaluation."""
     if not page.evaluations:
         return ""
-    drawn = charts.drawing(charts.TASKS, page.evaluations)
-    return render("evaluations", drawing=drawn, newest=page.evaluations[-1], width=charts.WIDTH, height=charts.HEIGHT)
+    drawn = charts.drawing(charts.TASKS, page.evaluations, level=page.reference["right"] if page.reference else None)
+    return render(
+        "evaluations",
+        drawing=drawn,
+        newest=page.evaluations[-1],
+        reference=page.reference,
+        width=charts.WIDTH,
+        height=charts.HEIGHT,
+    )
 
 
 def story(page: RunPage) -> str:

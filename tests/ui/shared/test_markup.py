@@ -230,8 +230,15 @@ def evil_inside() -> Inside:
 
 def evil_evaluations() -> dict[str, Any]:
     row = {"step": 1, "parses": 0.5, "runs": 0.5, "right": 0.5, "right_low": 0.5, "right_high": 0.5}
-    drawing = charts.drawing(charts.TASKS, [row])
-    return {"drawing": drawing, "newest": {**row, "num_tasks": EVIL, "samples": EVIL}, "width": 400, "height": 160}
+    drawing = charts.drawing(charts.TASKS, [row], level=0.5)
+    newest = {
+        **row,
+        "num_tasks": EVIL,
+        "samples": EVIL,
+        "libraries": {EVIL: dict.fromkeys(("right", "loss", "bits_per_byte"))},
+    }
+    reference = {**newest, "name": EVIL}
+    return {"drawing": drawing, "newest": newest, "reference": reference, "width": 400, "height": 160}
 
 
 def evil_growth() -> dict[str, Any]:
