@@ -9,6 +9,8 @@
                       pushes.jsonl (publisher)  archived.json (whoever restored the run from the Hub)
                       restore/: request.json stop.json process.json restore.log status.json lock (as of other jobs)
     dry-run/          request.json stop.json process.json dry-run.log status.json lock (same writers); home/ (temporary)
+    evaluate/         request.json stop.json process.json evaluate.log status.json lock (as of other jobs)
+    evaluations/      <revision>.json <revision>.<corpus>.json (the evaluation)
     registry/<repo>/  <revision>/ history.jsonl commits.jsonl (publisher)
     huggingface/      what the Hub's client has downloaded, unless HF_HOME is set
     sdists/           source distributions from the package index, the newest gigabyte (whoever reads them)
@@ -175,6 +177,19 @@ class DryRunFolder(JobFolder):
 
 
 @dataclass(frozen=True)
+class EvaluationFolder(JobFolder):
+    """The newest evaluation of revisions."""
+
+    kind = "evaluate"
+    log_name = "evaluate.log"
+    again = "start it again"
+
+    @property
+    def id(self) -> str:
+        return "The evaluation"
+
+
+@dataclass(frozen=True)
 class CorpusFolder(JobFolder):
     """One filtered, tokenized corpus. It is ready when its manifest exists, which is written last."""
 
@@ -238,11 +253,15 @@ class Home:
     def dry_run(self) -> DryRunFolder:
         return DryRunFolder(self.path / "dry-run")
 
+    @property
+    def evaluating(self) -> EvaluationFolder:
+        return EvaluationFolder(self.path / "evaluate")
+
     def jobs(self) -> list[JobFolder]:
         """The folder of every possible job; one that was requested contains a request.json."""
         runs, corpora = self.runs(), self.corpora()
         inside = [*(run.restore for run in runs), *(corpus.push for corpus in corpora)]
-        return [*runs, self.dry_run, *corpora, *inside]
+        return [*runs, self.dry_run, self.evaluating, *corpora, *inside]
 
     @property
     def gallery(self) -> Path:

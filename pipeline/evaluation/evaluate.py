@@ -32,7 +32,7 @@ LINE_TOKENS = 40
 """Max tokens for each line of a task's completion."""
 TEMPERATURE, TOP_P = 0.6, 0.95
 Show = Callable[[str, int, int], None]
-"""Called with what is done (`write` or `run`), how many of it, and of how many."""
+"""Called with what is done (`write`, `run`, or `read`: held-out files), how many of it, and of how many."""
 
 
 class _UpToItsLines:
@@ -80,6 +80,7 @@ def evaluate(
         for outcome in running:
             outcomes.append(outcome)
             show("run", len(outcomes), len(programs))
+    show("read", 0, 1)
     by_task = [outcomes[at : at + num_samples] for at in range(0, len(outcomes), num_samples)]
     return {
         "revision": revision.revision,

@@ -113,7 +113,7 @@ def known_code(tmp_path: Path) -> Path:
 
 def end_jobs(home: Home, seconds: float = 30) -> None:
     """Kill every job of `home`, and wait until its worker and publisher have exited by themselves."""
-    for folder in [*home.runs(), *home.corpora()]:
+    for folder in home.jobs():
         process = read_json(folder.process) or {}
         if "pid" in process:
             ProcessId(process["pid"], process["created"]).signal_group(signal.SIGKILL)

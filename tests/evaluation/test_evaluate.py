@@ -60,7 +60,7 @@ def test_what_a_model_always_writes_is_run_and_counted(tmp_path: Path, tokenizer
     assert (scored["parses"]["value"], scored["runs"]["value"], scored["pass@1"]["value"]) == (0.75, 0.5, 0.25)
     assert "pass@10" not in scored, "there are three samples"
     assert (found["revision"], found["step"], found["held_out"]) == (revision.revision, 10, None)
-    assert shown[-1] == ("run", 12, 12) and ("write", 4, 4) in shown
+    assert shown[-2:] == [("run", 12, 12), ("read", 0, 1)] and ("write", 4, 4) in shown
 
 
 def test_the_figures_are_means_over_the_tasks() -> None:

@@ -17,12 +17,12 @@ from pipeline.hub.commits import PUBLIC_HUB, commit_url
 from pipeline.jobs import views
 from pipeline.jobs.run_pushes import latest_pushes
 from pipeline.jobs.state import ACTIVE, RUNNING
-from pipeline.jobs.view_types import CorpusView, HomeView, RunView
+from pipeline.jobs.view_types import CorpusView, EvaluationView, HomeView, RunView
 from pipeline.ui.shared import charts
 from pipeline.ui.shared.charts import Drawing
 from pipeline.ui.shared.formats import whole
 from pipeline.ui.shared.markup import notice, render
-from pipeline.ui.shared.privacy import corpus_for_visitors, push_for_visitors, run_for_visitors
+from pipeline.ui.shared.privacy import corpus_for_visitors, evaluation_for_visitors, push_for_visitors, run_for_visitors
 from pipeline.ui.shared.texts import t
 
 MAX_SAMPLES = 8
@@ -46,6 +46,8 @@ class RunPage:
     """As `artifacts.evaluation.of_run`."""
     reference: dict[str, Any] | None = None
     """As `artifacts.evaluation.reference_of` the last of these."""
+    evaluating: EvaluationView | None = None
+    """The newest evaluation, of whatever run."""
     restoring: str | None = None
     """What is being brought back from the Hub."""
     restore_fault: str | None = None
@@ -76,6 +78,7 @@ class RunPage:
             is_owner=is_owner,
             evaluations=evaluations,
             reference=evaluation.reference_of(home, evaluations[-1]) if evaluations else None,
+            evaluating=seen.evaluation if is_owner else seen.evaluation and evaluation_for_visitors(seen.evaluation),
             restoring=None if seen.is_restore_fault else seen.restoring,
             restore_fault=(seen.restoring if is_owner else t("fault.for_owner")) if seen.is_restore_fault else None,
         )
@@ -158,7 +161,8 @@ def drawings(page: RunPage) -> dict[str, Drawing]:
 def evaluations(page: RunPage) -> str:
     """How much of what its revisions write parses, runs and is right; empty before the first evaluation."""
     if not page.evaluations:
-        return ""
+        is_offered = page.is_owner and page.newest_push is not None
+        return render("evaluations_blank") if is_offered or _is_evaluated_now(page) else ""
     drawn = charts.drawing(charts.TASKS, page.evaluations, level=page.reference["right"] if page.reference else None)
     return render(
         "evaluations",
@@ -168,6 +172,24 @@ def evaluations(page: RunPage) -> str:
         width=charts.WIDTH,
         height=charts.HEIGHT,
     )
+
+
+def evaluating(page: RunPage) -> str:
+    """What an evaluation is doing, or why the last one of this run ended early; empty when neither is to be said."""
+    view = page.evaluating
+    if view is None:
+        return ""
+    if view.state in ACTIVE:
+        return render("evaluating", view=view)
+    return notice(view.error) if view.error and _is_of_run(page) else ""
+
+
+def _is_evaluated_now(page: RunPage) -> bool:
+    return _is_of_run(page) and page.evaluating is not None and page.evaluating.state in ACTIVE
+
+
+def _is_of_run(page: RunPage) -> bool:
+    return page.evaluating is not None and page.view is not None and page.evaluating.run == page.view.run
 
 
 def story(page: RunPage) -> str:

@@ -26,7 +26,7 @@ from pipeline.gallery.examples import ExamplesPage
 from pipeline.gallery.moderation import State
 from pipeline.generation.reading import Guess, Inside, LayerView, ReadToken, TokenReading
 from pipeline.jobs.state import ACTIVE, RESUMABLE
-from pipeline.jobs.view_types import CorpusView, PushView
+from pipeline.jobs.view_types import CorpusView, EvaluationView, PushView
 from pipeline.jobs.views import corpus_view
 from pipeline.planning import CorpusThroughput, SourceFigures, plan_corpus
 from pipeline.ui.data.corpus_form import CorpusForecast
@@ -241,6 +241,12 @@ def evil_evaluations() -> dict[str, Any]:
     return {"drawing": drawing, "newest": newest, "reference": reference, "width": 400, "height": 160}
 
 
+def evil_evaluation() -> EvaluationView:
+    return EvaluationView(
+        state="running", run=EVIL, count=1, number=1, revision=EVIL, step=1, stage="run", done=1, total=2
+    )
+
+
 def evil_growth() -> dict[str, Any]:
     growth = Growth(EVIL, [EVIL_REVISION], {EVIL: EVIL}, error=PipelineError(EVIL))
     drawing = charts.drawing(charts.CHARTS[0], growth.metrics)
@@ -319,6 +325,8 @@ SHOWN: list[tuple[str, dict[str, Any]]] = [
     ("inside", {"inside": evil_inside()}),
     ("growth", evil_growth()),
     ("evaluations", evil_evaluations()),
+    ("evaluations_blank", {}),
+    ("evaluating", {"view": evil_evaluation()}),
     ("revision_advice", {"revision": EVIL_REVISION, "better": EVIL_REVISION}),
     ("permalink", {"link": EVIL, "example": example(), "note": EVIL}),
     ("gallery", gallery(is_owner=False)),
