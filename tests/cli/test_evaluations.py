@@ -13,8 +13,8 @@ import pytest
 from pipeline.cli.app import main
 from pipeline.core.paths import ROOT, Home
 from pipeline.jobs.views import evaluation_view
-from tests.browser.conftest import end_jobs
 from tests.evaluation import CONFINES
+from tests.homes import end_jobs
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.slow, CONFINES]
