@@ -54,6 +54,21 @@ def reference_of(home: Home, row: dict[str, Any]) -> dict[str, Any] | None:
     return reference
 
 
+def of_revision(home: Home, revision: str) -> dict[str, Any] | None:
+    """The row of one revision, with `right_10` and its bounds, which is pass@10, and `bits_per_byte`; what was not measured
+    is None. None when it was not evaluated.
+    """
+    result = readable_json(home.evaluation(revision))
+    if (row := _row(result)) is None:
+        return None
+    of_ten, held_out = result["tasks"].get("pass@10"), result.get("held_out")
+    bounds = {"right_10": "value", "right_10_low": "low", "right_10_high": "high"}
+    found = {name: _figure(of_ten, key) for name, key in bounds.items()}
+    if any(value is None for value in found.values()):
+        found = dict.fromkeys(bounds)
+    return {**row, **found, "bits_per_byte": _figure(held_out, "bits_per_byte")}
+
+
 def _results(home: Home) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Those of revisions' own corpora first."""
     for path in sorted(home.evaluations.glob("*.json"), key=lambda path: (path.name.count("."), path.name)):

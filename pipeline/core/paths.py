@@ -16,7 +16,7 @@
     sdists/           source distributions from the package index, the newest gigabyte (whoever reads them)
     models/           models of other repos on the Hub (whoever asks for one)
     scans/            a folder for each scan process, deleted when it ends (page)
-    gallery-<repo>.json (publisher)
+    gallery-<repo>.json card-<repo>.json (publisher)
     gallery/<id>.json moderation.json keeps.jsonl reports.jsonl visitors.salt (page, one process at a time: .lock)
     audit.jsonl audit.1.jsonl (page)
     restored-<repo>.json restore.json (whoever restores runs from the Hub or the archive)
@@ -328,6 +328,9 @@ class Home:
     def publisher_status(self, repo: str) -> Path:
         """Exists while a push to `repo` is delayed."""
         return self.path / f"publisher-{repo.replace('/', '--')}.json"
+
+    def pushed_card(self, repo: str) -> Path:
+        return self.path / f"card-{repo.replace('/', '--')}.json"
 
     def pushed_gallery(self, repo: str) -> Path:
         return self.path / f"gallery-{repo.replace('/', '--')}.json"

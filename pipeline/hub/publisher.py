@@ -20,9 +20,11 @@ from pipeline.core.atomic_io import is_locked, locked
 from pipeline.core.errors import DamagedError
 from pipeline.core.paths import Home, RunFolder
 from pipeline.core.settings import Settings
-from pipeline.hub import bucket, gallery_push, kept_states, push_log, push_status
+from pipeline.hub import bucket, kept_states, push_log, push_status
 from pipeline.hub.bucket_keeper import BucketKeeper
-from pipeline.hub.gallery_push import GalleryPush
+from pipeline.hub.card_push import CardContent
+from pipeline.hub.file_push import FilePush
+from pipeline.hub.gallery_push import GalleryContent
 from pipeline.hub.push_log import PushLog
 from pipeline.hub.takeover import Credentials
 from pipeline.hub.token import redact
@@ -33,7 +35,7 @@ MAX_GALLERY_BYTES = 2 * 10**7
 
 
 def pending(settings: Settings) -> bool:
-    """Whether a publisher has something to do: a checkpoint to register, or a revision or the gallery to upload.
+    """Whether a publisher has something to do: a checkpoint to register, or a revision, the gallery or the card to upload.
 
     Refused pushes count only once a person asks to try them again. Cheap enough to call twice a second.
     """
@@ -51,7 +53,7 @@ def pending(settings: Settings) -> bool:
     requested_at = push_status.retry_requested_at(home, settings.repo)
     if any(True for _, log in runs for _ in _to_reopen(log, known_ids, requested_at)):
         return True
-    return gallery_push.is_due(home, settings.repo)
+    return GalleryContent(home, settings.repo).is_due or CardContent(home, settings.repo).is_due
 
 
 class Publisher:
@@ -68,12 +70,15 @@ class Publisher:
         if settings.hub_repo is not None:
             patience = self.patience
             self.uploader = Uploader(self.home, self.registry, patience, with_state=settings.hub_state)
-            self.gallery = GalleryPush(
-                self.home,
-                settings.repo,
-                answer_seconds=patience.answer_seconds,
-                max_seconds=patience.push_seconds(MAX_GALLERY_BYTES),
-            )
+            self.files = [
+                FilePush(
+                    content,
+                    settings.repo,
+                    answer_seconds=patience.answer_seconds,
+                    max_seconds=patience.push_seconds(MAX_GALLERY_BYTES),
+                )
+                for content in (GalleryContent(self.home, settings.repo), CardContent(self.home, settings.repo))
+            ]
 
     def run(self) -> bool:
         """Publish until nothing is pending and no run is running, or until a process with another token or repo takes
@@ -102,9 +107,11 @@ class Publisher:
             if self.settings.hub_state:
                 self._keep_states(logs)
             self._reopen(logs, known_ids)
-            if not self.gallery.is_pushing:  # of two commits at a time one would fail
+            if not any(push.is_pushing for push in self.files):  # of two commits at a time one would fail
                 self.uploader.advance()
-            self.gallery.advance(may_start=not self.uploader.is_pushing)
+            for push in self.files:
+                others = [other for other in self.files if other is not push]
+                push.advance(may_start=not self.uploader.is_pushing and not any(one.is_pushing for one in others))
 
     def _until_idle(self) -> None:
         failures = 0
