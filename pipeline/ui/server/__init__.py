@@ -1,4 +1,4 @@
-"""Middleware between the network and Gradio. Every module but `launch` and `api` is ASGI middleware or part of one.
+"""Middleware between the network and Gradio. Every module but `launch`, `api` and `tools` is ASGI middleware or part of one.
 
 launch          serves the page, and starts background work once it answers
 connections     limits on connections that send no request, and on chunked bodies
@@ -11,5 +11,6 @@ sessions        ownership of sessions, and cleanup after visitors who left
 session_states  session states without Gradio's copies of components
 changes         GET /studio/changes: whether what the page shows has changed
 page_cache      a cache of the rendered page
-api             endpoints for programs: preview, start, stop, retry, status, generate, revisions, examples
+api             endpoints for programs
+tools           the same as tools of an MCP server
 """
