@@ -117,6 +117,8 @@ def fill_train(tab: Tab) -> None:
     expect(tab.locator("#story .timeline li").first).to_be_visible()
     tab.locator("#advanced").get_by_text("Advanced").click()
     expect(tab.locator("#plan .figures-table")).to_be_attached()
+    expect(tab.locator("#evaluations .libraries")).to_be_visible()
+    expect(tab.locator("#evaluate")).to_be_visible()
 
 
 def fill_generate(tab: Tab) -> None:

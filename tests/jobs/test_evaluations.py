@@ -14,7 +14,7 @@ from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
 from pipeline.evaluation import sandbox
 from pipeline.hub.revision_store import RevisionStore
-from pipeline.jobs import evaluations
+from pipeline.jobs import evaluations, worker
 from pipeline.jobs.corpora import delete_corpus
 from pipeline.jobs.evaluations import revisions_of, start_evaluating, stop_evaluating
 from pipeline.jobs.state import in_order, job_state
@@ -46,6 +46,15 @@ def test_a_request_names_the_revisions_and_waits_in_the_queue(settings: Settings
     view = evaluation_view(home)
     assert (view.state, view.place, view.run, view.count, view.done) == ("queued", 2, "calm-kea", 2, None)
     assert home_view(home).evaluation == view and home_view(home).is_busy
+
+
+def test_its_process_gets_no_token(settings: Settings, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "secret of the test")
+    start_evaluating(settings, [REVISION])
+    [state] = in_order(home)
+    environment = worker.Worker(settings)._environment(state)
+    assert "secret of the test" not in environment.values() and environment["PIPELINE_HOME"] == str(home.path)
+    assert worker.hub_environment(settings)["HF_TOKEN"] == "secret of the test", "control: a push gets it"
 
 
 def test_a_second_press_is_not_a_second_job(settings: Settings, home: Home) -> None:
