@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -11,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.recipes import run_config
-from pipeline.core.atomic_io import append_line, write_json
+from pipeline.core.atomic_io import append_line, is_locked, read_json, write_json
 from pipeline.core.paths import ROOT, Home, RunFolder
+from pipeline.core.processes import ProcessId
 
 
 def write_corpus(home: Home, corpus: str) -> None:
@@ -55,3 +57,15 @@ def hub_cache_without_a_home_folder(start: str, home: Path) -> Path:
         [sys.executable, "-c", program], cwd=ROOT, env=environ, capture_output=True, text=True, timeout=120, check=True
     )
     return Path(done.stdout.splitlines()[-1])
+
+
+def end_jobs(home: Home, seconds: float = 30) -> None:
+    """Kill every job of `home`, and wait until its worker and publisher have exited by themselves."""
+    for folder in home.jobs():
+        process = read_json(folder.process) or {}
+        if "pid" in process:
+            ProcessId(process["pid"], process["created"]).signal_group(signal.SIGKILL)
+    end = time.monotonic() + seconds
+    while is_locked(home.worker_lock) or is_locked(home.publisher_lock("local")):
+        assert time.monotonic() < end, "the worker or the publisher does not exit"
+        time.sleep(0.1)

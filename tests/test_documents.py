@@ -22,7 +22,7 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").g
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 MODULES = {"huggingface_hub", "pyyaml", "markupsafe", "jinja2"}
 IMPORTED_AS = {"PIL": "pillow", "yaml": "pyyaml", "jinja2": "jinja2", "markupsafe": "markupsafe"}
-OPTIONAL = {"ray", "trackio", "wandb", "tensorboard"}
+OPTIONAL = {"ray", "mcp", "onnxruntime", "trackio", "wandb", "tensorboard"}
 """Imported only where a person asks for them; their absence is told with what installs them."""
 
 

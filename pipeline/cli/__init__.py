@@ -6,6 +6,7 @@ corpora    preview, prepare, corpora, delete
 runs       train, resume, runs, status, logs, stop; the fields that they print as JSON are in jobs/view_types
 revisions  revisions, publish, generate, score
 evaluations evaluate
+export     export
 restored   brings back what a wiped disk has lost, before a command reads it
 console    prints progress, tables and a JSON document
 demo       all stages, in one command

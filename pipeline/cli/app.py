@@ -11,7 +11,7 @@ import sys
 import typer
 from typer.exceptions import TyperException
 
-from pipeline.cli import corpora, evaluations, revisions, runs
+from pipeline.cli import corpora, evaluations, export, revisions, runs
 from pipeline.cli.console import Console
 from pipeline.cli.options import Json
 from pipeline.core.environment import home_folder, keep_downloads_in_home
@@ -42,7 +42,8 @@ def demo(json: Json = False) -> None:
 COMMANDS = (
     *(corpora.preview, corpora.prepare, corpora.corpora, corpora.delete),
     *(runs.train, runs.resume, runs.runs, runs.status, runs.stop, runs.logs),
-    *(revisions.revisions, revisions.generate, revisions.score, evaluations.evaluate, revisions.publish),
+    *(revisions.revisions, revisions.generate, revisions.score, evaluations.evaluate, export.export),
+    revisions.publish,
     demo,
 )
 """In the order of a typical workflow, in which `--help` lists them."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from pipeline.core.errors import InputError, PipelineError
 from pipeline.jobs.run_pushes import PushFault
-from pipeline.jobs.view_types import CorpusView, DryRunView, PushView, RunView
+from pipeline.jobs.view_types import CorpusView, DryRunView, EvaluationView, PushView, RunView
 
 
 class Console:
@@ -85,6 +85,20 @@ class Console:
         """A line for each new state or queue position."""
         position = f"place {view.place} in the queue" if view.place else ""
         self.progress("  ".join(filter(None, ["dry run", view.state, position])))
+
+    def show_evaluation(self, view: EvaluationView) -> None:
+        """A line for each new state, queue position, revision or tenth of its tasks or programs."""
+        words = {"write": "tasks completed", "run": "programs run", "read": "reading held-out files"}
+        doing = words.get(view.stage or "", "") if view.state == "running" else ""
+        if doing and view.stage != "read":
+            doing = f"{view.done or 0:,} of {view.total or 0:,} {doing}"
+        which = f"revision {view.revision} ({view.number} of {view.count})" if view.revision and doing else ""
+        position = f"place {view.place} in the queue" if view.place else ""
+        tenth = 10 * (view.done or 0) // (view.total or 1)
+        self.progress(
+            "  ".join(filter(None, ["evaluation", view.state, which, doing, position])),
+            (view.state, view.revision, view.stage, tenth, view.place),
+        )
 
     @contextmanager
     def stop_on_signal(self, stop: Callable[[], object]) -> Iterator[None]:

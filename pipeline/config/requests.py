@@ -74,5 +74,23 @@ class PushRequest(JobRequest):
     private: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class EvaluateRequest(JobRequest):
+    """Evaluation of revisions, whose files are on this disk."""
+
+    revisions: tuple[dict[str, Any], ...]
+    """Facts of each, with its `path`."""
+    run: str | None = None
+    """Whose revisions they are, if they were chosen by it."""
+    corpus: str | None = None
+    """Whose held-out files are read, if not those of each revision's own corpus."""
+    samples: int = 10
+    """Completions of each task."""
+    exact: bool = False
+    """Whether to write in float32 always."""
+    again: bool = False
+    """Whether to evaluate also what was evaluated before."""
+
+
 def _has_no_default(item: dataclasses.Field[Any]) -> bool:
     return item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING

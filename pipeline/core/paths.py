@@ -9,12 +9,14 @@
                       pushes.jsonl (publisher)  archived.json (whoever restored the run from the Hub)
                       restore/: request.json stop.json process.json restore.log status.json lock (as of other jobs)
     dry-run/          request.json stop.json process.json dry-run.log status.json lock (same writers); home/ (temporary)
+    evaluate/         request.json stop.json process.json evaluate.log status.json lock (as of other jobs)
+    evaluations/      <revision>.json <revision>.<corpus>.json (the evaluation)
     registry/<repo>/  <revision>/ history.jsonl commits.jsonl (publisher)
     huggingface/      what the Hub's client has downloaded, unless HF_HOME is set
     sdists/           source distributions from the package index, the newest gigabyte (whoever reads them)
     models/           models of other repos on the Hub (whoever asks for one)
     scans/            a folder for each scan process, deleted when it ends (page)
-    gallery-<repo>.json (publisher)
+    gallery-<repo>.json card-<repo>.json (publisher)
     gallery-ids-<kind>-<repo>.json (push of the gallery, its restore: under the gallery's .lock)
     gallery/<id>.json moderation.json keeps.jsonl reports.jsonl visitors.salt (page, one process at a time: .lock)
     audit.jsonl audit.1.jsonl (page)
@@ -176,6 +178,19 @@ class DryRunFolder(JobFolder):
 
 
 @dataclass(frozen=True)
+class EvaluationFolder(JobFolder):
+    """The newest evaluation of revisions."""
+
+    kind = "evaluate"
+    log_name = "evaluate.log"
+    again = "start it again"
+
+    @property
+    def id(self) -> str:
+        return "The evaluation"
+
+
+@dataclass(frozen=True)
 class CorpusFolder(JobFolder):
     """One filtered, tokenized corpus. It is ready when its manifest exists, which is written last."""
 
@@ -243,11 +258,15 @@ class Home:
     def dry_run(self) -> DryRunFolder:
         return DryRunFolder(self.path / "dry-run")
 
+    @property
+    def evaluating(self) -> EvaluationFolder:
+        return EvaluationFolder(self.path / "evaluate")
+
     def jobs(self) -> list[JobFolder]:
         """The folder of every possible job; one that was requested contains a request.json."""
         runs, corpora = self.runs(), self.corpora()
         inside = [*(run.restore for run in runs), *(corpus.push for corpus in corpora)]
-        return [*runs, self.dry_run, *corpora, *inside]
+        return [*runs, self.dry_run, self.evaluating, *corpora, *inside]
 
     @property
     def gallery(self) -> Path:
@@ -257,9 +276,9 @@ class Home:
     def evaluations(self) -> Path:
         return self.path / "evaluations"
 
-    def evaluation(self, revision: str) -> Path:
-        """The figures of one revision, by its id."""
-        return self.evaluations / f"{revision}.json"
+    def evaluation(self, revision: str, corpus: str | None = None) -> Path:
+        """The figures of one revision, by its id; `corpus`: of held-out files of another corpus than its own."""
+        return self.evaluations / (f"{revision}.{check_id(corpus, CORPUS_ID)}.json" if corpus else f"{revision}.json")
 
     @property
     def sdists(self) -> Path:
@@ -314,6 +333,9 @@ class Home:
     def publisher_status(self, repo: str) -> Path:
         """Exists while a push to `repo` is delayed."""
         return self.path / f"publisher-{repo.replace('/', '--')}.json"
+
+    def pushed_card(self, repo: str) -> Path:
+        return self.path / f"card-{repo.replace('/', '--')}.json"
 
     def pushed_gallery(self, repo: str) -> Path:
         return self.path / f"gallery-{repo.replace('/', '--')}.json"

@@ -22,6 +22,7 @@ ARCHIVE = "PIPELINE_ARCHIVE"
 GALLERY_REPO = "PIPELINE_GALLERY_REPO"
 PRICE = "PIPELINE_HOURLY_PRICE"
 AUTO_RESUME = "PIPELINE_AUTO_RESUME"
+MCP = "PIPELINE_MCP"
 EXACT = "PIPELINE_EXACT"
 PYODIDE = "PIPELINE_PYODIDE_URL"
 PYODIDE_VERSION = "314.0.7"
@@ -84,6 +85,8 @@ class Settings:
     """Whether the page resumes the runs that a restart has interrupted."""
     exact: bool = False
     """Whether text is always generated in float32, also where int8 is faster."""
+    mcp: bool = False
+    """Whether the page serves its endpoints as tools of an MCP server too."""
     owner_key: str | None = field(default=None, repr=False)
     """Key that permits start, stop and delete when the page is not bound to loopback; at least 16 characters."""
     server_name: str = "127.0.0.1"
@@ -185,6 +188,7 @@ class Settings:
             hub_take_over=_switch(environ, TAKE_OVER),
             hub_private=_switch(environ, PRIVATE),
             exact=_switch(environ, EXACT),
+            mcp=_switch(environ, MCP),
             hub_state=_switch(environ, STATE, default=on_space),  # a Space's disk is wiped at every restart
             archive=Path(folder) if (folder := environ.get(ARCHIVE)) else None,
             hourly_price=float(price) if price else None,

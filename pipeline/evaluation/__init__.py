@@ -2,7 +2,6 @@
 
 tasks       the suite: prompts, checks, solutions and mutants, read from assets/tasks
 evaluate    all figures of one revision (torch)
-results     what evaluations have left on this disk
 writing     writes the completions of many prompts, a batch at a time (torch)
 memorising  how much of its training files it has by heart (torch)
 corpus_files  files of a corpus as text, read back from its tokens

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from typing import Any
 
@@ -25,12 +26,13 @@ from pipeline.evaluation.writing import Wanted, write_all
 from pipeline.generation.decoder import Decoder, for_writing
 from pipeline.generation.loading import load
 from pipeline.generation.settings import Sampling
+from pipeline.generation.tokenizer_file import read_tokenizer
 
 LINE_TOKENS = 40
 """Max tokens for each line of a task's completion."""
 TEMPERATURE, TOP_P = 0.6, 0.95
 Show = Callable[[str, int, int], None]
-"""Called with what is done (`write` or `run`), how many of it, and of how many."""
+"""Called with what is done (`write`, `run`, or `read`: held-out files), how many of it, and of how many."""
 
 
 class _UpToItsLines:
@@ -53,10 +55,13 @@ def evaluate(
     *,
     num_samples: int,
     window: int,
+    corpus: str | None = None,
     exact: bool = False,
     show: Show = lambda what, done, total: None,
 ) -> dict[str, Any]:
-    """All figures of a revision, whose files are on this disk. Raises the errors of `loading.load`."""
+    """All figures of a revision, whose files are on this disk. `corpus`: whose held-out files are read, if not those of
+    its own. Raises the errors of `loading.load`, and InputError when there is no such corpus.
+    """
     began = time.monotonic()
     model, tokenizer = load(revision.path)
     decoder = for_writing(model, exact_only=exact)
@@ -71,12 +76,16 @@ def evaluate(
         for text in texts
     ]
     outcomes = []
-    for outcome in sandbox.run(programs):
-        outcomes.append(outcome)
-        show("run", len(outcomes), len(programs))
+    with closing(sandbox.run(programs)) as running:  # an exception here must leave no program waiting
+        for outcome in running:
+            outcomes.append(outcome)
+            show("run", len(outcomes), len(programs))
+    show("read", 0, 1)
     by_task = [outcomes[at : at + num_samples] for at in range(0, len(outcomes), num_samples)]
     return {
         "revision": revision.revision,
+        "repo": revision.repo,
+        "commit": revision.commit,
         "run": revision.run,
         "run_uid": revision.run_uid,
         "step": revision.step,
@@ -86,7 +95,7 @@ def evaluate(
         "temperature": TEMPERATURE,
         "top_p": TOP_P,
         "tasks": task_figures(tasks, by_task, num_samples),
-        "held_out": _held_out(home, revision, decoder, tokenizer, window),
+        "held_out": _held_out(home, revision, corpus, decoder, tokenizer, window),
         "seconds": round(time.monotonic() - began, 1),
     }
 
@@ -125,21 +134,36 @@ def _wanted(task: CodeTask, num_samples: int) -> Wanted:
     return Wanted(task.prompt, sampling, _UpToItsLines(task))
 
 
-def _held_out(home: Home, revision: Revision, decoder: Decoder, tokenizer: Any, window: int) -> dict[str, Any] | None:
-    """None when the corpus that it was trained on is not on this disk."""
+def _held_out(
+    home: Home, revision: Revision, other: str | None, decoder: Decoder, tokenizer: Any, window: int
+) -> dict[str, Any] | None:
+    """None when the corpus that it was trained on is not on this disk; `other`: which is read instead."""
+    is_own = other is None or other == revision.corpus
     try:
-        corpus = Corpus.open(home.corpus(revision.corpus))
-        texts = drawn_files(corpus, "validation", tokenizer, max_tokens=held_out.MAX_TOKENS)
+        corpus = Corpus.open(home.corpus(other or revision.corpus))
+        reading = tokenizer if is_own else _tokenizer_of(corpus)
+        texts = drawn_files(corpus, "validation", reading, max_tokens=held_out.MAX_TOKENS)
         by_split = {
             split: drawn_files(corpus, split, tokenizer, max_tokens=memorising.MAX_TOKENS)
-            for split in ("train", "validation")
+            for split in (("train", "validation") if is_own else ())
         }
     except (InputError, DamagedError, OSError):
+        if other is not None:
+            raise
         return None
     found = held_out.figures(decoder, tokenizer, texts, window=window)
     lines = held_out.next_lines(texts)
     return {
+        "corpus": corpus.id,
         **found,
         "next_line": held_out.guessed(decoder, tokenizer, lines, window=window),
         "by_heart": {name: known_by_heart(decoder, tokenizer, files) for name, files in by_split.items()},
     }
+
+
+def _tokenizer_of(corpus: Corpus) -> Any:
+    """Which reads its token files back, whatever the tokenizer of the model is."""
+    try:
+        return read_tokenizer(corpus.tokenizer_path, corpus.vocab_size)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"The tokenizer of corpus {corpus.id} cannot be read ({error}); choose another.") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import hashlib
 import io
 import math
 import re
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from pipeline.artifacts.evaluation import LIBRARIES
 from pipeline.evaluation.writing import Wanted, write_all
 from pipeline.generation.decoder import Decoder
 from pipeline.generation.sampling import encode
@@ -25,7 +27,6 @@ MAX_TOKENS = 50_000
 NUM_LINES = 200
 LINE_TOKENS = 48
 """Of a next line at most."""
-LIBRARIES = ("numpy", "pandas", "matplotlib", "seaborn", "sklearn")
 MIN_CONTEXT_LINES, MAX_LINE_CHARACTERS = 3, 100
 
 
@@ -35,6 +36,28 @@ class NextLine:
 
     context: str
     line: str
+
+
+@dataclass
+class _Sum:
+    """What was read of some files."""
+
+    nats: float = 0.0
+    num_tokens: int = 0
+    num_bytes: int = 0
+
+    def add(self, other: _Sum) -> None:
+        self.nats += other.nats
+        self.num_tokens += other.num_tokens
+        self.num_bytes += other.num_bytes
+
+    @property
+    def loss(self) -> float | None:
+        return self.nats / self.num_tokens if self.num_tokens else None
+
+    @property
+    def bits_per_byte(self) -> float | None:
+        return self.nats / math.log(2) / self.num_bytes if self.num_bytes else None
 
 
 class _FirstLine:
@@ -48,29 +71,31 @@ class _FirstLine:
 def figures(
     decoder: Decoder, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], *, window: int
 ) -> dict[str, object]:
-    """Loss in nats per token, bits per byte, and the loss of the files that import each library; of windows as long as the
-    model was trained on. The first token of a window has no context and does not count.
+    """Loss in nats per token, bits per byte, and both for the files that import each library; of windows as long as the
+    model was trained on. The first token of a window has no context and does not count. Losses of models with different
+    tokenizers cannot be compared, bits per byte can. `digest`: of the files.
     """
-    nats, num_tokens, num_bytes = 0.0, 0, 0
-    by_library: dict[str, list[float]] = {name: [] for name in LIBRARIES}
+    whole, by_library = _Sum(), {name: _Sum() for name in LIBRARIES}
     for text in texts:
         token_ids = encode(tokenizer, text)
-        of_file: list[float] = []
+        of_file = _Sum()
         for start in range(0, len(token_ids), window):
             part = token_ids[start : start + window]
-            of_file += losses(decoder, part)
-            num_bytes += len(str(tokenizer.decode(part[1:])).encode())
-        nats += math.fsum(of_file)
-        num_tokens += len(of_file)
+            found = losses(decoder, part)
+            of_file.add(_Sum(math.fsum(found), len(found), len(str(tokenizer.decode(part[1:])).encode())))
+        whole.add(of_file)
         for name in LIBRARIES:
             if imports(text, name):
-                by_library[name] += of_file
+                by_library[name].add(of_file)
+    read = {name: one for name, one in by_library.items() if one.num_tokens}
     return {
         "files": len(texts),
-        "tokens": num_tokens,
-        "loss": nats / num_tokens if num_tokens else None,
-        "bits_per_byte": nats / math.log(2) / num_bytes if num_bytes else None,
-        "loss_by_library": {name: math.fsum(found) / len(found) for name, found in by_library.items() if found},
+        "digest": hashlib.sha256("\0".join(texts).encode(errors="surrogatepass")).hexdigest()[:12],
+        "tokens": whole.num_tokens,
+        "loss": whole.loss,
+        "bits_per_byte": whole.bits_per_byte,
+        "loss_by_library": {name: one.loss for name, one in read.items()},
+        "bits_per_byte_by_library": {name: one.bits_per_byte for name, one in read.items()},
     }
 
 

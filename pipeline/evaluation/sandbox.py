@@ -11,9 +11,10 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib.machinery import PathFinder
 from queue import SimpleQueue
 from types import TracebackType
 
@@ -58,16 +59,33 @@ class ProgramResult:
         return self.stage == "passed"
 
 
+def check_possible() -> None:
+    """Raises what `Sandbox` raises, without loading the libraries."""
+    _check_kernel()
+    # Not importlib.util.find_spec, which asks sys.modules first: the page blocks one of these there.
+    names = [name.partition(".")[0] for name in NEEDED]
+    missing = [name for name in names if PathFinder.find_spec(name) is None]
+    if missing:
+        raise _lacks(missing)
+
+
+def _check_kernel() -> None:
+    if not can_confine_programs():
+        raise InputError(
+            "This system cannot confine a program (Linux 6.2 or newer on x86-64 or ARM64 can); evaluate on another one."
+        )
+
+
+def _lacks(names: list[str]) -> InputError:
+    return InputError(f"The tasks need {', '.join(names)}; install them: pip install -r requirements-evaluate.txt.")
+
+
 class Sandbox:
     """One forking process for each core. Thread-safe."""
 
     def __init__(self, *, seconds: float = SECONDS, memory_bytes: int = MEMORY_BYTES, num_processes: int = 0) -> None:
         """Raises InputError where this system cannot confine a program, or lacks a library of the tasks."""
-        if not can_confine_programs():
-            raise InputError(
-                "This system cannot confine a program (Linux 6.2 or newer on x86-64 or ARM64 can); "
-                "evaluate on another one."
-            )
+        _check_kernel()
         self._limits = {"seconds": seconds, "memory_bytes": memory_bytes}
         self._folder = tempfile.TemporaryDirectory(prefix="sandbox-")
         self._free: SimpleQueue[_Forks] = SimpleQueue()
@@ -80,7 +98,7 @@ class Sandbox:
             self.close()
             raise
 
-    def run(self, programs: Iterable[Program]) -> Iterator[ProgramResult]:
+    def run(self, programs: Iterable[Program]) -> Generator[ProgramResult]:
         """The outcome of each program, in their order, as soon as it is known."""
         with ThreadPoolExecutor(len(self._all)) as threads:
             yield from threads.map(self._run, programs)
@@ -130,9 +148,7 @@ class _Forks:
         found = self._hear()["libraries"]
         missing = [name.partition(".")[0] for name in NEEDED if name not in found]
         if missing:
-            raise InputError(
-                f"The tasks need {', '.join(missing)}; install them: pip install -r requirements-evaluate.txt."
-            )
+            raise _lacks(missing)
 
     def run(self, request: dict[str, object]) -> ProgramResult:
         """A program that ends the forking process twice has failed. Raises PipelineError when a program cannot be started:

@@ -20,6 +20,7 @@
     sampling   the completions of a prompt, one seed each (torch); the trainer uses it too
     text_streamer  converts tokens to exact text, chunk by chunk
     reading    the probability of each token of a text, and how one of them came to be expected
+    export     a revision as an ONNX model (torch)
     scoring    the loss and perplexity of a model on a text, and its readings (torch)
 
 Only the modules marked (torch) and the modules that they start import torch, so the client does not pay for the import.

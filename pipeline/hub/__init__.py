@@ -18,6 +18,8 @@ bucket_restore brings it back after the disk was wiped
 bucket_keeper calls both, in a thread of the publisher
 gallery_file the gallery as one file of the model repo, and back
 gallery_push when that file is pushed
+card_push    when the card is pushed without a revision: it was evaluated
+file_push    pushes such a file by a commit of its own
 other_models models of other repos, to complete prompts with
 best_tag     the tag `best` of the push with the lowest validation loss
 commits      writes and parses the title and the message of a push's commit

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipeline.artifacts import evaluation
 from pipeline.artifacts.revision import Revision
 from pipeline.core import atomic_io
 from pipeline.core.paths import Home, RunFolder
@@ -50,6 +51,7 @@ def card_facts(
             (row["seconds"] for row in reversed(rows) if isinstance(row.get("seconds"), int | float)), None
         ),
         "image": image,
+        "tasks": evaluation.of_revision(home, revision.revision),
         "curve": _spread([row for row in rows if _is_measured(row)], MAX_POINTS),
         "samples": _samples(run, revision.step),
         "data": _data(home, config),

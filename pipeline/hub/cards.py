@@ -27,7 +27,7 @@ NAMES = (
 
 
 NO_FACTS: dict[str, Any] = dict.fromkeys(
-    ("state", "model", "training", "chosen", "hardware", "tokens_sha256", "seconds", "image", "data")
+    ("state", "model", "training", "chosen", "hardware", "tokens_sha256", "seconds", "image", "data", "tasks")
 ) | {
     "curve": [],
     "samples": [],

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.artifacts import manifest
 from pipeline.artifacts.checkpoint import PROVENANCE
-from pipeline.artifacts.revision import Revision
+from pipeline.artifacts.revision import Registry, Revision
 from pipeline.core import atomic_io
 from pipeline.core.errors import DamagedError
 from pipeline.core.paths import Home
 from pipeline.core.settings import PRIVATE, TAKE_OVER
-from pipeline.hub.archive import RunArchive
+from pipeline.hub.archive import RunArchive, open_archive
 from pipeline.hub.best_tag import tag_best
 from pipeline.hub.card_sections import CARD, current_card, merged_card
 from pipeline.hub.cards import model_card
@@ -92,6 +92,39 @@ class ModelRepo:
                 parent_commit=head,
             ).oid
 
+    def push_card(self, home: Home) -> str:
+        """The commit after which `main` has the card of its newest revision with what is known of it now; the head when
+        there is nothing to change, or the revision or its run is not on this disk.
+        """
+        from huggingface_hub import CommitOperationAdd
+
+        with hub_errors(self.repo, PUSH):
+            api = connect(PUSH, answer_seconds=self.answer_seconds)
+            head, pushes = self._list_pushes(api)
+            known = {revision.revision: revision for revision in Registry(home, self.repo).revisions()}
+            revision = known.get(pushes[0].revision or "") if pushes else None
+            if revision is None:
+                return head
+            self._check(api, head, pushes)
+            with open_archive(home, revision, with_state=False) as archive:
+                if archive is None:
+                    return head
+                current = current_card(api, self.repo, head)
+                merged = merged_card(self._card(revision, archive), current)
+            if current is not None and merged == current.encode(errors="surrogateescape"):
+                return head
+            return api.create_commit(
+                self.repo,
+                [CommitOperationAdd(CARD, merged)],
+                commit_message=f"Update {CARD}",
+                revision=MAIN,
+                parent_commit=head,
+            ).oid
+
+    def _card(self, revision: Revision, archive: RunArchive | None) -> str:
+        provenance = atomic_io.read_json(revision.path / PROVENANCE) or {}
+        return model_card(provenance, archive.facts if archive else None, hourly_price=self.hourly_price)
+
     def _check(self, api: HfApi, head: str, pushes: list[Push]) -> None:
         """Raises Refusal when nothing may be pushed into the repo."""
         if self.private:
@@ -122,8 +155,7 @@ class ModelRepo:
 
         provenance = atomic_io.read_json(revision.path / PROVENANCE) or {}
         contents: dict[str, Any] = {name: str(revision.path / name) for name in _file_names(revision.path)}
-        card = model_card(provenance, archive.facts if archive else None, hourly_price=self.hourly_price)
-        contents[CARD] = merged_card(card, current_card(api, self.repo, head))
+        contents[CARD] = merged_card(self._card(revision, archive), current_card(api, self.repo, head))
         superseded: list[str] = []
         if archive is not None:
             contents |= archive.contents

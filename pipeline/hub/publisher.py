@@ -20,10 +20,12 @@ from pipeline.core.atomic_io import is_locked, locked
 from pipeline.core.errors import DamagedError
 from pipeline.core.paths import Home, RunFolder
 from pipeline.core.settings import Settings
-from pipeline.hub import bucket, gallery_push, kept_states, push_log, push_status
+from pipeline.hub import bucket, kept_states, push_log, push_status
 from pipeline.hub.bucket_keeper import BucketKeeper
+from pipeline.hub.card_push import CardContent
+from pipeline.hub.file_push import Content, FilePush
 from pipeline.hub.gallery_dataset import PREFIX
-from pipeline.hub.gallery_push import GalleryPush
+from pipeline.hub.gallery_push import GalleryContent
 from pipeline.hub.push_log import PushLog
 from pipeline.hub.takeover import Credentials
 from pipeline.hub.token import redact
@@ -34,7 +36,7 @@ MAX_GALLERY_BYTES = 2 * 10**7
 
 
 def pending(settings: Settings) -> bool:
-    """Whether a publisher has something to do: a checkpoint to register, or a revision or the gallery to upload.
+    """Whether a publisher has something to do: a checkpoint to register, or a revision, the gallery or the card to upload.
 
     Refused pushes count only once a person asks to try them again. Cheap enough to call twice a second.
     """
@@ -45,7 +47,7 @@ def pending(settings: Settings) -> bool:
         return True
     if bucket.is_behind(home, settings.archive):
         return True
-    if settings.gallery_repo is not None and gallery_push.is_due(home, PREFIX + settings.gallery_repo):
+    if settings.gallery_repo is not None and GalleryContent(home, PREFIX + settings.gallery_repo).is_due:
         return True
     if settings.hub_repo is None:
         return False
@@ -54,7 +56,7 @@ def pending(settings: Settings) -> bool:
     requested_at = push_status.retry_requested_at(home, settings.repo)
     if any(True for _, log in runs for _ in _to_reopen(log, known_ids, requested_at)):
         return True
-    return gallery_push.is_due(home, settings.repo)
+    return GalleryContent(home, settings.repo).is_due or CardContent(home, settings.repo).is_due
 
 
 class Publisher:
@@ -70,15 +72,16 @@ class Publisher:
         self.uploader = None
         self.gallery_dataset = None
         if settings.gallery_repo is not None:
-            self.gallery_dataset = self._gallery_push(PREFIX + settings.gallery_repo)
+            repo = PREFIX + settings.gallery_repo
+            self.gallery_dataset = self._file_push(GalleryContent(self.home, repo), repo)
         if settings.hub_repo is not None:
-            patience = self.patience
-            self.uploader = Uploader(self.home, self.registry, patience, with_state=settings.hub_state)
-            self.gallery = self._gallery_push(settings.repo)
+            self.uploader = Uploader(self.home, self.registry, self.patience, with_state=settings.hub_state)
+            contents = (GalleryContent(self.home, settings.repo), CardContent(self.home, settings.repo))
+            self.files = [self._file_push(content, settings.repo) for content in contents]
 
-    def _gallery_push(self, repo: str) -> GalleryPush:
-        return GalleryPush(
-            self.home,
+    def _file_push(self, content: Content, repo: str) -> FilePush:
+        return FilePush(
+            content,
             repo,
             answer_seconds=self.patience.answer_seconds,
             max_seconds=self.patience.push_seconds(MAX_GALLERY_BYTES),
@@ -113,9 +116,11 @@ class Publisher:
             if self.settings.hub_state:
                 self._keep_states(logs)
             self._reopen(logs, known_ids)
-            if not self.gallery.is_pushing:  # of two commits at a time one would fail
+            if not any(push.is_pushing for push in self.files):  # of two commits at a time one would fail
                 self.uploader.advance()
-            self.gallery.advance(may_start=not self.uploader.is_pushing)
+            for push in self.files:
+                others = [other for other in self.files if other is not push]
+                push.advance(may_start=not self.uploader.is_pushing and not any(one.is_pushing for one in others))
 
     def _until_idle(self) -> None:
         failures = 0

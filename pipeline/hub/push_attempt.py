@@ -1,4 +1,4 @@
-"""One attempt to push one revision, or the gallery, as a process of its own that the publisher ends at a deadline.
+"""One attempt to push one revision, the gallery or the card, as a process of its own that the publisher ends at a deadline.
 
 `python -m pipeline.hub.push_attempt REPO FOLDER ANSWER_SECONDS`. It reads the Hub token and the settings of this
 instance from its environment, and writes its outcome as one JSON object to standard output. A thread could not be ended: the client and
@@ -53,7 +53,7 @@ class PushAttempt:
     """A running attempt."""
 
     def __init__(self, repo: str, folder: Path, *, answer_seconds: float, max_seconds: float) -> None:
-        """`folder`: that of a revision, or the gallery. Ends the attempt after `max_seconds`; `answer_seconds` is the time limit for each response of the Hub."""
+        """`folder`: that of a revision, the gallery, or the evaluations for the card. Ends the attempt after `max_seconds`; `answer_seconds` is the time limit for each response of the Hub."""
         environment = full_environment()
         self._repo = repo
         self._max_seconds = max_seconds
@@ -127,6 +127,8 @@ def attempt(repo: str, folder: Path, answer_seconds: float) -> Outcome:
             if restore.is_due(settings):  # there was no repo
                 restore.note_restored(home, repo)
             return Outcome(kind=PUSHED, commit=gallery_commit)
+        if folder == home.evaluations:
+            return Outcome(kind=PUSHED, commit=model_repo.push_card(home))
         revision = Revision.from_facts(atomic_io.read_json(folder / PROVENANCE) or {}, commit=None, path=folder)
         with open_archive(home, revision, with_state=settings.hub_state) as archive:
             commit = model_repo.push(revision, archive)

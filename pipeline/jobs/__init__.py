@@ -1,7 +1,7 @@
 """Job requests, the queue, and the worker that starts and monitors the processes. Knows nothing of torch or Gradio.
 
 job          finds, stops and resumes a job of any kind; writes its request
-runs, corpora, dry_runs
+runs, corpora, dry_runs, evaluations
              the requests of each kind of job, and their checks
 restoring    resumes runs, also those that were restored from the Hub, with what they lack
 state        the state of a job, derived from its files: queued ... interrupted

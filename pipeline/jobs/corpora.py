@@ -101,6 +101,8 @@ def delete_corpus(settings: Settings, corpus_id: str) -> None:
         if _is_pushed_now(folder):
             raise BusyError(f"Corpus {folder.id} is being pushed; stop that first, then delete it.")
         for state in in_order(home):
+            if state.request.get("corpus") == folder.id and state.kind == "evaluate":
+                raise BusyError(f"An evaluation reads corpus {folder.id}; stop it first, then delete the corpus.")
             if state.request.get("corpus") == folder.id:
                 raise BusyError(f"Run {state.id} trains on corpus {folder.id}; stop it first, then delete the corpus.")
         hidden = folder.path.with_name(f".deleted-{folder.id}-{secrets.token_hex(4)}")

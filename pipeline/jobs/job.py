@@ -1,4 +1,4 @@
-"""Submits, finds, stops and resumes a job of any kind. `runs`, `corpora` and `dry_runs` have the requests of each kind.
+"""Submits, finds, stops and resumes a job of any kind. `runs`, `corpora`, `dry_runs` and `evaluations` have the requests of each kind.
 
 Requests are written under one lock, which orders concurrent ones; then the worker is woken.
 """

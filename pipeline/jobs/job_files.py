@@ -27,10 +27,12 @@ REQUEST: Types = {
     "processes": int,
     "config": DATA_CONFIG,
     "workforce": {"parts": str, "workers": int},
+    "revisions": list,
+    "run": str,
 }
 STATUS: Types = {
-    **dict.fromkeys(("request_id", "state", "error", "message", "stage", "gpu_problem"), str),
-    **dict.fromkeys(("step", "max_steps", "files", "kept", "exit_status"), int),
+    **dict.fromkeys(("request_id", "state", "error", "message", "stage", "gpu_problem", "revision"), str),
+    **dict.fromkeys(("step", "max_steps", "files", "kept", "exit_status", "number", "done", "total"), int),
     **dict.fromkeys(("train_loss", "eval_loss", "perplexity", "tokens_per_second", "eta_seconds"), NUMBER),
     **dict.fromkeys(("progress", "seconds", "stage_seconds", "updated_at"), NUMBER),
     "measured": dict,

@@ -46,7 +46,7 @@ class JobState:
 
     @property
     def kind(self) -> str:
-        """`train`, `dry-run`, `prepare`, `push` or `restore`."""
+        """`train`, `dry-run`, `prepare`, `evaluate`, `push` or `restore`."""
         return self.folder.kind
 
     @property
@@ -111,7 +111,7 @@ def process_of(state: JobState) -> ProcessId | None:
 
 
 def in_order(home: Home) -> list[JobState]:
-    """The queue: every queued or running preparation, run, restoration and dry run, in the order of the requests."""
+    """The queue: every queued or running preparation, run, restoration, dry run and evaluation, in the order of the requests."""
     return queue_of(_states([folder for folder in home.jobs() if folder.kind != "push"]))
 
 

@@ -121,6 +121,25 @@ class DryRunView(JobView):
 
 
 @dataclass(frozen=True, kw_only=True)
+class EvaluationView(JobView):
+    """The newest evaluation."""
+
+    run: str | None
+    """Whose revisions are evaluated, if they were chosen by it."""
+    count: int
+    """Revisions."""
+    number: int | None
+    """Of the present one, from 1."""
+    revision: str | None
+    step: int | None
+    stage: str | None
+    """`write`, `run` or `read`."""
+    done: int | None
+    """Tasks that are completed, or programs that were run."""
+    total: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class HomeView:
     """Every job of a home folder at one moment, the dry run excepted. Runs and corpora are newest first."""
 
@@ -128,6 +147,8 @@ class HomeView:
     corpora: list[CorpusView]
     pushes: dict[str, PushView]
     """Corpus id -> its newest push."""
+    evaluation: EvaluationView | None = None
+    """The newest one; None when none was requested."""
     restoring: str | None = None
     """What is being brought back from the Hub after this disk was wiped, or why it cannot be."""
     is_restore_fault: bool = False
@@ -135,5 +156,6 @@ class HomeView:
     @property
     def is_busy(self) -> bool:
         """Whether a job is queued or running, or a checkpoint is being pushed."""
-        jobs = [*self.runs, *self.corpora, *self.pushes.values()]
+        jobs: list[JobView] = [*self.runs, *self.corpora, *self.pushes.values()]
+        jobs += [self.evaluation] if self.evaluation else []
         return any(job.state in ACTIVE for job in jobs) or any(run.is_pushing for run in self.runs)

@@ -23,7 +23,7 @@ from pipeline.hub.restore import Archived
 from pipeline.jobs.job_files import read_manifest, readable_run_config
 from pipeline.jobs.run_pushes import is_pushing, latest_pushes, push_fault
 from pipeline.jobs.state import RESUMABLE, JobState, in_order, job_state, queue_of, states_of
-from pipeline.jobs.view_types import CorpusView, DryRunView, HomeView, PushView, RunView
+from pipeline.jobs.view_types import CorpusView, DryRunView, EvaluationView, HomeView, PushView, RunView
 
 COUNT_AGAIN_SECONDS = 5
 """How often a page counts the files of a corpus again: there may be thousands."""
@@ -32,11 +32,13 @@ COUNT_AGAIN_SECONDS = 5
 def home_view(home: Home) -> HomeView:
     """Reads each job once."""
     states = _by_path(home)
+    evaluating = states.get(home.evaluating.path)
     pushes = [(corpus.id, corpus.push) for corpus in home.corpora() if corpus.push.path in states]
     restoring = atomic_io.readable_json(home.restore_status)
     return HomeView(
         restoring=restoring.get("message"),
         is_restore_fault=bool(restoring.get("is_fault")),
+        evaluation=_evaluation_view(evaluating, _queue(states)) if evaluating else None,
         runs=_run_views(home, states),
         corpora=_corpus_views(home, states),
         pushes={corpus_id: _push_view(folder, states[folder.path]) for corpus_id, folder in pushes},
@@ -104,6 +106,22 @@ def dry_run_view(home: Home) -> DryRunView:
     state = job_state(home.dry_run)
     measured = _own_status(state).get("measured") if state.state == "finished" else None
     return DryRunView(**_job_fields(state, in_order(home)), measured=measured)
+
+
+def evaluation_view(home: Home) -> EvaluationView:
+    return _evaluation_view(job_state(home.evaluating), in_order(home))
+
+
+def _evaluation_view(state: JobState, queue: Sequence[JobState]) -> EvaluationView:
+    status: dict[str, Any] = _own_status(state)
+    names = ("number", "revision", "step", "stage", "done", "total")
+    progress: dict[str, Any] = {name: status.get(name) for name in names}
+    return EvaluationView(
+        **_job_fields(state, queue),
+        run=state.request.get("run"),
+        count=len(state.request.get("revisions") or ()),
+        **progress,
+    )
 
 
 def _run_view(home: Home, state: JobState, queue: Sequence[JobState]) -> RunView:

@@ -1,5 +1,5 @@
 """The worker, one per home: takes requests in order, starts each job detached, records how it ends, keeps the publisher
-alive. It runs one training, dry-run or preparation job at a time, and beside it one push of a corpus.
+alive. It runs one training, dry-run, preparation or evaluation job at a time, and beside it one push of a corpus.
 
 `python -m pipeline.jobs`. It has no state of its own: after a kill, the next request or page starts it again, and it
 reads the state of every job from its files. It exits when there is nothing to do, or when a worker that was given
@@ -37,6 +37,7 @@ MODULES = {
     "train": "pipeline.training",
     "dry-run": "pipeline.training.dry_run",
     "prepare": "pipeline.data",
+    "evaluate": "pipeline.evaluation",
     "push": "pipeline.hub.push_job",
     "restore": "pipeline.hub.restore_job",
 }

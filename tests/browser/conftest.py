@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,9 +11,8 @@ import pytest
 from playwright.sync_api import Browser, Locator, expect, sync_playwright
 from playwright.sync_api import Page as Tab
 
-from pipeline.core.atomic_io import append_line, is_locked, read_json
+from pipeline.core.atomic_io import append_line
 from pipeline.core.paths import Home
-from pipeline.core.processes import ProcessId
 from pipeline.core.settings import Settings
 from pipeline.gallery.examples import Examples
 from pipeline.hub.publisher import Publisher
@@ -22,7 +20,7 @@ from tests import chromium, pyodide
 from tests.browser.pyodide_host import PyodideHost
 from tests.checkpoints import write_checkpoint
 from tests.gallery.test_examples import keep
-from tests.homes import write_corpus, write_run
+from tests.homes import end_jobs, write_corpus, write_run
 from tests.page import Page
 
 DESK = {"width": 1280, "height": 800}
@@ -147,18 +145,6 @@ def known_code(tmp_path: Path) -> Path:
         (folder / f"d{number}.py").write_text("x = 1\n")
         (folder / f"e{number}.py").write_text("y = 2\n")
     return folder
-
-
-def end_jobs(home: Home, seconds: float = 30) -> None:
-    """Kill every job of `home`, and wait until its worker and publisher have exited by themselves."""
-    for folder in [*home.runs(), *home.corpora()]:
-        process = read_json(folder.process) or {}
-        if "pid" in process:
-            ProcessId(process["pid"], process["created"]).signal_group(signal.SIGKILL)
-    end = time.monotonic() + seconds
-    while is_locked(home.worker_lock) or is_locked(home.publisher_lock("local")):
-        assert time.monotonic() < end, "the worker or the publisher does not exit"
-        time.sleep(0.1)
 
 
 def show(tab: Tab, name: str) -> None:

@@ -11,8 +11,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page as Tab
 from playwright.sync_api import expect
 
-from pipeline.core.atomic_io import append_line, write_json
-from pipeline.core.paths import Home
+from pipeline.core.atomic_io import append_line, readable_json, write_json
+from pipeline.core.paths import Home, RunFolder
 from pipeline.core.settings import Settings
 from pipeline.data.report.scan_report import Report
 from pipeline.gallery.examples import Examples
@@ -53,6 +53,7 @@ def full_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     append_line(run.metrics, {"step": 20, "learning_rate": 1e-3, "tokens_per_second": 900})
     for step in range(0, 21, 10):
         append_line(run.samples, {"step": step, "prompt_name": "Plot", "prompt": "#", "text": "plt.plot(x, y)\n" * 3})
+    write_evaluations(home, run)
     write_run(home, "sad-kea", state="failed", age_seconds=9_000, error="Loss is nan at step 20; lower it.")
     Publisher(Settings(home=home.path)).publish_once()
     gallery = Examples(home.gallery)
@@ -64,6 +65,25 @@ def full_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     page.start()
     yield page
     page.kill()
+
+
+def write_evaluations(home: Home, run: RunFolder) -> None:
+    """Of two steps of a run, and of another model on the same files."""
+    libraries = {"numpy": 0.31, "pandas": 0.22, "matplotlib": 0.4, "seaborn": 0.05, "sklearn": 0.125}
+    losses = {name: 2.5 + share for name, share in libraries.items()}
+    bits = {name: 0.9 + share for name, share in libraries.items()}
+    read = {"digest": "f", "loss_by_library": losses, "bits_per_byte_by_library": bits}
+    uid = readable_json(run.config).get("run_uid")
+    for step, right in ((10, 0.1), (20, 0.25)):
+        shares = {"parses": 0.8, "runs": 0.4 + right, "pass@1": right}
+        tasks = {name: {"value": value, "low": value - 0.05, "high": value + 0.05} for name, value in shares.items()}
+        found = {"step": step, "samples": 10, "held_out": read, "run": run.id, "run_uid": uid}
+        found |= {"tasks": {"count": 180, **tasks, "pass@1_by_library": libraries}}
+        home.evaluations.mkdir(exist_ok=True)
+        write_json(home.evaluation(f"{step:012x}"), found)
+    other = {"run": "", "run_uid": None, "repo": "huggingface-course/codeparrot-ds", "commit": "c" * 40, "step": 0}
+    tasks["pass@1"] = {"value": 0.5, "low": 0.45, "high": 0.55}
+    write_json(home.evaluation("cccccccccccc", "ready"), {**found, **other, "tasks": found["tasks"] | tasks})
 
 
 def unfolded(tab: Tab) -> None:
@@ -97,6 +117,8 @@ def fill_train(tab: Tab) -> None:
     expect(tab.locator("#story .timeline li").first).to_be_visible()
     tab.locator("#advanced").get_by_text("Advanced").click()
     expect(tab.locator("#plan .figures-table")).to_be_attached()
+    expect(tab.locator("#evaluations .libraries")).to_be_visible()
+    expect(tab.locator("#evaluate")).to_be_visible()
 
 
 def fill_generate(tab: Tab) -> None:

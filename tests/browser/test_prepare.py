@@ -17,8 +17,8 @@ from pipeline.core.paths import CorpusFolder, Home
 from pipeline.core.processes import ProcessId
 from pipeline.data.report.scan_report import Report
 from pipeline.jobs import views
-from tests.browser.conftest import end_jobs, field
-from tests.homes import write_corpus
+from tests.browser.conftest import field
+from tests.homes import end_jobs, write_corpus
 from tests.page import Page
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]

@@ -11,9 +11,9 @@ from playwright.sync_api import Locator, expect
 from playwright.sync_api import Page as Tab
 
 from pipeline.core.paths import Home
-from tests.browser.conftest import DESK, PHONE, end_jobs, field, wait_for
+from tests.browser.conftest import DESK, PHONE, field, wait_for
 from tests.checkpoints import write_checkpoint
-from tests.homes import write_run
+from tests.homes import end_jobs, write_run
 from tests.hub.corpora import CORPUS, prepare_corpus, project
 from tests.loopback_hub import LoopbackHub
 from tests.page import Page

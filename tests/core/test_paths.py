@@ -34,6 +34,7 @@ def test_every_kind_of_job_is_listed_once(tmp_path: Path) -> None:
     (tmp_path / "runs" / "file").write_text("")
     assert sorted((folder.kind, folder.id) for folder in home.jobs()) == [
         ("dry-run", "dry-run"),
+        ("evaluate", "The evaluation"),
         ("prepare", "c"),
         ("push", "c"),
         ("restore", "a"),

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from pipeline.core.paths import Home
+from pipeline.artifacts.corpus import FORMAT
+from pipeline.core.atomic_io import write_json
+from pipeline.core.errors import InputError
+from pipeline.core.paths import CorpusFolder, Home
 from pipeline.core.settings import Settings
-from pipeline.evaluation.evaluate import _UpToItsLines, evaluate, task_figures
+from pipeline.evaluation.evaluate import _held_out, _UpToItsLines, evaluate, task_figures
 from pipeline.evaluation.sandbox import ProgramResult, Sandbox
 from pipeline.evaluation.tasks import CodeTask
+from pipeline.generation.decoder import exact
 from tests.evaluation import CONFINES
 from tests.evaluation.test_tasks import TASK
-from tests.generation.models import insist_on, push, tiny_model
+from tests.generation.models import insist_on, push, tiny_model, tiny_tokenizer
 
 
 def task(name: str, prompt: str, check: str) -> CodeTask:
@@ -54,7 +60,7 @@ def test_what_a_model_always_writes_is_run_and_counted(tmp_path: Path, tokenizer
     assert (scored["parses"]["value"], scored["runs"]["value"], scored["pass@1"]["value"]) == (0.75, 0.5, 0.25)
     assert "pass@10" not in scored, "there are three samples"
     assert (found["revision"], found["step"], found["held_out"]) == (revision.revision, 10, None)
-    assert shown[-1] == ("run", 12, 12) and ("write", 4, 4) in shown
+    assert shown[-2:] == [("run", 12, 12), ("read", 0, 1)] and ("write", 4, 4) in shown
 
 
 def test_the_figures_are_means_over_the_tasks() -> None:
@@ -78,3 +84,39 @@ def test_the_figures_are_means_over_the_tasks() -> None:
 )
 def test_a_completion_ends_with_what_is_run_of_it(text: str, shown: str, is_over: bool) -> None:
     assert _UpToItsLines(TASK).shown(text) == (shown, is_over)
+
+
+def write_prepared(folder: CorpusFolder, tokenizer: PreTrainedTokenizerFast) -> None:
+    """A corpus of 40 held-out files, in the tokens of `tokenizer`."""
+    folder.tokenizer.mkdir(parents=True)
+    tokenizer.save_pretrained(folder.tokenizer)
+    tokens = [token for number in range(40) for token in (*tokenizer.encode(f"import numpy\nx = {number}\n"), 0)]
+    for split in ("train", "validation"):
+        np.array(tokens, dtype="<u2").tofile(folder.tokens(split))
+    counts = {"tokens_train": len(tokens), "tokens_validation": len(tokens), "vocab_size": len(tokenizer)}
+    digests = {"sha256": {}, "tokenizer_sha256": ""}
+    write_json(folder.manifest, {"format": FORMAT, "dtype": "uint16", "eos_id": 0, **counts, **digests})
+
+
+def test_another_model_is_measured_on_the_same_files_whatever_its_tokenizer_is(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    settings = Settings(home=tmp_path / "home")
+    home = Home(settings.home)
+    other = tiny_tokenizer(300)
+    write_prepared(home.corpus("installed"), tokenizer)
+    write_prepared(home.corpus("mine"), other)
+    revision = push(settings, 10, tiny_model(n_positions=256))
+    model = exact(tiny_model(n_positions=256))
+    own = _held_out(home, revision, None, model, tokenizer, 128)
+    given = _held_out(home, revision, "mine", model, tokenizer, 128)
+    assert own is not None and given is not None and (own["corpus"], given["corpus"]) == ("installed", "mine")
+    assert own["digest"] == given["digest"] and own["bits_per_byte"] == given["bits_per_byte"]
+    assert own["by_heart"]["train"]["files"] == 0 and given["by_heart"] == {}, "it was not trained on these"
+    with pytest.raises(InputError, match="gone is not prepared"):
+        _held_out(home, revision, "gone", model, tokenizer, 128)
+    assert _held_out(home, replace(revision, corpus="gone"), None, model, tokenizer, 128) is None
+    assert _held_out(home, replace(revision, corpus=""), None, model, tokenizer, 128) is None
+    (home.corpus("mine").tokenizer / "tokenizer.json").write_text("{}")
+    with pytest.raises(InputError, match="tokenizer of corpus mine"):
+        _held_out(home, revision, "mine", model, tokenizer, 128)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
@@ -70,6 +71,12 @@ def test_figures_are_those_of_the_score(model: GPT2LMHeadModel, tokenizer: PreTr
         "numpy": pytest.approx(scores[0]["loss"]),
         "pandas": pytest.approx(scores[1]["loss"]),
     }
+    bits: Any = found["bits_per_byte_by_library"]
+    bytes_of_numpy = len(texts[0].encode()) - len(tokenizer.decode(tokenizer.encode(texts[0])[0]))
+    nats_of_numpy = scores[0]["loss"] * scores[0]["tokens_scored"]
+    assert bits["numpy"] == pytest.approx(nats_of_numpy / math.log(2) / bytes_of_numpy)
+    assert found["digest"] == figures(decoder, tokenizer, texts, window=8)["digest"]
+    assert found["digest"] != figures(decoder, tokenizer, texts[:1], window=8)["digest"]
 
 
 def test_a_line_that_the_model_knows_is_exact_and_others_are_compared(tokenizer: PreTrainedTokenizerFast) -> None:

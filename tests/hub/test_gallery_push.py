@@ -14,8 +14,8 @@ from pipeline.core.atomic_io import read_json, write_json
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
 from pipeline.gallery.examples import Examples
-from pipeline.hub import gallery_push
 from pipeline.hub.gallery_file import NAME, gallery_file, restore_gallery
+from pipeline.hub.gallery_push import GalleryContent
 from pipeline.hub.publisher import pending
 from tests.hub.conftest import REPO, Publishers
 from tests.hub.test_restore import listed
@@ -99,10 +99,10 @@ def test_after_a_fault_that_passes_it_is_tried_again_within_a_minute(
     keep(home, "x")
     publishers.finish()
     hub.heal()
-    assert not gallery_push.is_due(home, REPO)
+    assert not GalleryContent(home, REPO).is_due
     marker = read_json(home.pushed_gallery(REPO)) or {}
     write_json(home.pushed_gallery(REPO), {**marker, "tried_at": marker["tried_at"] - 60})
-    assert gallery_push.is_due(home, REPO) == is_due_after_a_minute
+    assert GalleryContent(home, REPO).is_due == is_due_after_a_minute
 
 
 def test_a_token_in_an_example_is_not_pushed(home: Home, hub: LoopbackHub, publishers: Publishers) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from pipeline.core.paths import Home
-from tests.browser.conftest import browser, end_jobs  # noqa: F401 - a fixture, made available to this package
+from tests.browser.conftest import browser  # noqa: F401 - a fixture, made available to this package
+from tests.homes import end_jobs
 from tests.security.public import PublicPage, weakened
 
 Figures = Callable[..., None]

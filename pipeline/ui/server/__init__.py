@@ -1,4 +1,5 @@
-"""Middleware between the network and Gradio. Every module but `launch`, `see_frame` and `api` is ASGI middleware or part of one.
+"""Middleware between the network and Gradio. Every module but `launch`, `see_frame`, `api` and `tools` is ASGI middleware or
+part of one.
 
 launch          serves the page, and starts background work once it answers
 connections     limits on connections that send no request, and on chunked bodies
@@ -15,5 +16,6 @@ downloads       GET /studio/example/ID.py and ID.ipynb
 link_cards      the tags and images that other sites show for a link
 card_image      draws the image of an example
 page_cache      a cache of the rendered page
-api             endpoints for programs: preview, start, stop, retry, status, generate, revisions, examples
+api             endpoints for programs
+tools           the same as tools of an MCP server
 """

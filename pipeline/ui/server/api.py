@@ -1,4 +1,4 @@
-"""The page's actions as endpoints for programs: preview, start, stop, retry, status, generate, score, revisions, examples.
+"""The page's actions as endpoints for programs: each method of Api but `connect`.
 
 Call `gradio_client.Client(URL, download_files=False).predict(..., api_name="/status")`. The same access function as on
 the page decides; where the page requires its owner, send the key in the header `X-Owner-Key`.
@@ -17,15 +17,21 @@ from pydantic import TypeAdapter, ValidationError
 from pipeline.config.schema import COURSE_KEYWORDS, DataConfig
 from pipeline.core.errors import InputError, PipelineError, require
 from pipeline.generation.settings import Sampling
+from pipeline.jobs.evaluations import SAMPLES, revisions_of, start_evaluating, stop_evaluating
 from pipeline.jobs.job import stop_job
 from pipeline.jobs.runs import find_run, retry_push, start_training
-from pipeline.jobs.views import run_view
+from pipeline.jobs.views import evaluation_view, run_view
 from pipeline.ui.data.report_view import ended
 from pipeline.ui.data.scans import Key
 from pipeline.ui.shared.engine import Engine
 from pipeline.ui.shared.privacy import hidden, run_for_visitors, scan_for_visitors
 from pipeline.ui.shared.threads import wait_for
+from pipeline.ui.train.run_page import RunPage
 
+ENDPOINTS = (
+    *("preview", "start", "stop", "retry", "status", "generate", "score", "revisions", "examples"),
+    *("evaluate", "stop_evaluation", "evaluations"),
+)
 MAX_SHOWN = 80
 """Characters of a wrong value that its error quotes."""
 
@@ -37,7 +43,7 @@ class Api:
         self.engine = engine
 
     def connect(self) -> None:
-        for name in ("preview", "start", "stop", "retry", "status", "generate", "score", "revisions", "examples"):
+        for name in ENDPOINTS:
             gr.api(for_people(getattr(self, name)), api_name=name, concurrency_limit=None)
 
     def preview(
@@ -50,6 +56,12 @@ class Api:
     ) -> dict[str, Any]:
         """Scan up to `limit` rows of a source. Returns how many files are kept, in total and per keyword, and some of
         them; `ended` says why fewer rows were counted, if the scan reached one of the server's limits.
+
+        Args:
+            source: installed, pypi, pypi:NAME,NAME or hub:OWNER/NAME; the owner may name files:PATH as well.
+            keywords: Files that contain one of them are kept.
+            limit: Rows to scan at most, 1 to 20,000.
+            match: substring, identifier (a whole name) or import (a line imports it).
         """
         is_owner = self.engine.reading.check(request, source)
         max_rows = self.engine.settings.limits.preview_rows
@@ -75,7 +87,16 @@ class Api:
         run: str = "",
         request_id: str = "",
     ) -> dict[str, Any]:
-        """Start a run, or queue it behind the running one; a repeated `request_id` returns the first response."""
+        """Start a training run, or queue it behind the running one. For the owner.
+
+        Args:
+            corpus: Id of a corpus that is prepared, or is being prepared.
+            preset: Size of the model: tiny, small or course.
+            recipe: How it is trained, such as accelerate or fast.
+            changes: Fields of the model or of training that override preset and recipe, such as max_steps.
+            run: Id of the run; a name is made up for an empty one.
+            request_id: The same one again starts nothing and returns the first run.
+        """
         self.engine.access.require(request, "start", corpus)
         run_id = start_training(
             self.engine.settings,
@@ -90,19 +111,31 @@ class Api:
         return run_view(self.engine.home, run_id).to_dict()
 
     def stop(self, request: gr.Request, run: str) -> dict[str, Any]:
-        """Ask a run to save a checkpoint and stop."""
+        """Ask a run to save a checkpoint and stop. For the owner.
+
+        Args:
+            run: Id of the run.
+        """
         self.engine.access.require(request, "stop", run)
         stop_job(self.engine.settings, find_run(self.engine.settings, run))
         return run_view(self.engine.home, run).to_dict()
 
     def retry(self, request: gr.Request, run: str) -> dict[str, Any]:
-        """Have the newest checkpoint of a run, which was refused or waits, pushed again now."""
+        """Have the newest checkpoint of a run, which was refused or waits, pushed again now. For the owner.
+
+        Args:
+            run: Id of the run.
+        """
         self.engine.access.require(request, "retry push", run)
         retry_push(self.engine.settings, run)
         return run_view(self.engine.home, run).to_dict()
 
     def status(self, request: gr.Request, run: str) -> dict[str, Any]:
-        """Progress of a run: state, step, losses, throughput, time left."""
+        """Progress of a run: state, step, losses, throughput, time left.
+
+        Args:
+            run: Id of the run.
+        """
         find_run(self.engine.settings, run)
         view = run_view(self.engine.home, run)
         return view.to_dict() if self.engine.access.of(request).allowed else hidden(run_for_visitors(view).to_dict())
@@ -120,8 +153,18 @@ class Api:
         samples: int = 1,
         stop_at: str = "length",
     ) -> dict[str, Any]:
-        """Complete a prompt with a pushed revision (`newest`, `best`, or its id), or with a GPT-2 on the Hub: `OWNER/NAME` or
-        `OWNER/NAME@REVISION`. With `stop_at` `line` or `function` a completion ends there; with `length` at its tokens.
+        """Complete a prompt of Python code with a model that was trained here, or with one on the Hub.
+
+        Args:
+            prompt: The text to complete, 8,000 characters at most.
+            revision: newest, best, the id of a pushed revision, or OWNER/NAME or OWNER/NAME@REVISION of a GPT-2 on the Hub.
+            max_new_tokens: Tokens of a completion at most.
+            temperature: 0 takes the likeliest token each time.
+            top_p: Share of the probability that tokens are drawn from.
+            top_k: Tokens are drawn from so many likeliest ones; 0 from all.
+            seed: The same seed, settings and revision give the same text.
+            samples: Number of completions.
+            stop_at: Where a completion ends: line, function, or length (at its tokens).
         """
         revision = self.engine.check_model(request, revision)
         sampling = Sampling(
@@ -144,6 +187,10 @@ class Api:
     def score(self, request: gr.Request, text: str, revision: str = "newest") -> dict[str, Any]:
         """How well a revision, named as in `generate`, predicts a text of at most 2,048 tokens: the mean loss in nats of all
         tokens but the first, the perplexity, and each token with its probability, which the first one does not have.
+
+        Args:
+            text: The text to read.
+            revision: As of generate.
         """
         chosen = self.engine.revisions.choose(self.engine.check_model(request, revision))
         reading = self.engine.generator.read(
@@ -163,10 +210,72 @@ class Api:
         return [revision.to_dict() for revision in self.engine.revisions.revisions()]
 
     def examples(self, page: int = 1) -> list[dict[str, Any]]:
-        """One page of the saved examples, newest first: at most 24; an empty list after the last page."""
+        """One page of the saved examples, newest first: at most 24; an empty list after the last page.
+
+        Args:
+            page: Its number, from 1.
+        """
         require(type(page) is int and page >= 1, "page", str(page)[:20], "give a whole number, 1 or more")
         found = self.engine.examples.page(page)
         return [example.to_dict() for example in found.examples] if found.number == page else []
+
+    def evaluate(
+        self,
+        request: gr.Request,
+        run: str = "",
+        which: str = "newest",
+        revision: str = "",
+        corpus: str = "",
+        samples: int = SAMPLES,
+        request_id: str = "",
+    ) -> dict[str, Any]:
+        """Evaluate revisions of a run, or one revision, as a job: how much of what it writes for 180 tasks parses, runs and
+        is right, and how well it knows held-out files. For the owner. Returns the job; `evaluations` has its figures.
+
+        Args:
+            run: Id of the run whose revisions are evaluated.
+            which: newest, best or all of them.
+            revision: Instead of a run: newest, best, an id, or OWNER/NAME of a GPT-2 on the Hub.
+            corpus: Whose held-out files are read, if not those of the revision's own corpus.
+            samples: Completions of each task, 1 to 100.
+            request_id: The same one again starts nothing.
+        """
+        self.engine.access.require(request, "evaluate", run or revision)
+        require(bool(run) != bool(revision), "run", run, "name either a run or a revision")
+        store = self.engine.revisions
+        chosen = revisions_of(self.engine.home, store, run, which) if run else [store.choose(revision)]
+        start_evaluating(
+            self.engine.settings,
+            chosen,
+            run=run or None,
+            corpus=corpus or None,
+            samples=samples,
+            request_id=request_id or None,
+        )
+        return evaluation_view(self.engine.home).to_dict()
+
+    def stop_evaluation(self, request: gr.Request) -> dict[str, Any]:
+        """Stop the evaluation that is queued or runs; the figures of complete revisions stay. For the owner."""
+        self.engine.access.require(request, "stop evaluation")
+        stop_evaluating(self.engine.settings)
+        return evaluation_view(self.engine.home).to_dict()
+
+    def evaluations(self, request: gr.Request, run: str) -> dict[str, Any]:
+        """The figures of the evaluated revisions of a run, first step first: shares of completions that parse, run and are
+        right, and the figures of each library. `job` is the newest evaluation, of whatever run, or null. `reference` has
+        the figures of another model that was evaluated in the same way, or is null.
+
+        Args:
+            run: Id of the run.
+        """
+        find_run(self.engine.settings, run)
+        page = RunPage.of(self.engine.home, run, is_owner=self.engine.access.of(request).allowed)
+        return {
+            "run": run,
+            "evaluations": page.evaluations,
+            "reference": page.reference,
+            "job": page.evaluating.to_dict() if page.evaluating else None,
+        }
 
 
 def for_people(call: Callable[..., Any]) -> Callable[..., Any]:

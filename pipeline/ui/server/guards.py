@@ -46,11 +46,13 @@ OPEN_PATHS = re.compile(
     r"|/gradio_api/(run|api)/\w+/?|/gradio_api/call/(?!v2/)\w+(/\w+)?/?"
 )
 """The paths that the page and programs use. All other paths of Gradio are closed."""
+TOOLS = "/mcp"
+"""The path of the MCP server, where there is one."""
 COSTS = (
     (re.compile(r"/(assets|static)/.*"), 0.2),
     (re.compile(r"/|/(config|info)/?|/gradio_api/info/?|/studio/card/.*"), 5.0),
     # Scans and completions.
-    (re.compile(r"/gradio_api/(queue/join|call/\w+)/?"), 10.0),
+    (re.compile(r"/gradio_api/(queue/join|call/\w+)/?|/mcp"), 10.0),
 )
 """The first pattern that matches gives a request's cost. Any other request costs 1."""
 BYTES_COST = 4_096
@@ -119,7 +121,8 @@ class Guards:
             return 421, t("guards.host", host=host[:100])
         if method not in READING and not self._is_own_origin(headers, host):
             return 403, t("guards.origin")
-        if not OPEN_PATHS.fullmatch(path):
+        is_open = OPEN_PATHS.fullmatch(path) or (self._settings.mcp and path == TOOLS)
+        if not is_open:
             return 403, t("guards.path")
         length = headers.get("content-length") or "0"
         if not (length.isascii() and length.isdecimal() and int(length) <= self._max_body_bytes):

@@ -31,6 +31,7 @@ from pipeline.jobs import worker
 from pipeline.jobs.restoring import restore_and_resume
 from pipeline.ui.data.scans import Key
 from pipeline.ui.server import downloads, link_cards
+from pipeline.ui.server.api import Api
 from pipeline.ui.server.changes import changes
 from pipeline.ui.server.connections import TimedConnection
 from pipeline.ui.server.events import Events
@@ -42,6 +43,7 @@ from pipeline.ui.server.see_frame import see_frame
 from pipeline.ui.server.session_states import LeanStates
 from pipeline.ui.server.sessions import MAX_SESSIONS, Sessions
 from pipeline.ui.server.sign_in import SignIn
+from pipeline.ui.server.tools import Tools
 from pipeline.ui.shared.engine import Engine
 from pipeline.ui.shared.hosts import is_loopback
 from pipeline.ui.shared.texts import ASSETS, t
@@ -99,6 +101,8 @@ def application(page: gr.Blocks, engine: Engine) -> ASGIApp:
     cards = link_cards.LinkCards(engine)
     app.add_route(link_cards.PATH, link_cards.route(cards))
     app.add_route(downloads.PATH, downloads.downloads(engine))
+    if settings.mcp:
+        Tools(Api(engine)).add_to(app)
     gr.mount_gradio_app(app, page, **mount_arguments(settings))
     page.is_running = True
     page.has_launched = True  # without it Gradio does not check the paths of files in requests

@@ -55,10 +55,10 @@ TASKS = Chart(
     name="tasks",
     series=(("parses", "parses"), ("runs", "runs"), ("right", "right")),
     axis=axes.from_zero,
-    text=lambda share: formats.percent(share, 1),
+    text=lambda drawn: formats.percent(None if drawn is None else drawn / 100, 1),
     value=lambda share: 100 * share,
 )
-"""Of evaluations, whose rows are those of `evaluation.results`."""
+"""Of evaluations, whose rows are those of `artifacts.evaluation`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +92,8 @@ class Drawing:
     """Ticks of the horizontal axis: pairs of x in percent of the width and label."""
     up: tuple[tuple[float, str], ...] = ()
     """Ticks of the vertical axis: pairs of y in percent of the height, from the top, and label."""
+    level: float | None = None
+    """Height of a line across the chart, as of `up`: the value of another model."""
 
     @property
     def newest(self) -> list[tuple[str, str]]:
@@ -103,19 +105,23 @@ class Drawing:
         return max((line.steps[-1] for line in self.lines if line.steps), default=None)
 
 
-def drawing(chart: Chart, metrics: Metrics) -> Drawing:
-    """`chart` with the values of `metrics`. The horizontal axis ends at the last step that has any row."""
+def drawing(chart: Chart, metrics: Metrics, level: float | None = None) -> Drawing:
+    """`chart` with the values of `metrics`. The horizontal axis ends at the last step that has any row. `level`: a value
+    of another model, for a line across the chart.
+    """
     series = {name: thin(_points(metrics, column)) for name, column in chart.series}
     drawn = {name: [(step, chart.value(value)) for step, value in points] for name, points in series.items()}
     values = [value for points in drawn.values() for _, value in points]
     if not values:
         return Drawing(name=chart.name, lines=tuple(Line(name=name) for name in drawn))
-    across, up = axes.steps(max(row["step"] for row in metrics)), chart.axis(values)
+    levels = [] if level is None else [chart.value(level)]
+    across, up = axes.steps(max(row["step"] for row in metrics)), chart.axis([*values, *levels])
     return Drawing(
         name=chart.name,
         lines=tuple(_line(name, points, across, up, chart.text) for name, points in drawn.items()),
         across=tuple((_percent(across.share(tick)), label) for tick, label in across.ticks),
         up=tuple((_percent(1 - up.share(tick)), label) for tick, label in up.ticks),
+        level=next((_percent(1 - up.share(value)) for value in levels), None),
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline.core.text import without_paths
-from pipeline.jobs.view_types import CorpusView, RunView
+from pipeline.jobs.view_types import CorpusView, EvaluationView, RunView
 from pipeline.ui.shared.texts import t
 
 if TYPE_CHECKING:
@@ -50,6 +50,10 @@ def push_for_visitors(row: dict[str, Any]) -> dict[str, Any]:
 
 def corpus_for_visitors(view: CorpusView) -> CorpusView:
     return replace(view, error=hidden(view.error), source=hidden(view.source), status=hidden(view.status))
+
+
+def evaluation_for_visitors(view: EvaluationView) -> EvaluationView:
+    return replace(view, error=hidden(view.error), message=hidden(view.message))
 
 
 def scan_for_visitors(scan: Scan) -> Scan:

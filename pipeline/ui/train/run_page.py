@@ -9,20 +9,20 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.artifacts import evaluation
 from pipeline.core.atomic_io import cached_lines, readable_json, tail
 from pipeline.core.paths import Home, RunFolder
-from pipeline.evaluation import results
 from pipeline.hub import push_log
 from pipeline.hub.commits import PUBLIC_HUB, commit_url
 from pipeline.jobs import views
 from pipeline.jobs.run_pushes import latest_pushes
 from pipeline.jobs.state import ACTIVE, RUNNING
-from pipeline.jobs.view_types import CorpusView, HomeView, RunView
+from pipeline.jobs.view_types import CorpusView, EvaluationView, HomeView, RunView
 from pipeline.ui.shared import charts
 from pipeline.ui.shared.charts import Drawing
 from pipeline.ui.shared.formats import whole
 from pipeline.ui.shared.markup import notice, render
-from pipeline.ui.shared.privacy import corpus_for_visitors, push_for_visitors, run_for_visitors
+from pipeline.ui.shared.privacy import corpus_for_visitors, evaluation_for_visitors, push_for_visitors, run_for_visitors
 from pipeline.ui.shared.texts import t
 
 MAX_SAMPLES = 8
@@ -43,7 +43,11 @@ class RunPage:
     folder: RunFolder | None
     is_owner: bool
     evaluations: list[dict[str, Any]]
-    """As `evaluation.results.of_run`."""
+    """As `artifacts.evaluation.of_run`."""
+    reference: dict[str, Any] | None = None
+    """As `artifacts.evaluation.reference_of` the last of these."""
+    evaluating: EvaluationView | None = None
+    """The newest evaluation, of whatever run."""
     restoring: str | None = None
     """What is being brought back from the Hub."""
     restore_fault: str | None = None
@@ -62,6 +66,8 @@ class RunPage:
         view = view or next((run for run in reversed(runs) if run.state in ACTIVE), None) or next(iter(runs), None)
         folder = home.run(view.run) if view else None
         pushes = latest_pushes(folder) if folder else []
+        run_uid = readable_json(folder.config).get("run_uid") if folder else None
+        evaluations = evaluation.of_run(home, folder.id, run_uid) if folder else []
         return cls(
             view=view,
             runs=runs,
@@ -70,7 +76,9 @@ class RunPage:
             pushes=pushes if is_owner else [*map(push_for_visitors, pushes)],
             folder=folder,
             is_owner=is_owner,
-            evaluations=results.of_run(home, folder.id, readable_json(folder.config).get("run_uid")) if folder else [],
+            evaluations=evaluations,
+            reference=evaluation.reference_of(home, evaluations[-1]) if evaluations else None,
+            evaluating=seen.evaluation if is_owner else seen.evaluation and evaluation_for_visitors(seen.evaluation),
             restoring=None if seen.is_restore_fault else seen.restoring,
             restore_fault=(seen.restoring if is_owner else t("fault.for_owner")) if seen.is_restore_fault else None,
         )
@@ -153,9 +161,35 @@ def drawings(page: RunPage) -> dict[str, Drawing]:
 def evaluations(page: RunPage) -> str:
     """How much of what its revisions write parses, runs and is right; empty before the first evaluation."""
     if not page.evaluations:
+        is_offered = page.is_owner and page.newest_push is not None
+        return render("evaluations_blank") if is_offered or _is_evaluated_now(page) else ""
+    drawn = charts.drawing(charts.TASKS, page.evaluations, level=page.reference["right"] if page.reference else None)
+    return render(
+        "evaluations",
+        drawing=drawn,
+        newest=page.evaluations[-1],
+        reference=page.reference,
+        width=charts.WIDTH,
+        height=charts.HEIGHT,
+    )
+
+
+def evaluating(page: RunPage) -> str:
+    """What an evaluation is doing, or why the last one of this run ended early; empty when neither is to be said."""
+    view = page.evaluating
+    if view is None:
         return ""
-    drawn = charts.drawing(charts.TASKS, page.evaluations)
-    return render("evaluations", drawing=drawn, newest=page.evaluations[-1], width=charts.WIDTH, height=charts.HEIGHT)
+    if view.state in ACTIVE:
+        return render("evaluating", view=view)
+    return notice(view.error) if view.error and _is_of_run(page) else ""
+
+
+def _is_evaluated_now(page: RunPage) -> bool:
+    return _is_of_run(page) and page.evaluating is not None and page.evaluating.state in ACTIVE
+
+
+def _is_of_run(page: RunPage) -> bool:
+    return page.evaluating is not None and page.view is not None and page.evaluating.run == page.view.run
 
 
 def story(page: RunPage) -> str:

@@ -33,6 +33,7 @@ from pipeline.ui.shared.texts import t
 from pipeline.ui.shared.top_bar import TopBar
 from pipeline.ui.shared.unlock import Unlock
 from pipeline.ui.train import run_page
+from pipeline.ui.train.evaluation_card import EvaluationCard
 from pipeline.ui.train.run_page import RunPage
 
 STOPPABLE = ("queued", "starting", "running")
@@ -58,6 +59,7 @@ class TrainTab:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.unlock = Unlock(engine.settings)
+        self.evaluation = EvaluationCard(engine)
 
     # ---- layout ----
 
@@ -83,8 +85,7 @@ class TrainTab:
                     self.plan = html(elem_id="plan")
             with gr.Column(elem_classes="main", min_width=0):
                 self._build_charts()
-                with card("flush", elem_id="evaluations-card"):
-                    self.evaluations = html(elem_id="evaluations")
+                self.evaluation.build()
                 with card("flush"):
                     self.story = html(elem_id="story")
                 self._build_tables()
@@ -152,7 +153,7 @@ class TrainTab:
         seen = [self.chosen, self.shown, self.corpus]
         views = [
             self.chosen, self.shown, self.offer, self.corpus, self.strip, self.problem, self.stop, self.resume, self.retry, self.start,
-            *self.heads.values(), *self.plots.values(), self.evaluations, self.story, self.runs, self.pushes, self.log,
+            *self.heads.values(), *self.plots.values(), *self.evaluation.views, self.story, self.runs, self.pushes, self.log,
         ]  # fmt: skip
         forecast_outputs = [self.plan, self.recipe_note, *self.numbers]
         page.load(self.open_runs, seen, [*views, self.answer, tabs], **live).then(
@@ -171,6 +172,7 @@ class TrainTab:
 
         after: dict[str, Any] = {"fn": self.refresh, "inputs": seen, "outputs": views, **live}
         bar.owner_changed.click(**after)
+        self.evaluation.connect(self.shown, after)
         self.start.click(self.begin, setup, [self.answer, self.chosen], queue=False, **QUIET).then(**after)
         self.stop.click(self.end, self.shown, self.answer, queue=False, **QUIET).then(**after)
         self.resume.click(self.go_on, self.shown, [self.answer, self.chosen], queue=False, **QUIET).then(**after)
@@ -285,7 +287,7 @@ class TrainTab:
         texts = {
             self.strip: run_page.strip(page),
             self.problem: run_page.problem(page),
-            self.evaluations: run_page.evaluations(page),
+            **self.evaluation.texts(page),
             self.story: run_page.story(page),
             self.runs: run_page.runs_table(page),
             self.pushes: run_page.pushes_table(page, self.engine.settings.hub_repo),
@@ -303,6 +305,7 @@ class TrainTab:
         waits = bool(fault and fault.can_retry and fault.repo == self.engine.settings.repo)
         label = t("train.queue") if is_busy else t("train.start")
         return {
+            **self.evaluation.buttons(page),
             self.stop: (state, lambda: gr.update(visible=state in STOPPABLE)),
             self.resume: ((state, can_resume), lambda: gr.update(visible=state in RESUMABLE and can_resume)),
             self.retry: (waits, lambda: gr.update(visible=waits)),

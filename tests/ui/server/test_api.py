@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import html
+import inspect
 import math
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,16 @@ from typing import Any
 import gradio as gr
 import pytest
 
+from pipeline.core.atomic_io import write_json
+from pipeline.core.paths import Home
 from pipeline.core.settings import Limits, Settings
-from pipeline.ui.server.api import Api, for_people
+from pipeline.jobs import evaluations as evaluation_requests
+from pipeline.jobs import worker
+from pipeline.ui.server.api import ENDPOINTS, Api, for_people
 from pipeline.ui.shared.engine import Engine
+from tests.artifacts.test_evaluation import result
+from tests.generation.models import push
+from tests.homes import write_run
 from tests.ui.conftest import request_of
 
 HERE: Any = request_of("127.0.0.1:7860")
@@ -77,3 +85,46 @@ def test_a_text_is_scored_token_by_token(tmp_path: Path) -> None:
             asyncio.run(score(request=HERE, text="import"))
     finally:
         engine.generator.close()
+
+
+def ended(call: Any, **arguments: Any) -> Any:
+    return asyncio.run(for_people(call)(request=HERE, **arguments))
+
+
+def test_an_evaluation_is_started_once_and_its_figures_are_read_by_everybody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "wake", lambda settings: None)
+    monkeypatch.setattr(evaluation_requests, "check_possible", lambda: None)
+    api = Api(Engine(Settings(home=tmp_path)))
+    home = Home(tmp_path)
+    write_run(home, "small-otter")
+    revision = push(Settings(home=tmp_path), 20)
+    started = ended(api.evaluate, run="small-otter", request_id="one")
+    assert (started["state"], started["run"], started["count"]) == ("queued", "small-otter", 1)
+    request = home.evaluating.request.read_bytes()
+    assert ended(api.evaluate, run="small-otter", request_id="one") == started
+    assert home.evaluating.request.read_bytes() == request
+    assert ended(api.stop_evaluation)["state"] == "stopped"
+    assert ended(api.evaluate, revision=revision.revision[:6], samples=1)["run"] is None
+    for wrong in ({}, {"run": "small-otter", "revision": "newest"}):
+        with pytest.raises(gr.Error, match="name either a run or a revision"):
+            ended(api.evaluate, **wrong)
+    home.evaluations.mkdir()
+    write_json(home.evaluation(revision.revision), result(20, run="small-otter", run_uid=None))
+    write_json(home.evaluating.status, {"request_id": "x"})
+    stranger: Any = request_of("example.org")
+    found = asyncio.run(for_people(api.evaluations)(request=stranger, run="small-otter"))
+    assert [row["right"] for row in found["evaluations"]] == [0.5]
+    assert found["job"]["state"] == "failed" and str(tmp_path) not in str(found["job"])
+    with pytest.raises(gr.Error, match="There is no run"):
+        ended(api.evaluations, run="nobody")
+
+
+@pytest.mark.parametrize("name", ENDPOINTS)
+def test_every_argument_of_an_endpoint_is_described(name: str) -> None:
+    """Programs and models read them in the description of the API."""
+    method = getattr(Api, name)
+    text, described, _ = gr.utils.get_function_description(method)
+    own = set(inspect.signature(method).parameters) - {"self", "request"}
+    assert text and {name for name, words in described.items() if words} == own

@@ -139,6 +139,9 @@ def test_exactly_the_named_endpoints_exist(page: Page) -> None:
         "/score",
         "/revisions",
         "/examples",
+        "/evaluate",
+        "/stop_evaluation",
+        "/evaluations",
     }
 
 
@@ -159,6 +162,8 @@ FORWARDED = {"x_forwarded_for": "203.0.113.9"}
         ("start", ["ready", "tiny", "accelerate", {}, "", ""]),
         ("stop", ["calm-kea"]),
         ("preview", ["files:/etc", ["root"], 10, "substring"]),
+        ("evaluate", ["calm-kea", "newest", "", "", 10, ""]),
+        ("stop_evaluation", []),
     ],
 )
 def test_a_stranger_cannot_start_stop_or_read_files(page: Page, name: str, values: list[object]) -> None:

@@ -27,7 +27,7 @@ from pipeline.gallery.moderation import State
 from pipeline.gallery.search import Query
 from pipeline.generation.reading import Guess, Inside, LayerView, ReadToken, TokenReading
 from pipeline.jobs.state import ACTIVE, RESUMABLE
-from pipeline.jobs.view_types import CorpusView, PushView
+from pipeline.jobs.view_types import CorpusView, EvaluationView, PushView
 from pipeline.jobs.views import corpus_view
 from pipeline.planning import CorpusThroughput, SourceFigures, plan_corpus
 from pipeline.ui.data.corpus_form import CorpusForecast
@@ -238,8 +238,21 @@ def evil_inside() -> Inside:
 
 def evil_evaluations() -> dict[str, Any]:
     row = {"step": 1, "parses": 0.5, "runs": 0.5, "right": 0.5, "right_low": 0.5, "right_high": 0.5}
-    drawing = charts.drawing(charts.TASKS, [row])
-    return {"drawing": drawing, "newest": {**row, "num_tasks": EVIL, "samples": EVIL}, "width": 400, "height": 160}
+    drawing = charts.drawing(charts.TASKS, [row], level=0.5)
+    newest = {
+        **row,
+        "num_tasks": EVIL,
+        "samples": EVIL,
+        "libraries": {EVIL: dict.fromkeys(("right", "loss", "bits_per_byte"))},
+    }
+    reference = {**newest, "name": EVIL}
+    return {"drawing": drawing, "newest": newest, "reference": reference, "width": 400, "height": 160}
+
+
+def evil_evaluation() -> EvaluationView:
+    return EvaluationView(
+        state="running", run=EVIL, count=1, number=1, revision=EVIL, step=1, stage="run", done=1, total=2
+    )
 
 
 def evil_growth() -> dict[str, Any]:
@@ -332,6 +345,8 @@ SHOWN: list[tuple[str, dict[str, Any]]] = [
     ("inside", {"inside": evil_inside()}),
     ("growth", evil_growth()),
     ("evaluations", evil_evaluations()),
+    ("evaluations_blank", {}),
+    ("evaluating", {"view": evil_evaluation()}),
     ("revision_advice", {"chosen": EVIL, "revision": EVIL_REVISION, "better": EVIL_REVISION}),
     ("permalink", {"link": EVIL, "example": example(), "note": EVIL}),
     ("gallery", gallery(is_owner=False)),

@@ -13,7 +13,7 @@ from pipeline.core.settings import Settings
 from pipeline.ui.shared import charts
 from pipeline.ui.train import run_page
 from pipeline.ui.train.run_page import RunPage
-from tests.evaluation.test_results import result
+from tests.artifacts.test_evaluation import held_out, other_model, result
 from tests.homes import write_run
 
 
@@ -141,6 +141,31 @@ def test_evaluations_are_a_chart_of_the_run_they_belong_to(home: Home) -> None:
         write_json(home.evaluation(f"{number:012x}"), result(step, run="calm-kea", run_uid=uid))
     text = run_page.evaluations(RunPage.of(home, None, is_owner=False))
     assert "Does its code run?" in text and "for 180 tasks" in text
-    assert 'data-steps="10 20"' in text and "Step 20: 50.0 %" in text and "25.0 % to 75.0 %" in text
+    assert (
+        'data-steps="10 20"' in text
+        and "Step 20: 50.0 %" in text
+        and text.count("<b>50.0 %</b>") == 3
+        and "25.0 % to 75.0 %" in text
+    )
     write_run(home, "other-kea")
     assert run_page.evaluations(RunPage.of(home, "other-kea", is_owner=False)) == ""
+
+
+def test_another_model_is_a_line_across_the_chart_and_columns_of_the_table(home: Home) -> None:
+    folder = write_run(home, "calm-kea")
+    uid = (read_json(folder.config) or {}).get("run_uid")
+    home.evaluations.mkdir()
+    tasks = {**result(1)["tasks"], "pass@1_by_library": {"numpy": 0.25}}
+    write_json(home.evaluation("a"), result(10, run="calm-kea", run_uid=uid, tasks=tasks, held_out=held_out()))
+    alone = run_page.evaluations(RunPage.of(home, None, is_owner=False))
+    assert '<path class="level" d=""/>' in alone and "For comparison" not in alone
+    assert "<td>25 %</td><td>2.000</td><td>1.000</td></tr>" in alone
+    right = {"value": 0.75, "low": 0.7, "high": 0.8}
+    write_json(
+        home.evaluation("b"),
+        other_model(tasks={**tasks, "pass@1": right}, held_out=held_out(bits_per_byte_by_library={"numpy": 0.5})),
+    )
+    text = run_page.evaluations(RunPage.of(home, None, is_owner=False))
+    assert "For comparison them/parrot@cccccccccccc: 75.0 % right (70.0 % to 80.0 %)" in text
+    assert re.search(r'<path class="level" d="M0 [\d.]+H400"/>', text)
+    assert "<td>25 %</td><td>2.000</td><td>1.000</td><td>25 %</td><td>0.500</td></tr>" in text

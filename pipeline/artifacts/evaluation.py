@@ -1,0 +1,118 @@
+"""The figures that evaluations have left on this disk, for whoever shows them: evaluations/<revision>.json, or for the
+held-out files of another corpus than the revision's own evaluations/<revision>.<corpus>.json.
+
+Does not depend on torch. What is not a result is left out: the files can be edited by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pipeline.core.atomic_io import readable_json
+from pipeline.core.paths import Home
+from pipeline.core.untrusted import is_usable
+
+LIBRARIES = ("numpy", "pandas", "matplotlib", "seaborn", "sklearn")
+"""Of which there are tasks, and whose files are told apart."""
+OF_A_LIBRARY = ("right", "loss", "bits_per_byte")
+ID_DIGITS = 12
+
+
+def of_run(home: Home, run: str, run_uid: str | None) -> list[dict[str, Any]]:
+    """A row for each evaluated revision of a run, first step first: its step, the shares of completions that parse, run
+    and are right, and `libraries`, the figures of each. Losses are in nats per token.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for path, result in _results(home):
+        if (result.get("run"), result.get("run_uid")) == (run, run_uid) and (row := _row(result)) is not None:
+            found.setdefault(path.name.partition(".")[0], row)
+    return sorted(found.values(), key=lambda row: row["step"])
+
+
+def reference_of(home: Home, row: dict[str, Any]) -> dict[str, Any] | None:
+    """The row of the model of another repo that was evaluated last with the same tasks and samples as `row`, and its
+    `name`. It has bits per byte only if they are of the same files. None when there is none.
+    """
+    found = []
+    for path, result in _results(home):
+        repo, commit = result.get("repo"), result.get("commit")
+        if result.get("run") or not (isinstance(repo, str) and "/" in repo and isinstance(commit, str)):
+            continue
+        other = _row(result)
+        if other is not None and all(other[name] == row[name] for name in ("suite", "samples")):
+            is_same = row["files"] is not None and other["files"] == row["files"]
+            found.append((is_same, path.stat().st_mtime, {**other, "name": f"{repo}@{commit[:ID_DIGITS]}"}))
+    if not found:
+        return None
+    is_same, _, reference = max(found, key=lambda entry: entry[:2])
+    if not is_same:  # the loss of other files says nothing beside these
+        reference["libraries"] = {
+            name: {**figures, "loss": None, "bits_per_byte": None} for name, figures in reference["libraries"].items()
+        }
+    return reference
+
+
+def of_revision(home: Home, revision: str) -> dict[str, Any] | None:
+    """The row of one revision, with `right_10` and its bounds, which is pass@10, and `bits_per_byte`; what was not measured
+    is None. None when it was not evaluated.
+    """
+    result = readable_json(home.evaluation(revision))
+    if (row := _row(result)) is None:
+        return None
+    of_ten, held_out = result["tasks"].get("pass@10"), result.get("held_out")
+    bounds = {"right_10": "value", "right_10_low": "low", "right_10_high": "high"}
+    found = {name: _figure(of_ten, key) for name, key in bounds.items()}
+    if any(value is None for value in found.values()):
+        found = dict.fromkeys(bounds)
+    return {**row, **found, "bits_per_byte": _figure(held_out, "bits_per_byte")}
+
+
+def _results(home: Home) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Those of revisions' own corpora first."""
+    for path in sorted(home.evaluations.glob("*.json"), key=lambda path: (path.name.count("."), path.name)):
+        yield path, readable_json(path)
+
+
+def _row(result: dict[str, Any]) -> dict[str, Any] | None:
+    try:
+        tasks = result["tasks"]
+        numbers = {
+            "step": result["step"],
+            "num_tasks": tasks["count"],
+            "samples": result["samples"],
+            "parses": tasks["parses"]["value"],
+            "runs": tasks["runs"]["value"],
+            "right": tasks["pass@1"]["value"],
+            "right_low": tasks["pass@1"]["low"],
+            "right_high": tasks["pass@1"]["high"],
+        }
+    except (KeyError, TypeError):
+        return None
+    if not all(_is_number(value) for value in numbers.values()) or not is_usable(numbers):
+        return None
+    held_out = result.get("held_out")
+    files = held_out.get("digest") if isinstance(held_out, dict) else None
+    return {**numbers, "suite": result.get("suite"), "files": files, "libraries": _libraries(result)}
+
+
+def _libraries(result: dict[str, Any]) -> dict[str, dict[str, float | None]]:
+    """The figures of each library that there are any of."""
+    tasks, held_out = result["tasks"], result.get("held_out")
+    held_out = held_out if isinstance(held_out, dict) else {}
+    columns = [tasks.get("pass@1_by_library"), *(held_out.get(f"{name}_by_library") for name in OF_A_LIBRARY[1:])]
+    found = {
+        library: {name: _figure(column, library) for name, column in zip(OF_A_LIBRARY, columns, strict=True)}
+        for library in LIBRARIES
+    }
+    return {name: figures for name, figures in found.items() if any(value is not None for value in figures.values())}
+
+
+def _figure(column: object, library: str) -> float | None:
+    value = column.get(library) if isinstance(column, dict) else None
+    return value if _is_number(value) and is_usable(value) else None
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float)
