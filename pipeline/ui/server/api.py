@@ -256,7 +256,7 @@ class Api:
 
     def stop_evaluation(self, request: gr.Request) -> dict[str, Any]:
         """Stop the evaluation that is queued or runs; the figures of complete revisions stay. For the owner."""
-        self.engine.access.require(request, "stop evaluation")
+        self.engine.access.require(request, "stop_evaluation")
         stop_evaluating(self.engine.settings)
         return evaluation_view(self.engine.home).to_dict()
 

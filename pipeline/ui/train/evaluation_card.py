@@ -83,7 +83,7 @@ class EvaluationCard:
     def end_evaluating(self, request: gr.Request) -> str:
         """Ask the evaluation to stop; what is complete stays."""
         try:
-            self.engine.access.require(request, "stop evaluation")
+            self.engine.access.require(request, "stop_evaluation")
             stop_evaluating(self.engine.settings)
         except PipelineError as error:
             return notice(str(error))
