@@ -2,7 +2,8 @@
 
 Both sides take turns in one call, with the course's model of 124.2 M parameters and random weights, a prompt of 60 tokens
 and 64 new ones. Ours is the real generator process, through its pipe: one visitor in exact float32 and in int8, then
-eight visitors at once, and the time until the first token. Held-out files give the loss in int8 over that in float32, of
+eight visitors at once, and the time until the first token. Then 32 visitors with 32 requests each in int8, whose texts
+should be those that the same requests get alone. Held-out files give the loss in int8 over that in float32, of
 the starter model, as random weights have no loss that means anything. Each ratio is ours over the pipeline's; the last
 line is one JSON object, whose ratio is the worst of the goals over what was reached: 1 or less is good.
 """
@@ -45,6 +46,10 @@ GOAL_LOSS = 1.01
 HELD_OUT = ("pandas/io/formats/*.py", "sklearn/linear_model/*.py", "matplotlib/*.py")
 """Installed files that the starter was not trained on: its corpus has the examples of source distributions."""
 WINDOW = 128
+CROWD = 32
+SAME_PROMPTS, QUICK_PROMPTS, SAME_TOKENS = 1_024, 32, 16
+GOAL_SAME = 0.99
+"""Share of the prompts that have the same text alone and in company, in int8."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +121,46 @@ def measure(sides: Sides, rounds: int) -> dict[str, float]:
             f"pipeline {base:.1f} tokens/s; " + ", ".join(f"{name} {values[-1]:.3g}" for name, values in found.items())
         )
     return {name: statistics.median(values) for name, values in found.items()}
+
+
+def asked(generator: Generator, revision: Revision, number: int, visitor: int) -> tuple[float, str]:
+    """Seconds and text of a request that no other number makes."""
+    sampling = Sampling(max_new_tokens=SAME_TOKENS, temperature=0.8, seed=number)
+    started = time.perf_counter()
+    answer = generator.generate(revision, f"# {number}\nimport ", sampling, visitor=f"visitor {visitor}")
+    return time.perf_counter() - started, answer["samples"][0]
+
+
+def in_company(generator: Generator, revision: Revision, num_visitors: int, each: int) -> list[tuple[float, str]]:
+    """`asked` of all numbers, by visitors who ask one request after the other, all at once."""
+
+    def visit(visitor: int) -> list[tuple[float, str]]:
+        return [asked(generator, revision, visitor * each + number, visitor) for number in range(each)]
+
+    with ThreadPoolExecutor(num_visitors) as pool:
+        return [answer for answers in pool.map(visit, range(num_visitors)) for answer in answers]
+
+
+def same_in_company(sides: Sides, folder: Path, num_prompts: int) -> dict[str, Any]:
+    """The check of the texts in int8: each once in company, and once alone by a process that has cached nothing."""
+    each = num_prompts // CROWD
+    together = in_company(sides.int8, sides.revision, CROWD, each)
+    seconds = [taken for taken, _ in together]
+    print(
+        f"{CROWD} visitors x {each} requests of {SAME_TOKENS} tokens: median "
+        f"{statistics.median(seconds):.2f} s, 95th percentile {statistics.quantiles(seconds, n=20)[-1]:.2f} s"
+    )
+    with closing(Generator(Settings(home=folder / "alone"))) as alone:
+        texts = [asked(alone, sides.revision, number, 0)[1] for number in range(len(together))]
+    share = sum(text == other for (_, text), other in zip(together, texts, strict=True)) / len(texts)
+    print(f"{len(texts)} prompts in int8: {share:.1%} have the same text alone and in company")
+    return {
+        "name": "same text in company, int8",
+        "value": share,
+        "goal": GOAL_SAME,
+        "ratio": round(GOAL_SAME / share, 3) if share else 99.0,
+        "ok": share >= GOAL_SAME,
+    }
 
 
 def equal_texts(sides: Sides) -> bool:
@@ -210,8 +255,10 @@ def main() -> int:
         with opened(Path(folder), course_model(tokenizer), tokenizer) as sides:
             found = measure(sides, 1 if options.quick else options.rounds)
             is_equal = equal_texts(sides)
+            same = same_in_company(sides, Path(folder), QUICK_PROMPTS if options.quick else SAME_PROMPTS)
     print(f"exact float32 writes what the pipeline writes: {'yes' if is_equal else 'NO'}")
     checks = checks_of(found, loss_ratio(2 if options.quick else 24))
+    checks.append(same)
     checks.append({"name": "equal greedy text in exact float32", "value": is_equal, "ok": is_equal})
     worst = max(check.get("ratio", 0.0) for check in checks)
     print(json.dumps({"ratio": worst, "goal": 1.0, "ok": all(check["ok"] for check in checks), "checks": checks}))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.generate import GOALS, VISITORS, checks_of, equal_texts, measure, opened
+from benchmarks.generate import CROWD, GOALS, VISITORS, checks_of, equal_texts, measure, opened, same_in_company
 from tests.generation.models import tiny_model, tiny_tokenizer
 
 
@@ -15,6 +15,8 @@ def test_both_sides_write_the_same_text_and_every_figure_is_there(tmp_path: Path
     with opened(tmp_path, tiny_model(n_positions=256), tiny_tokenizer()) as sides:
         found = measure(sides, 1)
         assert equal_texts(sides)
+        same = same_in_company(sides, tmp_path, CROWD)
+        assert (same["value"], same["ok"]) == (1.0, True)
         assert all(text for _, _, text in (sides.ours(sides.exact), sides.ours(sides.int8)))
         asked = next(sides.seeds)
         assert asked > 2 * VISITORS, "no request is the same as one before, whose answer would be a kept one"
