@@ -22,7 +22,8 @@ ID_DIGITS = 12
 
 def of_run(home: Home, run: str, run_uid: str | None) -> list[dict[str, Any]]:
     """A row for each evaluated revision of a run, first step first: its step, the shares of completions that parse, run
-    and are right, and `libraries`, the figures of each. Losses are in nats per token.
+    and are right, `libraries`, the figures of each, and `by_heart`, the shares of training and held-out files that it
+    continues word for word, or None. Losses are in nats per token.
     """
     found: dict[str, dict[str, Any]] = {}
     for path, result in _results(home):
@@ -94,7 +95,20 @@ def _row(result: dict[str, Any]) -> dict[str, Any] | None:
         return None
     held_out = result.get("held_out")
     files = held_out.get("digest") if isinstance(held_out, dict) else None
-    return {**numbers, "suite": result.get("suite"), "files": files, "libraries": _libraries(result)}
+    more = {"libraries": _libraries(result), "by_heart": _by_heart(held_out)}
+    return {**numbers, "suite": result.get("suite"), "files": files, **more}
+
+
+def _by_heart(held_out: object) -> dict[str, dict[str, float]] | None:
+    """For `train` and `validation` the number of `files` and the `share` of their characters that is continued as it is."""
+    splits = held_out.get("by_heart") if isinstance(held_out, dict) else None
+    if not isinstance(splits, dict):
+        return None
+    found = {
+        split: {name: value for name in ("files", "share") if (value := _figure(splits.get(split), name)) is not None}
+        for split in ("train", "validation")
+    }
+    return found if all(len(figures) == 2 for figures in found.values()) else None
 
 
 def _libraries(result: dict[str, Any]) -> dict[str, dict[str, float | None]]:

@@ -32,7 +32,7 @@ def test_the_results_of_one_run_come_by_step(tmp_path: Path) -> None:
     assert [row["step"] for row in rows] == [10, 20]
     assert rows[0] == {
         "step": 10, "num_tasks": 180, "samples": 10, "parses": 0.5, "runs": 0.5, "right": 0.5, "right_low": 0.25, "right_high": 0.75,
-        "suite": None, "files": None, "libraries": {},
+        "suite": None, "files": None, "libraries": {}, "by_heart": None,
     }  # fmt: skip
 
 
@@ -92,3 +92,24 @@ def test_the_reference_is_measured_with_the_same_tasks_and_its_loss_on_the_same_
     found = evaluation.reference_of(home, row)
     assert found is not None and found["name"].startswith("them/"), "the same files come before the newest"
     assert found["libraries"]["numpy"]["bits_per_byte"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("kept", "shown"),
+    [
+        ({"files": 200, "whole": 0.0, "share": 0.25}, {"files": 200, "share": 0.25}),
+        ({"files": 0, "whole": None, "share": None}, None),
+        ({"files": 200, "share": "<b>"}, None),
+        ({"files": 200, "share": 10**400}, None),
+        (None, None),
+        ([], None),
+    ],
+)
+def test_what_is_known_by_heart_is_told_of_both_splits_or_not(tmp_path: Path, kept: Any, shown: Any) -> None:
+    home = Home(tmp_path)
+    whole = {"files": 100, "share": 0.5}
+    write(home, "a", result(10, held_out=held_out(by_heart={"train": whole, "validation": kept})))
+    write(home, "b", result(20, held_out=held_out(by_heart=kept)))
+    first, second = evaluation.of_run(home, "calm-kea", "u")
+    assert first["by_heart"] == (shown and {"train": whole, "validation": shown})
+    assert second["by_heart"] is None

@@ -39,6 +39,7 @@ COMPUTED = {
     "pick.": {chart.name for chart in CHARTS} | {"runs", "pushes", "log"},
     "train.": {*CHANGES, "corpus", "preset", "recipe"},
     "generate.": {*SAMPLING, "length"},
+    "evaluations.heart.": {"train", "validation"},
     "evaluate.": {"newest", "best", "all", "write", "run", "write.done", "run.done"},
     "generate.stop_at.": set(STOPS),
     "see.": set(browser_run.TEXTS),
