@@ -97,7 +97,8 @@ class _Preparation:
 
     def _stage(self, name: str, work: Callable[[], Found]) -> dict[str, Any]:
         if not self._stages.is_done(name):
-            self._folder.manifest.unlink(missing_ok=True)  # what it describes is about to change
+            if name != "index":
+                self._folder.manifest.unlink(missing_ok=True)  # what it describes is about to change
             self._progress.begin(name)
         found = self._stages.run(name, work)
         facts = {key: found[key] for key in ("scanned", "kept", "files", "vocab_size") if key in found}
@@ -149,6 +150,9 @@ class _Preparation:
 
     def _indexed(self, dtype: str) -> Found:
         tokens = open_tokens(self._folder.tokens("train"), dtype)
+        if len(tokens) > ngram_index.MAX_TOKENS:
+            print(f"No index is built of more than {ngram_index.MAX_TOKENS:,} tokens.", flush=True)
+            return {}, []
         paths = ngram_index.build(tokens, self._folder.path, show=lambda share: self._progress(progress=share))
         return {}, [path.name for path in paths]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import secrets
 import shutil
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from pipeline.config.requests import PrepareRequest, PushRequest
 from pipeline.config.schema import DataConfig, ExecutionConfig
-from pipeline.core.atomic_io import locked
+from pipeline.core.atomic_io import locked, readable_json
 from pipeline.core.errors import BusyError, InputError
 from pipeline.core.paths import CorpusFolder, Home
 from pipeline.core.settings import Settings
@@ -52,7 +53,7 @@ def start_preparing(
         if previous := find_by_request_id(home.corpora(), request_id):
             return previous.id
         folder = home.corpus(corpus_id)
-        if folder.is_ready:
+        if folder.is_ready and not _lacks_index(folder, _with_absolute_paths(config)):
             raise InputError(f"Corpus {folder.id} exists already; choose another id, or train on it.")
         if folder.request.exists() and job_state(folder).is_active:
             raise BusyError(f"Corpus {folder.id} is being prepared already; stop that first, or choose another id.")
@@ -65,6 +66,15 @@ def start_preparing(
         )
         submit(folder, request)
     return folder.id
+
+
+def _lacks_index(folder: CorpusFolder, config: DataConfig) -> bool:
+    """Whether a ready corpus of these settings was prepared by a version that built no index, which can be added."""
+    from pipeline.data.verbatim.ngram_index import FILES
+
+    made_with = readable_json(folder.manifest).get("config")
+    is_same = made_with == json.loads(json.dumps(dataclasses.asdict(config)))
+    return is_same and not all((folder.path / name).exists() for name in FILES)
 
 
 def start_pushing(settings: Settings, *, corpus_id: str, repo: str, private: bool = False) -> None:

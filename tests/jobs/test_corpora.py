@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import re
 import sys
 from pathlib import Path
@@ -10,10 +12,11 @@ import pytest
 
 from pipeline.cli.corpora import delete
 from pipeline.config.schema import DataConfig, ExecutionConfig
-from pipeline.core.atomic_io import read_json
+from pipeline.core.atomic_io import read_json, write_json
 from pipeline.core.errors import BusyError, InputError, PipelineError
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
+from pipeline.data.verbatim import ngram_index
 from pipeline.jobs.corpora import delete_corpus, find_corpus, resumable_on, start_preparing, start_pushing
 from pipeline.jobs.job import stop_job
 from pipeline.jobs.state import in_order, pushes_in_order
@@ -86,6 +89,23 @@ def test_a_stopped_preparation_continues_with_the_new_configuration(settings: Se
 def test_a_ready_corpus_is_not_made_again(settings: Settings) -> None:
     with pytest.raises(InputError, match="ready exists already"):
         start_preparing(settings, config=DataConfig(), corpus_id="ready")
+
+
+def test_a_ready_corpus_without_an_index_is_prepared_again_with_its_own_settings(
+    settings: Settings, home: Home
+) -> None:
+    config, folder = DataConfig(vocab_size=300), home.corpus("ready")
+    manifest = json.loads(json.dumps({**(read_json(folder.manifest) or {}), "config": dataclasses.asdict(config)}))
+    write_json(folder.manifest, manifest)
+    with pytest.raises(InputError, match="ready exists already"):
+        start_preparing(settings, config=DataConfig(), corpus_id="ready")
+    start_preparing(settings, config=config, corpus_id="ready")
+    assert read_json(folder.manifest) == manifest
+    stop_job(settings, find_corpus(settings, "ready"))
+    for name in ngram_index.FILES:
+        (folder.path / name).write_bytes(b"")
+    with pytest.raises(InputError, match="ready exists already"):
+        start_preparing(settings, config=config, corpus_id="ready")
 
 
 def push(settings: Settings, corpus_id: str = "ready", repo: str = "me/files") -> None:

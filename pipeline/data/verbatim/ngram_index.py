@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.core.errors import DamagedError, require
+from pipeline.core.errors import DamagedError
 
 NGRAM = 7
 STRIDE = 6
@@ -28,6 +28,8 @@ FILES = ("ngram-offsets.bin", "ngram-places.bin")
 PLACES_PER_BUCKET = 4
 CHUNK_TOKENS = 6 * 2**20
 """Tokens that are hashed together; a multiple of STRIDE."""
+MAX_TOKENS = 2**32 - 1
+"""Of an indexed file: each MAX_SORTED places need a pass over the tokens."""
 MAX_SORTED = 2**25
 """Places that are sorted together, which takes 16 bytes for each of them."""
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
@@ -49,7 +51,10 @@ class NgramIndex:
     @classmethod
     def open(cls, folder: Path) -> NgramIndex:
         """Raises OSError when there is no index, DamagedError when its files do not fit together."""
-        offsets, places = (_mapped(folder / name) for name in FILES)
+        try:
+            offsets, places = (_mapped(folder / name) for name in FILES)
+        except ValueError:  # no whole numbers
+            offsets = places = np.empty(0, np.uint32)
         if len(offsets) != num_buckets(len(places)) + 1 or offsets[-1] != len(places):
             raise DamagedError(
                 f"The index of corpus {folder.name} is not whole; delete {FILES[0]} and prepare the corpus again."
@@ -84,7 +89,7 @@ def build(tokens: Tokens, folder: Path, *, show: Show = lambda share: None, max_
     Sorts the places of some buckets at a time, about `max_sorted`, and reads the tokens once for each time.
     """
     count = num_places(len(tokens))
-    require(count < 2**32, "tokens", len(tokens), f"index at most {2**32 * STRIDE:,}")
+    assert len(tokens) <= MAX_TOKENS, "whoever calls it leaves the index out"
     buckets = num_buckets(count)
     per_pass = -(-buckets // max(1, -(-count // max_sorted)))
     passes = range(0, buckets, per_pass)

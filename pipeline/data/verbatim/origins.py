@@ -64,7 +64,7 @@ class TrainingFiles:
             lengths = np.fromfile(folder.lengths(TRAIN), "<u4")
         except OSError as error:
             raise InputError(
-                f"Corpus {corpus.id} has no index of its files, as an earlier version prepared it; prepare it again."
+                f"Corpus {corpus.id} has no index of its files; prepare it again with the same settings."
             ) from error
         starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
         if starts[-1] != corpus.num_tokens(TRAIN):
@@ -91,9 +91,9 @@ class TrainingFiles:
     def origin(self, place: int) -> Origin:
         """The file and line of a token. Raises DamagedError when the kept files cannot be read."""
         file = self._file(place)
-        before = self.decode(self._tokens[int(self._starts[file]) : place].tolist())
+        before = self._tokens[int(self._starts[file]) : place]
         row = self._row(file)
-        return Origin(**{**row, "license": licence_id(row["license"])}, line=1 + before.count("\n"))
+        return Origin(**{**row, "license": licence_id(row["license"])}, line=1 + int(self._newlines[before].sum()))
 
     def snippet(self, place: int) -> Snippet:
         """The whole lines around a token. Raises the error of `origin`."""
@@ -101,12 +101,12 @@ class TrainingFiles:
         first, last = int(self._starts[file]), int(self._starts[file + 1])
         start, end = max(first, place - BEFORE_SNIPPET), min(last, place + SNIPPET_TOKENS)
         origin, text = self.origin(start), self.decode(self._tokens[start:end].tolist())
-        lines = text.splitlines(keepends=True)
+        lines = [line + "\n" for line in text.split("\n")]
         if start > first and len(lines) > 1:
             lines, origin = lines[1:], replace(origin, line=origin.line + 1)
         if end < last and len(lines) > 1:
             lines = lines[:-1]
-        return Snippet(origin=origin, text="".join(lines))
+        return Snippet(origin=origin, text="".join(lines).removesuffix("\n"))
 
     def _file(self, place: int) -> int:
         """Index of the kept file that the token is in."""
@@ -123,6 +123,12 @@ class TrainingFiles:
     @cached_property
     def _tokenizer(self) -> tokenizer.Tokenizer:
         return tokenizer.load(self.corpus.tokenizer_path)[0]
+
+    @cached_property
+    def _newlines(self) -> npt.NDArray[np.uint16]:
+        """How many lines end in each token."""
+        texts = self._tokenizer.decode_batch([[token] for token in range(self.corpus.vocab_size)])
+        return np.array([text.count("\n") for text in texts], np.uint16)
 
     @cached_property
     def _shards(self) -> list[tuple[Path, int]]:

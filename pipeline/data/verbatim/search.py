@@ -1,14 +1,14 @@
 """Searches a text in the training files: its longest runs of tokens that stand there, and the places most like it.
 
 A run lies in one file. It is found if it has MIN_RUN tokens, and if none of its n-grams stands in the files more than
-MAX_PLACES times before it.
+MAX_PLACES times before it. The time is bounded by the length of the text times MAX_PLACES.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from pipeline.data.verbatim.ngram_index import MIN_RUN, NGRAM, STRIDE, NgramIndex, Places, Tokens
 
-MAX_PLACES = 100_000
-"""Places of an n-gram that are compared. More often than that stand only the first lines of licences and the like."""
+MAX_PLACES = 10_000
+"""Places of an n-gram that are compared. More often stand only the first lines of licences and the like."""
 MAX_TELLING = 1_000
 """An n-gram with more places says nothing about which file a text is like."""
 NEAR_TOKENS = 64
@@ -76,35 +76,38 @@ def search(index: NgramIndex, tokens: Tokens, starts: npt.NDArray[np.int64], tex
     found: dict[tuple[int, int], set[int]] = defaultdict(set)
     regions: dict[int, _Region] = {}
     for at in range(len(text) - NGRAM + 1):
-        places = index.places_of(text[at : at + NGRAM], limit=MAX_PLACES)
-        places, left, right = _extended(tokens, starts, text, at, places)
-        if len(places) and len(places) <= MAX_TELLING:
+        places = _equal(tokens, starts, text, at, index.places_of(text[at : at + NGRAM], limit=MAX_PLACES))
+        if 0 < len(places) <= MAX_TELLING:
             for region, first in zip(*np.unique(places // NEAR_TOKENS, return_index=True), strict=True):
                 known = regions.setdefault(int(region), _Region(int(places[first])))
                 known.num_shared += 1
                 known.likeness += math.log(2 * MAX_TELLING / len(places))
-        # What reaches further back was found at the n-gram before.
-        is_new = (left + right >= MIN_RUN) & (left < STRIDE)
-        for place, before, after in zip(
-            places[is_new].tolist(), left[is_new].tolist(), right[is_new].tolist(), strict=True
-        ):
+        for place, before, after in _beginning_here(tokens, starts, text, at, places):
             found[at - before, at + after].add(place - before)
     return Common(runs=_maximal(found), nearest=_nearest(regions.values(), starts))
 
 
-def _extended(
-    tokens: Tokens, starts: npt.NDArray[np.int64], text: Tokens, at: int, places: Places
-) -> tuple[Places, Places, Places]:
-    """Those of `places` at which the n-gram `at` of the text stands within one file; how many tokens before it, at most
-    STRIDE, and from it on are the same.
-    """
+def _equal(tokens: Tokens, starts: npt.NDArray[np.int64], text: Tokens, at: int, places: Places) -> Places:
+    """Those of `places` at which the n-gram `at` of the text stands within one file."""
     places = places[places + NGRAM <= len(tokens)]
+    ends = starts[np.searchsorted(starts, places, side="right")]
+    places = places[places + NGRAM <= ends]
+    return places[_same(tokens, text, places, at, 1, np.full(len(places), NGRAM)) == NGRAM]
+
+
+def _beginning_here(
+    tokens: Tokens, starts: npt.NDArray[np.int64], text: Tokens, at: int, places: Places
+) -> Iterator[tuple[int, int, int]]:
+    """The runs whose first n-gram of the index is the one `at`: its place, how many tokens before it are the same, and how
+    many from it on. Other runs were found at an n-gram before, and are not followed again.
+    """
     file = np.searchsorted(starts, places, side="right") - 1
-    right = _same(tokens, text, places, at, 1, np.minimum(starts[file + 1] - places, len(text) - at))
-    is_there = right >= NGRAM
-    places, right, file = places[is_there], right[is_there], file[is_there]
     left = _same(tokens, text, places - 1, at - 1, -1, np.minimum(places - starts[file], min(at, STRIDE)))
-    return places, left, right
+    is_new = left < STRIDE
+    places, left, file = places[is_new], left[is_new], file[is_new]
+    right = _same(tokens, text, places, at, 1, np.minimum(starts[file + 1] - places, len(text) - at))
+    is_long = left + right >= MIN_RUN
+    yield from zip(places[is_long].tolist(), left[is_long].tolist(), right[is_long].tolist(), strict=True)
 
 
 def _same(tokens: Tokens, text: Tokens, places: Places, at: int, direction: int, limits: Places) -> Places:

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import quote
 
 from pipeline.artifacts.corpus import Corpus
 from pipeline.artifacts.revision import Revision
 from pipeline.config.source_spec import reads_index
-from pipeline.core.errors import InputError
+from pipeline.core.errors import BusyError, InputError
 from pipeline.core.paths import Home
 from pipeline.core.repo_names import is_owned
 from pipeline.data.verbatim.origins import Origin, Snippet, TrainingFiles
 from pipeline.data.verbatim.search import Common, Run
+from pipeline.jobs.job_files import readable_run_config
 from pipeline.ui.generate.readings import tokenizer_of
 from pipeline.ui.shared.texts import t
 
 MAX_SOURCES = 12
 """Longest runs whose file is told."""
+MAX_GIVEN, MAX_NEW = 512, 1_024
+"""Tokens at the end of the prompt and at the beginning of the completion that are looked for."""
+MAX_WAITING = 4
+"""Visitors whose texts are looked for or wait: each takes a thread of `ui.shared.threads`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +80,8 @@ class TrainingFilesOf:
         self._home = home
         self._lock = threading.Lock()
         self._opened: TrainingFiles | None = None
+        self._counting = threading.Lock()
+        self._waiting: set[str] = set()
 
     def corpus(self, revision: Revision) -> Corpus:
         """The corpus that the revision was trained on. Raises InputError when it is not on this disk, or is another one."""
@@ -83,22 +91,40 @@ class TrainingFilesOf:
             raise InputError(
                 t("copied.no_corpus", corpus=revision.corpus or "–", revision=revision.revision)
             ) from error
-        if corpus.manifest["tokenizer_sha256"] != tokenizer_of(revision):
+        # The tokens are known of a run that is on this disk too, the tokenizer of every revision.
+        run = readable_run_config(self._home.run(revision.run)) if revision.run else {}
+        trained_on = run.get("tokens_sha256") if run.get("run_uid") == revision.run_uid else None
+        is_other = trained_on is not None and trained_on != corpus.manifest["sha256"]
+        if is_other or corpus.manifest["tokenizer_sha256"] != tokenizer_of(revision):
             raise InputError(t("copied.other_corpus", corpus=corpus.id, revision=revision.revision))
         return corpus
 
-    def copied(self, corpus: Corpus, prompt: str, token_ids: Sequence[int], text: str) -> Copied:
-        """Look for a completion: its tokens, or its `text` where those are not known. Raises the errors of
-        `TrainingFiles`.
+    def copied(self, corpus: Corpus, prompt: str, token_ids: Sequence[int], text: str, *, visitor: str = "") -> Copied:
+        """Look for a completion: its tokens, or its `text` where those are not known. Raises BusyError while another text
+        of the `visitor` is looked for, or too many wait, and the errors of `TrainingFiles`.
         """
-        with self._lock:
+        with self._turn(visitor), self._lock:
             if self._opened is None or self._opened.corpus != corpus:
                 self._opened = TrainingFiles.open(corpus)
             files = self._opened
             given = files.encode(prompt)
             ids = [*given, *token_ids] if token_ids else files.encode(prompt + text)
-            common = files.search(ids)
-            return _copied(files, ids, min(len(given), len(ids)), common)
+            num_given = min(len(given), len(ids))
+            first = max(0, num_given - MAX_GIVEN)
+            ids = ids[first : num_given + MAX_NEW]
+            return _copied(files, ids, num_given - first, files.search(ids))
+
+    @contextmanager
+    def _turn(self, visitor: str) -> Iterator[None]:
+        with self._counting:
+            if visitor in self._waiting or len(self._waiting) >= MAX_WAITING:
+                raise BusyError(t("copied.busy"))
+            self._waiting.add(visitor)
+        try:
+            yield
+        finally:
+            with self._counting:
+                self._waiting.discard(visitor)
 
 
 def _copied(files: TrainingFiles, ids: list[int], num_given: int, common: Common) -> Copied:
@@ -108,10 +134,9 @@ def _copied(files: TrainingFiles, ids: list[int], num_given: int, common: Common
     numbers: dict[tuple[int, ...], int] = {}
     for run in runs:
         numbers.setdefault(run.places, len(numbers) + 1)
-    origin_of, source = (
-        {places: files.origin(places[0]) for places in numbers},
-        files.corpus.manifest["config"]["source"],
-    )
+    source = files.corpus.manifest["config"]["source"]
+    blank = {run.places: _num_blank(files, ids[run.start : run.end]) for run in reversed(runs)}
+    origin_of = {places: files.origin(places[0] + blank[places]) for places in numbers}
     snippets = [(files.snippet(near.place), near.num_shared) for near in common.nearest]
     return Copied(
         corpus=files.corpus.id,
@@ -133,6 +158,11 @@ def _copied(files: TrainingFiles, ids: list[int], num_given: int, common: Common
         num_new=len(ids) - num_given,
         num_copied=int(common.is_copied(len(ids))[num_given:].sum()),
     )
+
+
+def _num_blank(files: TrainingFiles, ids: list[int]) -> int:
+    """Tokens before the first that is more than white space: the line of that one is told."""
+    return next((at for at, token in enumerate(ids) if files.decode([token]).strip()), 0)
 
 
 def _parts(files: TrainingFiles, ids: list[int], num_given: int, runs: Sequence[tuple[Run, int]]) -> list[Part]:

@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 from markupsafe import Markup
 
-from pipeline.core.errors import PipelineError
+from pipeline.core.errors import DamagedError, PipelineError
 from pipeline.data.verbatim.ngram_index import MIN_RUN, NGRAM
 from pipeline.ui.generate.copied import TrainingFilesOf
 from pipeline.ui.generate.readings import Asked, Readings, Written
@@ -16,7 +16,8 @@ from pipeline.ui.shared.access import AccessError
 from pipeline.ui.shared.components import QUIET, card, picks
 from pipeline.ui.shared.engine import Engine
 from pipeline.ui.shared.field_errors import notice_of
-from pipeline.ui.shared.markup import render
+from pipeline.ui.shared.markup import notice, render
+from pipeline.ui.shared.privacy import hidden_unless
 from pipeline.ui.shared.texts import t
 from pipeline.ui.shared.threads import wait_for
 
@@ -61,7 +62,11 @@ class CopiedCard:
             self._check_source(corpus.manifest["config"]["source"], request)
             # `text` gives the whole text for the prompt where the tokens are not known.
             given, text = (prompt, "") if token_ids else (written.prompt, written.texts[asked.sample])
-            copied = self.files.copied(corpus, given, token_ids, text)
+            visitor = self.engine.visitor_key(request)
+            copied = self.files.copied(corpus, given, token_ids, text, visitor=visitor)
+        except DamagedError as error:  # it names the file
+            is_owner = self.engine.access.of(request).allowed
+            return render("copied_failed", notice=Markup(notice(hidden_unless(is_owner, str(error)))))
         except PipelineError as error:
             return render("copied_failed", notice=Markup(notice_of(error, {})))
         return render(

@@ -54,11 +54,12 @@ def test_its_size_is_known_before(tmp_path: Path, num_tokens: int) -> None:
     NgramIndex.open(tmp_path)
 
 
+@pytest.mark.parametrize("num_bytes", [1, 4])
 @pytest.mark.parametrize("name", ngram_index.FILES)
-def test_a_file_that_was_cut_short_is_refused(tmp_path: Path, name: str) -> None:
+def test_a_file_that_was_cut_short_is_refused(tmp_path: Path, name: str, num_bytes: int) -> None:
     build(np.arange(1_000).astype(np.uint16), tmp_path)
     path = tmp_path / name
-    path.write_bytes(path.read_bytes()[:-4])
+    path.write_bytes(path.read_bytes()[:-num_bytes])
     with pytest.raises(DamagedError, match="prepare the corpus again"):
         NgramIndex.open(tmp_path)
 

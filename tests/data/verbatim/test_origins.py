@@ -104,9 +104,10 @@ def test_a_snippet_shows_the_lines_around_its_place(
     for place in range(0, files.corpus.num_tokens("train"), 997):
         snippet = files.snippet(place)
         lines = texts[snippet.origin.path].splitlines(keepends=True)
-        shown = snippet.text.splitlines(keepends=True)
+        shown = snippet.text.splitlines()
         if len(shown) > 1:
-            assert lines[snippet.origin.line - 1 :][: len(shown)] == shown, "whole lines"
+            expected = [line.rstrip("\n") for line in lines[snippet.origin.line - 1 :][: len(shown)]]
+            assert expected == shown, "whole lines"
         assert snippet.text in texts[snippet.origin.path]
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from pipeline.data.verbatim import ngram_index
+from pipeline.data.verbatim import search as search_module
 from pipeline.data.verbatim.ngram_index import MIN_RUN, NgramIndex
 from pipeline.data.verbatim.search import Common, search
 
@@ -140,3 +142,32 @@ def test_a_short_text_and_one_of_no_file_have_nothing(tmp_path: Path) -> None:
         assert not common
     empty = built(np.empty(0, np.uint16), tmp_path / "empty")
     assert not search(empty, tokens[:0], np.array([0]), tokens).runs
+
+
+def test_a_run_is_followed_once_and_not_from_each_of_its_ngrams(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = np.ones(5_000, np.uint16)
+    index = built(tokens, tmp_path / "index")
+    compared = []
+    same = search_module._same
+
+    def counted(*asked: Any) -> Any:
+        lengths = same(*asked)
+        compared.append(int(lengths.sum()))
+        return lengths
+
+    monkeypatch.setattr(search_module, "_same", counted)
+    (run,) = search(index, tokens, np.array([0, 5_000]), tokens[:400]).runs
+    assert (run.start, run.end, len(run.places)) == (0, 400, 4_601)
+    assert sum(compared) < 10**7, "400 n-grams x 833 places x 200 tokens would be 66 million"
+
+
+def test_what_stands_in_the_files_very_often_is_compared_in_its_first_places(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_module, "MAX_PLACES", 10)
+    tokens = np.tile(np.arange(1, 13, dtype=np.uint16), 100)
+    common = search(built(tokens, tmp_path / "index"), tokens, np.array([0, len(tokens)]), tokens[:24])
+    assert found(common)[0][:2] == (0, 24)
+    assert len(common.runs[0].places) == 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,13 +16,13 @@ from pipeline.artifacts.corpus import Corpus
 from pipeline.artifacts.revision import Revision
 from pipeline.config.schema import DataConfig
 from pipeline.core.atomic_io import write_json
-from pipeline.core.errors import InputError
+from pipeline.core.errors import BusyError, InputError
 from pipeline.core.paths import CorpusFolder, Home
 from pipeline.core.settings import Settings
 from pipeline.data.verbatim.origins import Origin
 from pipeline.gallery.example import Example
 from pipeline.ui.generate.answers import Answer, Completion
-from pipeline.ui.generate.copied import Copied, TrainingFilesOf, url_of
+from pipeline.ui.generate.copied import MAX_GIVEN, MAX_NEW, MAX_WAITING, Copied, TrainingFilesOf, url_of
 from pipeline.ui.generate.copied_card import CopiedCard
 from pipeline.ui.generate.readings import Written
 from pipeline.ui.shared.engine import Engine
@@ -96,7 +97,7 @@ def test_copied_text_is_marked_and_its_files_are_told(home: Home, folder: Corpus
     assert LINES[4] + LINES[5].strip() in marked
     assert "zzz" not in marked
     (source,) = copied.sources
-    assert source.origin.line == 4 + 4 - (source.num_tokens > len(ids(LINES[4] + LINES[5])))
+    assert source.origin.line == 4 + 4
     assert source.num_places > 1, "several files have it"
     assert copied.num_copied == sum(len(ids(part.text)) for part in copied.parts if part.source)
     assert copied.num_new == len(ids(own + LINES[4] + LINES[5] + own))
@@ -153,7 +154,7 @@ def test_a_corpus_that_is_not_here_and_another_one_of_its_name(
     assert "corpus gone, which is not on this disk" in show(card, written(gone, FILE), f"0 {gone.revision}")
     manifest = Corpus.open(folder).manifest
     write_json(folder.manifest, {**manifest, "tokenizer_sha256": "0" * 64})
-    assert "another tokenizer" in show(card, written(revision, FILE), f"0 {revision.revision}")
+    assert "is another one than revision" in show(card, written(revision, FILE), f"0 {revision.revision}")
 
 
 @pytest.mark.parametrize("name", ["ngram-offsets.bin", "ngram-places.bin", "lengths-train.bin"])
@@ -210,3 +211,53 @@ def test_a_search_of_another_text_waits_and_is_not_shown_over_a_newer_one(
 def test_unknown_corpora_have_no_files(home: Home, revision: Revision) -> None:
     with pytest.raises(InputError, match="not on this disk"):
         TrainingFilesOf(home).corpus(replace(revision, corpus="other"))
+
+
+def test_a_run_on_this_disk_knows_its_tokens_too(home: Home, folder: CorpusFolder, revision: Revision) -> None:
+    files = TrainingFilesOf(home)
+    config = home.run(revision.run).config
+    tokens = Corpus.open(folder).manifest["sha256"]
+    for uid, kept, is_refused in ((None, tokens, False), (None, {"tokens-train.bin": "0"}, True), ("u", {}, False)):
+        write_json(config, {"run_uid": uid, "tokens_sha256": kept})
+        if is_refused:
+            with pytest.raises(InputError, match="is another one than revision"):
+                files.corpus(revision)
+        else:
+            assert files.corpus(revision).id == "code"
+
+
+def test_a_visitor_has_one_search_at_a_time_and_few_wait(home: Home, folder: CorpusFolder, revision: Revision) -> None:
+    files = TrainingFilesOf(home)
+    corpus = files.corpus(revision)
+    with ExitStack() as stack:
+        for visitor in map(str, range(MAX_WAITING)):
+            with pytest.raises(BusyError, match="press again"), files._turn(visitor), files._turn(visitor):
+                pass
+            stack.enter_context(files._turn(visitor))
+        with pytest.raises(BusyError, match="press again"):
+            files.copied(corpus, PROMPT, [], FILE, visitor="another")
+    assert files.copied(corpus, PROMPT, [], FILE, visitor="another").sources
+
+
+def test_of_a_long_text_the_end_of_the_prompt_and_the_beginning_are_looked_for(
+    home: Home, folder: CorpusFolder, revision: Revision
+) -> None:
+    copied = looked_up(home, revision, "zzz = 1\n" * 1_000 + PROMPT, LINES[0] + LINES[1] + "qqq @ 7\n" * 1_000)
+    text = "".join(part.text for part in copied.parts)
+    assert copied.num_new == MAX_NEW
+    assert len(ids(text)) <= MAX_GIVEN + MAX_NEW + 2
+    assert copied.sources and PROMPT in text
+
+
+def test_a_line_is_that_of_the_first_token_that_is_more_than_white_space(
+    home: Home, folder: CorpusFolder, revision: Revision
+) -> None:
+    (source,) = looked_up(home, revision, "zzz", "\n" + LINES[4] + LINES[5]).sources
+    assert source.origin.line == 4 + 4
+
+
+def test_visitors_are_shown_no_path_of_this_machine(card: CopiedCard, folder: CorpusFolder, revision: Revision) -> None:
+    folder.tokens("train").write_bytes(b"1234")
+    assert str(folder.path) in show(card, written(revision, FILE), f"0 {revision.revision}")
+    card.engine.access = SimpleNamespace(of=lambda request: SimpleNamespace(allowed=False))  # type: ignore[assignment]
+    assert str(folder.path.parent) not in show(card, written(revision, FILE), f"0 {revision.revision}")
