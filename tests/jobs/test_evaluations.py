@@ -115,11 +115,22 @@ def test_what_cannot_be_evaluated_requests_nothing(
     assert not home.evaluating.path.exists()
 
 
-def test_a_corpus_that_an_evaluation_reads_is_not_deleted(settings: Settings, home: Home) -> None:
-    start_evaluating(settings, [REVISION])
-    write_json(home.evaluating.request, {**request_of(home), "corpus": "ready"})
-    with pytest.raises(BusyError, match="An evaluation reads corpus ready"):
-        delete_corpus(settings, "ready")
+@pytest.mark.parametrize(
+    ("corpus", "own", "is_read"),
+    [("ready", ["gone"], True), (None, ["gone", "ready"], True), (None, ["gone"], False), ("gone", ["ready"], False)],
+)
+def test_a_corpus_that_an_evaluation_reads_is_not_deleted(
+    settings: Settings, home: Home, corpus: str | None, own: list[str], is_read: bool
+) -> None:
+    """That of the request, or without one those of its revisions."""
+    start_evaluating(settings, [replace(REVISION, corpus=name) for name in own])
+    write_json(home.evaluating.request, {**request_of(home), "corpus": corpus})
+    if is_read:
+        with pytest.raises(BusyError, match="An evaluation reads corpus ready; stop it first"):
+            delete_corpus(settings, "ready")
+        stop_evaluating(settings)
+    delete_corpus(settings, "ready")
+    assert not home.corpus("ready").path.exists()
 
 
 def test_the_revisions_of_a_run_are_chosen(settings: Settings, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
