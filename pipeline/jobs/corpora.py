@@ -92,7 +92,8 @@ def resumable_on(home: Home, corpus_id: str) -> list[str]:
 
 def delete_corpus(settings: Settings, corpus_id: str) -> None:
     """Delete a corpus with all its files. Raises InputError when there is none, BusyError while it is being prepared or
-    pushed, while an active run trains on it or while an evaluation reads it. Ended runs keep everything but the tokens they were trained on.
+    pushed, while an active run trains on it or while an evaluation reads it. Ended runs keep everything but the tokens
+    they were trained on.
     """
     folder = find_corpus(settings, corpus_id)
     home = Home(settings.home)
