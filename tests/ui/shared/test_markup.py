@@ -244,7 +244,7 @@ def evil_evaluations() -> dict[str, Any]:
         "num_tasks": EVIL,
         "samples": EVIL,
         "libraries": {EVIL: dict.fromkeys(("right", "loss", "bits_per_byte"))},
-        "by_heart": dict.fromkeys(("train", "validation"), {"files": 200, "share": 0.1}),
+        "by_heart": {split: {"files": 200, "share": 0.1} for split in ("train", "validation")},
     }
     reference = {**newest, "name": EVIL}
     return {"drawing": drawing, "newest": newest, "reference": reference, "width": 400, "height": 160}
