@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "generation": LASTING | {"hub", "data"},
     "evaluation": LASTING | {"generation"},
     "gallery": LASTING | {"hub"},
-    "jobs": LASTING | {"hub", "data", "planning", "evaluation.sandbox"},
+    "jobs": LASTING | {"hub", "data", "planning"},
     "ui": ENGINE,
     "cli": ENGINE,
     "__main__": {"cli"},

@@ -6,7 +6,9 @@ Does not depend on torch. What is not a result is left out: the files can be edi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,24 @@ LIBRARIES = ("numpy", "pandas", "matplotlib", "seaborn", "sklearn")
 """Of which there are tasks, and whose files are told apart."""
 OF_A_LIBRARY = ("right", "loss", "bits_per_byte")
 ID_DIGITS = 12
+MAX_KEPT_RESULTS = 2_048
+"""Files of which the figures are kept in memory, about 2 kB each."""
+
+
+@dataclass(frozen=True)
+class _Result:
+    """What is read of one file. `row` is shared: change only a copy."""
+
+    stamp: tuple[int, int, int]
+    run: object
+    run_uid: object
+    repo: object
+    commit: object
+    row: dict[str, Any]
+
+
+_results_lock = threading.Lock()
+_results_kept: OrderedDict[Path, _Result] = OrderedDict()
 
 
 def of_run(home: Home, run: str, run_uid: str | None) -> list[dict[str, Any]]:
@@ -27,8 +47,8 @@ def of_run(home: Home, run: str, run_uid: str | None) -> list[dict[str, Any]]:
     """
     found: dict[str, dict[str, Any]] = {}
     for path, result in _results(home):
-        if (result.get("run"), result.get("run_uid")) == (run, run_uid) and (row := _row(result)) is not None:
-            found.setdefault(path.name.partition(".")[0], row)
+        if (result.run, result.run_uid) == (run, run_uid):
+            found.setdefault(path.name.partition(".")[0], dict(result.row))
     return sorted(found.values(), key=lambda row: row["step"])
 
 
@@ -37,14 +57,13 @@ def reference_of(home: Home, row: dict[str, Any]) -> dict[str, Any] | None:
     `name`. It has bits per byte only if they are of the same files. None when there is none.
     """
     found = []
-    for path, result in _results(home):
-        repo, commit = result.get("repo"), result.get("commit")
-        if result.get("run") or not (isinstance(repo, str) and "/" in repo and isinstance(commit, str)):
+    for _, result in _results(home):
+        repo, commit, other = result.repo, result.commit, result.row
+        if result.run or not (isinstance(repo, str) and "/" in repo and isinstance(commit, str)):
             continue
-        other = _row(result)
-        if other is not None and all(other[name] == row[name] for name in ("suite", "samples")):
+        if all(other[name] == row[name] for name in ("suite", "samples")):
             is_same = row["files"] is not None and other["files"] == row["files"]
-            found.append((is_same, path.stat().st_mtime, {**other, "name": f"{repo}@{commit[:ID_DIGITS]}"}))
+            found.append((is_same, result.stamp[0], {**other, "name": f"{repo}@{commit[:ID_DIGITS]}"}))
     if not found:
         return None
     is_same, _, reference = max(found, key=lambda entry: entry[:2])
@@ -70,10 +89,34 @@ def of_revision(home: Home, revision: str) -> dict[str, Any] | None:
     return {**row, **found, "bits_per_byte": _figure(held_out, "bits_per_byte")}
 
 
-def _results(home: Home) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Those of revisions' own corpora first."""
-    for path in sorted(home.evaluations.glob("*.json"), key=lambda path: (path.name.count("."), path.name)):
-        yield path, readable_json(path)
+def _results(home: Home) -> list[tuple[Path, _Result]]:
+    """Those of revisions' own corpora first. A file is read again only when it has changed."""
+    paths = sorted(home.evaluations.glob("*.json"), key=lambda path: (path.name.count("."), path.name))
+    return [(path, result) for path in paths if (result := _result(path)) is not None]
+
+
+def _result(path: Path) -> _Result | None:
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return None
+    stamp = stat.st_mtime_ns, stat.st_size, stat.st_ino
+    with _results_lock:
+        kept = _results_kept.get(path)
+    if kept is None or kept.stamp != stamp:
+        kept = _read(path, stamp)
+        with _results_lock:
+            _results_kept[path] = kept
+            while len(_results_kept) > MAX_KEPT_RESULTS:
+                _results_kept.popitem(last=False)
+    return kept if kept.row else None
+
+
+def _read(path: Path, stamp: tuple[int, int, int]) -> _Result:
+    """Its row is empty when it is no result."""
+    result = readable_json(path)
+    names = {name: result.get(name) for name in ("run", "run_uid", "repo", "commit")}
+    return _Result(stamp=stamp, row=_row(result) or {}, **names)
 
 
 def _row(result: dict[str, Any]) -> dict[str, Any] | None:

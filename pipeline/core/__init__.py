@@ -11,6 +11,7 @@ environment   environment variables of child processes (no token); number of CPU
 gpu           the GPUs of this machine, and why the installed torch cannot use them
 credentials   the secrets of a process, removed from its environment
 confinement   sandbox of a process that reads untrusted data, or runs an untrusted program
+program_needs what running such a program needs of this machine
 system_calls  the system calls that such a program is refused
 imports       imports of large libraries, faster
 repo_names    names of repos as the Hub allows them

@@ -50,7 +50,8 @@ def run(job: JobProcess, request: EvaluateRequest, suite: tuple[CodeTask, ...]) 
     """Evaluate the revisions of the request; one that cannot be evaluated is left out. Raises PipelineError at the end if
     any was.
     """
-    home, errors = Home(job.folder.path.parent), []
+    home = Home(job.folder.path.parent)
+    errors: list[PipelineError] = []
     try:
         with job.interruptible(), Sandbox() as sandbox:
             for number, facts in enumerate(request.revisions, start=1):
@@ -63,9 +64,16 @@ def run(job: JobProcess, request: EvaluateRequest, suite: tuple[CodeTask, ...]) 
         job.write(state="stopped")
         return
     if errors:
-        left_out = f"{len(errors)} of {len(request.revisions)} revisions were not evaluated: {errors[0]}"
-        raise type(errors[0])(left_out if len(request.revisions) > 1 else str(errors[0]))
+        raise _told(errors, len(request.revisions))
     job.write(state="finished")
+
+
+def _told(errors: list[PipelineError], num_revisions: int) -> PipelineError:
+    if num_revisions == 1:
+        return errors[0]
+    told = PipelineError(f"{len(errors)} of {num_revisions} revisions were not evaluated: {errors[0]}")
+    told.exit_status = errors[0].exit_status
+    return told
 
 
 def _evaluate(

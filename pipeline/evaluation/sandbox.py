@@ -14,21 +14,19 @@ import tempfile
 from collections.abc import Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib.machinery import PathFinder
 from queue import SimpleQueue
 from types import TracebackType
 
-from pipeline.core.confinement import can_confine_programs
 from pipeline.core.environment import child_environment, num_cores
-from pipeline.core.errors import InputError, PipelineError
+from pipeline.core.errors import PipelineError
 from pipeline.core.paths import ROOT
+from pipeline.core.program_needs import check_kernel, check_libraries
 
 MODULE = "pipeline.evaluation.forks"
 SECONDS = 10.0
 MEMORY_BYTES = 2 * 10**9
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM")}
 """A process with threads cannot be forked."""
-NEEDED = ("numpy", "pandas", "matplotlib.pyplot", "seaborn", "sklearn.linear_model")
 
 
 @dataclass(frozen=True)
@@ -59,33 +57,12 @@ class ProgramResult:
         return self.stage == "passed"
 
 
-def check_possible() -> None:
-    """Raises what `Sandbox` raises, without loading the libraries."""
-    _check_kernel()
-    # Not importlib.util.find_spec, which asks sys.modules first: the page blocks one of these there.
-    names = [name.partition(".")[0] for name in NEEDED]
-    missing = [name for name in names if PathFinder.find_spec(name) is None]
-    if missing:
-        raise _lacks(missing)
-
-
-def _check_kernel() -> None:
-    if not can_confine_programs():
-        raise InputError(
-            "This system cannot confine a program (Linux 6.2 or newer on x86-64 or ARM64 can); evaluate on another one."
-        )
-
-
-def _lacks(names: list[str]) -> InputError:
-    return InputError(f"The tasks need {', '.join(names)}; install them: pip install -r requirements-evaluate.txt.")
-
-
 class Sandbox:
     """One forking process for each core. Thread-safe."""
 
     def __init__(self, *, seconds: float = SECONDS, memory_bytes: int = MEMORY_BYTES, num_processes: int = 0) -> None:
         """Raises InputError where this system cannot confine a program, or lacks a library of the tasks."""
-        _check_kernel()
+        check_kernel()
         self._limits = {"seconds": seconds, "memory_bytes": memory_bytes}
         self._folder = tempfile.TemporaryDirectory(prefix="sandbox-")
         self._free: SimpleQueue[_Forks] = SimpleQueue()
@@ -145,10 +122,7 @@ class _Forks:
             text=True,
             start_new_session=True,
         )
-        found = self._hear()["libraries"]
-        missing = [name.partition(".")[0] for name in NEEDED if name not in found]
-        if missing:
-            raise _lacks(missing)
+        check_libraries(self._hear()["libraries"])
 
     def run(self, request: dict[str, object]) -> ProgramResult:
         """A program that ends the forking process twice has failed. Raises PipelineError when a program cannot be started:

@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 from pathlib import Path
+from typing import Any
 
 from pipeline.config.requests import PrepareRequest, PushRequest
 from pipeline.config.schema import DataConfig, ExecutionConfig
@@ -101,7 +102,8 @@ def resumable_on(home: Home, corpus_id: str) -> list[str]:
 
 def delete_corpus(settings: Settings, corpus_id: str) -> None:
     """Delete a corpus with all its files. Raises InputError when there is none, BusyError while it is being prepared or
-    pushed, or while an active run trains on it. Ended runs keep everything but the tokens they were trained on.
+    pushed, while an active run trains on it or while an evaluation reads it. Ended runs keep everything but the tokens
+    they were trained on.
     """
     folder = find_corpus(settings, corpus_id)
     home = Home(settings.home)
@@ -111,9 +113,9 @@ def delete_corpus(settings: Settings, corpus_id: str) -> None:
         if _is_pushed_now(folder):
             raise BusyError(f"Corpus {folder.id} is being pushed; stop that first, then delete it.")
         for state in in_order(home):
-            if state.request.get("corpus") == folder.id and state.kind == "evaluate":
+            if state.kind == "evaluate" and folder.id in _read_by(state.request):
                 raise BusyError(f"An evaluation reads corpus {folder.id}; stop it first, then delete the corpus.")
-            if state.request.get("corpus") == folder.id:
+            if state.kind != "evaluate" and state.request.get("corpus") == folder.id:
                 raise BusyError(f"Run {state.id} trains on corpus {folder.id}; stop it first, then delete the corpus.")
         hidden = folder.path.with_name(f".deleted-{folder.id}-{secrets.token_hex(4)}")
         folder.path.rename(hidden)  # removed atomically, even if deleting the files fails
@@ -124,6 +126,13 @@ def find_corpus(settings: Settings, corpus_id: str) -> CorpusFolder:
     """The corpus's folder. Raises InputError, naming the existing corpora, when there is none."""
     home = Home(settings.home)
     return find_job(home.corpus(corpus_id), "corpus", home.corpora())
+
+
+def _read_by(evaluation: dict[str, Any]) -> list[object]:
+    """The corpora whose held-out files an evaluation reads. `evaluation`: its request."""
+    if evaluation.get("corpus"):
+        return [evaluation["corpus"]]
+    return [one.get("corpus") for one in evaluation.get("revisions") or () if isinstance(one, dict)]
 
 
 def _is_pushed_now(folder: CorpusFolder) -> bool:

@@ -11,8 +11,8 @@ from pipeline.config.requests import EvaluateRequest
 from pipeline.core.atomic_io import readable_json
 from pipeline.core.errors import BusyError, InputError, require
 from pipeline.core.paths import Home, check_id
+from pipeline.core.program_needs import check_possible
 from pipeline.core.settings import Settings
-from pipeline.evaluation.sandbox import check_possible
 from pipeline.hub.revision_store import RevisionStore
 from pipeline.jobs.job import find_by_request_id, request_lock, stop_job, submit
 from pipeline.jobs.job_files import readable_request

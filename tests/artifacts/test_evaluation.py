@@ -113,3 +113,35 @@ def test_what_is_known_by_heart_is_told_of_both_splits_or_not(tmp_path: Path, ke
     first, second = evaluation.of_run(home, "calm-kea", "u")
     assert first["by_heart"] == (shown and {"train": whole, "validation": shown})
     assert second["by_heart"] is None
+
+
+def test_a_file_is_read_once_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, asked = Home(tmp_path), []
+    real = evaluation.readable_json
+
+    def counted(path: Path) -> dict[str, Any]:
+        asked.append(path.name)
+        return real(path)
+
+    monkeypatch.setattr(evaluation, "readable_json", counted)
+    write(home, "a", result(10, suite="s"))
+    write(home, "b", other_model(suite="s"))
+    write(home, "c", {"no": "result"})
+    for _ in range(3):
+        (row,) = evaluation.of_run(home, "calm-kea", "u")
+        assert evaluation.reference_of(home, row) is not None
+        row["step"] = row["name"] = "changed by a caller"
+    assert sorted(asked) == ["a.json", "b.json", "c.json"]
+    write(home, "a", result(11, suite="s"))
+    assert [row["step"] for row in evaluation.of_run(home, "calm-kea", "u")] == [11]
+    home.evaluation("b").unlink()
+    assert evaluation.reference_of(home, evaluation.of_run(home, "calm-kea", "u")[0]) is None
+    assert len(asked) == 4
+
+
+def test_the_memory_for_figures_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluation, "MAX_KEPT_RESULTS", 3)
+    for step in range(5):
+        write(Home(tmp_path), f"r{step}", result(step))
+    assert len(evaluation.of_run(Home(tmp_path), "calm-kea", "u")) == 5
+    assert len(evaluation._results_kept) == 3

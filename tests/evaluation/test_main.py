@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from transformers import PreTrainedTokenizerFast
 from pipeline.artifacts.revision import Revision
 from pipeline.config.requests import EvaluateRequest
 from pipeline.core.atomic_io import read_json, write_json
-from pipeline.core.errors import DamagedError
+from pipeline.core.errors import DamagedError, DivergedError, FieldError, PipelineError
 from pipeline.core.job_process import JobProcess, StopRequested
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
@@ -76,7 +77,7 @@ def test_each_revision_is_evaluated_once_and_one_that_is_damaged_is_left_out(
     weights = second.path / "model.safetensors"
     weights.chmod(0o644)
     weights.write_bytes(b"")
-    with pytest.raises(DamagedError, match="1 of 2 revisions were not evaluated: "):
+    with pytest.raises(PipelineError, match="1 of 2 revisions were not evaluated: "):
         carry_out(home, asked([second, first], again=True))
     assert (read_json(home.evaluating.status) or {})["state"] == "failed"
     assert (read_json(home.evaluation(first.revision)) or {})["held_out"]["corpus"] == "installed"
@@ -98,6 +99,32 @@ def test_a_stop_keeps_what_is_complete(tmp_path: Path, monkeypatch: pytest.Monke
     status = carry_out(home, asked([revision]))
     assert (status["state"], status["done"], status["total"]) == ("stopped", 1, 2)
     assert [path.name for path in home.evaluations.iterdir()] == ["earlier.json"]
+
+
+@pytest.mark.parametrize(
+    ("error", "exit_status"),
+    [
+        (FieldError("samples", 0, "set 1 to 100"), 2),
+        (DivergedError("The loss is not finite.", step=3, reason="loss"), 1),
+        (DamagedError("model.safetensors is damaged."), 1),
+    ],
+)
+@pytest.mark.parametrize("count", [1, 2])
+def test_why_a_revision_was_left_out_is_told_whatever_the_kind_of_its_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: PipelineError, exit_status: int, count: int
+) -> None:
+    def refuse(*args: object) -> None:
+        raise error
+
+    monkeypatch.setattr(job_module, "Sandbox", contextlib.nullcontext)
+    monkeypatch.setattr(job_module, "_evaluate", refuse)
+    home = Home(tmp_path)
+    with pytest.raises(PipelineError) as raised, JobProcess(home.evaluating) as job:
+        run(job, EvaluateRequest(revisions=({},) * count), SUITE)
+    told = "2 of 2 revisions were not evaluated: " if count == 2 else ""
+    status = read_json(home.evaluating.status) or {}
+    assert status["error"] == f"{told}{error}" == str(raised.value)
+    assert (status["state"], status["exit_status"], raised.value.exit_status) == ("failed", exit_status, exit_status)
 
 
 def test_a_wrong_call_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:

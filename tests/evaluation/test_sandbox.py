@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.core import program_needs
 from pipeline.core.errors import InputError, PipelineError
 from pipeline.core.paths import ROOT
-from pipeline.evaluation import sandbox as module
 from pipeline.evaluation.sandbox import Program, ProgramResult, Sandbox
 from tests.evaluation import CONFINES
 
@@ -295,6 +295,6 @@ def test_a_sandbox_that_was_killed_is_started_again(sandbox: Sandbox) -> None:
 
 
 def test_without_the_kernels_help_no_program_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "can_confine_programs", lambda: False)
+    monkeypatch.setattr(program_needs, "can_confine_programs", lambda: False)
     with pytest.raises(InputError, match="cannot confine a program"):
         Sandbox()

@@ -12,7 +12,6 @@ from pipeline.core.atomic_io import locked, read_json, write_json
 from pipeline.core.errors import BusyError, InputError
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
-from pipeline.evaluation import sandbox
 from pipeline.hub.revision_store import RevisionStore
 from pipeline.jobs import evaluations, worker
 from pipeline.jobs.corpora import delete_corpus
@@ -115,11 +114,22 @@ def test_what_cannot_be_evaluated_requests_nothing(
     assert not home.evaluating.path.exists()
 
 
-def test_a_corpus_that_an_evaluation_reads_is_not_deleted(settings: Settings, home: Home) -> None:
-    start_evaluating(settings, [REVISION])
-    write_json(home.evaluating.request, {**request_of(home), "corpus": "ready"})
-    with pytest.raises(BusyError, match="An evaluation reads corpus ready"):
-        delete_corpus(settings, "ready")
+@pytest.mark.parametrize(
+    ("corpus", "own", "is_read"),
+    [("ready", ["gone"], True), (None, ["gone", "ready"], True), (None, ["gone"], False), ("gone", ["ready"], False)],
+)
+def test_a_corpus_that_an_evaluation_reads_is_not_deleted(
+    settings: Settings, home: Home, corpus: str | None, own: list[str], is_read: bool
+) -> None:
+    """That of the request, or without one those of its revisions."""
+    start_evaluating(settings, [replace(REVISION, corpus=name) for name in own])
+    write_json(home.evaluating.request, {**request_of(home), "corpus": corpus})
+    if is_read:
+        with pytest.raises(BusyError, match="An evaluation reads corpus ready; stop it first"):
+            delete_corpus(settings, "ready")
+        stop_evaluating(settings)
+    delete_corpus(settings, "ready")
+    assert not home.corpus("ready").path.exists()
 
 
 def test_the_revisions_of_a_run_are_chosen(settings: Settings, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,15 +150,3 @@ def test_the_revisions_of_a_run_are_chosen(settings: Settings, home: Home, monke
     monkeypatch.setattr(store, "revisions", lambda: [replace(OTHER, eval_loss=None)])
     with pytest.raises(InputError, match="has a validation loss"):
         revisions_of(home, store, "calm-kea", "best")
-
-
-def test_where_programs_cannot_be_confined_or_a_library_is_missing_nothing_is_possible(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(sandbox, "can_confine_programs", lambda: False)
-    with pytest.raises(InputError, match="cannot confine a program"):
-        sandbox.check_possible()
-    monkeypatch.setattr(sandbox, "can_confine_programs", lambda: True)
-    monkeypatch.setattr(sandbox, "NEEDED", ("numpy", "not_there.at_all"))
-    with pytest.raises(InputError, match=r"need not_there; install them: pip install -r requirements-evaluate.txt"):
-        sandbox.check_possible()

@@ -3,24 +3,29 @@
 GET /studio/card/page.png       the image for any other link, and for what is hidden or gone
 GET /studio/card/ID.png         that of an example
 GET /studio/card/run/NAME.png   the losses of a run
+
+Images are drawn one at a time in a thread of their own, so that many requests for them keep no other page waiting. When
+too many wait to be drawn, the answer is 503: another site that was sent some other image might show it for days.
 """
 
 from __future__ import annotations
 
-import threading
+import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 from pipeline.core.atomic_io import cached_lines
 from pipeline.core.errors import PipelineError
 from pipeline.gallery.example import Example
 from pipeline.hub.curve_image import curve_image
+from pipeline.jobs.state import ACTIVE
 from pipeline.jobs.view_types import RunView
 from pipeline.ui.server.card_image import draw
 from pipeline.ui.shared.engine import Engine
@@ -31,8 +36,16 @@ from pipeline.ui.shared.threads import wait_for
 
 PATH = "/studio/card/{name:path}"
 MAX_IMAGES = 64
+MAX_WAITING = 8
+"""Images that are drawn or wait for it; each takes a tenth of a second."""
+RETRY_AFTER_SECONDS = 2
+SAME_CURVE_SECONDS = 60
+"""The curve of a run that trains is drawn again this often at most."""
 MAX_AGE_SECONDS = 300
 MAX_DESCRIPTION = 200
+
+Key = tuple[object, ...]
+Make = Callable[[], bytes]
 
 
 @dataclass(frozen=True)
@@ -51,15 +64,20 @@ class LinkCards:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._lock = threading.Lock()
-        self._images: OrderedDict[tuple[object, ...], bytes] = OrderedDict()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="link-card")
+        self._images: OrderedDict[Key, bytes] = OrderedDict()
+        self._waiting: dict[Key, asyncio.Task[bytes]] = {}
 
     def head(self, query: Mapping[str, str], origin: str) -> str:
         """The tags for the page's head."""
         return render("link_card", card=self._card(query), origin=origin)
 
     async def image(self, request: Request) -> Response:
-        content = await wait_for(self._image, request.path_params["name"].removesuffix(".png"))
+        key, make = await wait_for(self._drawing, request.path_params["name"].removesuffix(".png"))
+        content = await self._kept(key, make)
+        if content is None:
+            headers = {"retry-after": str(RETRY_AFTER_SECONDS), "cache-control": "no-store"}
+            return PlainTextResponse(t("card.busy"), 503, headers=headers)
         headers = {"cache-control": f"public, max-age={MAX_AGE_SECONDS}"}
         return Response(content, media_type="image/png", headers=headers)
 
@@ -74,27 +92,36 @@ class LinkCards:
             return LinkCard(run.run, text, f"run/{name}.png", f"run={name}")
         return LinkCard(t("brand"), t("card.page"), "page.png")
 
-    def _image(self, name: str) -> bytes:
-        """At most MAX_IMAGES are kept, and one is drawn at a time: each takes a tenth of a second."""
+    def _drawing(self, name: str) -> tuple[Key, Make]:
+        """How the image of that name is drawn, and a key that changes when it would look different."""
         kind, _, run_name = name.partition("/")
         if kind == "run" and (run := self._run(run_name)):
             metrics = self._engine.home.run(run.run).metrics
-            return self._kept(("run", run.run, _stamp(metrics)), lambda: self._curve(run, metrics))
+            return ("run", run.run, run.requested_at, _stamp(run, metrics)), lambda: _curve(run, metrics)
         if example := self._example(name):
-            return self._kept(("example", example.id), lambda: _of_example(example))
-        return self._kept(("page",), lambda: draw(t("brand"), new=t("card.page")))
+            return ("example", example.id), lambda: _of_example(example)
+        return ("page",), lambda: draw(t("brand"), new=t("card.page"))
 
-    def _kept(self, key: tuple[object, ...], make: Callable[[], bytes]) -> bytes:
-        with self._lock:
-            if key not in self._images:
-                self._images[key] = make()
+    async def _kept(self, key: Key, make: Make) -> bytes | None:
+        """At most MAX_IMAGES are kept. None when too many others wait to be drawn."""
+        if key in self._images:
             self._images.move_to_end(key)
-            while len(self._images) > MAX_IMAGES:
-                self._images.popitem(last=False)
             return self._images[key]
+        if key not in self._waiting:
+            if len(self._waiting) >= MAX_WAITING:
+                return None
+            self._waiting[key] = asyncio.create_task(self._draw(key, make))
+        return await asyncio.shield(self._waiting[key])  # whoever leaves ends it for no other
 
-    def _curve(self, run: RunView, metrics: Path) -> bytes:
-        return curve_image(list(cached_lines(metrics))) or draw(run.run, footer=t("brand"))
+    async def _draw(self, key: Key, make: Make) -> bytes:
+        try:
+            content = await asyncio.get_running_loop().run_in_executor(self._thread, make)
+        finally:
+            del self._waiting[key]
+        self._images[key] = content
+        while len(self._images) > MAX_IMAGES:
+            self._images.popitem(last=False)
+        return content
 
     def _example(self, example_id: str) -> Example | None:
         try:
@@ -126,9 +153,16 @@ def _of_example(example: Example) -> bytes:
     return draw(example.title, example.prompt, new, f"{t('brand')} · {_facts(example)}")
 
 
-def _stamp(path: Path) -> tuple[int, int]:
+def _curve(run: RunView, metrics: Path) -> bytes:
+    return curve_image(list(cached_lines(metrics))) or draw(run.run, footer=t("brand"))
+
+
+def _stamp(run: RunView, metrics: Path) -> tuple[int, int]:
+    """Changes with the file; while the run goes on, which adds lines all the time, once in SAME_CURVE_SECONDS."""
     try:
-        stat = path.stat()
+        stat = metrics.stat()
     except OSError:
         return 0, 0
+    if run.state in ACTIVE:
+        return int(stat.st_mtime // SAME_CURVE_SECONDS), 0
     return stat.st_mtime_ns, stat.st_size

@@ -15,7 +15,7 @@ import hashlib
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection
@@ -50,11 +50,11 @@ class _Rendered:
 
 @dataclass(frozen=True)
 class _CachedResponse:
-    """The response for one path and origin."""
+    """The finished response: for one path, origin and tags, and for clients that take gzip or others."""
 
     media_type: str
     body: bytes
-    compressed: bytes
+    is_compressed: bool
     inline_scripts: tuple[str, ...]
 
 
@@ -71,7 +71,8 @@ class PageCache:
         self._head = head
         self._rendered: dict[str, _Rendered] = {}
         self._rendering = asyncio.Lock()
-        self._entries: OrderedDict[tuple[str, str], _CachedResponse] = OrderedDict()
+        self._making = asyncio.Lock()
+        self._entries: OrderedDict[tuple[str, str, str | None, bool], _CachedResponse] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "").rstrip("/") or "/"
@@ -88,11 +89,11 @@ class PageCache:
             await rendered(scope, receive, send)
             return
         origin = f"{'https' if is_https(connection, self._settings) else 'http'}://{host}"
-        entry = self._entry(path, rendered, origin)
+        tags = await wait_for(self._head, dict(connection.query_params), origin) if path == "/" else None
+        takes_gzip = "gzip" in connection.headers.get("accept-encoding", "")
+        entry = await self._entry(path, rendered, origin, tags, takes_gzip)
         scope[INLINE_SCRIPTS] = entry.inline_scripts
-        if path == "/":
-            entry = _with_head(entry, await wait_for(self._head, dict(connection.query_params), origin))
-        await _response(entry, connection)(scope, receive, send)
+        await _response(entry)(scope, receive, send)
 
     async def _render(self, path: str, scope: Scope, receive: Receive) -> _Rendered | Response:
         """Gradio's response from the cache; one whose status is not 200 is returned as it is and not cached.
@@ -125,33 +126,38 @@ class PageCache:
         body = b"".join(parts).replace(b"<head>", b"<head>" + ENGLISH, 1)
         return start["status"], _Rendered(media_type, body)
 
-    def _entry(self, path: str, rendered: _Rendered, origin: str) -> _CachedResponse:
-        """The cached response. A new origin takes 3 ms, mostly for compression."""
-        key = path, origin
+    async def _entry(
+        self, path: str, rendered: _Rendered, origin: str, tags: str | None, takes_gzip: bool
+    ) -> _CachedResponse:
+        """The cached response. A new one takes 3 ms of a thread, mostly for compression; one is made at a time."""
+        key = path, origin, tags, takes_gzip
         if key not in self._entries:
-            body = rendered.body.replace(b"http://" + MADE_UP_HOST, origin.encode())
-            compressed = gzip.compress(body, COMPRESSION, mtime=0)
-            self._entries[key] = _CachedResponse(rendered.media_type, body, compressed, _hashes(body))
+            async with self._making:
+                if key not in self._entries:
+                    self._entries[key] = await wait_for(_made, rendered, origin, tags, takes_gzip)
         self._entries.move_to_end(key)
+        entry = self._entries[key]
         while len(self._entries) > MAX_ENTRIES:
             self._entries.popitem(last=False)
-        return self._entries[key]
-
-
-def _with_head(entry: _CachedResponse, tags: str) -> _CachedResponse:
-    """The page with more tags in its head; Gradio's own for link cards are the same for every link, and go."""
-    if not tags:
         return entry
-    body = GRADIO_CARD.sub(b"", entry.body).replace(b"<head>", b"<head>" + tags.encode(), 1)
-    return replace(entry, body=body, compressed=gzip.compress(body, COMPRESSION, mtime=0))
 
 
-def _response(entry: _CachedResponse, connection: HTTPConnection) -> Response:
-    accepts_gzip = "gzip" in connection.headers.get("accept-encoding", "")
+def _made(rendered: _Rendered, origin: str, tags: str | None, takes_gzip: bool) -> _CachedResponse:
+    """`tags`: those of the page's head; Gradio's own for link cards are the same for every link, and go."""
+    body = rendered.body.replace(b"http://" + MADE_UP_HOST, origin.encode())
+    scripts = _hashes(body)  # before the tags: no script that stands in them may run
+    if tags is not None:
+        body = GRADIO_CARD.sub(b"", body).replace(b"<head>", b"<head>" + tags.encode(), 1)
+    if takes_gzip:
+        body = gzip.compress(body, COMPRESSION, mtime=0)
+    return _CachedResponse(rendered.media_type, body, takes_gzip, scripts)
+
+
+def _response(entry: _CachedResponse) -> Response:
     headers = {"content-type": entry.media_type, "vary": "accept-encoding"}
-    if accepts_gzip:
+    if entry.is_compressed:
         headers["content-encoding"] = "gzip"
-    return Response(entry.compressed if accepts_gzip else entry.body, headers=headers)
+    return Response(entry.body, headers=headers)
 
 
 def _hashes(page: bytes) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from starlette.types import Receive, Scope, Send
 
 from pipeline.core.errors import InputError
 from pipeline.ui.server.api import ENDPOINTS, Api, for_people
+from pipeline.ui.shared.failures import log_unexpected
 from pipeline.ui.shared.texts import t
 
 PATH = "/mcp"
@@ -75,12 +76,13 @@ class Tools:
     async def _call(self, context: Any, params: Any) -> Any:
         from mcp import types
 
-        arguments = params.arguments or {}
         try:
-            result = await self._result(context.request, params.name, arguments)
+            result = await self._result(context.request, params.name, params.arguments or {})
+            text = json.dumps(result, ensure_ascii=False, allow_nan=False)
         except gr.Error as error:
-            return types.CallToolResult(content=[types.TextContent(text=str(error.message))], is_error=True)
-        text = json.dumps(result, ensure_ascii=False, allow_nan=False)
+            return _failed(str(error.message))
+        except Exception as error:  # the library would send its text to the caller
+            return _failed(log_unexpected(error))
         structured = result if isinstance(result, dict) else {"result": result}
         return types.CallToolResult(content=[types.TextContent(text=text)], structured_content=structured)
 
@@ -96,6 +98,12 @@ class Tools:
         asked = gr.Request(request=request, session_hash=f"program-{secrets.token_hex(16)}")
         own = {"request": asked} if "request" in signature(self._calls[name]).parameters else {}
         return await self._calls[name](**own, **arguments)
+
+
+def _failed(text: str) -> Any:
+    from mcp import types
+
+    return types.CallToolResult(content=[types.TextContent(text=text)], is_error=True)
 
 
 def input_schema(call: Any) -> dict[str, Any]:

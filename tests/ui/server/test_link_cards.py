@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import os
 import re
+import threading
+from collections.abc import Callable
 from html import unescape
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from PIL import Image
+from starlette.requests import Request
+from starlette.responses import Response
 
 from pipeline.core.paths import Home
+from pipeline.core.settings import Settings
 from pipeline.gallery.examples import Examples
+from pipeline.ui.server import link_cards
 from pipeline.ui.server.card_image import HEIGHT, WIDTH, draw
+from pipeline.ui.server.link_cards import LinkCards
+from pipeline.ui.shared.engine import Engine
+from pipeline.ui.shared.threads import wait_for
 from tests.gallery.test_examples import keep
 from tests.page import Page
 from tests.ui.server.test_downloads import fetch
+from tests.waiting import eventually
 
 EVIL = '"><script>alert(1)</script>\n<img src=x>&amp;'
 
@@ -97,3 +112,81 @@ def test_other_paths_are_closed(page: Page, name: str) -> None:
 def test_any_text_is_drawn_in_bounds(text: str) -> None:
     content = draw(text, text, text, text)
     assert size(content) == (WIDTH, HEIGHT) and len(content) < 150_000
+
+
+def asked(cards: LinkCards, name: str) -> Any:
+    return cards.image(Request({"type": "http", "headers": [], "path_params": {"name": f"{name}.png"}}))
+
+
+@pytest.fixture
+def cards(tmp_path: Path) -> LinkCards:
+    return LinkCards(Engine(Settings(home=tmp_path)))
+
+
+async def soon(holds: Callable[[], object]) -> None:
+    await asyncio.to_thread(eventually, holds, "the answers", 10)
+
+
+def test_images_that_wait_to_be_drawn_keep_nothing_else_waiting(
+    cards: LinkCards, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One address asks for many at once: few are drawn, in one thread, the others are refused, and the pool is free."""
+    gallery = Examples(Home(tmp_path).gallery)
+    names = [keep(gallery, title=f"example {number}").id for number in range(30)]
+    end, threads = threading.Event(), []
+
+    def slowly(example: Any) -> bytes:
+        threads.append(threading.current_thread().name)
+        end.wait(30)
+        return example.id.encode()
+
+    monkeypatch.setattr(link_cards, "_of_example", slowly)
+
+    async def crowd() -> list[Response]:
+        waiting = [asyncio.create_task(asked(cards, name)) for name in [*names, names[0]] for _ in range(2)]
+        try:
+            await soon(lambda: sum(one.done() for one in waiting) >= len(waiting) - 2 * (link_cards.MAX_WAITING + 1))
+            assert await wait_for(lambda: "free") == "free"
+            assert len(set(threads)) == 1 and threads[0].startswith("link-card")
+            waiting[0].cancel()  # its visitor leaves, others ask for the same
+        finally:
+            end.set()
+        done = await asyncio.gather(*waiting, return_exceptions=True)
+        return [one for one in done if isinstance(one, Response)]
+
+    found = asyncio.run(crowd())
+    refused = [one for one in found if one.status_code == 503]
+    assert len(threads) == link_cards.MAX_WAITING and len(refused) > 20
+    assert all(int(one.headers["retry-after"]) > 0 and one.headers["cache-control"] == "no-store" for one in refused)
+    drawn = {bytes(one.body).decode() for one in found if one.status_code == 200}
+    assert len(drawn) == link_cards.MAX_WAITING and drawn <= set(names)
+    assert asyncio.run(asked(cards, names[-1])).status_code == 200, "later, there is room"
+
+
+def test_an_image_that_cannot_be_drawn_takes_no_place(cards: LinkCards, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link_cards, "draw", lambda *args, **options: 1 / 0)
+    for _ in range(link_cards.MAX_WAITING + 1):
+        with pytest.raises(ZeroDivisionError):
+            asyncio.run(asked(cards, "page"))
+
+
+def test_the_curve_of_a_run_that_trains_is_drawn_once_a_minute(
+    cards: LinkCards, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = SimpleNamespace(run="calm-kea", state="running", requested_at=1.0)
+    metrics = Home(tmp_path).run(run.run).metrics
+    metrics.parent.mkdir(parents=True)
+    drawn: list[str] = []
+    monkeypatch.setattr(cards, "_run", lambda name: run)
+    monkeypatch.setattr(link_cards, "curve_image", lambda rows: drawn.append(run.state) or b"png")
+
+    def ask(second: int) -> int:
+        with metrics.open("a") as file:
+            file.write('{"step": 1}\n')
+        os.utime(metrics, (second, second))
+        assert asyncio.run(asked(cards, "run/calm-kea")).status_code == 200
+        return len(drawn)
+
+    assert [ask(6_000 + second) for second in (0, 1, 30, 59, 60, 61, 119)] == [1, 1, 1, 1, 2, 2, 2]
+    run.state = "finished"
+    assert ask(6_119) == 3, "the last lines are on it at once"

@@ -16,6 +16,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import HTMLResponse, PlainTextResponse
 
 from pipeline.core.settings import Settings
+from pipeline.ui.server import page_cache
 from pipeline.ui.server.headers import Headers
 from pipeline.ui.server.page_cache import MADE_UP_HOST, MAX_ENTRIES, PageCache
 from tests.page import Page
@@ -182,7 +183,37 @@ def test_the_cache_is_bounded() -> None:
         get(cache, host=f"10.0.0.{number}")
         get(cache, host="10.0.0.0")  # an entry in use is kept
     assert len(cache._entries) == MAX_ENTRIES
-    assert ("/", "http://10.0.0.0") in cache._entries
+    assert ("/", "http://10.0.0.0", "", False) in cache._entries
+
+
+def test_the_page_of_a_link_is_made_once_and_compressed_only_for_who_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    compressed: list[bytes] = []
+    real = gzip.compress
+
+    def counted(body: bytes, *args: Any, **options: Any) -> bytes:
+        compressed.append(body)
+        return real(body, *args, **options)
+
+    monkeypatch.setattr(page_cache.gzip, "compress", counted)
+
+    async def with_head(scope: Any, receive: Any, send: Any) -> None:
+        await HTMLResponse('<head><meta property="og:title" content="old"></head>')(scope, receive, send)
+
+    def head(query: Any, origin: str) -> str:
+        return f'<meta property="og:url" content="{origin}?{query.get("example")}"><script>x</script>'
+
+    cache = PageCache(with_head, Settings(), head)
+    plain = [get(cache, query=b"example=one", host="a") for _ in range(3)]
+    assert compressed == [] and plain[0][2] == plain[1][2] == plain[2][2]
+    assert b'content="http://a?one">' in plain[0][2] and b"old" not in plain[0][2]
+    assert digest("x") not in plain[0][1]["content-security-policy"], "no script of the tags may run"
+    packed = [get(cache, query=b"example=one", host="a", accept_encoding="gzip")[2] for _ in range(3)]
+    assert compressed == [plain[0][2]] and {gzip.decompress(body) for body in packed} == {plain[0][2]}
+    other = get(cache, query=b"example=two", host="a", accept_encoding="gzip")
+    assert b"http://a?two" in gzip.decompress(other[2]) and len(compressed) == 2
+    for number in range(MAX_ENTRIES + 5):
+        get(cache, query=f"example={number}".encode(), host="a")
+    assert len(cache._entries) == MAX_ENTRIES
 
 
 def test_other_paths_pass_unchanged() -> None:

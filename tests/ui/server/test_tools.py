@@ -6,7 +6,10 @@ import asyncio
 import http.client
 import inspect
 import json
+import math
+import re
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -39,6 +42,32 @@ def test_without_the_package_the_start_says_what_to_do(monkeypatch: pytest.Monke
     monkeypatch.setitem(__import__("sys").modules, "mcp.server.lowlevel", None)
     with pytest.raises(InputError, match=r"pip install -r requirements-mcp.txt"):
         Tools(Api(Engine(Settings(home=tmp_path))))
+
+
+def fails(run: str) -> Any:
+    raise OSError(2, "no such file", "/home/secret/place")
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (fails, "/home/secret/place"),
+        (lambda run: {"loss": math.nan}, "not JSON compliant"),
+        (lambda run: {1, 2}, "set"),
+    ],
+)
+def test_an_unexpected_error_is_told_by_a_number_that_the_log_has(
+    call: Any, words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("mcp")
+    monkeypatch.setattr(Api, "status", lambda self, run: call(run))
+    monkeypatch.setattr(tools, "input_schema", lambda call: {"properties": {"run": {}}})
+    asked: Any = (SimpleNamespace(request=None), SimpleNamespace(name="status", arguments={"run": "x"}))
+    found = asyncio.run(Tools(Api(Engine(Settings(home=tmp_path))))._call(*asked))
+    (content,) = found.content
+    log = capsys.readouterr().err
+    assert found.is_error and (number := re.search(r"[0-9a-f]{8}", content.text))
+    assert words not in content.text and f"[{number[0]}] Traceback" in log and words in log
 
 
 @pytest.fixture(scope="module")
