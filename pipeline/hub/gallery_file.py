@@ -91,7 +91,31 @@ def state_of(value: object) -> dict[str, Any]:
 
 
 def _is_public(state: dict[str, Any]) -> bool:
-    return not state["is_hidden"] and len(state["reporters"]) <= state["num_settled"]
+    return not state["is_hidden"] and not _is_reported(state)
+
+
+def _is_reported(state: dict[str, Any]) -> bool:
+    return len(state["reporters"]) > state["num_settled"]
+
+
+def taken_away(home: Home, ids: Iterable[str], *, only_approved: bool = False) -> frozenset[str]:
+    """Of the ids, what the owner has deleted, hidden or, with `only_approved`, does not approve any more. A report alone
+    takes nothing away: it is a stranger's.
+    """
+    states = atomic_io.read_json(home.gallery / "moderation.json") or {}
+
+    def is_taken(name: str) -> bool:
+        state = state_of(states.get(name, UNTOUCHED))
+        is_unapproved = only_approved and not state["is_approved"]
+        return state["is_hidden"] or is_unapproved or not (home.gallery / f"{name}.json").exists()
+
+    return frozenset(filter(is_taken, ids))
+
+
+def reported(home: Home) -> frozenset[str]:
+    """Ids of examples with reports that the owner has not answered."""
+    states = atomic_io.read_json(home.gallery / "moderation.json") or {}
+    return frozenset(name for name, value in states.items() if _is_reported(state_of(value)))
 
 
 def restore_gallery(home: Home, source: Path) -> int:

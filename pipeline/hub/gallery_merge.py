@@ -4,7 +4,8 @@
     gallery-removed.json   ids of examples that a home has taken away, so that no other home puts them back
 
 gallery-ids-<repo>.json in the home: which of the ids there this home knows (`ids`), and which it took away (`removed`).
-An id that is known and no longer public here was deleted or hidden here; one that is not known is another home's.
+An id that is known and that the owner has deleted or hidden here is taken away; one that is not known is another home's.
+A report alone takes nothing away for good: it is a stranger's.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.core import atomic_io
 from pipeline.core.errors import DamagedError
 from pipeline.core.paths import Home
-from pipeline.hub.gallery_file import NAME, file_of, own_rows, rows_of
+from pipeline.hub.gallery_file import NAME, digest_of, file_of, gallery_file, own_rows, reported, rows_of, taken_away
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -50,17 +51,20 @@ def merge(
     there: Iterable[dict[str, Any]],
     *,
     removed: frozenset[str],
-    known: frozenset[str],
+    taken: frozenset[str],
     own_removed: frozenset[str],
+    withheld: frozenset[str] = frozenset(),
 ) -> Merged:
-    """`own`: the public rows of this home; `there`, `removed`: of the repo; `known`, `own_removed`: of this home's record."""
+    """`own`: the public rows of this home; `there`, `removed`: of the repo. `taken`: what this home knows to be there and its
+    owner takes away; `own_removed`: what it took away before. `withheld`: left out this time, and not taken away.
+    """
     mine, theirs = {row["id"]: row for row in own}, {row["id"]: row for row in there}
-    gone = known - mine.keys()
-    by_us = (own_removed | (gone & (theirs.keys() | removed))) - mine.keys()
+    by_us = (own_removed | (taken & (theirs.keys() | removed))) - mine.keys()
     removed = (removed - (own_removed & mine.keys())) | by_us
     rows = {**theirs, **mine}
     kept = sorted(
-        (row for name, row in rows.items() if name not in removed), key=lambda row: str(row.get("created_at"))
+        (row for name, row in rows.items() if name not in removed | withheld),
+        key=lambda row: str(row.get("created_at")),
     )
     kept = kept[-MAX_ROWS:]
     return Merged(
@@ -80,9 +84,23 @@ def merged_with_repo(api: HfApi, repo: str, head: str, home: Home, *, kind: str,
     with atomic_io.locked(home.gallery / ".lock"):
         own = list(own_rows(home, only_approved=only_approved))
         known, own_removed = _record(home, repo, kind)
-        merged = merge(own, rows_of(files[NAME]), removed=removed, known=known, own_removed=own_removed)
+        merged = merge(
+            own,
+            rows_of(files[NAME]),
+            removed=removed,
+            taken=taken_away(home, known, only_approved=only_approved),
+            own_removed=own_removed,
+            # The model repo shows no reported example. One that the owner has approved stays in the dataset as it is there.
+            withheld=frozenset() if only_approved else reported(home),
+        )
         _write(home, repo, kind, known | {row["id"] for row in own}, own_removed | merged.own_removed)
     return merged
+
+
+def shared_digest(home: Home, repo: str, kind: str, *, only_approved: bool) -> str:
+    """Of what a push would put there and take away; hiding a reported example changes only the second."""
+    taken = taken_away(home, _record(home, repo, kind)[0], only_approved=only_approved)
+    return digest_of(gallery_file(home, only_approved=only_approved) + "\n".join(sorted(taken)).encode())
 
 
 def note_known(home: Home, repo: str, kind: str, source: Path) -> None:

@@ -92,6 +92,31 @@ def test_what_is_taken_out_leaves_its_history(home: Home, hub: LoopbackHub, publ
     assert [commit.title for commit in hub.commits(REPO)] == [UPDATE]
 
 
+def test_a_report_takes_nothing_out(home: Home, hub: LoopbackHub, publishers: OfDataset, tmp_path: Path) -> None:
+    """Neither here nor on a page that restored the dataset."""
+    example = approved(home, "x")
+    publishers.push()
+    Examples(home.gallery).report(example, "a stranger")
+    publishers.push()
+    (tmp_path / "two").mkdir()
+    other_home = Home(tmp_path / "two" / "home")
+    other = OfDataset(other_home, hub, tmp_path / "two")
+    try:
+        second = approved(other_home, "of two")
+        other.push()
+        Examples(other_home.gallery).report(example, "a stranger")
+        other.push()
+    finally:
+        other.close()
+    assert [row["id"] for row in rows(hub)] == [example, second]
+    files = hub.commits(REPO)[-1].files
+    assert REMOVED not in files
+    assert hub.commits(REPO)[-1].title == UPDATE and len(hub.commits(REPO)) == 3, "no squash"
+    Examples(home.gallery).hide(example)
+    publishers.push()
+    assert [row["id"] for row in rows(hub)] == [second]
+
+
 @pytest.mark.parametrize("request_", ["commit/main", "super-squash/main"])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_push_killed_around_a_request_is_finished_by_the_next(

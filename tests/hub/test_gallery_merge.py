@@ -17,12 +17,12 @@ class HomeOfTest:
 
     def __init__(self) -> None:
         self.rows: set[str] = set()
-        self.known, self.removed = NONE, NONE
+        self.known, self.removed, self.reported = NONE, NONE, NONE
 
     def push(self, repo: RepoOfTest) -> Merged:
         merged = merge(
             [row(name) for name in self.rows], [row(name) for name in repo.rows],
-            removed=repo.removed, known=self.known, own_removed=self.removed,
+            removed=repo.removed, taken=self.known - self.rows - self.reported, own_removed=self.removed,
         )  # fmt: skip
         self.known, self.removed = self.known | self.rows, self.removed | merged.own_removed
         repo.rows, repo.removed = {row["id"] for row in merged.rows}, merged.removed
@@ -76,6 +76,16 @@ def test_what_is_shown_again_comes_back(repo: RepoOfTest) -> None:
     one.push(repo)
     two.push(repo)
     assert (repo.rows, repo.removed) == ({"a"}, set())
+
+
+def test_what_a_stranger_has_reported_stays_as_it_is(repo: RepoOfTest) -> None:
+    one, two = HomeOfTest(), HomeOfTest()
+    one.rows = {"a", "b"}
+    one.push(repo)
+    two.known, two.reported = frozenset({"a", "b"}), frozenset({"a"})
+    two.rows = {"b"}
+    assert not two.push(repo).takes_away
+    assert (repo.rows, repo.removed) == ({"a", "b"}, NONE)
 
 
 def test_what_was_never_pushed_leaves_no_trace(repo: RepoOfTest) -> None:

@@ -15,6 +15,7 @@ from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
 from pipeline.gallery.examples import Examples
 from pipeline.hub.gallery_file import NAME, gallery_file, restore_gallery
+from pipeline.hub.gallery_merge import REMOVED
 from pipeline.hub.gallery_push import GalleryContent
 from pipeline.hub.publisher import pending
 from tests.hub.conftest import REPO, Publishers
@@ -109,6 +110,22 @@ def test_a_token_in_an_example_is_not_pushed(home: Home, hub: LoopbackHub, publi
     keep(home, f"token = '{TOKEN}'")
     publishers.finish()
     assert pushed(hub)[0]["prompt"] == "token = '[token]'"
+
+
+def test_a_reported_example_is_left_out_until_it_is_answered(
+    home: Home, hub: LoopbackHub, publishers: Publishers
+) -> None:
+    example, other = keep(home, "x"), keep(home, "y")
+    publishers.finish()
+    Examples(home.gallery).report(example, "a stranger")
+    again(home)
+    publishers.finish()
+    assert [row["id"] for row in pushed(hub)] == [other]
+    assert REMOVED not in hub.commits(REPO)[-1].files
+    Examples(home.gallery).show(example)
+    again(home)
+    publishers.finish()
+    assert [row["id"] for row in pushed(hub)] == [example, other]
 
 
 def test_a_refused_gallery_is_tried_again_later(home: Home, hub: LoopbackHub, publishers: Publishers) -> None:
