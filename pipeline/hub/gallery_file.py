@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -21,6 +22,8 @@ NAME = "gallery.jsonl"
 EXAMPLE = re.compile(r"[a-z0-9]{8}")
 MAX_RESTORED = 5_000
 """As many as a gallery keeps."""
+DELETED = "deleted.jsonl"
+"""Ids of the examples that the owner has deleted. One that only made room for another is not among them."""
 MAX_CHARACTERS = 100_000
 """Of a row; the longest prompt with its completions is a third of that."""
 PINNED = "pinned"
@@ -45,6 +48,21 @@ def rows_of(source: Path | None) -> Iterator[dict[str, Any]]:
     for row in atomic_io.iterate_lines(source) if source else ():
         if EXAMPLE.fullmatch(str(row.get("id"))) and is_usable(row) and len(json.dumps(row)) <= MAX_CHARACTERS:
             yield row
+
+
+def is_example(row: dict[str, Any]) -> bool:
+    """Whether the gallery can read the row as an example, as `gallery.example.read_example`."""
+    loss, texts, remix_of = row.get("eval_loss", ""), row.get("texts"), row.get("remix_of", "")
+    return (
+        all(isinstance(row.get(name), str) for name in ("prompt", "revision", "repo", "run", "title", "created_at"))
+        and isinstance(row.get("settings"), dict)
+        and all(type(row.get(name)) is int for name in ("seed", "step"))
+        and isinstance(texts, list)
+        and all(isinstance(text, str) for text in texts)
+        and isinstance(remix_of, str)
+        and (not remix_of or EXAMPLE.fullmatch(remix_of) is not None)
+        and (loss is None or (isinstance(loss, (int, float)) and math.isfinite(loss)))
+    )
 
 
 def gallery_stamp(home: Home) -> int | None:
@@ -103,11 +121,13 @@ def taken_away(home: Home, ids: Iterable[str], *, only_approved: bool = False) -
     takes nothing away: it is a stranger's.
     """
     states = atomic_io.read_json(home.gallery / "moderation.json") or {}
+    deleted = {row.get("id") for row in atomic_io.iterate_lines(home.gallery / DELETED)}
 
     def is_taken(name: str) -> bool:
+        if not (home.gallery / f"{name}.json").exists():
+            return name in deleted
         state = state_of(states.get(name, UNTOUCHED))
-        is_unapproved = only_approved and not state["is_approved"]
-        return state["is_hidden"] or is_unapproved or not (home.gallery / f"{name}.json").exists()
+        return state["is_hidden"] or (only_approved and not state["is_approved"])
 
     return frozenset(filter(is_taken, ids))
 
@@ -119,19 +139,19 @@ def reported(home: Home) -> frozenset[str]:
 
 
 def restore_gallery(home: Home, source: Path) -> int:
-    """Add the examples of a downloaded gallery.jsonl that this gallery lacks, at most MAX_RESTORED; returns how many. What
-    is not well formed, the gallery itself shows as damaged.
+    """Add the newest examples of a downloaded gallery.jsonl that this gallery lacks, as many as it has room for; returns
+    how many. A row that is no example would be a file that nothing evicts.
     """
-    rows = {row["id"]: row for row in atomic_io.iterate_lines(source) if EXAMPLE.fullmatch(str(row.get("id")))}
-    new = {name: row for name, row in rows.items() if not (home.gallery / f"{name}.json").exists()}
+    present = {path.stem for path in home.gallery.glob("????????.json") if EXAMPLE.fullmatch(path.stem)}
+    rows = {row["id"]: row for row in rows_of(source) if is_example(row)}
+    new = {name: row for name, row in rows.items() if name not in present}
     num_restored = 0
     pinned: dict[str, Any] = {}
-    for name, row in list(new.items())[-MAX_RESTORED:]:
-        is_pinned = row.pop(PINNED, False) is True
-        if is_usable(row) and len(json.dumps(row)) <= MAX_CHARACTERS:
-            atomic_io.write_json(home.gallery / f"{name}.json", row)
-            num_restored += 1
-            pinned |= {name: PIN} if is_pinned else {}
+    for name in list(new)[max(0, len(new) - max(0, MAX_RESTORED - len(present))) :]:
+        row = new[name]
+        pinned |= {name: PIN} if row.pop(PINNED, False) is True else {}
+        atomic_io.write_json(home.gallery / f"{name}.json", row)
+        num_restored += 1
     if pinned:
         path = home.gallery / "moderation.json"
         atomic_io.write_json(path, {**pinned, **(atomic_io.read_json(path) or {})})

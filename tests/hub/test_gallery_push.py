@@ -13,8 +13,10 @@ from pipeline.artifacts.revision import Revision
 from pipeline.core.atomic_io import read_json, write_json
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
+from pipeline.gallery import examples
+from pipeline.gallery.example import read_example
 from pipeline.gallery.examples import Examples
-from pipeline.hub.gallery_file import NAME, gallery_file, restore_gallery
+from pipeline.hub.gallery_file import NAME, gallery_file, is_example, own_rows, restore_gallery, taken_away
 from pipeline.hub.gallery_merge import REMOVED
 from pipeline.hub.gallery_push import GalleryContent
 from pipeline.hub.publisher import pending
@@ -126,6 +128,45 @@ def test_a_reported_example_is_left_out_until_it_is_answered(
     again(home)
     publishers.finish()
     assert [row["id"] for row in pushed(hub)] == [example, other]
+
+
+def test_only_what_the_owner_deleted_is_taken_away(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    deleted, evicted = keep(home, "x"), keep(home, "y")
+    Examples(home.gallery).delete(deleted)
+    monkeypatch.setattr(examples, "MAX_EXAMPLES", 1)
+    newest = keep(home, "z")
+    assert [row["id"] for row in own_rows(home)] == [newest]
+    assert taken_away(home, [deleted, evicted, newest]) == {deleted}
+
+
+def test_a_gallery_takes_from_the_hub_what_it_has_room_for(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [keep(home, prompt) for prompt in "abcd"]
+    source = tmp_path / NAME
+    source.write_bytes(gallery_file(home))
+    for example_id in ids[:3]:
+        Examples(home.gallery).delete(example_id)
+    for room, restored in ((0, 0), (2, 2)):
+        monkeypatch.setattr("pipeline.hub.gallery_file.MAX_RESTORED", 1 + room)
+        assert restore_gallery(home, source) == restored
+    assert [example.prompt for example in Examples(home.gallery).page(1).examples] == ["d", "c", "b"], "the newest"
+
+
+def test_a_row_that_is_no_example_is_not_restored(home: Home, tmp_path: Path) -> None:
+    """It would be a damaged file, which nothing evicts. The check is as strict as the reader."""
+    keep(home, "x")
+    good = next(own_rows(home))
+    oddities = [None, 3, True, "", "text", [], [3], {}, float("nan"), float("inf")]
+    for name in good.keys() - {"id", "pinned"}:
+        without = {key: value for key, value in good.items() if key != name}
+        for row in (without, *({**good, name: odd} for odd in oddities)):
+            path = tmp_path / f"{good['id']}.json"
+            path.write_text(json.dumps(row))
+            assert is_example(row) == (read_example(path) is not None), (name, row.get(name))
+    source = tmp_path / NAME
+    source.write_text(json.dumps({**good, "id": "abcdefgh", "texts": 3}) + "\n")
+    assert restore_gallery(home, source) == 0
 
 
 def test_a_refused_gallery_is_tried_again_later(home: Home, hub: LoopbackHub, publishers: Publishers) -> None:
