@@ -19,7 +19,7 @@ from pipeline.core.settings import GALLERY_REPO, Settings
 from pipeline.hub import gallery_file
 from pipeline.hub.card_sections import CARD
 from pipeline.hub.client import DOWNLOAD, PUSH, Refusal, connect, hub_errors, odd_answer
-from pipeline.hub.gallery_merge import REMOVED, is_there, merged_with_repo, note_known
+from pipeline.hub.gallery_merge import REMOVED, is_there, merged_with_repo, note_known, note_removed
 from pipeline.hub.model_repo import BORN_WITH, MAIN
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def push_dataset(home: Home, repo: str, *, private: bool, answer_seconds: float)
         contents = {**merged.contents(), CARD: _card(repo, len(merged.rows))}
         changed = {name: data for name, data in contents.items() if not is_there(api, repo, head, name, data, KIND)}
         if not changed:
+            note_removed(home, repo, KIND, merged)
             return head
         commit = api.create_commit(
             repo,
@@ -56,6 +57,7 @@ def push_dataset(home: Home, repo: str, *, private: bool, answer_seconds: float)
             revision=MAIN,
             parent_commit=head,
         ).oid
+        note_removed(home, repo, KIND, merged)
         return _squashed(api, repo, _titles(api, repo, private=private)) if merged.takes_away else commit
 
 

@@ -40,9 +40,12 @@ class Merged:
     """Of `removed`, those that this home has taken away."""
     takes_away: bool
     """Whether a row of the repo is not among `rows`."""
+    had_removed: bool
+    """Whether the repo lists ids that were taken away: an empty list then replaces it."""
 
     def contents(self) -> dict[str, bytes]:
-        removed = {REMOVED: json.dumps({"ids": sorted(self.removed)}).encode()} if self.removed else {}
+        is_written = self.removed or self.had_removed
+        removed = {REMOVED: json.dumps({"ids": sorted(self.removed)}).encode()} if is_written else {}
         return {NAME: file_of(self.rows), **removed}
 
 
@@ -58,7 +61,7 @@ def merge(
     """`own`: the public rows of this home; `there`, `removed`: of the repo. `taken`: what this home knows to be there and its
     owner takes away; `own_removed`: what it took away before. `withheld`: left out this time, and not taken away.
     """
-    mine, theirs = {row["id"]: row for row in own}, {row["id"]: row for row in there}
+    mine, theirs, had_removed = {row["id"]: row for row in own}, {row["id"]: row for row in there}, bool(removed)
     by_us = (own_removed | (taken & (theirs.keys() | removed))) - mine.keys()
     removed = (removed - (own_removed & mine.keys())) | by_us
     rows = {**theirs, **mine}
@@ -72,6 +75,7 @@ def merge(
         removed=frozenset(sorted(removed)[:MAX_REMOVED]),
         own_removed=by_us,
         takes_away=bool(theirs.keys() - {row["id"] for row in kept}),
+        had_removed=had_removed,
     )
 
 
@@ -109,6 +113,15 @@ def note_known(home: Home, repo: str, kind: str, source: Path) -> None:
         found = {row["id"] for row in rows_of(source) if (home.gallery / f"{row['id']}.json").exists()}
         known, own_removed = _record(home, repo, kind)
         _write(home, repo, kind, known | found, own_removed)
+
+
+def note_removed(home: Home, repo: str, kind: str, merged: Merged) -> None:
+    """Record after the push what this home has taken away: what it shows again is not among that, and another home may
+    take it away.
+    """
+    with atomic_io.locked(home.gallery / ".lock"):
+        known, _ = _record(home, repo, kind)
+        _write(home, repo, kind, known, merged.own_removed)
 
 
 def is_there(api: HfApi, repo: str, head: str, name: str, content: bytes, kind: str) -> bool:
