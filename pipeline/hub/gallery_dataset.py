@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.core import atomic_io
@@ -19,7 +18,7 @@ from pipeline.core.settings import GALLERY_REPO, Settings
 from pipeline.hub import gallery_file
 from pipeline.hub.card_sections import CARD
 from pipeline.hub.client import DOWNLOAD, PUSH, Refusal, connect, hub_errors, odd_answer
-from pipeline.hub.gallery_merge import REMOVED, is_there, merged_with_repo, note_known, note_removed
+from pipeline.hub.gallery_merge import REMOVED, fetched, is_there, merged_with_repo, note_known, note_removed
 from pipeline.hub.model_repo import BORN_WITH, MAIN
 
 if TYPE_CHECKING:
@@ -78,11 +77,9 @@ def restore_dataset(settings: Settings, say: Callable[[str], None] = lambda text
         api = connect(FETCH, answer_seconds=ANSWER_SECONDS)
         if not is_due(settings) or not api.repo_exists(repo, repo_type=KIND):
             return []
-        if api.get_paths_info(repo, [gallery_file.NAME], repo_type=KIND):
-            say(f"Restoring the gallery from {repo} ...")
-            source = Path(api.hf_hub_download(repo, gallery_file.NAME, repo_type=KIND))
-            gallery_file.restore_gallery(home, source)
-            gallery_file.approve_restored(home, source)
+        say(f"Restoring the gallery from {repo} ...")
+        if source := fetched(api, repo, gallery_file.NAME, MAIN, KIND):
+            gallery_file.restore_gallery(home, source, are_approved=True)
             note_known(home, repo, KIND, source)
         note_restored(home, repo)
     return []

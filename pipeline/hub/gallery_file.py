@@ -24,6 +24,8 @@ MAX_RESTORED = 5_000
 """As many as a gallery keeps."""
 DELETED = "deleted.jsonl"
 """Ids of the examples that the owner has deleted. One that only made room for another is not among them."""
+RESTORED = "restored.jsonl"
+"""Ids of the examples that came from a repo."""
 MAX_CHARACTERS = 100_000
 """Of a row; the longest prompt with its completions is a third of that."""
 PINNED = "pinned"
@@ -138,32 +140,28 @@ def reported(home: Home) -> frozenset[str]:
     return frozenset(name for name, value in states.items() if _is_reported(state_of(value)))
 
 
-def restore_gallery(home: Home, source: Path) -> int:
+def restore_gallery(home: Home, source: Path, *, are_approved: bool = False) -> int:
     """Add the newest examples of a downloaded gallery.jsonl that this gallery lacks, as many as it has room for; returns
-    how many. A row that is no example would be a file that nothing evicts.
+    how many. A row that is no example would be a file that nothing evicts. `are_approved`: only approved ones were pushed
+    there. One that this gallery had before stays as its owner left it, unless it came from a repo, and nobody touched it.
     """
-    present = {path.stem for path in home.gallery.glob("????????.json") if EXAMPLE.fullmatch(path.stem)}
-    rows = {row["id"]: row for row in rows_of(source) if is_example(row)}
-    new = {name: row for name, row in rows.items() if name not in present}
-    num_restored = 0
-    pinned: dict[str, Any] = {}
-    for name in list(new)[max(0, len(new) - max(0, MAX_RESTORED - len(present))) :]:
-        row = new[name]
-        pinned |= {name: PIN} if row.pop(PINNED, False) is True else {}
-        atomic_io.write_json(home.gallery / f"{name}.json", row)
-        num_restored += 1
-    if pinned:
-        path = home.gallery / "moderation.json"
-        atomic_io.write_json(path, {**pinned, **(atomic_io.read_json(path) or {})})
-    return num_restored
-
-
-def approve_restored(home: Home, source: Path) -> None:
-    """Mark the examples of a downloaded gallery.jsonl that this gallery has as approved: only such were pushed there."""
     path = home.gallery / "moderation.json"
+    rows = {row["id"]: row for row in rows_of(source) if is_example(row)}
     with atomic_io.locked(home.gallery / ".lock"):
+        present = {path.stem for path in home.gallery.glob("????????.json") if EXAMPLE.fullmatch(path.stem)}
+        new = [name for name in rows if name not in present]
+        new = new[max(0, len(new) - max(0, MAX_RESTORED - len(present))) :]
+        pins = {name: rows[name].pop(PINNED, False) is True for name in new}
         states = atomic_io.read_json(path) or {}
-        for row in rows_of(source):
-            if (home.gallery / f"{row['id']}.json").exists():
-                states[row["id"]] = {**state_of(states.get(row["id"], UNTOUCHED)), "is_approved": True}
-        atomic_io.write_json(path, states)
+        known = {row.get("id") for row in atomic_io.iterate_lines(home.gallery / RESTORED)} & present & rows.keys()
+        added = {name: states.get(name, PIN if pins[name] else UNTOUCHED) for name in new}
+        if are_approved:
+            added |= {name: state for name in known if (state := states.get(name, UNTOUCHED)) in (UNTOUCHED, PIN)}
+            added = {name: {**state_of(state), "is_approved": True} for name, state in added.items()}
+        changed = {name: state for name, state in added.items() if state != UNTOUCHED}
+        if changed:  # first: after a kill in between, what lacks its file is restored again
+            atomic_io.write_json(path, {**states, **changed})
+        for name in new:
+            atomic_io.append_line(home.gallery / RESTORED, {"id": name})
+            atomic_io.write_json(home.gallery / f"{name}.json", rows[name])
+    return len(new)

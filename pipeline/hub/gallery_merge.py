@@ -83,7 +83,7 @@ def merged_with_repo(api: HfApi, repo: str, head: str, home: Home, *, kind: str,
     """Reads the gallery of the repo at `head`, and records before the push what it will put there: a push that is killed
     after its commit has known it. `kind`: `model` or `dataset`.
     """
-    files = {name: _fetched(api, repo, name, head, kind) for name in (NAME, REMOVED)}
+    files = {name: fetched(api, repo, name, head, kind) for name in (NAME, REMOVED)}
     removed = _read_removed(files[REMOVED])
     with atomic_io.locked(home.gallery / ".lock"):
         own = list(own_rows(home, only_approved=only_approved))
@@ -108,9 +108,13 @@ def shared_digest(home: Home, repo: str, kind: str, *, only_approved: bool) -> s
 
 
 def note_known(home: Home, repo: str, kind: str, source: Path) -> None:
-    """Record the examples of a downloaded gallery.jsonl that this disk has: deleting one here takes it away there."""
+    """Record the examples of a downloaded gallery.jsonl that this disk has: deleting one here takes it away there. Of a
+    dataset, not those that this home shows and never approved: they are there by another home.
+    """
     with atomic_io.locked(home.gallery / ".lock"):
         found = {row["id"] for row in rows_of(source) if (home.gallery / f"{row['id']}.json").exists()}
+        if kind == "dataset":
+            found -= taken_away(home, found, only_approved=True) - taken_away(home, found)
         known, own_removed = _record(home, repo, kind)
         _write(home, repo, kind, known | found, own_removed)
 
@@ -126,11 +130,12 @@ def note_removed(home: Home, repo: str, kind: str, merged: Merged) -> None:
 
 def is_there(api: HfApi, repo: str, head: str, name: str, content: bytes, kind: str) -> bool:
     """Whether the repo has the file with this content."""
-    path = _fetched(api, repo, name, head, kind)
+    path = fetched(api, repo, name, head, kind)
     return path is not None and path.read_bytes() == content
 
 
-def _fetched(api: HfApi, repo: str, name: str, head: str, kind: str) -> Path | None:
+def fetched(api: HfApi, repo: str, name: str, head: str, kind: str) -> Path | None:
+    """The file, downloaded; None without one. Raises DamagedError before the download when it is too large."""
     found = api.get_paths_info(repo, [name], revision=head, repo_type=kind)
     if not found:
         return None

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline.artifacts.revision import Revision
-from pipeline.core.atomic_io import read_json, write_json
+from pipeline.core.atomic_io import locked, read_json, write_json
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
 from pipeline.gallery import examples
 from pipeline.gallery.example import read_example
 from pipeline.gallery.examples import Examples
 from pipeline.hub.gallery_file import NAME, gallery_file, is_example, own_rows, restore_gallery, taken_away
-from pipeline.hub.gallery_merge import REMOVED
+from pipeline.hub.gallery_merge import REMOVED, note_known
 from pipeline.hub.gallery_push import GalleryContent
 from pipeline.hub.publisher import pending
 from tests.hub.conftest import REPO, Publishers
@@ -151,6 +152,50 @@ def test_a_gallery_takes_from_the_hub_what_it_has_room_for(
         monkeypatch.setattr("pipeline.hub.gallery_file.MAX_RESTORED", 1 + room)
         assert restore_gallery(home, source) == restored
     assert [example.prompt for example in Examples(home.gallery).page(1).examples] == ["d", "c", "b"], "the newest"
+
+
+def test_only_what_a_restore_adds_is_approved(home: Home, tmp_path: Path) -> None:
+    here, lacking = keep(home, "here"), keep(home, "lacking")
+    Examples(home.gallery).pin(lacking)
+    source = tmp_path / NAME
+    source.write_bytes(gallery_file(home))
+    (home.gallery / f"{lacking}.json").unlink()
+    (home.gallery / "moderation.json").unlink()
+    assert restore_gallery(home, source, are_approved=True) == 1
+    gallery = Examples(home.gallery)
+    assert not gallery.state(here).is_approved
+    assert gallery.state(lacking).is_approved and gallery.state(lacking).is_pinned
+    note_known(home, "me/gallery", "dataset", source)
+    known = (read_json(home.gallery_ids("dataset", "me/gallery")) or {})["ids"]
+    assert known == [lacking], "the other is there by another home, and this one does not take it away"
+
+
+def test_what_came_from_the_model_repo_first_is_approved_by_the_dataset(home: Home, tmp_path: Path) -> None:
+    """After a wipe; not what the owner has answered since."""
+    first, second = keep(home, "x"), keep(home, "y")
+    source = tmp_path / NAME
+    source.write_bytes(gallery_file(home))
+    shutil.rmtree(home.gallery)
+    restore_gallery(home, source)
+    gallery = Examples(home.gallery)
+    gallery.hide(second)
+    restore_gallery(home, source, are_approved=True)
+    assert gallery.state(first).is_approved and not gallery.state(second).is_approved
+
+
+def test_a_gallery_is_restored_under_its_lock(home: Home, tmp_path: Path) -> None:
+    """Else a state that the owner sets meanwhile is lost."""
+    Examples(home.gallery).pin(keep(home, "x"))
+    source = tmp_path / NAME
+    source.write_bytes(gallery_file(home))
+    shutil.rmtree(home.gallery)
+    thread = threading.Thread(target=restore_gallery, args=(home, source), daemon=True)
+    with locked(home.gallery / ".lock"):
+        thread.start()
+        thread.join(0.3)
+        assert thread.is_alive() and not (home.gallery / "moderation.json").exists()
+    thread.join(30)
+    assert (home.gallery / "moderation.json").exists()
 
 
 def test_a_row_that_is_no_example_is_not_restored(home: Home, tmp_path: Path) -> None:
