@@ -113,10 +113,12 @@ def _squashed(api: HfApi, repo: str, commits: list[tuple[str, str]]) -> str:
 
 
 def _check_content(api: HfApi, repo: str, head: str) -> None:
-    """Raises Refusal when the repo holds something else."""
+    """Raises Refusal when the repo holds something else, and no gallery yet. What is added to one later, as a license, stays
+    there, and keeps no removal from being pushed.
+    """
     names = {entry.path for entry in api.list_repo_tree(repo, revision=head, repo_type=KIND)}
     others = names - {BORN_WITH, CARD, gallery_file.NAME, REMOVED}
-    if others or (CARD in names and gallery_file.NAME not in names):
+    if gallery_file.NAME not in names and (others or CARD in names):
         raise Refusal(
             f"Dataset {repo} holds {min(others or names)}, not written by this program; set {GALLERY_REPO} to another name."
         )

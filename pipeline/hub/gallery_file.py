@@ -153,7 +153,7 @@ def restore_gallery(home: Home, source: Path, *, are_approved: bool = False) -> 
         new = new[max(0, len(new) - max(0, MAX_RESTORED - len(present))) :]
         pins = {name: rows[name].pop(PINNED, False) is True for name in new}
         states = atomic_io.read_json(path) or {}
-        known = {row.get("id") for row in atomic_io.iterate_lines(home.gallery / RESTORED)} & present & rows.keys()
+        known = {str(row.get("id")) for row in atomic_io.iterate_lines(home.gallery / RESTORED)} & present & rows.keys()
         added = {name: states.get(name, PIN if pins[name] else UNTOUCHED) for name in new}
         if are_approved:
             added |= {name: state for name in known if (state := states.get(name, UNTOUCHED)) in (UNTOUCHED, PIN)}

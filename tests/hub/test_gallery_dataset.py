@@ -238,6 +238,18 @@ def test_a_dataset_of_somebody_else_is_refused(home: Home, hub: LoopbackHub, pub
     assert f"Dataset {DATASET} holds data.csv, not written by this program" in publishers.log.read_text()
 
 
+def test_a_file_that_is_added_on_the_hub_stays_and_keeps_no_removal_back(
+    home: Home, hub: LoopbackHub, publishers: OfDataset
+) -> None:
+    example = approved(home, "x")
+    publishers.push()
+    hub.edit(REPO, "LICENSE", "free")
+    Examples(home.gallery).hide(example)
+    publishers.push()
+    assert rows(hub) == []
+    assert hub.commits(REPO)[-1].files["LICENSE"].content == b"free"
+
+
 def test_a_state_of_an_older_file_is_read(home: Home) -> None:
     example = keep(home, "x")
     old = {"is_hidden": False, "is_pinned": True, "reporters": [], "num_settled": 0}
