@@ -19,7 +19,7 @@ from pipeline.hub import gallery_file
 from pipeline.hub.card_sections import CARD
 from pipeline.hub.client import DOWNLOAD, PUSH, Refusal, connect, hub_errors, odd_answer
 from pipeline.hub.gallery_merge import REMOVED, fetched, is_there, merged_with_repo, note_known, note_removed
-from pipeline.hub.model_repo import BORN_WITH, MAIN
+from pipeline.hub.model_repo import BORN_WITH, MAIN, check_private
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -41,6 +41,8 @@ def push_dataset(home: Home, repo: str, *, private: bool, answer_seconds: float)
     with hub_errors(repo, SEND):
         api = connect(SEND, answer_seconds=answer_seconds)
         head = _squashed(api, repo, _titles(api, repo, private=private))
+        if private:
+            check_private(api, repo, KIND)
         _check_content(api, repo, head)
         merged = merged_with_repo(api, repo, head, home, kind=KIND, only_approved=True)
         contents = {**merged.contents(), CARD: _card(repo, len(merged.rows))}

@@ -201,11 +201,12 @@ def superseded_state(api: HfApi, repo: str, head: str, archive: RunArchive) -> l
     return [entry.path for entry in entries if archive.is_superseded(entry.path)]
 
 
-def check_private(api: HfApi, repo: str) -> None:
+def check_private(api: HfApi, repo: str, kind: str = "model") -> None:
     """Raises Refusal when anybody may read the repo."""
-    if not api.model_info(repo).private:
+    if not api.repo_info(repo, repo_type=kind).private:
+        noun = "Model repo" if kind == "model" else "Dataset"
         raise Refusal(
-            f"Model repo {repo} is public, and {PRIVATE} is 1; make it private in its settings on the Hub, or leave "
+            f"{noun} {repo} is public, and {PRIVATE} is 1; make it private in its settings on the Hub, or leave "
             f"{PRIVATE} out."
         )
 

@@ -250,6 +250,20 @@ def test_a_file_that_is_added_on_the_hub_stays_and_keeps_no_removal_back(
     assert hub.commits(REPO)[-1].files["LICENSE"].content == b"free"
 
 
+def test_a_public_dataset_gets_nothing_that_shall_be_private(
+    home: Home, hub: LoopbackHub, publishers: OfDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.commit(REPO, "init", {})
+    approved(home, "x")
+    monkeypatch.setenv("PIPELINE_HUB_PRIVATE", "1")
+    publishers.push()
+    assert NAME not in hub.commits(REPO)[-1].files
+    assert f"Dataset {DATASET} is public, and PIPELINE_HUB_PRIVATE is 1" in publishers.log.read_text()
+    hub.repos.private.add(REPO)
+    publishers.push()
+    assert len(rows(hub)) == 1
+
+
 def test_a_state_of_an_older_file_is_read(home: Home) -> None:
     example = keep(home, "x")
     old = {"is_hidden": False, "is_pinned": True, "reporters": [], "num_settled": 0}
