@@ -18,6 +18,7 @@
     scans/            a folder for each scan process, deleted when it ends (page)
     gallery-<repo>.json card-<repo>.json (publisher)
     gallery-ids-<kind>-<repo>.json (push of the gallery, its restore: under the gallery's .lock)
+    gallery/deleted.jsonl restored.jsonl (under its .lock)
     gallery/<id>.json moderation.json keeps.jsonl reports.jsonl visitors.salt (page, one process at a time: .lock)
     audit.jsonl audit.1.jsonl (page)
     restored-<repo>.json restore.json (whoever restores runs from the Hub or the archive)

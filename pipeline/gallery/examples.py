@@ -2,7 +2,7 @@
 
 An example never changes and is self-contained: it has the prompt, the settings, the generated texts and the revision's
 facts, so its link works even after the revision was deleted. The folder also has `moderation.json` (hidden, pinned,
-reported) and the quota logs `keeps.jsonl` and `reports.jsonl` (the actions of each visitor within a day).
+reported), `deleted.jsonl` (ids of what the owner deleted) and the quota logs `keeps.jsonl` and `reports.jsonl` (the actions of each visitor within a day).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from pipeline.gallery.index import Index
 from pipeline.gallery.moderation import UNTOUCHED, Moderation, State
 from pipeline.gallery.quota import Pseudonyms, Quota
 from pipeline.gallery.search import Entry, Query
+from pipeline.hub.gallery_file import DELETED
 
 ALPHABET = string.ascii_lowercase + string.digits
 MAX_EXAMPLES = 5_000
@@ -142,15 +143,16 @@ class Examples:
         return self._index.listing().ids.get(result.fingerprint)
 
     def _ids_to_evict(self) -> list[str]:
-        """Ids of the oldest examples to delete before one is added. Raises InputError when too few may be deleted."""
+        """The id of the oldest example that may be deleted, when the gallery is full and one is added: never more, however
+        many came from elsewhere. Raises InputError when none may be deleted.
+        """
         listing, states = self._index.listing(), self._moderation.states()
-        surplus = listing.num_files + 1 - MAX_EXAMPLES
-        if surplus <= 0:
+        if listing.num_files < MAX_EXAMPLES:
             return []
         oldest = [entry.id for entry in reversed(listing.entries) if states.get(entry.id, UNTOUCHED).may_leave]
         full = f"{listing.num_files:,} examples, all of the oldest pinned, approved or reported"
-        require(len(oldest) >= surplus, "gallery", full, "the owner has to delete or unpin some first")
-        return oldest[:surplus]
+        require(bool(oldest), "gallery", full, "the owner has to delete or unpin some first")
+        return oldest[:1]
 
     def _free_id(self) -> str:
         while True:
@@ -252,7 +254,9 @@ class Examples:
         """Delete the example permanently; its link no longer works."""
         self._require_exists(example_id)
         with atomic_io.locked(self._lock):
-            # The file first, so that a hidden example is never visible in between.
+            # The record first: one that is gone without it was not deleted by the owner, and stays on the Hub. Then the
+            # file, so that a hidden example is never visible in between.
+            atomic_io.append_line(self.folder / DELETED, {"id": example_id})
             self._path(example_id).unlink(missing_ok=True)
             self._put(example_id, UNTOUCHED)
 

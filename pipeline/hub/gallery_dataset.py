@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.core import atomic_io
@@ -19,8 +18,8 @@ from pipeline.core.settings import GALLERY_REPO, Settings
 from pipeline.hub import gallery_file
 from pipeline.hub.card_sections import CARD
 from pipeline.hub.client import DOWNLOAD, PUSH, Refusal, connect, hub_errors, odd_answer
-from pipeline.hub.gallery_merge import REMOVED, is_there, merged_with_repo, note_known
-from pipeline.hub.model_repo import BORN_WITH, MAIN
+from pipeline.hub.gallery_merge import REMOVED, fetched, is_there, merged_with_repo, note_known, note_removed
+from pipeline.hub.model_repo import BORN_WITH, MAIN, check_private
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -42,11 +41,14 @@ def push_dataset(home: Home, repo: str, *, private: bool, answer_seconds: float)
     with hub_errors(repo, SEND):
         api = connect(SEND, answer_seconds=answer_seconds)
         head = _squashed(api, repo, _titles(api, repo, private=private))
+        if private:
+            check_private(api, repo, KIND)
         _check_content(api, repo, head)
         merged = merged_with_repo(api, repo, head, home, kind=KIND, only_approved=True)
         contents = {**merged.contents(), CARD: _card(repo, len(merged.rows))}
         changed = {name: data for name, data in contents.items() if not is_there(api, repo, head, name, data, KIND)}
         if not changed:
+            note_removed(home, repo, KIND, merged)
             return head
         commit = api.create_commit(
             repo,
@@ -56,6 +58,7 @@ def push_dataset(home: Home, repo: str, *, private: bool, answer_seconds: float)
             revision=MAIN,
             parent_commit=head,
         ).oid
+        note_removed(home, repo, KIND, merged)
         return _squashed(api, repo, _titles(api, repo, private=private)) if merged.takes_away else commit
 
 
@@ -76,11 +79,9 @@ def restore_dataset(settings: Settings, say: Callable[[str], None] = lambda text
         api = connect(FETCH, answer_seconds=ANSWER_SECONDS)
         if not is_due(settings) or not api.repo_exists(repo, repo_type=KIND):
             return []
-        if api.get_paths_info(repo, [gallery_file.NAME], repo_type=KIND):
-            say(f"Restoring the gallery from {repo} ...")
-            source = Path(api.hf_hub_download(repo, gallery_file.NAME, repo_type=KIND))
-            gallery_file.restore_gallery(home, source)
-            gallery_file.approve_restored(home, source)
+        say(f"Restoring the gallery from {repo} ...")
+        if source := fetched(api, repo, gallery_file.NAME, MAIN, KIND):
+            gallery_file.restore_gallery(home, source, are_approved=True)
             note_known(home, repo, KIND, source)
         note_restored(home, repo)
     return []
@@ -114,10 +115,12 @@ def _squashed(api: HfApi, repo: str, commits: list[tuple[str, str]]) -> str:
 
 
 def _check_content(api: HfApi, repo: str, head: str) -> None:
-    """Raises Refusal when the repo holds something else."""
+    """Raises Refusal when the repo holds something else, and no gallery yet. What is added to one later, as a license, stays
+    there, and keeps no removal from being pushed.
+    """
     names = {entry.path for entry in api.list_repo_tree(repo, revision=head, repo_type=KIND)}
     others = names - {BORN_WITH, CARD, gallery_file.NAME, REMOVED}
-    if others or (CARD in names and gallery_file.NAME not in names):
+    if gallery_file.NAME not in names and (others or CARD in names):
         raise Refusal(
             f"Dataset {repo} holds {min(others or names)}, not written by this program; set {GALLERY_REPO} to another name."
         )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -21,6 +22,10 @@ NAME = "gallery.jsonl"
 EXAMPLE = re.compile(r"[a-z0-9]{8}")
 MAX_RESTORED = 5_000
 """As many as a gallery keeps."""
+DELETED = "deleted.jsonl"
+"""Ids of the examples that the owner has deleted. One that only made room for another is not among them."""
+RESTORED = "restored.jsonl"
+"""Ids of the examples that came from a repo."""
 MAX_CHARACTERS = 100_000
 """Of a row; the longest prompt with its completions is a third of that."""
 PINNED = "pinned"
@@ -45,6 +50,21 @@ def rows_of(source: Path | None) -> Iterator[dict[str, Any]]:
     for row in atomic_io.iterate_lines(source) if source else ():
         if EXAMPLE.fullmatch(str(row.get("id"))) and is_usable(row) and len(json.dumps(row)) <= MAX_CHARACTERS:
             yield row
+
+
+def is_example(row: dict[str, Any]) -> bool:
+    """Whether the gallery can read the row as an example, as `gallery.example.read_example`."""
+    loss, texts, remix_of = row.get("eval_loss", ""), row.get("texts"), row.get("remix_of", "")
+    return (
+        all(isinstance(row.get(name), str) for name in ("prompt", "revision", "repo", "run", "title", "created_at"))
+        and isinstance(row.get("settings"), dict)
+        and all(type(row.get(name)) is int for name in ("seed", "step"))
+        and isinstance(texts, list)
+        and all(isinstance(text, str) for text in texts)
+        and isinstance(remix_of, str)
+        and (not remix_of or EXAMPLE.fullmatch(remix_of) is not None)
+        and (loss is None or (isinstance(loss, (int, float)) and math.isfinite(loss)))
+    )
 
 
 def gallery_stamp(home: Home) -> int | None:
@@ -91,35 +111,57 @@ def state_of(value: object) -> dict[str, Any]:
 
 
 def _is_public(state: dict[str, Any]) -> bool:
-    return not state["is_hidden"] and len(state["reporters"]) <= state["num_settled"]
+    return not state["is_hidden"] and not _is_reported(state)
 
 
-def restore_gallery(home: Home, source: Path) -> int:
-    """Add the examples of a downloaded gallery.jsonl that this gallery lacks, at most MAX_RESTORED; returns how many. What
-    is not well formed, the gallery itself shows as damaged.
+def _is_reported(state: dict[str, Any]) -> bool:
+    return len(state["reporters"]) > state["num_settled"]
+
+
+def taken_away(home: Home, ids: Iterable[str], *, only_approved: bool = False) -> frozenset[str]:
+    """Of the ids, what the owner has deleted, hidden or, with `only_approved`, does not approve any more. A report alone
+    takes nothing away: it is a stranger's.
     """
-    rows = {row["id"]: row for row in atomic_io.iterate_lines(source) if EXAMPLE.fullmatch(str(row.get("id")))}
-    new = {name: row for name, row in rows.items() if not (home.gallery / f"{name}.json").exists()}
-    num_restored = 0
-    pinned: dict[str, Any] = {}
-    for name, row in list(new.items())[-MAX_RESTORED:]:
-        is_pinned = row.pop(PINNED, False) is True
-        if is_usable(row) and len(json.dumps(row)) <= MAX_CHARACTERS:
-            atomic_io.write_json(home.gallery / f"{name}.json", row)
-            num_restored += 1
-            pinned |= {name: PIN} if is_pinned else {}
-    if pinned:
-        path = home.gallery / "moderation.json"
-        atomic_io.write_json(path, {**pinned, **(atomic_io.read_json(path) or {})})
-    return num_restored
+    states = atomic_io.read_json(home.gallery / "moderation.json") or {}
+    deleted = {row.get("id") for row in atomic_io.iterate_lines(home.gallery / DELETED)}
+
+    def is_taken(name: str) -> bool:
+        if not (home.gallery / f"{name}.json").exists():
+            return name in deleted
+        state = state_of(states.get(name, UNTOUCHED))
+        return state["is_hidden"] or (only_approved and not state["is_approved"])
+
+    return frozenset(filter(is_taken, ids))
 
 
-def approve_restored(home: Home, source: Path) -> None:
-    """Mark the examples of a downloaded gallery.jsonl that this gallery has as approved: only such were pushed there."""
+def reported(home: Home) -> frozenset[str]:
+    """Ids of examples with reports that the owner has not answered."""
+    states = atomic_io.read_json(home.gallery / "moderation.json") or {}
+    return frozenset(name for name, value in states.items() if _is_reported(state_of(value)))
+
+
+def restore_gallery(home: Home, source: Path, *, are_approved: bool = False) -> int:
+    """Add the newest examples of a downloaded gallery.jsonl that this gallery lacks, as many as it has room for; returns
+    how many. A row that is no example would be a file that nothing evicts. `are_approved`: only approved ones were pushed
+    there. One that this gallery had before stays as its owner left it, unless it came from a repo, and nobody touched it.
+    """
     path = home.gallery / "moderation.json"
+    rows = {row["id"]: row for row in rows_of(source) if is_example(row)}
     with atomic_io.locked(home.gallery / ".lock"):
+        present = {path.stem for path in home.gallery.glob("????????.json") if EXAMPLE.fullmatch(path.stem)}
+        new = [name for name in rows if name not in present]
+        new = new[max(0, len(new) - max(0, MAX_RESTORED - len(present))) :]
+        pins = {name: rows[name].pop(PINNED, False) is True for name in new}
         states = atomic_io.read_json(path) or {}
-        for row in rows_of(source):
-            if (home.gallery / f"{row['id']}.json").exists():
-                states[row["id"]] = {**state_of(states.get(row["id"], UNTOUCHED)), "is_approved": True}
-        atomic_io.write_json(path, states)
+        known = {str(row.get("id")) for row in atomic_io.iterate_lines(home.gallery / RESTORED)} & present & rows.keys()
+        added = {name: states.get(name, PIN if pins[name] else UNTOUCHED) for name in new}
+        if are_approved:
+            added |= {name: state for name in known if (state := states.get(name, UNTOUCHED)) in (UNTOUCHED, PIN)}
+            added = {name: {**state_of(state), "is_approved": True} for name, state in added.items()}
+        changed = {name: state for name, state in added.items() if state != UNTOUCHED}
+        if changed:  # first: after a kill in between, what lacks its file is restored again
+            atomic_io.write_json(path, {**states, **changed})
+        for name in new:
+            atomic_io.append_line(home.gallery / RESTORED, {"id": name})
+            atomic_io.write_json(home.gallery / f"{name}.json", rows[name])
+    return len(new)

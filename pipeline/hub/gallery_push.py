@@ -6,8 +6,9 @@ from __future__ import annotations
 
 from pipeline.core.paths import Home
 from pipeline.hub.file_push import Content
-from pipeline.hub.gallery_dataset import PREFIX
-from pipeline.hub.gallery_file import digest_of, gallery_file, gallery_stamp
+from pipeline.hub.gallery_dataset import KIND, PREFIX
+from pipeline.hub.gallery_file import digest_of, gallery_stamp
+from pipeline.hub.gallery_merge import shared_digest
 
 
 class GalleryContent(Content):
@@ -16,7 +17,7 @@ class GalleryContent(Content):
 
     def __init__(self, home: Home, repo: str) -> None:
         self._home = home
-        self._only_approved = repo.startswith(PREFIX)
+        self._repo = repo
         self.marker = home.pushed_gallery(repo)
         self.folder = home.gallery
 
@@ -24,4 +25,6 @@ class GalleryContent(Content):
         return gallery_stamp(self._home)
 
     def digest(self) -> str:
-        return digest_of(gallery_file(self._home, only_approved=self._only_approved))
+        is_dataset = self._repo.startswith(PREFIX)
+        name, kind = self._repo.removeprefix(PREFIX), KIND if is_dataset else "model"
+        return shared_digest(self._home, name, kind, only_approved=is_dataset)

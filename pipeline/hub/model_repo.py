@@ -19,7 +19,7 @@ from pipeline.hub.cards import model_card
 from pipeline.hub.client import PUSH, Refusal, connect, hub_errors, odd_answer
 from pipeline.hub.commits import Push, message, read_push, title
 from pipeline.hub.gallery_file import NAME as GALLERY
-from pipeline.hub.gallery_merge import REMOVED, is_there, merged_with_repo
+from pipeline.hub.gallery_merge import REMOVED, is_there, merged_with_repo, note_removed
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -83,14 +83,17 @@ class ModelRepo:
             merged = merged_with_repo(api, self.repo, head, home, kind="model", only_approved=False)
             contents = merged.contents()
             if all(is_there(api, self.repo, head, name, content, "model") for name, content in contents.items()):
+                note_removed(home, self.repo, "model", merged)
                 return head
-            return api.create_commit(
+            commit = api.create_commit(
                 self.repo,
                 [CommitOperationAdd(name, content) for name, content in contents.items()],
                 commit_message=f"Update {GALLERY}",
                 revision=MAIN,
                 parent_commit=head,
             ).oid
+            note_removed(home, self.repo, "model", merged)
+            return commit
 
     def push_card(self, home: Home) -> str:
         """The commit after which `main` has the card of its newest revision with what is known of it now; the head when
@@ -198,11 +201,12 @@ def superseded_state(api: HfApi, repo: str, head: str, archive: RunArchive) -> l
     return [entry.path for entry in entries if archive.is_superseded(entry.path)]
 
 
-def check_private(api: HfApi, repo: str) -> None:
+def check_private(api: HfApi, repo: str, kind: str = "model") -> None:
     """Raises Refusal when anybody may read the repo."""
-    if not api.model_info(repo).private:
+    if not api.repo_info(repo, repo_type=kind).private:
+        noun = "Model repo" if kind == "model" else "Dataset"
         raise Refusal(
-            f"Model repo {repo} is public, and {PRIVATE} is 1; make it private in its settings on the Hub, or leave "
+            f"{noun} {repo} is public, and {PRIVATE} is 1; make it private in its settings on the Hub, or leave "
             f"{PRIVATE} out."
         )
 

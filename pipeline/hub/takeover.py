@@ -27,7 +27,14 @@ class Credentials:
         self._since = time.time()
         token = read_token()
         switches = str(
-            (settings.hub_take_over, settings.hub_private, settings.hub_state, settings.archive, settings.hourly_price)
+            (
+                settings.hub_take_over,
+                settings.hub_private,
+                settings.hub_state,
+                settings.archive,
+                settings.hourly_price,
+                settings.gallery_repo,
+            )
         )
         given = "\0".join([token or "", settings.repo, os.environ.get("HF_ENDPOINT", ""), switches])
         digest = hashlib.sha256(given.encode()).hexdigest()[:16]

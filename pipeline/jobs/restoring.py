@@ -134,8 +134,10 @@ def restore_and_resume(settings: Settings) -> None:
                 time.sleep(TRY_AGAIN_SECONDS)
     home.restore_status.unlink(missing_ok=True)
     # Once: a push brings it back first as well, and no run waits for it.
-    with contextlib.suppress(HubError, OSError):
+    try:
         gallery_dataset.restore_dataset(settings)
+    except (PipelineError, OSError) as error:
+        print(f"The gallery in {settings.gallery_repo} is not restored: {error}", file=sys.stderr)
     if settings.auto_resume:
         resume_interrupted(settings)
     while bucket_restore.is_due(settings):  # it was empty: perhaps it is mounted later

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from pipeline.core.atomic_io import read_json, write_json
+from pipeline.core.errors import DamagedError
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
 from pipeline.gallery.examples import Examples
-from pipeline.hub.gallery_dataset import REMOVED, TAKE_AWAY, UPDATE
+from pipeline.hub.gallery_dataset import REMOVED, TAKE_AWAY, UPDATE, restore_dataset
 from pipeline.hub.gallery_file import NAME
 from pipeline.hub.publisher import pending
 from tests.hub.conftest import Publishers
@@ -90,6 +91,31 @@ def test_what_is_taken_out_leaves_its_history(home: Home, hub: LoopbackHub, publ
     assert [row["id"] for row in rows(hub)] == [other]
     assert b"a secret prompt" not in everything(hub)
     assert [commit.title for commit in hub.commits(REPO)] == [UPDATE]
+
+
+def test_a_report_takes_nothing_out(home: Home, hub: LoopbackHub, publishers: OfDataset, tmp_path: Path) -> None:
+    """Neither here nor on a page that restored the dataset."""
+    example = approved(home, "x")
+    publishers.push()
+    Examples(home.gallery).report(example, "a stranger")
+    publishers.push()
+    (tmp_path / "two").mkdir()
+    other_home = Home(tmp_path / "two" / "home")
+    other = OfDataset(other_home, hub, tmp_path / "two")
+    try:
+        second = approved(other_home, "of two")
+        other.push()
+        Examples(other_home.gallery).report(example, "a stranger")
+        other.push()
+    finally:
+        other.close()
+    assert [row["id"] for row in rows(hub)] == [example, second]
+    files = hub.commits(REPO)[-1].files
+    assert REMOVED not in files
+    assert hub.commits(REPO)[-1].title == UPDATE and len(hub.commits(REPO)) == 3, "no squash"
+    Examples(home.gallery).hide(example)
+    publishers.push()
+    assert [row["id"] for row in rows(hub)] == [second]
 
 
 @pytest.mark.parametrize("request_", ["commit/main", "super-squash/main"])
@@ -193,12 +219,49 @@ def test_a_wiped_gallery_comes_back_approved(home: Home, hub: LoopbackHub, publi
     assert b'"x"' not in everything(hub)
 
 
+def test_a_file_that_is_too_large_is_not_downloaded(
+    home: Home, hub: LoopbackHub, publishers: OfDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.commit(REPO, "large", {NAME: "{}\n" * 100})
+    for name, value in publishers.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("pipeline.hub.gallery_merge.MAX_FILE_BYTES", 100)
+    with pytest.raises(DamagedError, match="too large to be a gallery"):
+        restore_dataset(Settings(home=home.path, gallery_repo=DATASET))
+
+
 def test_a_dataset_of_somebody_else_is_refused(home: Home, hub: LoopbackHub, publishers: OfDataset) -> None:
     hub.commit(REPO, "mine", {"data.csv": "x"})
     approved(home, "x")
     publishers.push()
     assert NAME not in hub.commits(REPO)[-1].files
     assert f"Dataset {DATASET} holds data.csv, not written by this program" in publishers.log.read_text()
+
+
+def test_a_file_that_is_added_on_the_hub_stays_and_keeps_no_removal_back(
+    home: Home, hub: LoopbackHub, publishers: OfDataset
+) -> None:
+    example = approved(home, "x")
+    publishers.push()
+    hub.edit(REPO, "LICENSE", "free")
+    Examples(home.gallery).hide(example)
+    publishers.push()
+    assert rows(hub) == []
+    assert hub.commits(REPO)[-1].files["LICENSE"].content == b"free"
+
+
+def test_a_public_dataset_gets_nothing_that_shall_be_private(
+    home: Home, hub: LoopbackHub, publishers: OfDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.commit(REPO, "init", {})
+    approved(home, "x")
+    monkeypatch.setenv("PIPELINE_HUB_PRIVATE", "1")
+    publishers.push()
+    assert NAME not in hub.commits(REPO)[-1].files
+    assert f"Dataset {DATASET} is public, and PIPELINE_HUB_PRIVATE is 1" in publishers.log.read_text()
+    hub.repos.private.add(REPO)
+    publishers.push()
+    assert len(rows(hub)) == 1
 
 
 def test_a_state_of_an_older_file_is_read(home: Home) -> None:

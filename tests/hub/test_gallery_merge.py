@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import random
 from typing import Any
 
 import pytest
 
-from pipeline.hub.gallery_merge import Merged, merge
+from pipeline.hub.gallery_file import NAME
+from pipeline.hub.gallery_merge import REMOVED, Merged, merge
 
 NONE: frozenset[str] = frozenset()
 
@@ -17,15 +19,18 @@ class HomeOfTest:
 
     def __init__(self) -> None:
         self.rows: set[str] = set()
-        self.known, self.removed = NONE, NONE
+        self.known, self.removed, self.reported = NONE, NONE, NONE
 
     def push(self, repo: RepoOfTest) -> Merged:
         merged = merge(
             [row(name) for name in self.rows], [row(name) for name in repo.rows],
-            removed=repo.removed, known=self.known, own_removed=self.removed,
+            removed=repo.removed, taken=self.known - self.rows - self.reported, own_removed=self.removed,
         )  # fmt: skip
-        self.known, self.removed = self.known | self.rows, self.removed | merged.own_removed
-        repo.rows, repo.removed = {row["id"] for row in merged.rows}, merged.removed
+        self.known, self.removed = self.known | self.rows, merged.own_removed
+        files = merged.contents()
+        repo.rows = {row["id"] for row in map(json.loads, files[NAME].splitlines())}
+        if REMOVED in files:  # else it stays as it is
+            repo.removed = frozenset(json.loads(files[REMOVED])["ids"])
         return merged
 
 
@@ -76,6 +81,22 @@ def test_what_is_shown_again_comes_back(repo: RepoOfTest) -> None:
     one.push(repo)
     two.push(repo)
     assert (repo.rows, repo.removed) == ({"a"}, set())
+    two.rows = {"a"}  # it was restored from the repo
+    two.push(repo)
+    two.rows = set()
+    two.push(repo)
+    one.push(repo)
+    assert (repo.rows, repo.removed, one.removed) == (set(), {"a"}, set()), "it was the other's to take away"
+
+
+def test_what_a_stranger_has_reported_stays_as_it_is(repo: RepoOfTest) -> None:
+    one, two = HomeOfTest(), HomeOfTest()
+    one.rows = {"a", "b"}
+    one.push(repo)
+    two.known, two.reported = frozenset({"a", "b"}), frozenset({"a"})
+    two.rows = {"b"}
+    assert not two.push(repo).takes_away
+    assert (repo.rows, repo.removed) == ({"a", "b"}, NONE)
 
 
 def test_what_was_never_pushed_leaves_no_trace(repo: RepoOfTest) -> None:

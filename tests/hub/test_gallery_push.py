@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline.artifacts.revision import Revision
-from pipeline.core.atomic_io import read_json, write_json
+from pipeline.core.atomic_io import locked, read_json, write_json
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
+from pipeline.gallery import examples
+from pipeline.gallery.example import read_example
 from pipeline.gallery.examples import Examples
-from pipeline.hub.gallery_file import NAME, gallery_file, restore_gallery
+from pipeline.hub.gallery_file import NAME, gallery_file, is_example, own_rows, restore_gallery, taken_away
+from pipeline.hub.gallery_merge import REMOVED, note_known
 from pipeline.hub.gallery_push import GalleryContent
 from pipeline.hub.publisher import pending
 from tests.hub.conftest import REPO, Publishers
@@ -109,6 +113,105 @@ def test_a_token_in_an_example_is_not_pushed(home: Home, hub: LoopbackHub, publi
     keep(home, f"token = '{TOKEN}'")
     publishers.finish()
     assert pushed(hub)[0]["prompt"] == "token = '[token]'"
+
+
+def test_a_reported_example_is_left_out_until_it_is_answered(
+    home: Home, hub: LoopbackHub, publishers: Publishers
+) -> None:
+    example, other = keep(home, "x"), keep(home, "y")
+    publishers.finish()
+    Examples(home.gallery).report(example, "a stranger")
+    again(home)
+    publishers.finish()
+    assert [row["id"] for row in pushed(hub)] == [other]
+    assert REMOVED not in hub.commits(REPO)[-1].files
+    Examples(home.gallery).show(example)
+    again(home)
+    publishers.finish()
+    assert [row["id"] for row in pushed(hub)] == [example, other]
+
+
+def test_only_what_the_owner_deleted_is_taken_away(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    deleted, evicted = keep(home, "x"), keep(home, "y")
+    Examples(home.gallery).delete(deleted)
+    monkeypatch.setattr(examples, "MAX_EXAMPLES", 1)
+    newest = keep(home, "z")
+    assert [row["id"] for row in own_rows(home)] == [newest]
+    assert taken_away(home, [deleted, evicted, newest]) == {deleted}
+
+
+def test_a_gallery_takes_from_the_hub_what_it_has_room_for(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [keep(home, prompt) for prompt in "abcd"]
+    source = tmp_path / NAME
+    source.write_bytes(gallery_file(home))
+    for example_id in ids[:3]:
+        Examples(home.gallery).delete(example_id)
+    for room, restored in ((0, 0), (2, 2)):
+        monkeypatch.setattr("pipeline.hub.gallery_file.MAX_RESTORED", 1 + room)
+        assert restore_gallery(home, source) == restored
+    assert [example.prompt for example in Examples(home.gallery).page(1).examples] == ["d", "c", "b"], "the newest"
+
+
+def test_only_what_a_restore_adds_is_approved(home: Home, tmp_path: Path) -> None:
+    here, lacking = keep(home, "here"), keep(home, "lacking")
+    Examples(home.gallery).pin(lacking)
+    source = tmp_path / NAME
+    source.write_bytes(gallery_file(home))
+    (home.gallery / f"{lacking}.json").unlink()
+    (home.gallery / "moderation.json").unlink()
+    assert restore_gallery(home, source, are_approved=True) == 1
+    gallery = Examples(home.gallery)
+    assert not gallery.state(here).is_approved
+    assert gallery.state(lacking).is_approved and gallery.state(lacking).is_pinned
+    note_known(home, "me/gallery", "dataset", source)
+    known = (read_json(home.gallery_ids("dataset", "me/gallery")) or {})["ids"]
+    assert known == [lacking], "the other is there by another home, and this one does not take it away"
+
+
+def test_what_came_from_the_model_repo_first_is_approved_by_the_dataset(home: Home, tmp_path: Path) -> None:
+    """After a wipe; not what the owner has answered since."""
+    first, second = keep(home, "x"), keep(home, "y")
+    source = tmp_path / NAME
+    source.write_bytes(gallery_file(home))
+    shutil.rmtree(home.gallery)
+    restore_gallery(home, source)
+    gallery = Examples(home.gallery)
+    gallery.hide(second)
+    restore_gallery(home, source, are_approved=True)
+    assert gallery.state(first).is_approved and not gallery.state(second).is_approved
+
+
+def test_a_gallery_is_restored_under_its_lock(home: Home, tmp_path: Path) -> None:
+    """Else a state that the owner sets meanwhile is lost."""
+    Examples(home.gallery).pin(keep(home, "x"))
+    source = tmp_path / NAME
+    source.write_bytes(gallery_file(home))
+    shutil.rmtree(home.gallery)
+    thread = threading.Thread(target=restore_gallery, args=(home, source), daemon=True)
+    with locked(home.gallery / ".lock"):
+        thread.start()
+        thread.join(0.3)
+        assert thread.is_alive() and not (home.gallery / "moderation.json").exists()
+    thread.join(30)
+    assert (home.gallery / "moderation.json").exists()
+
+
+def test_a_row_that_is_no_example_is_not_restored(home: Home, tmp_path: Path) -> None:
+    """It would be a damaged file, which nothing evicts. The check is as strict as the reader."""
+    keep(home, "x")
+    good = next(own_rows(home))
+    oddities = [None, 3, True, "", "text", [], [3], {}, float("nan"), float("inf")]
+    for name in good.keys() - {"id", "pinned"}:
+        without = {key: value for key, value in good.items() if key != name}
+        for row in (without, *({**good, name: odd} for odd in oddities)):
+            path = tmp_path / f"{good['id']}.json"
+            path.write_text(json.dumps(row))
+            assert is_example(row) == (read_example(path) is not None), (name, row.get(name))
+    source = tmp_path / NAME
+    source.write_text(json.dumps({**good, "id": "abcdefgh", "texts": 3}) + "\n")
+    assert restore_gallery(home, source) == 0
 
 
 def test_a_refused_gallery_is_tried_again_later(home: Home, hub: LoopbackHub, publishers: Publishers) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.atomic_io import read_json
+from pipeline.core.errors import DamagedError
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
 from pipeline.hub.bucket import save_all
@@ -42,3 +43,18 @@ def test_an_archive_that_is_mounted_late_is_restored_and_its_interrupted_run_res
     eventually(lambda: (read_json(run.request) or {}).get("resume"), "the run is resumed")
     thread.join(30)
     assert not thread.is_alive() and job_state(run).state == "queued"
+
+
+@pytest.mark.usefixtures("no_worker")
+def test_a_gallery_that_is_not_restored_keeps_no_run_from_being_resumed(
+    settings: Settings, home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def damaged(settings: Settings) -> list[str]:
+        raise DamagedError("moderation.json is not JSON")
+
+    monkeypatch.setattr(restoring.gallery_dataset, "restore_dataset", damaged)
+    write_corpus(home, "ready")
+    run = write_run(home, "calm-kea", state="running")
+    restore_and_resume(replace(settings, auto_resume=True, hub_repo=None, gallery_repo="me/gallery"))
+    assert job_state(run).state == "queued"
+    assert "The gallery in me/gallery is not restored: moderation.json is not JSON" in capsys.readouterr().err

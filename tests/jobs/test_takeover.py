@@ -97,6 +97,16 @@ def test_who_replaces_whom(
     assert {name: other.are_replaced() for name, other in earlier.items()} == replaced
 
 
+def test_one_that_pushes_the_gallery_elsewhere_replaces_the_earlier_one(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "a token")
+    earlier = Credentials(replace(settings, gallery_repo="me/old"))
+    own = Credentials(replace(settings, gallery_repo="me/new"))
+    own.request_takeover()
+    assert earlier.are_replaced() and not own.are_replaced()
+
+
 def test_no_file_has_the_token(settings: Settings, home: Home, start_worker: StartWorker) -> None:
     start(settings, "a", count=60)
     start_worker("canary of the old one")
