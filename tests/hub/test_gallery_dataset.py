@@ -8,18 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_hub import HfApi
 
 from pipeline.core.atomic_io import read_json, write_json
 from pipeline.core.errors import DamagedError
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
 from pipeline.gallery.examples import Examples
-from pipeline.hub.gallery_dataset import REMOVED, TAKE_AWAY, UPDATE, restore_dataset
+from pipeline.hub.gallery_dataset import KIND, REMOVED, TAKE_AWAY, UPDATE
 from pipeline.hub.gallery_file import NAME
+from pipeline.hub.gallery_merge import fetched
 from pipeline.hub.publisher import pending
 from tests.hub.conftest import Publishers
 from tests.hub.test_gallery_push import keep
-from tests.loopback_hub import LoopbackHub
+from tests.loopback_hub import TOKEN, LoopbackHub
 
 DATASET = "me/gallery"
 REPO = f"datasets/{DATASET}"
@@ -219,15 +221,14 @@ def test_a_wiped_gallery_comes_back_approved(home: Home, hub: LoopbackHub, publi
     assert b'"x"' not in everything(hub)
 
 
-def test_a_file_that_is_too_large_is_not_downloaded(
-    home: Home, hub: LoopbackHub, publishers: OfDataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_is_too_large_is_not_downloaded(hub: LoopbackHub, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.commit(REPO, "large", {NAME: "{}\n" * 100})
-    for name, value in publishers.environment().items():
-        monkeypatch.setenv(name, value)
+    api = HfApi(endpoint=hub.url, token=TOKEN)
+    monkeypatch.setattr(api, "hf_hub_download", lambda repo, name, **options: f"downloaded {name}")
+    assert fetched(api, DATASET, NAME, "main", KIND) == Path(f"downloaded {NAME}"), "control"
     monkeypatch.setattr("pipeline.hub.gallery_merge.MAX_FILE_BYTES", 100)
     with pytest.raises(DamagedError, match="too large to be a gallery"):
-        restore_dataset(Settings(home=home.path, gallery_repo=DATASET))
+        fetched(api, DATASET, NAME, "main", KIND)
 
 
 def test_a_dataset_of_somebody_else_is_refused(home: Home, hub: LoopbackHub, publishers: OfDataset) -> None:
