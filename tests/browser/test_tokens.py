@@ -119,7 +119,7 @@ def test_the_better_revision_is_taken_by_one_press(page: Page, open_tab: OpenTab
     expect(advice).to_contain_text(
         "Step 20 of small-otter predicts the validation files better: loss 5.000, this one 5.500"
     )
-    advice.locator("button").click()
+    advice.locator("[data-take]").click()
     expect(tab.locator("#revision input")).to_have_value("best: step 20 of small-otter, loss 5.000")
     expect(advice).not_to_contain_text("better")
 
