@@ -22,7 +22,7 @@ REPLACED = "\N{REPLACEMENT CHARACTER}"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class KeptText:
     """What a file is made of."""
 
     title: str
@@ -38,23 +38,23 @@ class Source:
     """Permalink of the example; empty for a completion that is not kept."""
 
     @classmethod
-    def of(cls, example: Example, link: str) -> Source:
+    def of(cls, example: Example, link: str) -> KeptText:
         names = ("title", "prompt", "texts", "settings", "seed", "repo", "revision", "run", "step")
         return cls(**{name: getattr(example, name) for name in names}, link=link)
 
 
-def file_of(source: Source, kind: str) -> bytes:
+def file_of(source: KeptText, kind: str) -> bytes:
     """`kind`: `py` or `ipynb`."""
     return (_notebook if kind == "ipynb" else _script)(source).encode()
 
 
-def _script(source: Source) -> str:
+def _script(source: KeptText) -> str:
     # The first line, as Python would take `coding: x` in a title for the encoding of the file.
     lines = ["# -*- coding: utf-8 -*-", *(f"# {line}".rstrip() for line in _about(source)), ""]
     return "\n".join(lines) + "\n" + "\n\n".join(_samples(source))
 
 
-def _notebook(source: Source) -> str:
+def _notebook(source: KeptText) -> str:
     # An indented block of Markdown is shown as it is.
     about = "\n".join(f"    {line}" for line in _about(source))
     cells: list[dict[str, Any]] = [{"cell_type": "markdown", "id": "about", "metadata": {}, "source": _lines(about)}]
@@ -74,7 +74,7 @@ def _notebook(source: Source) -> str:
     return json.dumps({"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}, indent=1) + "\n"
 
 
-def _about(source: Source) -> list[str]:
+def _about(source: KeptText) -> list[str]:
     settings = {name: value for name, value in source.settings.items() if name != "seed"}
     facts = [
         ("Title", source.title),
@@ -88,7 +88,7 @@ def _about(source: Source) -> list[str]:
     return [*(f"{name}: {_on_one_line(value)}" for name, value in facts if value != ""), note]
 
 
-def _samples(source: Source) -> list[str]:
+def _samples(source: KeptText) -> list[str]:
     """The code of each sample; the name of each stands above it when there are several."""
     codes = [_code(source.prompt + text) for text in source.texts]
     if len(codes) == 1:

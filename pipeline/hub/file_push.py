@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ FAULT_SECONDS = 30.0
 """After a fault that may pass."""
 
 
-class Content:
+class Content(ABC):
     """What is pushed."""
 
     name: str
@@ -30,13 +31,13 @@ class Content:
     folder: Path
     """That tells the attempt what to push."""
 
+    @abstractmethod
     def stamp(self) -> object:
         """Differs when the content may have changed; None when there is none. JSON. Cheap."""
-        raise NotImplementedError
 
+    @abstractmethod
     def digest(self) -> str:
         """Of the content. Raises DamagedError when it cannot be read."""
-        raise NotImplementedError
 
     digest_of_nothing = ""
 

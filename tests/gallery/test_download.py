@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.gallery.download import Source, file_of
+from pipeline.gallery.download import KeptText, file_of
 
-SOURCE = Source(
+SOURCE = KeptText(
     title="A frame", prompt="import pandas as pd\n\n# a frame\n", texts=["df = pd.DataFrame()\n"],
     settings={"temperature": 0.6, "seed": 7}, seed=7, repo="me/parrot", revision="0123456789ab", run="calm-kea", step=600,
     link="https://a.example/?example=abcd1234",
@@ -20,11 +20,11 @@ SOURCE = Source(
 BREAKS = ["\n", "\r", "\r\n", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029", "\x00", "\ud800", "\u202e"]
 
 
-def script(source: Source) -> str:
+def script(source: KeptText) -> str:
     return file_of(source, "py").decode()
 
 
-def notebook(source: Source) -> dict[str, object]:
+def notebook(source: KeptText) -> dict[str, object]:
     found: dict[str, object] = json.loads(file_of(source, "ipynb"))
     return found
 

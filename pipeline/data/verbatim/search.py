@@ -26,7 +26,7 @@ NUM_NEAREST = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class CopiedRun:
     """Tokens of the text that stand in the files as they are. No longer run contains it."""
 
     start: int
@@ -50,7 +50,7 @@ class Near:
 class Common:
     """What a text has in common with the files."""
 
-    runs: Sequence[Run]
+    runs: Sequence[CopiedRun]
     """In order; they may overlap."""
     nearest: Sequence[Near]
     """Of different files, most like it first."""
@@ -123,12 +123,12 @@ def _same(tokens: Tokens, text: Tokens, places: Places, at: int, direction: int,
     return lengths
 
 
-def _maximal(found: dict[tuple[int, int], set[int]]) -> list[Run]:
+def _maximal(found: dict[tuple[int, int], set[int]]) -> list[CopiedRun]:
     """The runs that no longer one contains."""
-    kept: list[Run] = []
+    kept: list[CopiedRun] = []
     for start, end in sorted(found, key=lambda bounds: (bounds[0], -bounds[1])):
         if not kept or end > kept[-1].end:
-            kept.append(Run(start=start, end=end, places=tuple(sorted(found[start, end]))))
+            kept.append(CopiedRun(start=start, end=end, places=tuple(sorted(found[start, end]))))
     return kept
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from pipeline.core.settings import PYODIDE_VERSION
-from pipeline.ui.generate.program import Program, drawing_program
+from pipeline.ui.generate.program import DrawingProgram, drawing_program
 from pipeline.ui.shared.texts import t
 
 RUN_SECONDS = 60
@@ -45,7 +45,7 @@ PAGE_LIMITS = {
 class BrowserRun:
     """A program that can be run, and where its interpreter comes from."""
 
-    program: Program
+    program: DrawingProgram
     host: str
     version: str = PYODIDE_VERSION
 

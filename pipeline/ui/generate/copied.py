@@ -16,7 +16,7 @@ from pipeline.core.errors import BusyError, InputError
 from pipeline.core.paths import Home
 from pipeline.core.repo_names import is_owned
 from pipeline.data.verbatim.origins import Origin, Snippet, TrainingFiles
-from pipeline.data.verbatim.search import Common, Run
+from pipeline.data.verbatim.search import Common, CopiedRun
 from pipeline.jobs.job_files import readable_run_config
 from pipeline.ui.generate.readings import tokenizer_of
 from pipeline.ui.shared.texts import t
@@ -30,7 +30,7 @@ MAX_WAITING = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class MarkedText:
     """Consecutive characters of the text."""
 
     text: str
@@ -64,7 +64,7 @@ class Copied:
     """Everything that the card shows."""
 
     corpus: str
-    parts: Sequence[Part]
+    parts: Sequence[MarkedText]
     sources: Sequence[CopySource]
     nearest: Sequence[Nearest]
     num_new: int
@@ -165,7 +165,9 @@ def _num_blank(files: TrainingFiles, ids: list[int]) -> int:
     return next((at for at, token in enumerate(ids) if files.decode([token]).strip()), 0)
 
 
-def _parts(files: TrainingFiles, ids: list[int], num_given: int, runs: Sequence[tuple[Run, int]]) -> list[Part]:
+def _parts(
+    files: TrainingFiles, ids: list[int], num_given: int, runs: Sequence[tuple[CopiedRun, int]]
+) -> list[MarkedText]:
     """The text in parts. A token that several runs cover belongs to the longest of them."""
     source: list[int | None] = [None] * len(ids)
     for run, number in sorted(runs, key=lambda one: one[0].end - one[0].start):
@@ -176,7 +178,7 @@ def _parts(files: TrainingFiles, ids: list[int], num_given: int, runs: Sequence[
         # A character that a boundary cuts belongs to the part after it.
         stop = len(text) if end == len(ids) else len(files.decode(ids[:end]).rstrip("\ufffd"))
         if first < end:
-            parts.append(Part(text=text[start:stop], source=source[first], is_given=first < num_given))
+            parts.append(MarkedText(text=text[start:stop], source=source[first], is_given=first < num_given))
         start = stop
     return parts
 

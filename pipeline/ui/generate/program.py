@@ -53,7 +53,7 @@ warnings.filterwarnings("ignore", module=NAME)  # of an escape that Python does 
 
 
 @dataclass(frozen=True)
-class Program:
+class DrawingProgram:
     """A completion with its prompt, as a browser can run it."""
 
     code: str
@@ -71,7 +71,7 @@ class Program:
 
 
 @lru_cache(maxsize=256)
-def drawing_program(text: str) -> Program | None:
+def drawing_program(text: str) -> DrawingProgram | None:
     """The program in `text`, a prompt with its completion; None when nothing of it parses or it draws nothing."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     if len(text) > MAX_CHARACTERS or not MAY_DRAW.search(text):
@@ -85,7 +85,7 @@ def drawing_program(text: str) -> Program | None:
     imported = _imported(tree) | {CONVENTIONS[name].split()[1].partition(".")[0] for name in added} | {"matplotlib"}
     own = {name for name in imported if name in sys.stdlib_module_names}
     known = {PACKAGES[name] for name in imported if name in PACKAGES} | {PACKAGES["numpy"]}
-    return Program(
+    return DrawingProgram(
         code="".join(f"{CONVENTIONS[name]}\n" for name in added) + code + "\n",
         num_lines_cut=len(cut.strip("\n").split("\n")) if cut.strip() else 0,
         added_imports=added,

@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.artifacts.revision import Revision
 from pipeline.core.errors import PipelineError
-from pipeline.gallery.download import Source, file_of
+from pipeline.gallery.download import KeptText, file_of
 from pipeline.gallery.example import Example
 from pipeline.generation.settings import Sampling
 from pipeline.ui.generate.answers import Completion
@@ -33,12 +33,12 @@ def tools(completion: Completion, revision: Revision | None, *, is_owner: bool) 
     return render("completion_tools", files=files, name=name, snippet=snippet)
 
 
-def _source(completion: Completion) -> Source:
+def _source(completion: Completion) -> KeptText:
     """What the first revision wrote."""
     answer = completion.answers[0]
     facts: dict[str, Any] = {name: getattr(answer.revision, name) for name in ("repo", "revision", "run", "step")}
     seed = completion.sampling["seed"]
-    return Source(
+    return KeptText(
         title="", prompt=completion.prompt, texts=answer.texts, settings=completion.sampling, seed=seed, **facts
     )
 

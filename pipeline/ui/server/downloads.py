@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from pipeline.core.errors import PipelineError
-from pipeline.gallery.download import MEDIA_TYPES, Source, file_of
+from pipeline.gallery.download import MEDIA_TYPES, KeptText, file_of
 from pipeline.ui.shared.engine import Engine
 from pipeline.ui.shared.links import permalink
 from pipeline.ui.shared.threads import wait_for
@@ -26,7 +26,7 @@ def downloads(engine: Engine) -> Callable[[Request], Awaitable[Response]]:
             example = engine.examples.get(example_id, include_hidden=include_hidden)
         except PipelineError as error:
             return PlainTextResponse(str(error), 404)
-        content = file_of(Source.of(example, permalink(engine.settings, request, example.id)), kind)
+        content = file_of(KeptText.of(example, permalink(engine.settings, request, example.id)), kind)
         headers = {
             "content-disposition": f'attachment; filename="codeparrot-{example.id}.{kind}"',
             "cache-control": "private, no-store",

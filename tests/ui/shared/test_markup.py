@@ -41,7 +41,7 @@ from pipeline.ui.gallery.tab import Note, View
 from pipeline.ui.generate.answers import Answer, Completion
 from pipeline.ui.generate.browser_run import BrowserRun
 from pipeline.ui.generate.growth import Growth
-from pipeline.ui.generate.program import Program
+from pipeline.ui.generate.program import DrawingProgram
 from pipeline.ui.generate.readings import Asked
 from pipeline.ui.generate.shading import shaded
 from pipeline.ui.shared import charts, form_values
@@ -263,7 +263,7 @@ def evil_growth() -> dict[str, Any]:
 
 
 def evil_run(text: str, *, missing: tuple[str, ...] = ()) -> BrowserRun:
-    return BrowserRun(Program(EVIL + text, 1, (EVIL,), (EVIL,), missing, 29), host=EVIL)
+    return BrowserRun(DrawingProgram(EVIL + text, 1, (EVIL,), (EVIL,), missing, 29), host=EVIL)
 
 
 NO_RUN = {"browser_run": lambda text: None}
