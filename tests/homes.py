@@ -59,7 +59,7 @@ def hub_cache_without_a_home_folder(start: str, home: Path) -> Path:
     return Path(done.stdout.splitlines()[-1])
 
 
-def end_jobs(home: Home, seconds: float = 30) -> None:
+def end_jobs(home: Home, seconds: float = 240) -> None:
     """Kill every job of `home`, and wait until its worker and publisher have exited by themselves."""
     for folder in home.jobs():
         process = read_json(folder.process) or {}

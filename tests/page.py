@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pipeline.core.paths import ROOT
 
-START_SECONDS = 90
+START_SECONDS = 300
 
 
 class Page:

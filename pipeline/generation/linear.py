@@ -17,6 +17,8 @@ MIN_ROWS = 2
 """With one row, oneDNN splits the sum of a long row between threads."""
 CHECKED_ROWS = (2, 3, 8, 33, 144)
 """The largest is that of a full step: a part of a prompt, and the next tokens of other texts."""
+OUTPUTS_AT_A_TIME = 1_024
+"""Bounds the memory of the products that RowByRow adds up."""
 
 
 class Linear(Protocol):
@@ -66,13 +68,18 @@ class PackedInt8:
 
 
 class RowByRow:
-    """Exact float32 where oneDNN is missing: each row by itself, so a batch is no faster than its rows."""
+    """Exact float32 where oneDNN is missing: each row by itself, so a batch is no faster than its rows.
+
+    Threads divide the outputs, never the sum of one. PyTorch's usual `linear` of a single row calls MKL, which on some
+    processors adds in another order with another number of threads.
+    """
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
-        self._weight, self._bias = weight, bias
+        self._parts, self._bias = weight.contiguous().split(OUTPUTS_AT_A_TIME), bias
 
     def __call__(self, rows: Tensor) -> Tensor:
-        return torch.cat([functional.linear(row, self._weight, self._bias) for row in rows.split(1)])
+        result = torch.stack([torch.cat([(part * row).sum(dim=1) for part in self._parts]) for row in rows])
+        return result if self._bias is None else result.add_(self._bias)
 
 
 class Plain:

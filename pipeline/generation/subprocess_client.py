@@ -23,6 +23,8 @@ from pipeline.generation.unread import Unread
 MODULE = "pipeline.generation"
 JOIN_SECONDS = 5.0
 """Time limit for the reader thread to deliver the last answers of a process that has ended."""
+HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1", "THP_MEM_ALLOC_ENABLE": "1"}
+"""The weights are read once for each token: in pages of 2 MB instead of 4 KB, the processor looks up fewer of them."""
 MAX_REQUESTS = 64
 """Max open requests of all visitors together."""
 OWNER_RESERVE = 8
@@ -38,6 +40,7 @@ def environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_VERBOSITY": "error",
         "TOKENIZERS_PARALLELISM": "false",
+        **HUGE_PAGES,
     }
 
 

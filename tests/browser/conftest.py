@@ -181,7 +181,7 @@ def choose_filter(tab: Tab, keyword: str) -> None:
     tab.get_by_role("option", name=keyword).click()
 
 
-def wait_for(tab: Tab, what: str, holds: Callable[[], bool], seconds: float = 90) -> None:
+def wait_for(tab: Tab, what: str, holds: Callable[[], bool], seconds: float = 240) -> None:
     """Poll until `holds()` is true."""
     end = time.monotonic() + seconds
     while not holds():

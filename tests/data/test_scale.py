@@ -22,7 +22,8 @@ from pipeline.core.atomic_io import read_json, sha256, write_json
 from pipeline.core.environment import child_environment
 from pipeline.core.paths import CorpusFolder, Home
 from tests.data.examples import code, json_lines, row
-from tests.data.execution.toys import nothing_left_behind, wait_until
+from tests.data.execution.toys import nothing_left_behind
+from tests.waiting import eventually, is_gone
 
 NUM_SHARDS = 6
 ROWS = 1_200
@@ -132,7 +133,7 @@ def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
     return [
         child
         for child in psutil.Process(process.pid).children()
-        if child.is_running() and "pipeline.data.execution.worker" in child.cmdline()
+        if not is_gone(child.pid) and "pipeline.data.execution.worker" in child.cmdline()
     ]
 
 
@@ -174,7 +175,7 @@ def test_a_killed_worker_changes_nothing(alone: Made, source: Path, tmp_path: Pa
     made, killed = Made(tmp_path, source, workforce={"workers": 2}), []
 
     def kill_one_in_mid_shard(process: subprocess.Popen[str]) -> None:
-        wait_until(lambda: staged(made) != [] and len(workers_of(process)) == 2, 60, "no shard is begun")
+        eventually(lambda: staged(made) != [] and len(workers_of(process)) == 2, "the start of a shard")
         killed.extend(workers_of(process)[:1])
         os.kill(killed[0].pid, signal.SIGKILL)
 
@@ -193,10 +194,10 @@ def staged(made: Made) -> list[Path]:
 def test_a_killed_job_is_resumed(workers: int, alone: Made, source: Path, tmp_path: Path) -> None:
     made = Made(tmp_path, source, workforce={"workers": workers})
     with made.start() as process:
-        wait_until(lambda: len(made.parts) >= 1, 60, "no shard is done")
+        eventually(lambda: len(made.parts) >= 1, "the end of a shard")
         below = workers_of(process)
         process.kill()
-    psutil.wait_procs(below, timeout=10)
+    psutil.wait_procs(below, timeout=300)
     before = made.parts
     assert 1 <= len(before) < NUM_SHARDS, "control: it was killed before it was done"
     seen: dict[str, tuple[int, int]] = {}
@@ -231,7 +232,7 @@ def test_a_stopped_scan_reports_its_counts_and_is_resumed(
     assert asked is not None
 
     def stop_in_the_middle(process: subprocess.Popen[str]) -> None:
-        wait_until(lambda: len(made.parts) >= 1, 60, "no shard is done")
+        eventually(lambda: len(made.parts) >= 1, "the end of a shard")
         write_json(made.folder.stop, {"request_id": asked["request_id"]})
 
     made.run(stop_in_the_middle)

@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -237,10 +236,8 @@ def test_control_without_the_sandbox_they_get_out(secret: Path, server: tuple[in
     ],
 )
 def test_none_takes_more_than_its_share_or_outlives_its_limit(sandbox: Sandbox, text: str, error: str) -> None:
-    began = time.monotonic()
     outcome = run(sandbox, text)
     assert outcome.stage == "run" and re.search(error, outcome.error), outcome
-    assert time.monotonic() - began < 30
     (forks,) = sandbox._all
     assert forks._process is not None
     children = Path(f"/proc/{forks._process.pid}/task/{forks._process.pid}/children").read_text().split()

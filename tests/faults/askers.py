@@ -22,7 +22,7 @@ from pipeline.core.settings import Settings
 from pipeline.jobs import job, runs, worker
 
 SPAWN = multiprocessing.get_context("spawn")
-PATIENCE_SECONDS = 120
+PATIENCE_SECONDS = 400
 PAUSE_SECONDS = 0.3
 Plant = Callable[[], None]
 

@@ -23,7 +23,7 @@ from tests.training.runs import new_run, status, weights
 FORKS: BaseContext = multiprocessing.get_context("forkserver")
 """Forks the processes from a server, not from the tests' own process, which may have threads."""
 FORKS.set_forkserver_preload([child.__name__])
-PATIENCE_SECONDS = 120
+PATIENCE_SECONDS = 400
 CLOCK = ("seconds", "tokens_per_second", "time")
 """Columns of metrics.jsonl that depend on the clock."""
 INTERVAL = 6

@@ -16,7 +16,7 @@ from pipeline.generation.settings import Sampling
 from tests.generation.models import tiny_model, write_revision
 from tests.waiting import eventually
 
-WAIT_SECONDS = 60
+WAIT_SECONDS = 300
 
 
 class Client:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from pipeline.generation.process import Generator
 from pipeline.generation.settings import Sampling
 from pipeline.generation.subprocess_client import environment
 from tests.generation.conftest import LONG
+from tests.waiting import eventually, is_gone
 
 PROMPT = "import pandas as pd\n"
 SHORT = Sampling(max_new_tokens=8)
@@ -36,8 +37,9 @@ def processes_of(pid: int | None = None, module: str = "pipeline.generation") ->
     """Generator processes started by `pid`, or by this process, that still run."""
     found = []
     for process in psutil.Process(pid).children():
-        if process.status() != psutil.STATUS_ZOMBIE and module in process.cmdline():
-            found.append(process)
+        with suppress(psutil.NoSuchProcess):  # it may end between two questions
+            if process.status() != psutil.STATUS_ZOMBIE and module in process.cmdline():
+                found.append(process)
     return found
 
 
@@ -180,8 +182,7 @@ def test_it_ends_when_its_page_is_killed_and_the_page_never_imports_torch(endles
         (process,) = processes_of(page.pid)  # the control: it lives as long as its page
         page.kill()
         page.wait()
-        psutil.wait_procs([process], timeout=60)
-        assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+        eventually(lambda: is_gone(process.pid))
 
 
 @pytest.mark.slow
@@ -193,7 +194,7 @@ def test_it_ends_with_a_page_that_ends_by_itself(endless: Revision, tmp_path: Pa
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=300,
     )
     assert (done.returncode, done.stderr) == (0, "")
 

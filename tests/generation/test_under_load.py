@@ -88,7 +88,7 @@ def test_200_new_revisions_are_swapped_in_under_load(generator: Generator, tmp_p
         try:
             for step in range(1, SWAPS + 1):
                 with was_answered:  # by one visitor; the others still ask for older ones
-                    assert was_answered.wait_for(lambda newest=pushed: newest.revision in answered, timeout=60)
+                    assert was_answered.wait_for(lambda newest=pushed: newest.revision in answered, timeout=300)
                 pushed = push(settings, step, tiny_model(seed=step))
         finally:
             is_over.set()

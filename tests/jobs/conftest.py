@@ -76,7 +76,7 @@ def _environment() -> dict[str, str]:
     return {**os.environ, **dict.fromkeys(SECRETS, "secret of the test")}
 
 
-def wait_for_state(home: Home, run_id: str, *states: str, seconds: float = 90) -> str:
+def wait_for_state(home: Home, run_id: str, *states: str, seconds: float = 300) -> str:
     """Wait until the run is in one of `states`; on timeout, fails with its last state."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

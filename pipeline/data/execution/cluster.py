@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
+import psutil
+
 from pipeline.core.environment import child_environment
 from pipeline.core.errors import InputError, PipelineError
 from pipeline.core.paths import ROOT
@@ -44,6 +46,9 @@ SEEN_WITHIN_SECONDS = 60
 
 ANSWERS_WITHIN_SECONDS = 10
 """How long the cluster's head may take to accept a connection."""
+
+ENDS_WITHIN_SECONDS = 5
+"""How long Ray's own processes may take to end by themselves."""
 
 OF_ONE_MACHINE = frozenset(
     "PATH HOME USER SHELL TMPDIR VIRTUAL_ENV LD_LIBRARY_PATH PYTHONPATH XDG_CACHE_HOME "
@@ -119,7 +124,10 @@ def _wait_until_visible(is_visible: Callable[[], bool], should_stop: ShouldStop)
 # ---- the connection ----
 @contextlib.contextmanager
 def _connected(num_workers: int, parts: str | None) -> Iterator[Any]:
-    """Ray, connected, and shut down at the end. Raises PipelineError when it cannot be started or reached."""
+    """Ray, connected, and shut down at the end with every process that it has started here. Raises PipelineError when it
+    cannot be started or reached.
+    """
+    before = set(_descendants())
     address = os.environ.get("RAY_ADDRESS")
     with _restored_sigterm():
         try:
@@ -132,7 +140,21 @@ def _connected(num_workers: int, parts: str | None) -> Iterator[Any]:
     try:
         yield ray
     finally:
+        started = [process for process in _descendants() if process not in before]
         ray.shutdown()
+        _end(started)
+
+
+def _descendants() -> list[psutil.Process]:
+    return psutil.Process().children(recursive=True)
+
+
+def _end(processes: list[psutil.Process]) -> None:
+    """Kill what is still there: on a loaded machine Ray's own processes have outlived it by minutes."""
+    _, alive = psutil.wait_procs(processes, timeout=ENDS_WITHIN_SECONDS)
+    for process in alive:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
 
 
 def _join(address: str) -> Any:

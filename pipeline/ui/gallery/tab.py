@@ -34,6 +34,8 @@ class View:
     reported_first: bool = False
     doubtful: str = ""
     """Id of the example whose deletion must be confirmed by a second click."""
+    problem: str = ""
+    """What is wrong with the link that was opened, shown in place of the examples until the next action."""
 
 
 @dataclass(frozen=True)
@@ -84,17 +86,13 @@ class GalleryTab:
         try:
             view = View(number=_page_number(number), query=linked_query(request))
         except PipelineError as error:
-            return {
-                **self._shown(View(), request),
-                self.shelf: notice(str(error)),
-                self.tabs: gr.Tabs(selected="gallery"),
-            }
+            view = View(problem=str(error))
         return {**self._shown(view, request), self.tabs: gr.Tabs(selected="gallery")}
 
     def search(self, view: View, event: gr.EventData, request: gr.Request) -> Updates:
         """Examples that match the form. The form itself is not sent: somebody may be typing into it."""
         try:
-            view = replace(view, number=1, query=query_of(event.value), doubtful="")
+            view = replace(view, number=1, query=query_of(event.value), doubtful="", problem="")
         except PipelineError as error:
             return {self.shelf: notice(str(error))}
         updates = self._shown(view, request)
@@ -114,6 +112,8 @@ class GalleryTab:
             )
         except PipelineError as error:
             return {self.view: view, self.bar: "", self.shelf: notice(str(error))}
+        if view.problem:
+            return {self.view: view, self.bar: form_html(view.query, page), self.shelf: notice(view.problem)}
         shelf = shelf_html(page, view, note, is_owner=is_owner, dataset=self.engine.settings.gallery_repo)
         return {self.view: view, self.bar: form_html(view.query, page), self.shelf: shelf}
 
@@ -124,7 +124,7 @@ class GalleryTab:
         `hide`, `show`, `pin`, `unpin`, `approve`, `disapprove` and `delete`.
         """
         action, _, target = str(event.value).partition(" ")
-        note = None
+        view, note = replace(view, problem=""), None
         try:
             if action == "open":
                 return self.generate.open_example(target, request)

@@ -13,7 +13,8 @@ import pytest
 
 from pipeline.core.environment import child_environment
 from pipeline.core.paths import ROOT
-from tests.data.execution.toys import Toy, nothing_left_behind, toys, wait_until
+from tests.data.execution.toys import Toy, nothing_left_behind, toys
+from tests.waiting import eventually
 
 CALLER = """
 import signal, sys
@@ -46,7 +47,7 @@ def start_caller(tmp_path: Path) -> Iterator[Callable[[str], tuple[subprocess.Po
         )
         started.append(process)
         hanging = toys(tmp_path, 2)
-        wait_until(lambda: all(toy.pids for toy in hanging), 180, "the tasks do not begin")
+        eventually(lambda: all(toy.pids for toy in hanging), "the start of the tasks")
         return process, hanging
 
     yield start

@@ -21,9 +21,10 @@ from pipeline.core.errors import InputError, PipelineError
 from pipeline.core.paths import ROOT
 from pipeline.data.execution import Executor, cluster, never, open_executor
 from tests.data.execution import toys
-from tests.data.execution.toys import Toy, children, is_done, is_gone, run, wait_until, wait_until_gone
+from tests.data.execution.toys import Toy, children, is_done, run, wait_until_gone
+from tests.waiting import eventually, is_gone
 
-pytestmark = pytest.mark.timeout(180)  # a Ray that hangs has to end here
+pytestmark = pytest.mark.timeout(400)  # a Ray that hangs has to end here
 
 StartCaller = Callable[[str], tuple["subprocess.Popen[bytes]", list[Toy]]]
 
@@ -71,7 +72,7 @@ def test_an_input_error_arrives_as_it_was_raised(two: Executor, tmp_path: Path) 
 
 @pytest.mark.slow
 def test_a_stop_ends_ray_in_mid_task(two: Executor, tmp_path: Path) -> None:
-    assert toys.check_it_stops(two, tmp_path) < 20
+    toys.check_it_stops(two, tmp_path)
 
 
 @pytest.mark.slow
@@ -129,7 +130,7 @@ def test_ray_ends_when_its_caller_is_killed(start_caller: StartCaller) -> None:
     assert not any(is_gone(pid) for pid in workers), "the control: they stay as long as it lives"
     os.kill(caller.pid, signal.SIGKILL)
     caller.wait()
-    wait_until_gone([process.pid for process in below if "Agent" not in process.name()], 20)
+    wait_until_gone([process.pid for process in below if "Agent" not in process.name()])
     for process in below:  # two helper processes of Ray take a minute to notice
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
@@ -178,7 +179,7 @@ def cluster_address() -> Iterator[dict[str, str]]:
 def test_a_cluster_gets_the_package_and_no_secret(cluster_address: dict[str, str], tmp_path: Path) -> None:
     port = int(cluster_address["RAY_ADDRESS"].partition(":")[2])
     secrets = dict.fromkeys(("HF_TOKEN", "AWS_SECRET_ACCESS_KEY"), "sesame")
-    wait_until(lambda: answers(port), 120, "the cluster does not start")
+    eventually(lambda: answers(port), "the start of the cluster")
     done = subprocess.run(
         [sys.executable, "-c", JOINED, tmp_path],
         cwd=ROOT,

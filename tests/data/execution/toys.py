@@ -21,6 +21,7 @@ from pipeline.core.errors import InputError, PipelineError
 from pipeline.data.execution import Executor, ShouldStop, never
 from pipeline.data.execution.worker import MAX_BYTES
 from pipeline.data.progress import Stopped
+from tests.waiting import eventually, is_gone
 
 
 @dataclass(frozen=True)
@@ -175,28 +176,23 @@ def check_an_error_arrives_as_it_was_raised(engine: Executor, folder: Path) -> N
     assert "in refuse" in caught.value.__notes__[0], "the worker's traceback is kept"
 
 
-def check_it_stops(engine: Executor, folder: Path) -> float:
-    """Stop while every worker runs a task. Returns how many seconds that took."""
-    tasks, asked = toys(folder), 0.0
+def check_it_stops(engine: Executor, folder: Path) -> None:
+    """Stop while every worker runs a task, which none of them ends."""
+    tasks = toys(folder)
 
     def stop_once_two_have_begun() -> bool:
-        nonlocal asked
-        if not asked and sum(len(toy.pids) for toy in tasks) == 2:
-            asked = time.monotonic()
-        return asked > 0
+        return sum(len(toy.pids) for toy in tasks) == 2
 
     with pytest.raises(Stopped):
         engine.run(hang, tasks, is_done, lambda toy: None, stop_once_two_have_begun)
     assert outputs(folder) == {}
     wait_until_gone([pid for toy in tasks for pid in toy.pids])
-    return time.monotonic() - asked
 
 
 # ---- processes ----
 def children() -> set[int]:
     """Every living process below this one."""
-    found = psutil.Process().children(recursive=True)
-    return {process.pid for process in found if process.is_running() and process.status() != psutil.STATUS_ZOMBIE}
+    return {process.pid for process in psutil.Process().children(recursive=True) if not is_gone(process.pid)}
 
 
 @contextmanager
@@ -206,19 +202,5 @@ def nothing_left_behind() -> Iterator[None]:
     wait_until_gone(children() - before)
 
 
-def is_gone(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
-
-
-def wait_until_gone(pids: set[int] | list[int], seconds: float = 60) -> None:
-    wait_until(lambda: all(is_gone(pid) for pid in pids), seconds, f"{pids} live on")
-
-
-def wait_until(holds: Callable[[], bool], seconds: float, otherwise: str) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, otherwise
-        time.sleep(0.05)
+def wait_until_gone(pids: set[int] | list[int]) -> None:
+    eventually(lambda: all(is_gone(pid) for pid in pids), f"the end of {pids}", seconds=150)

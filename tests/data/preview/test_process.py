@@ -17,7 +17,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.paths import ROOT
 from pipeline.data.preview import process as module
 from pipeline.data.preview.process import ScanHandle, ScanProcess, environment
-from tests.waiting import eventually
+from tests.waiting import eventually, is_gone
 
 pytestmark = pytest.mark.slow
 
@@ -147,4 +147,4 @@ def test_it_ends_when_the_page_is_killed(tmp_path: Path) -> None:
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    eventually(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE)
+    eventually(lambda: is_gone(child))
