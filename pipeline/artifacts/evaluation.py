@@ -40,6 +40,16 @@ _results_lock = threading.Lock()
 _results_kept: OrderedDict[Path, _Result] = OrderedDict()
 
 
+def files_of_run(home: Home, run: str, run_uid: str | None) -> list[Path]:
+    """The files with the results of a run's revisions."""
+    return [path for path, result in _results(home) if (result.run, result.run_uid) == (run, run_uid)]
+
+
+def is_result(content: dict[str, Any]) -> bool:
+    """Whether the content of a file has figures that can be shown."""
+    return _row(content) is not None
+
+
 def of_run(home: Home, run: str, run_uid: str | None) -> list[dict[str, Any]]:
     """A row for each evaluated revision of a run, first step first: its step, the shares of completions that parse, run
     and are right, `libraries`, the figures of each, and `by_heart`, the shares of training and held-out files that it

@@ -3,6 +3,7 @@
     run.json                   request, status, corpus and the archived step (`RunRecord`)
     config.json                everything needed to repeat the run
     metrics.jsonl samples.jsonl train.log (its end)
+    evaluations.jsonl          the figures of its evaluated revisions, each with the name of its file
     curve.png                  the losses, for the model card
     training/                  optimizer, schedule, random state and their manifest, to resume the run bit-identically
 
@@ -21,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.artifacts import manifest
+from pipeline.artifacts import evaluation, manifest
 from pipeline.artifacts.checkpoint import STATE
 from pipeline.artifacts.revision import Revision
 from pipeline.config.parsing import known
@@ -29,6 +30,7 @@ from pipeline.config.requests import RunRequest
 from pipeline.core import atomic_io
 from pipeline.core.paths import Home, RunFolder
 from pipeline.core.text import without_paths
+from pipeline.hub import push_log
 from pipeline.hub.card_facts import card_facts, corpus_of, rows_until
 from pipeline.hub.curve_image import curve_image
 from pipeline.hub.kept_states import link_state, state_folder
@@ -37,6 +39,7 @@ from pipeline.hub.token import redact
 RUNS = "runs"
 RECORD = "run.json"
 CURVE = "curve.png"
+EVALUATIONS = "evaluations.jsonl"
 FORMAT = 1
 MAX_LOG_LINES = 200
 SHOWN = (
@@ -109,6 +112,8 @@ def open_archive(home: Home, revision: Revision, *, with_state: bool) -> Iterato
         shown = _shown_status(run, is_final=is_final)
         record = _record_files(home, run, revision, config, shown)
         files: dict[str, bytes | Path] = {**record, **state}
+        if evaluations := _evaluations(home, run):
+            files[EVALUATIONS] = evaluations
         if image := curve_image(rows_until(run, revision.step)):
             files[CURVE] = image
         contents = {f"{folder}/{name}": content for name, content in files.items()}
@@ -120,6 +125,24 @@ def open_archive(home: Home, revision: Revision, *, with_state: bool) -> Iterato
             ),
             replaces_state=with_state and (is_final or bool(state)),
         )
+
+
+def evaluation_files(home: Home, repo: str) -> dict[str, bytes]:
+    """The figures of the evaluated revisions of every run that was pushed to the repo, by their path in it."""
+    found = {}
+    for run in home.runs():
+        is_pushed = any(row["state"] == push_log.PUSHED for row in push_log.PushLog(run, repo).rows().values())
+        if is_pushed and (content := _evaluations(home, run)):
+            found[f"{RUNS}/{run.id}/{EVALUATIONS}"] = content
+    return found
+
+
+def _evaluations(home: Home, run: RunFolder) -> bytes:
+    """Empty when none of the run's revisions was evaluated."""
+    uid = atomic_io.readable_json(run.config).get("run_uid")
+    paths = evaluation.files_of_run(home, run.id, uid)
+    rows = [{**atomic_io.readable_json(path), "file": path.stem} for path in paths]
+    return redact("".join(f"{json.dumps(row, ensure_ascii=False, allow_nan=False)}\n" for row in rows)).encode()
 
 
 def state_bytes(home: Home, revision: Revision) -> int:

@@ -4,6 +4,7 @@
     <archive>/runs/ID/record/VERSION/             request, configuration, curves, samples, pushes
     <archive>/runs/ID/checkpoint/VERSION/         the newest checkpoint, with its training state
     <archive>/registry/REPO/REVISION/VERSION/     a revision; REPO/rows: the registry's own files
+    <archive>/evaluations/VERSION/                the figures of every evaluated revision
     <archive>/gallery/VERSION/                    the gallery with its moderation
     <archive>/.../VERSION/sealed.json             size and SHA-256 of each file, written last
 
@@ -20,6 +21,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 import secrets
 import shutil
 import stat
@@ -33,7 +35,7 @@ from pipeline.artifacts import manifest
 from pipeline.artifacts.checkpoint import complete_checkpoints
 from pipeline.artifacts.revision import NAME as REVISION
 from pipeline.core import atomic_io
-from pipeline.core.paths import CorpusFolder, Home, RunFolder
+from pipeline.core.paths import ID, CorpusFolder, Home, RunFolder
 
 SEAL = "sealed.json"
 MAX_SEAL_BYTES = 10**7
@@ -50,6 +52,7 @@ OF_CORPUS = (
     *("request.json", "status.json", "report.json", "samples.json", "stages.json", "prepare.log"),
     "manifest.json",
 )
+OF_EVALUATIONS = re.compile(rf"{REVISION.pattern}(\.{ID.pattern})?\.json")
 OF_REGISTRY = ("history.jsonl", "commits.jsonl")
 
 
@@ -90,6 +93,8 @@ def units(home: Home, saved: Collection[str] = ()) -> Iterator[Unit]:
             yield Unit(f"registry/{registry.name}/{folder.name}", registry, tuple(files), folder.name)
         if revisions:
             yield from _stamped(f"registry/{registry.name}/rows", registry, _existing(registry, OF_REGISTRY))
+    if results := [path.name for path in _files(home.evaluations) if OF_EVALUATIONS.fullmatch(path.name)]:
+        yield from _stamped("evaluations", home.evaluations, results)
     if examples := [path.name for path in _files(home.gallery) if not path.name.startswith(".")]:
         yield from _stamped("gallery", home.gallery, examples)
 

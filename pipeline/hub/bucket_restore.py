@@ -1,7 +1,7 @@
 """Brings back what `bucket` has saved, after the disk of this instance was wiped.
 
 A unit is built and verified in the folder `.restoring` of the home, and gets to its place by one rename: after a kill it
-is there whole, or not at all. What this disk has meanwhile is kept; registry and gallery are merged.
+is there whole, or not at all. What this disk has meanwhile is kept; registry, evaluations and gallery are merged.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from pipeline.hub.bucket import (
     BUCKET,
     CHANGED_AT,
     OF_CORPUS,
+    OF_EVALUATIONS,
     OF_REGISTRY,
     OF_RUN,
     SEAL,
@@ -34,7 +35,7 @@ from pipeline.hub.bucket import (
     identity_of,
     seal_of,
 )
-from pipeline.hub.gallery_file import state_of
+from pipeline.hub.gallery_file import DELETED, state_of
 
 STAGING = ".restoring"
 _PART = r"\w[\w.-]{0,200}"
@@ -62,6 +63,7 @@ FORMS = (
     Form(rf"runs/{ID.pattern}/checkpoint", rf"checkpoints/step-\d{{8}}/{_PART}(/{_PART})?"),
     Form(rf"registry/{_PART}/[0-9a-f]{{12}}", rf"[0-9a-f]{{12}}/{_PART}"),
     Form(rf"registry/{_PART}/rows", "|".join(map(re.escape, OF_REGISTRY))),
+    Form("evaluations", OF_EVALUATIONS.pattern),
     Form("gallery", _PART),
 )
 MODERATION = "moderation.json"
@@ -170,14 +172,17 @@ class _Restoring:
             elif kind == "registry" and rest[1] != "rows" and not target.exists():
                 self._bring([name], target, inner=rest[1])
         for name in self._found:
-            if name == "gallery" or name.endswith("/rows"):
+            if name in ("evaluations", "gallery") or name.endswith("/rows"):
                 self._merge(name)
         return self._restored
 
     def _bring(self, names: list[str], target: Path, inner: str = "") -> None:
         """Build the folder `target` of these units, and rename it to its place. `inner`: what of the built folder."""
         staged = self._home.path / STAGING / names[-1]
-        used = [self._build(name, staged) for name in names]
+        used = []
+        for name in names:
+            self._tell(name)
+            used.append(self._build(self._found[name], staged))
         if all(used):
             _settle(staged)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -186,31 +191,39 @@ class _Restoring:
         shutil.rmtree(staged, ignore_errors=True)
 
     def _merge(self, name: str) -> None:
-        """Add what this disk lacks of the gallery, or of the rows of a registry."""
+        """Add what this disk lacks of the evaluations, of the gallery, or of the rows of a registry. The newest version does
+        not have everything: a restore that was killed half way is saved as well.
+        """
         staged = self._home.path / STAGING / name
-        used = self._build(name, staged)
-        if used is not None:
-            is_gallery = name == "gallery"
-            target = self._home.path / (name if is_gallery else name.rpartition("/")[0])
-            target.mkdir(parents=True, exist_ok=True)
-            # The page moderates under the same lock. Registries need none: rows are appended.
-            with atomic_io.locked(target / ".lock") if is_gallery else contextlib.nullcontext():
-                for path in sorted(staged.iterdir()):
-                    _merge_file(path, target / path.name)
-            self._note([used])
-        shutil.rmtree(staged, ignore_errors=True)
+        is_gallery = name == "gallery"
+        target = self._home.path / name.removesuffix("/rows")
+        self._tell(name)
+        for saved in self._found[name]:
+            if self._build([saved], staged) is not None:
+                target.mkdir(parents=True, exist_ok=True)
+                # The page moderates under the same lock. Registries need none: rows are appended.
+                with atomic_io.locked(target / ".lock") if is_gallery else contextlib.nullcontext():
+                    deleted = {str(row.get("id")) for row in atomic_io.iterate_lines(target / DELETED)}
+                    for path in sorted(staged.iterdir()):
+                        if path.stem not in deleted:
+                            _merge_file(path, target / path.name)
+                self._note([saved])
+            shutil.rmtree(staged, ignore_errors=True)
 
     def _note(self, used: list[Saved | None]) -> None:
         for saved in used:
             if saved is not None:
                 self._saved.note(saved.name, saved.path.name)
-                self._restored.append(saved.name)
+                if saved.name not in self._restored:
+                    self._restored.append(saved.name)
 
-    def _build(self, name: str, staged: Path) -> Saved | None:
-        """Copy the newest version that is whole into `staged`; None when none is. Raises OSErrors that may pass."""
+    def _tell(self, name: str) -> None:
         self._say(f"Restoring {name} from {self._archive}: {self._done / 1e6:,.0f} of {self._total / 1e6:,.0f} MB")
         self._done += self._found[name][0].num_bytes
-        for saved in self._found[name]:
+
+    def _build(self, versions: list[Saved], staged: Path) -> Saved | None:
+        """Copy the first of the versions that is whole into `staged`; None when none is. Raises OSErrors that may pass."""
+        for saved in versions:
             try:
                 _copy(saved, staged)
                 return saved
@@ -219,7 +232,9 @@ class _Restoring:
                     raise
                 fault = str(error) if isinstance(error, DamagedError) else f"{type(error).__name__}: {error}"
             _clear(staged, saved)
-            print(f"{name} in {self._archive} is damaged: {fault}; this version is not restored.", file=sys.stderr)
+            print(
+                f"{saved.name} in {self._archive} is damaged: {fault}; this version is not restored.", file=sys.stderr
+            )
         return None
 
 

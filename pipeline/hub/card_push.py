@@ -1,11 +1,15 @@
-"""The card of the pushed revision as a content of the model repo: it is renewed when that revision has been evaluated."""
+"""What evaluations say of the pushed runs, as a content of the model repo: the card of the newest revision is renewed when
+it has been evaluated, and the figures of every other one are kept there for a disk that was wiped (`archive`).
+"""
 
 from __future__ import annotations
 
-from pipeline.core.atomic_io import sha256
+import hashlib
+
 from pipeline.core.errors import DamagedError
 from pipeline.core.paths import Home
 from pipeline.hub import push_log
+from pipeline.hub.archive import evaluation_files
 from pipeline.hub.file_push import Content
 from pipeline.hub.push_log import PushLog
 
@@ -21,20 +25,19 @@ class CardContent(Content):
 
     def stamp(self) -> object:
         revision = self._pushed()
-        path = self._home.evaluation(revision) if revision else None
         try:
-            return None if path is None else f"{revision} {path.stat().st_mtime_ns}"
-        except OSError:
+            return None if revision is None else f"{revision} {self.folder.stat().st_mtime_ns}"
+        except FileNotFoundError:
             return None
 
     def digest(self) -> str:
         revision = self._pushed()
+        own = self._home.evaluation(revision or "")
         try:
-            return f"{revision} {sha256(self._home.evaluation(revision or ''))}"
+            parts = [own.read_bytes() if own.exists() else b"", *evaluation_files(self._home, self._repo).values()]
+            return f"{revision} {hashlib.sha256(b' '.join(parts)).hexdigest()}"
         except OSError as error:
-            raise DamagedError(
-                f"the evaluation of revision {revision} cannot be read ({error}); evaluate it again."
-            ) from error
+            raise DamagedError(f"the evaluations cannot be read ({error}); evaluate the revisions again.") from error
 
     def _pushed(self) -> str | None:
         """The revision that was pushed last."""

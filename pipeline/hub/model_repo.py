@@ -12,7 +12,7 @@ from pipeline.core import atomic_io
 from pipeline.core.errors import DamagedError
 from pipeline.core.paths import Home
 from pipeline.core.settings import PRIVATE, TAKE_OVER
-from pipeline.hub.archive import RunArchive, open_archive
+from pipeline.hub.archive import EVALUATIONS, RunArchive, evaluation_files, open_archive
 from pipeline.hub.best_tag import tag_best
 from pipeline.hub.card_sections import CARD, current_card, merged_card
 from pipeline.hub.cards import model_card
@@ -96,8 +96,8 @@ class ModelRepo:
             return commit
 
     def push_card(self, home: Home) -> str:
-        """The commit after which `main` has the card of its newest revision with what is known of it now; the head when
-        there is nothing to change, or the revision or its run is not on this disk.
+        """The commit after which `main` has the figures of all evaluated revisions, and the card of its newest one with what
+        is known of it now, unless that one is not on this disk; the head when there is nothing to change.
         """
         from huggingface_hub import CommitOperationAdd
 
@@ -105,21 +105,25 @@ class ModelRepo:
             api = connect(PUSH, answer_seconds=self.answer_seconds)
             head, pushes = self._list_pushes(api)
             known = {revision.revision: revision for revision in Registry(home, self.repo).revisions()}
-            revision = known.get(pushes[0].revision or "") if pushes else None
-            if revision is None:
+            if not pushes:  # it was made anew since
                 return head
             self._check(api, head, pushes)
-            with open_archive(home, revision, with_state=False) as archive:
-                if archive is None:
-                    return head
-                current = current_card(api, self.repo, head)
-                merged = merged_card(self._card(revision, archive), current)
-            if current is not None and merged == current.encode(errors="surrogateescape"):
+            contents = evaluation_files(home, self.repo)
+            if revision := known.get(pushes[0].revision or ""):
+                with open_archive(home, revision, with_state=False) as archive:
+                    if archive is not None:
+                        contents[CARD] = merged_card(self._card(revision, archive), current_card(api, self.repo, head))
+            changed = {
+                name: content
+                for name, content in contents.items()
+                if not is_there(api, self.repo, head, name, content, "model")
+            }
+            if not changed:
                 return head
             return api.create_commit(
                 self.repo,
-                [CommitOperationAdd(CARD, merged)],
-                commit_message=f"Update {CARD}",
+                [CommitOperationAdd(name, content) for name, content in changed.items()],
+                commit_message=f"Update {CARD if CARD in changed else EVALUATIONS}",
                 revision=MAIN,
                 parent_commit=head,
             ).oid

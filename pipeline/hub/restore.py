@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.artifacts import manifest
+from pipeline.artifacts import evaluation, manifest
 from pipeline.artifacts.checkpoint import STATE, Checkpoint, complete_checkpoints
+from pipeline.artifacts.revision import NAME as REVISION
 from pipeline.config.parsing import known
 from pipeline.config.requests import RunRequest
 from pipeline.config.schema import RunConfig
@@ -31,7 +32,7 @@ from pipeline.core.paths import ID, Home, RunFolder
 from pipeline.core.settings import Settings
 from pipeline.core.untrusted import MAX_NUMBER, is_usable
 from pipeline.hub import gallery_file, push_log
-from pipeline.hub.archive import FORMAT, RECORD, RUNS, RunRecord
+from pipeline.hub.archive import EVALUATIONS, FORMAT, RECORD, RUNS, RunRecord
 from pipeline.hub.background import Say
 from pipeline.hub.client import DOWNLOAD, connect, hub_errors
 from pipeline.hub.commits import Push, read_push
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 ANSWER_SECONDS = 10.0
-RECORD_FILES = (RECORD, "config.json", "metrics.jsonl", "samples.jsonl", "train.log")
+RECORD_FILES = (RECORD, "config.json", "metrics.jsonl", "samples.jsonl", "train.log", EVALUATIONS)
 MAX_RECORD_BYTES = 10**8
 """Of one file: the metrics of a million steps."""
 MAX_RUNS = 200
@@ -136,6 +137,13 @@ def _restore_runs(home: Home, repo: str, say: Say) -> list[str] | None:
             print(f"Run {run_id} of {repo} is not restored: {type(error).__name__}: {error}", file=sys.stderr)
         else:
             restored.append(run_id)
+            try:
+                _restore_evaluations(home, folder / RUNS / run_id / EVALUATIONS, run_id)
+            except ODD as error:
+                print(
+                    f"The evaluations of run {run_id} are not restored: {type(error).__name__}: {error}",
+                    file=sys.stderr,
+                )
     return restored
 
 
@@ -235,6 +243,20 @@ def _restore_record(
                 staged.path.rename(run.path)
     finally:
         shutil.rmtree(staged.path, ignore_errors=True)
+
+
+def _restore_evaluations(home: Home, source: Path, run_id: str) -> None:
+    """Write the figures of the run's evaluated revisions that this disk does not have."""
+    uid = atomic_io.readable_json(home.run(run_id).config).get("run_uid")
+    for row in atomic_io.iterate_lines(source):
+        revision, _, corpus = str(row.pop("file", "")).partition(".")
+        is_own = REVISION.fullmatch(revision) and (not corpus or ID.fullmatch(corpus))
+        if not is_own or (row.get("run"), row.get("run_uid")) != (run_id, uid):
+            continue
+        path = home.evaluation(revision, corpus or None)
+        if is_usable(row) and evaluation.is_result(row) and not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            atomic_io.write_json(path, row)
 
 
 def _checked(source: Path, run_id: str) -> RunRecord:

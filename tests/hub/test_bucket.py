@@ -15,7 +15,7 @@ import pytest
 
 from pipeline.artifacts import manifest
 from pipeline.artifacts.revision import Registry
-from pipeline.core.atomic_io import read_json, read_lines, write_json
+from pipeline.core.atomic_io import append_line, read_json, read_lines, write_json
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
 from pipeline.gallery.moderation import Moderation
@@ -24,6 +24,7 @@ from pipeline.hub.bucket import IDENTITY, SEAL, Unit, is_behind, save_all, units
 from pipeline.hub.bucket_restore import restore_all
 from pipeline.hub.gallery_file import HIDDEN, PIN
 from pipeline.jobs.state import job_state
+from tests.artifacts.test_evaluation import result
 from tests.checkpoints import write_checkpoint
 from tests.faults.shares import shares
 from tests.homes import write_corpus, write_run
@@ -51,6 +52,9 @@ def home(settings: Settings) -> Home:
     write_corpus(home, "python")
     start_run(home, "alpha", 100, 200)
     write_json(home.gallery / "aaaaaaaa.json", {"id": "aaaaaaaa", "prompt": "x"})
+    home.evaluations.mkdir()
+    write_json(home.evaluation("a" * 12), result(100))
+    write_json(home.evaluation("a" * 12, "python"), result(100))
     return home
 
 
@@ -81,7 +85,14 @@ def test_all_that_is_finished_comes_back_byte_by_byte(settings: Settings, home: 
     save_all(home, archive)
     assert not is_behind(home, archive)
     before = wipe(home)
-    names = ["corpora/python", "runs/alpha/checkpoint", "runs/alpha/record", "gallery", "registry/local/rows"]
+    names = [
+        "corpora/python",
+        "runs/alpha/checkpoint",
+        "runs/alpha/record",
+        "evaluations",
+        "gallery",
+        "registry/local/rows",
+    ]
     restored = restore_all(settings)
     assert [name for name in restored if "/local/" not in name or name.endswith("rows")] == names
     assert len(restored) == len(names) + 2
@@ -235,6 +246,35 @@ def test_another_bucket_at_the_same_path_is_restored_and_then_saved_to(
     save_all(home, archive)
     wipe(home)
     assert "runs/alpha/record" in restore_all(settings)
+
+
+def test_evaluations_are_merged_and_nothing_else_comes_with_them(settings: Settings, home: Home, archive: Path) -> None:
+    (home.evaluations / "request.json").write_text("{}")
+    save_all(home, archive)
+    wipe(home)
+    home.evaluations.mkdir(parents=True)
+    write_json(home.evaluation("a" * 12), result(100, samples=20))
+    restore_all(settings)
+    assert read_json(home.evaluation("a" * 12)) == result(100, samples=20), "that of this disk stays"
+    assert read_json(home.evaluation("a" * 12, "python")) == result(100)
+    assert not (home.evaluations / "request.json").exists()
+
+
+def test_an_example_that_was_deleted_since_an_older_version_stays_deleted(
+    settings: Settings, home: Home, archive: Path
+) -> None:
+    """A kill after the seal of the newer version leaves the older one."""
+    write_json(home.gallery / "bbbbbbbb.json", {"id": "bbbbbbbb"})
+    save_all(home, archive)
+    (older,) = (archive / "gallery").iterdir()
+    shutil.copytree(older, archive / "older")
+    (home.gallery / "aaaaaaaa.json").unlink()
+    append_line(home.gallery / "deleted.jsonl", {"id": "aaaaaaaa"})
+    save_all(home, archive)
+    (archive / "older").rename(older)
+    wipe(home)
+    restore_all(settings)
+    assert [path.stem for path in home.gallery.glob("????????.json")] == ["bbbbbbbb"]
 
 
 def test_reports_and_quotas_are_merged(settings: Settings, home: Home, archive: Path) -> None:
@@ -445,6 +485,8 @@ def test_moderation_that_is_none_hides_the_example_and_closes_no_gallery(
 def test_a_kill_at_any_rename_is_followed_by_a_whole_restore(
     settings: Settings, home: Home, archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name in ("bbbbbbbb", "cccccccc"):
+        write_json(home.gallery / f"{name}.json", {"id": name})
     save_all(home, archive)
     before = {name: text for name, text in wipe(home).items() if not name.endswith("lock")}
     real, count = Path.rename, 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -75,6 +76,33 @@ def test_an_evaluation_after_the_push_renews_the_card_and_nothing_else(
     again(home)
     publishers.finish()
     assert metrics(card(hub))["pass@1"] == 0.5
+
+
+def archived(hub: LoopbackHub) -> dict[str, float]:
+    """Of each evaluated revision in the repo, the share that is right."""
+    content = hub.commits(REPO)[-1].files["runs/alpha/evaluations.jsonl"].content.decode()
+    return {row["file"]: row["tasks"]["pass@1"]["value"] for row in map(json.loads, content.splitlines())}
+
+
+def test_the_figures_of_every_pushed_revision_are_kept_in_the_repo(
+    home: Home, trained: RunFolder, hub: LoopbackHub, publishers: Publishers
+) -> None:
+    """So that they come back to a disk that was wiped (test_restore)."""
+    write_checkpoint(trained, 500, eval_loss=2.5)
+    publishers.finish()
+    first = newest(home)
+    write_checkpoint(trained, 600, eval_loss=2.25)
+    publishers.finish()
+    num_titles = len(hub.titles(REPO))
+    evaluate(home, first, 0.25)  # the card is that of the other one
+    publishers.finish()
+    assert hub.titles(REPO)[num_titles:] == ["Update evaluations.jsonl"]
+    assert archived(hub) == {first: 0.25}
+    evaluate(home, newest(home), 0.5)
+    again(home)
+    publishers.finish()
+    assert hub.titles(REPO)[num_titles + 1 :] == ["Update README.md"]
+    assert archived(hub) == {first: 0.25, newest(home): 0.5}
 
 
 def test_an_evaluation_before_the_push_is_on_its_card_and_the_next_revision_has_its_own(

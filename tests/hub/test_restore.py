@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from pipeline.config.recipes import run_config
-from pipeline.core.atomic_io import read_json, read_lines
+from pipeline.core.atomic_io import read_json, read_lines, write_json
 from pipeline.core.paths import ROOT, Home
 from pipeline.core.settings import Settings
 from pipeline.jobs.restoring import resume_interrupted
+from tests.artifacts.test_evaluation import result
 from tests.homes import write_run
 from tests.hub.conftest import REPO
 from tests.loopback_hub import LoopbackHub
@@ -155,6 +156,35 @@ def test_rows_that_no_chart_can_draw_are_dropped(hub: LoopbackHub, tmp_path: Pat
     assert read_lines(Home(tmp_path / "home").run("parrot").metrics) == [{"step": 0, "train_loss": 8.0}]
 
 
+def test_the_figures_of_its_evaluated_revisions_come_back_and_nothing_else(hub: LoopbackHub, tmp_path: Path) -> None:
+    """Somebody who may write to the repo names other runs, other files, or what is no result."""
+    own = {"run": "parrot", "run_uid": UID}
+    first, second, other = "a" * 12, "b" * 12, "c" * 12
+    home = Home(tmp_path / "home")
+    home.evaluations.mkdir(parents=True)
+    write_json(home.evaluation(second), {"kept": True})
+    rows = [
+        {**result(10, **own), "file": first},
+        {**result(10, **own), "file": f"{first}.mine"},
+        {**result(20, **own), "file": second},
+        {**result(10, run="crow", run_uid=UID), "file": other},
+        {**result(10, run="parrot", run_uid="x"), "file": other},
+        {**result(10, **own, tasks=3), "file": other},
+        {**result(10**400, **own), "file": other},
+        *({**result(10, **own), "file": name} for name in ("../evil", f"{other}/..", f"{other}.../x", "", 3, None)),
+        {**result(10, **own)},
+    ]
+    content = "".join(f"{json.dumps(row)}\n" for row in rows) + '{"file":' * 100_000 + "\n"
+    hub.commit(REPO, "init", {"x": ""})
+    hub.commit(REPO, "a", {**record("parrot"), "runs/parrot/evaluations.jsonl": content})
+    listed(hub, tmp_path)
+    assert {path.name for path in home.evaluations.iterdir()} == {
+        f"{first}.json", f"{first}.mine.json", f"{second}.json",
+    }  # fmt: skip
+    assert read_json(home.evaluation(first)) == result(10, **own)
+    assert read_json(home.evaluation(second)) == {"kept": True}, "what this disk has stays"
+
+
 @pytest.mark.parametrize("status", [401, 403, 500, 503])
 def test_a_hub_that_cannot_be_read_is_a_note_and_asked_again(hub: LoopbackHub, tmp_path: Path, status: int) -> None:
     hub.commit(REPO, "init", {"x": ""})
@@ -171,7 +201,9 @@ def test_an_empty_repo_and_none_at_all_bring_nothing_back(hub: LoopbackHub, tmp_
     assert listed(hub, tmp_path / "second")[0] == []
 
 
-@pytest.mark.parametrize("name", ["run.json", "config.json", "metrics.jsonl", "training/manifest.json"])
+@pytest.mark.parametrize(
+    "name", ["run.json", "config.json", "metrics.jsonl", "training/manifest.json", "evaluations.jsonl"]
+)
 def test_what_is_nested_too_deeply_hides_no_other_run(hub: LoopbackHub, tmp_path: Path, name: str) -> None:
     hub.commit(REPO, "init", {"x": ""})
     deep = {f"runs/deep/{name}": '{"a":' * 100_000 + "\n"}
