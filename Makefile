@@ -87,7 +87,7 @@ $(VENV)/cpu-torch: requirements.txt | $(VENV)/bin/python
 	  { echo "$(CPU_TORCH) could not be installed from $(TORCH_INDEX) (pip's reason is in $(VENV)/cpu-torch.log); try again when that address can be reached, or run make without CPU=1." >&2; exit 1; }
 	@touch $@
 
-$(VENV)/development: tests/requirements.txt requirements-ray.txt requirements-evaluate.txt requirements-mcp.txt $(VENV)/application
+$(VENV)/development: tests/requirements.txt requirements-ray.txt requirements-evaluate.txt requirements-export.txt requirements-mcp.txt $(VENV)/application
 	@echo "Installing the packages of the tests into $(VENV), once."
 	@$(INSTALL) -r tests/requirements.txt
 	@touch $@

@@ -26,8 +26,6 @@ def test_without_the_packages_the_command_says_what_to_do(
 def test_the_onnx_model_has_the_logits_of_the_model(
     revision: Revision, copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("onnxscript")
-    pytest.importorskip("onnxruntime")
     folder = tmp_path / "out"
     assert export_onnx(revision, folder) < 1e-4
     names = {path.name for path in folder.iterdir()}
@@ -51,8 +49,6 @@ def test_the_onnx_model_has_the_logits_of_the_model(
 def test_the_command_exports_the_starter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("onnxscript")
-    pytest.importorskip("onnxruntime")
     monkeypatch.setenv("PIPELINE_HOME", str(tmp_path / "home"))
     assert main(["export", "newest", str(tmp_path / "out"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

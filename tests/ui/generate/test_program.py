@@ -161,7 +161,8 @@ def test_nothing_is_offered_where_the_instance_has_turned_it_off() -> None:
 
 def test_the_harness_saves_the_figures_of_the_real_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
     """The one of requirements-evaluate.txt, in this process: the browser tests have a stand-in."""
-    pyplot = pytest.importorskip("matplotlib.pyplot")
+    from matplotlib import pyplot
+
     monkeypatch.setattr(pyplot, "show", pyplot.show)
     pyplot.switch_backend("agg")
     start = runpy.run_path(str(ASSETS / "see" / "harness.py"))["start"]

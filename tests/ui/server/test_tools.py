@@ -59,7 +59,6 @@ def fails(run: str) -> Any:
 def test_an_unexpected_error_is_told_by_a_number_that_the_log_has(
     call: Any, words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("mcp")
     monkeypatch.setattr(Api, "status", lambda self, run: call(run))
     monkeypatch.setattr(tools, "input_schema", lambda call: {"properties": {"run": {}}})
     asked: Any = (SimpleNamespace(request=None), SimpleNamespace(name="status", arguments={"run": "x"}))
@@ -73,7 +72,6 @@ def test_an_unexpected_error_is_told_by_a_number_that_the_log_has(
 @pytest.fixture(scope="module")
 def lan_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     """A page that other machines reach, with tools."""
-    pytest.importorskip("mcp")
     home = Home(tmp_path_factory.mktemp("tools") / "home")
     write_run(home, "calm-kea")
     page = Page(home.path, GRADIO_SERVER_NAME="0.0.0.0", PIPELINE_OWNER_KEY=OWNER_KEY, PIPELINE_MCP="1")
