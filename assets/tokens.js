@@ -71,7 +71,10 @@ document.addEventListener('input', (event) => {
   const slider = event.target;
   if (!slider.dataset?.labels) return;
   slider.nextElementSibling.textContent = JSON.parse(slider.dataset.labels)[slider.value];
-  if (slider.dataset.grown !== undefined) showStep(slider);
+  if (slider.dataset.grown !== undefined) {
+    showStep(slider);
+    grownStep = slider.closest('.growth').querySelectorAll('section[data-step]')[slider.value].dataset.step;
+  }
 });
 // The slider, when it is let go, presses the hidden button for the revision of its step.
 document.addEventListener('change', (event) => {
@@ -80,6 +83,22 @@ document.addEventListener('change', (event) => {
   const button = event.target.parentElement.querySelector('button');
   button.dataset.read = JSON.parse(steps)[event.target.value];
   button.click();
+});
+
+// While a growth is written, each step replaces the card: the slider keeps its step, and the focus.
+let grownStep = null;
+let isGrownFocused = false;
+document.addEventListener('focusin', (event) => { isGrownFocused = event.target.dataset?.grown !== undefined; });
+document.addEventListener('pointerdown', (event) => { if (!event.target.closest('#growth')) isGrownFocused = false; });
+document.addEventListener('studio-growth', () => {
+  const slider = document.querySelector('#growth [data-grown]');
+  if (!slider) return grownStep = null;
+  const sections = slider.closest('.growth').querySelectorAll('section[data-step]');
+  const at = [...sections].findIndex((section) => section.dataset.step === grownStep);
+  if (at < 0 || at === Number(slider.value)) return;
+  slider.value = at;
+  if (isGrownFocused) slider.focus({ preventScroll: true });
+  slider.dispatchEvent(new Event('input', { bubbles: true }));
 });
 
 // The slider of a run's steps shows what its step wrote, and where it is on the loss curve.

@@ -107,6 +107,38 @@ def test_an_index_that_is_away_is_one_sentence(project: Path) -> None:
     assert [call for call in calls(project) if "requirements.txt" in call or call == "app.py"] == []
 
 
+FAILING = """#!/bin/sh
+# Stands in for the environment's Python: pytest ends with the first status, and what has failed with the second.
+echo "$@" >> {log}
+case "$*" in
+  *--last-failed*) exit {again} ;;
+  *pytest*) exit {first} ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "again", "passes", "num_tries"),
+    [(0, 1, True, 1), (1, 0, True, 2), (1, 1, False, 2), (2, 0, False, 1), (3, 0, False, 1), (5, 0, False, 1)],
+)
+def test_what_has_failed_is_tried_once_more_and_fails_when_it_fails_twice(
+    project: Path, first: int, again: int, passes: bool, num_tries: int
+) -> None:
+    stand_in(project)
+    for name in ("tests", ".venv/bin"):
+        (project / name).mkdir(parents=True)
+    for name in ROOT.glob("requirements-*.txt"):
+        shutil.copy(ROOT / name, project)
+    (project / "tests/requirements.txt").touch()
+    make(project, ".venv/development")
+    (project / ".venv/bin/python").write_text(FAILING.format(log=project / "calls", first=first, again=again))
+    (project / "calls").unlink()
+    done = make(project, "test")
+    assert (done.returncode == 0) == passes
+    tries = [call for call in calls(project) if "-m pytest" in call]
+    assert len(tries) == num_tries and all("--last-failed" in call for call in tries[1:])
+
+
 @pytest.mark.slow
 def test_pip_itself_ends_soon_when_the_index_is_away(project: Path) -> None:
     index = f"TORCH_INDEX=http://127.0.0.1:{free_port()}/"

@@ -27,7 +27,7 @@ DESK = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
 
 
-expect.set_options(timeout=60_000)  # a loaded machine is slow; that is no failure
+expect.set_options(timeout=180_000)  # a loaded machine is slow; that is no failure
 
 
 @pytest.fixture(scope="package")
@@ -52,7 +52,7 @@ def open_tab(browser: Browser) -> Iterator[Callable[..., Tab]]:
         contexts.append(context)
         tab = context.new_page()
         tab.on("pageerror", lambda error: errors.append(str(error)))
-        tab.set_default_timeout(60_000)
+        tab.set_default_timeout(180_000)
         tab.goto(url)
         tab.wait_for_selector("#tabs [role=tab]")
         return tab

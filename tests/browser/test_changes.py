@@ -61,7 +61,7 @@ def test_what_another_program_writes_appears_on_the_tab_that_is_shown(
     with locked(run.lock):
         tab.wait_for_timeout(1_000 * IDLE_SECONDS + 2_000)  # on the Data tab
         tab.get_by_role("tab", name="Train").click()
-        expect(tab.locator("#strip")).to_contain_text("calm-kea", timeout=5_000)
+        expect(tab.locator("#strip")).to_contain_text("calm-kea")
         append_line(run.metrics, {"step": 21, "train_loss": 1.2345})
         write_json(run.status, {"request_id": "calm-kea", "state": "running", "step": 21, "max_steps": 50})
         expect(tab.locator("#strip")).to_contain_text("21")

@@ -138,6 +138,11 @@ def test_one_prompt_is_followed_over_the_steps_of_the_run(page: Page, open_tab: 
     growth.locator("input[type=range]").press("ArrowRight")
     expect(shown).to_contain_text("step 20")
     expect(growth.locator(".tip-step")).to_contain_text("20")
+    slider = growth.locator("input[type=range]")
+    slider.evaluate("(e) => { const card = e.closest('.growth').parentElement; card.innerHTML = card.innerHTML; }")
+    expect(slider).to_have_value("1")  # as when another step arrives meanwhile
+    expect(slider).to_be_focused()
+    expect(growth.locator("section[data-step='20']")).to_be_visible()
     newest = tab.locator("#completion .new").inner_text().strip()
     expect(growth.locator("section", has_text="Last step")).to_contain_text(newest.splitlines()[0])
     expect(growth).to_contain_text("plt.scatter(x, y)")

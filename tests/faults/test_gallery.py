@@ -93,11 +93,6 @@ def assert_each_once(writers: Writers) -> None:
         assert {(kept.get(example_id), example_id) for _, example_id in logged(log)} == set(logged(log))
 
 
-@pytest.fixture
-def tally_of(request: pytest.FixtureRequest) -> Tally:
-    return Tally(request.node.name)
-
-
 def writers_of(tmp_path: Path, num_results: int, bug: str = "") -> Writers:
     logs = [tmp_path / f"{number}.jsonl" for number in range(NUM_WRITERS)]
     return Writers(tmp_path / "gallery", logs, num_results, bug)
@@ -130,9 +125,15 @@ def assert_no_leftover_stays(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("bug", ["acknowledges_first", "keeps_again", "writes_in_place"])
-def test_a_gallery_that_loses_repeats_or_tears_is_detected(tmp_path: Path, tally_of: Tally, bug: str) -> None:
+def test_a_gallery_that_loses_repeats_or_tears_is_detected(tmp_path: Path, bug: str) -> None:
     """Negative controls."""
-    writers = writers_of(tmp_path, 20, bug)
-    write_and_kill(writers, 12, random.Random(bug), tally_of)
-    with pytest.raises(AssertionError):
-        assert_each_once(writers)
+    numbers = random.Random(bug)
+    for attempt in range(20):  # the kills of one may all have come at harmless moments
+        (tmp_path / f"{attempt}").mkdir()
+        writers = writers_of(tmp_path / f"{attempt}", 20, bug)
+        write_and_kill(writers, 12, numbers, Tally(f"{bug} {attempt}"))
+        try:
+            assert_each_once(writers)
+        except AssertionError:
+            return
+    pytest.fail("nothing of it was detected")

@@ -77,7 +77,7 @@ def visit(browser: Browser) -> Iterator[Open]:
     def opened(page: PublicPage, query: str = "", **headers: str) -> Visit:
         contexts.append(browser.new_context(viewport={"width": 1280, "height": 800}, extra_http_headers=headers))
         found = Visit(contexts[-1].new_page(), page.url)
-        found.tab.set_default_timeout(60_000)
+        found.tab.set_default_timeout(180_000)
         found.tab.goto(page.url + query)
         found.tab.wait_for_selector("#tabs [role=tab]")
         return found

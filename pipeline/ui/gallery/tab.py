@@ -16,7 +16,7 @@ from pipeline.gallery.search import Query, prompt_key
 from pipeline.ui.gallery.example_card import ExampleCard
 from pipeline.ui.gallery.search_form import form_html, linked_query, query_of, search_form
 from pipeline.ui.generate.tab import GenerateTab
-from pipeline.ui.shared.components import QUIET, html, picks
+from pipeline.ui.shared.components import QUIET, html, picks, tells
 from pipeline.ui.shared.engine import Engine
 from pipeline.ui.shared.markup import notice, render
 from pipeline.ui.shared.texts import t
@@ -47,11 +47,6 @@ class Note:
     kind: str = "bad"
 
 
-TELL_WHEN_SHOWN = (
-    "new MutationObserver(() => document.dispatchEvent(new Event('studio-gallery')))"
-    ".observe(element, { subtree: true, childList: true });"
-)
-"""For page.js, which names what is shown in the address."""
 DECISIONS = ("hide", "show", "pin", "unpin", "approve", "disapprove")
 """The owner's actions that are methods of Examples."""
 
@@ -65,7 +60,7 @@ class GalleryTab:
         self.view = gr.State(View())
         html(render("gallery_head"))
         self.bar = search_form()
-        self.shelf = picks(attribute="example", elem_id="gallery", js_more=TELL_WHEN_SHOWN)
+        self.shelf = picks(attribute="example", elem_id="gallery", js_more=tells("studio-gallery"))  # page.js
 
     def connect(self, page: gr.Blocks, tabs: gr.Tabs, tab: gr.Tab, owner_changed: gr.Button) -> None:
         self.tabs = tabs

@@ -15,7 +15,7 @@ from pipeline.ui.generate.growth import Growth, chosen, grown
 from pipeline.ui.generate.readings import Readings, Written
 from pipeline.ui.generate.writing import CardTurns
 from pipeline.ui.shared import charts
-from pipeline.ui.shared.components import QUIET, card, picks
+from pipeline.ui.shared.components import QUIET, card, picks, tells
 from pipeline.ui.shared.engine import Engine
 from pipeline.ui.shared.formats import whole
 from pipeline.ui.shared.markup import render
@@ -36,7 +36,9 @@ class GrowthCard:
 
     def build(self) -> None:
         with card("flush", elem_id="growth-card"):
-            self.view = picks(render("growth_blank"), attribute="grow", elem_id="growth")
+            self.view = picks(
+                render("growth_blank"), attribute="grow", elem_id="growth", js_more=tells("studio-growth")
+            )  # tokens.js
 
     def connect(self, written: gr.State) -> None:
         # Two events: one that is pending takes no further press.

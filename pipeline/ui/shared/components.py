@@ -51,6 +51,14 @@ def picks(value: str = "", *, attribute: str, is_strip: bool = False, js_more: s
     return html(value, js_on_load=js, **settings)
 
 
+def tells(event: str) -> str:
+    """JavaScript for `js_more`: dispatches the event on the document whenever something else is shown."""
+    return (
+        f"new MutationObserver(() => document.dispatchEvent(new Event('{event}')))"
+        ".observe(element, { subtree: true, childList: true });"
+    )
+
+
 def page_script() -> str:
     """The listeners of the whole page: theme, folds, pickers, copying; of its forms; of its charts; of tokens; of programs in a frame."""
     return "\n".join(
