@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
 import signal
+import sysconfig
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +19,7 @@ from pipeline.core.paths import CorpusFolder, Home
 from pipeline.core.processes import ProcessId
 from pipeline.data.report.scan_report import Report
 from pipeline.jobs import views
-from tests.browser.conftest import field
+from tests.browser.conftest import field, scan_folder
 from tests.homes import end_jobs, write_corpus
 from tests.page import Page
 
@@ -41,8 +43,23 @@ def page(home: Home) -> Iterator[Page]:
     end_jobs(home)
 
 
-def test_scan_it_all_stop_resume_prepare_read_and_delete(page: Page, home: Home, open_tab: OpenTab) -> None:
+@pytest.fixture
+def libraries(tmp_path: Path) -> Path:
+    """Files of two installed packages, 38 MB: a look at all installed ones does not reach their end on a slow machine."""
+    packages = Path(sysconfig.get_paths()["purelib"])
+    for name in ("pandas", "sklearn"):
+        for path in (packages / name).rglob("*.py"):
+            target = tmp_path / "libraries" / path.relative_to(packages)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+    return tmp_path / "libraries"
+
+
+def test_scan_it_all_stop_resume_prepare_read_and_delete(
+    page: Page, home: Home, open_tab: OpenTab, libraries: Path
+) -> None:
     tab = open_tab(page.url)
+    scan_folder(tab, libraries)
     plan = tab.locator("#corpus-plan")
     expect(plan).to_contain_text("From the last look, which read the whole source")
     with_pandas = plan.text_content() or ""
@@ -159,7 +176,7 @@ def test_a_corpus_fits_on_a_phone(page: Page, home: Home, open_tab: OpenTab) -> 
 
 def paused_while_it_counts(folder: CorpusFolder) -> ProcessId:
     """The preparation's process, paused once it counted something: a fast machine would finish before the page polls."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + 300
     while not readable_json(folder.report).get("scanned"):
         assert time.monotonic() < end, "nothing was counted"
         time.sleep(0.01)
