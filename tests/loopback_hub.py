@@ -121,11 +121,11 @@ class LoopbackHub:
         with self._lock:
             self.repos.append(repo, f"Update {path}", "", {path: File(text.encode(), is_lfs=False)})
 
-    def commit(self, repo: str, title: str, files: dict[str, str]) -> None:
-        """Simulate another writer's commit with any title."""
+    def commit(self, repo: str, title: str, files: dict[str, str], message: str = "") -> None:
+        """Simulate another writer's commit with any title and message."""
         with self._lock:
             self.repos.append(
-                repo, title, "", {path: File(text.encode(), is_lfs=False) for path, text in files.items()}
+                repo, title, message, {path: File(text.encode(), is_lfs=False) for path, text in files.items()}
             )
 
     def delete(self, repo: str) -> None:

@@ -6,22 +6,28 @@ Does not depend on torch. What is not a result is left out: the files can be edi
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.artifacts.revision import NAME as REVISION
+from pipeline.artifacts.revision import Revision
 from pipeline.core.atomic_io import readable_json
-from pipeline.core.paths import Home
+from pipeline.core.paths import ID, Home
 from pipeline.core.untrusted import is_usable
 
 LIBRARIES = ("numpy", "pandas", "matplotlib", "seaborn", "sklearn")
 """Of which there are tasks, and whose files are told apart."""
 OF_A_LIBRARY = ("right", "loss", "bits_per_byte")
+NAME = re.compile(rf"{REVISION.pattern}(\.{ID.pattern})?")
+"""Stem of a file."""
+NAMES = ("run", "run_uid", "repo", "commit")
 ID_DIGITS = 12
 MAX_KEPT_RESULTS = 2_048
-"""Files of which the figures are kept in memory, about 2 kB each."""
+"""Files of which the figures are read and kept in memory, about 2 kB each."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +47,15 @@ _results_kept: OrderedDict[Path, _Result] = OrderedDict()
 
 
 def files_of_run(home: Home, run: str, run_uid: str | None) -> list[Path]:
-    """The files with the results of a run's revisions."""
+    """The files with the results of a run's revisions, without what was written by hand and cannot be sent on."""
     return [path for path, result in _results(home) if (result.run, result.run_uid) == (run, run_uid)]
 
 
 def is_result(content: dict[str, Any]) -> bool:
-    """Whether the content of a file has figures that can be shown."""
-    return _row(content) is not None
+    """Whether the content of a file, which somebody else may have written, has figures that can be shown, and nothing that
+    cannot.
+    """
+    return is_usable(content) and _is_named(content) and _row(content) is not None
 
 
 def of_run(home: Home, run: str, run_uid: str | None) -> list[dict[str, Any]]:
@@ -84,12 +92,13 @@ def reference_of(home: Home, row: dict[str, Any]) -> dict[str, Any] | None:
     return reference
 
 
-def of_revision(home: Home, revision: str) -> dict[str, Any] | None:
+def of_revision(home: Home, revision: Revision) -> dict[str, Any] | None:
     """The row of one revision, with `right_10` and its bounds, which is pass@10, and `bits_per_byte`; what was not measured
     is None. None when it was not evaluated.
     """
-    result = readable_json(home.evaluation(revision))
-    if (row := _row(result)) is None:
+    result = readable_json(home.evaluation(revision.revision))
+    row = _row(result)
+    if row is None or (result.get("run"), result.get("run_uid")) != (revision.run, revision.run_uid):
         return None
     of_ten, held_out = result["tasks"].get("pass@10"), result.get("held_out")
     bounds = {"right_10": "value", "right_10_low": "low", "right_10_high": "high"}
@@ -100,8 +109,9 @@ def of_revision(home: Home, revision: str) -> dict[str, Any] | None:
 
 
 def _results(home: Home) -> list[tuple[Path, _Result]]:
-    """Those of revisions' own corpora first. A file is read again only when it has changed."""
+    """Those of revisions' own corpora first, as many as are kept. A file is read again only when it has changed."""
     paths = sorted(home.evaluations.glob("*.json"), key=lambda path: (path.name.count("."), path.name))
+    del paths[MAX_KEPT_RESULTS:]
     return [(path, result) for path in paths if (result := _result(path)) is not None]
 
 
@@ -125,8 +135,14 @@ def _result(path: Path) -> _Result | None:
 def _read(path: Path, stamp: tuple[int, int, int]) -> _Result:
     """Its row is empty when it is no result."""
     result = readable_json(path)
-    names = {name: result.get(name) for name in ("run", "run_uid", "repo", "commit")}
-    return _Result(stamp=stamp, row=_row(result) or {}, **names)
+    names = {name: result.get(name) for name in NAMES}
+    return _Result(stamp=stamp, row=(_row(result) if _is_named(result) else None) or {}, **names)
+
+
+def _is_named(result: dict[str, Any]) -> bool:
+    """Whether its names are text that can be shown, or missing."""
+    values = [result.get(name) for name in (*NAMES, "suite")]
+    return all(value is None or isinstance(value, str) for value in values) and is_usable(values)
 
 
 def _row(result: dict[str, Any]) -> dict[str, Any] | None:
@@ -148,6 +164,7 @@ def _row(result: dict[str, Any]) -> dict[str, Any] | None:
         return None
     held_out = result.get("held_out")
     files = held_out.get("digest") if isinstance(held_out, dict) else None
+    files = files if isinstance(files, str) and is_usable(files) else None
     more = {"libraries": _libraries(result), "by_heart": _by_heart(held_out)}
     return {**numbers, "suite": result.get("suite"), "files": files, **more}
 

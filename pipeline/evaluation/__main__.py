@@ -89,7 +89,7 @@ def _evaluate(
     other = request.corpus if request.corpus != revision.corpus else None
     path = home.evaluation(revision.revision, other)
     settings = settings_of(suite, request.samples, exact=request.exact)
-    if not request.again and _is_kept(home, path, other or revision.corpus, settings):
+    if not request.again and _is_kept(home, path, revision, other or revision.corpus, settings):
         return
     progress = _Progress(job, number, revision)
     result = evaluate(
@@ -107,9 +107,11 @@ def _evaluate(
     write_json(path, {**settings, **result})
 
 
-def _is_kept(home: Home, path: Path, corpus: str, settings: dict[str, Any]) -> bool:
-    """Whether there are all figures already: a corpus may have come to this disk since."""
+def _is_kept(home: Home, path: Path, revision: Revision, corpus: str, settings: dict[str, Any]) -> bool:
+    """Whether there are all figures of the revision already: a corpus may have come to this disk since."""
     kept = readable_json(path)
+    if (kept.get("run"), kept.get("run_uid")) != (revision.run, revision.run_uid):
+        return False
     is_complete = bool(kept.get("held_out")) or not (corpus and home.corpus(corpus).is_ready)
     return is_complete and all(kept.get(name) == value for name, value in settings.items())
 

@@ -3,7 +3,7 @@
     run.json                   request, status, corpus and the archived step (`RunRecord`)
     config.json                everything needed to repeat the run
     metrics.jsonl samples.jsonl train.log (its end)
-    evaluations.jsonl          the figures of its evaluated revisions, each with the name of its file
+    evaluations.jsonl          the figures of its evaluated revisions, each with the name of its file; by a commit of its own
     curve.png                  the losses, for the model card
     training/                  optimizer, schedule, random state and their manifest, to resume the run bit-identically
 
@@ -40,6 +40,8 @@ RUNS = "runs"
 RECORD = "run.json"
 CURVE = "curve.png"
 EVALUATIONS = "evaluations.jsonl"
+MAX_EVALUATIONS = 512
+"""Of one run."""
 FORMAT = 1
 MAX_LOG_LINES = 200
 SHOWN = (
@@ -112,8 +114,6 @@ def open_archive(home: Home, revision: Revision, *, with_state: bool) -> Iterato
         shown = _shown_status(run, is_final=is_final)
         record = _record_files(home, run, revision, config, shown)
         files: dict[str, bytes | Path] = {**record, **state}
-        if evaluations := _evaluations(home, run):
-            files[EVALUATIONS] = evaluations
         if image := curve_image(rows_until(run, revision.step)):
             files[CURVE] = image
         contents = {f"{folder}/{name}": content for name, content in files.items()}
@@ -127,22 +127,39 @@ def open_archive(home: Home, revision: Revision, *, with_state: bool) -> Iterato
         )
 
 
-def evaluation_files(home: Home, repo: str) -> dict[str, bytes]:
-    """The figures of the evaluated revisions of every run that was pushed to the repo, by their path in it."""
+EvaluationRows = dict[str, dict[str, Any]]
+"""Stem of the file in `evaluations/` -> what it has."""
+
+
+def evaluations(home: Home, repo: str) -> dict[str, EvaluationRows]:
+    """The figures of the evaluated revisions of every run that was pushed to the repo, by the path in it."""
     found = {}
     for run in home.runs():
-        is_pushed = any(row["state"] == push_log.PUSHED for row in push_log.PushLog(run, repo).rows().values())
-        if is_pushed and (content := _evaluations(home, run)):
-            found[f"{RUNS}/{run.id}/{EVALUATIONS}"] = content
+        if not any(row["state"] == push_log.PUSHED for row in push_log.PushLog(run, repo).rows().values()):
+            continue
+        uid = atomic_io.readable_json(run.config).get("run_uid")
+        contents = {path.stem: atomic_io.readable_json(path) for path in evaluation.files_of_run(home, run.id, uid)}
+        if rows := {name: content for name, content in contents.items() if evaluation.is_result(content)}:
+            found[f"{RUNS}/{run.id}/{EVALUATIONS}"] = rows
     return found
 
 
-def _evaluations(home: Home, run: RunFolder) -> bytes:
-    """Empty when none of the run's revisions was evaluated."""
-    uid = atomic_io.readable_json(run.config).get("run_uid")
-    paths = evaluation.files_of_run(home, run.id, uid)
-    rows = [{**atomic_io.readable_json(path), "file": path.stem} for path in paths]
-    return redact("".join(f"{json.dumps(row, ensure_ascii=False, allow_nan=False)}\n" for row in rows)).encode()
+def evaluations_in(source: Path, run: str, run_uid: str | None) -> EvaluationRows:
+    """The rows of a downloaded evaluations.jsonl that are well formed and of that run; MAX_EVALUATIONS are the most."""
+    found: EvaluationRows = {}
+    for row in atomic_io.iterate_lines(source):
+        name = row.pop("file", None)
+        is_own = (row.get("run"), row.get("run_uid")) == (run, run_uid) and isinstance(name, str)
+        if is_own and evaluation.NAME.fullmatch(name) and len(found) < MAX_EVALUATIONS and evaluation.is_result(row):
+            found[name] = row
+    return found
+
+
+def evaluations_file(rows: EvaluationRows) -> bytes:
+    lines = (
+        json.dumps({**row, "file": name}, ensure_ascii=False, allow_nan=False) for name, row in sorted(rows.items())
+    )
+    return redact("".join(f"{line}\n" for line in lines)).encode()
 
 
 def state_bytes(home: Home, revision: Revision) -> int:

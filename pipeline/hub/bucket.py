@@ -31,11 +31,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.artifacts import manifest
+from pipeline.artifacts import evaluation, manifest
 from pipeline.artifacts.checkpoint import complete_checkpoints
 from pipeline.artifacts.revision import NAME as REVISION
 from pipeline.core import atomic_io
-from pipeline.core.paths import ID, CorpusFolder, Home, RunFolder
+from pipeline.core.paths import CorpusFolder, Home, RunFolder
 
 SEAL = "sealed.json"
 MAX_SEAL_BYTES = 10**7
@@ -52,7 +52,7 @@ OF_CORPUS = (
     *("request.json", "status.json", "report.json", "samples.json", "stages.json", "prepare.log"),
     "manifest.json",
 )
-OF_EVALUATIONS = re.compile(rf"{REVISION.pattern}(\.{ID.pattern})?\.json")
+OF_EVALUATIONS = re.compile(rf"({evaluation.NAME.pattern})\.json")
 OF_REGISTRY = ("history.jsonl", "commits.jsonl")
 
 

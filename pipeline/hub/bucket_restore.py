@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.artifacts import manifest
+from pipeline.artifacts import evaluation, manifest
 from pipeline.core import atomic_io
 from pipeline.core.errors import DamagedError
 from pipeline.core.paths import ID, Home
@@ -67,6 +67,8 @@ FORMS = (
     Form("gallery", _PART),
 )
 MODERATION = "moderation.json"
+FIRST = (MODERATION, DELETED)
+"""Before the examples that these hide: visitors read the gallery meanwhile, and a kill may come in between."""
 REQUEST, STATUS, STOP = "request.json", "status.json", "stop.json"
 DAMAGE = (DamagedError, ValueError, FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
 DAMAGE_CODES = (errno.ELOOP, errno.ENAMETOOLONG)
@@ -204,8 +206,9 @@ class _Restoring:
                 # The page moderates under the same lock. Registries need none: rows are appended.
                 with atomic_io.locked(target / ".lock") if is_gallery else contextlib.nullcontext():
                     deleted = {str(row.get("id")) for row in atomic_io.iterate_lines(target / DELETED)}
-                    for path in sorted(staged.iterdir()):
-                        if path.stem not in deleted:
+                    for path in sorted(staged.iterdir(), key=lambda path: (path.name not in FIRST, path.name)):
+                        is_result = name == "evaluations" and evaluation.is_result(atomic_io.readable_json(path))
+                        if path.stem not in deleted and (name != "evaluations" or is_result):
                             _merge_file(path, target / path.name)
                 self._note([saved])
             shutil.rmtree(staged, ignore_errors=True)

@@ -51,7 +51,7 @@ def card_facts(
             (row["seconds"] for row in reversed(rows) if isinstance(row.get("seconds"), int | float)), None
         ),
         "image": image,
-        "tasks": evaluation.of_revision(home, revision.revision),
+        "tasks": evaluation.of_revision(home, revision),
         "curve": _spread([row for row in rows if _is_measured(row)], MAX_POINTS),
         "samples": _samples(run, revision.step),
         "data": _data(home, config),

@@ -9,7 +9,7 @@ import hashlib
 from pipeline.core.errors import DamagedError
 from pipeline.core.paths import Home
 from pipeline.hub import push_log
-from pipeline.hub.archive import evaluation_files
+from pipeline.hub.archive import evaluations, evaluations_file
 from pipeline.hub.file_push import Content
 from pipeline.hub.push_log import PushLog
 
@@ -34,7 +34,8 @@ class CardContent(Content):
         revision = self._pushed()
         own = self._home.evaluation(revision or "")
         try:
-            parts = [own.read_bytes() if own.exists() else b"", *evaluation_files(self._home, self._repo).values()]
+            rows = evaluations(self._home, self._repo).values()
+            parts = [own.read_bytes() if own.exists() else b"", *map(evaluations_file, rows)]
             return f"{revision} {hashlib.sha256(b' '.join(parts)).hexdigest()}"
         except OSError as error:
             raise DamagedError(f"the evaluations cannot be read ({error}); evaluate the revisions again.") from error

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core import atomic_io
-from pipeline.core.errors import DamagedError
+from pipeline.core.errors import PipelineError
 from pipeline.hub import push_attempt
 from pipeline.hub.push_attempt import PushAttempt
 
@@ -88,7 +88,7 @@ class FilePush:
         stamp = self._content.stamp()  # before the files are read: a later change is pushed again
         try:
             digest = self._content.digest()
-        except DamagedError as error:
+        except (PipelineError, OSError, ValueError) as error:  # somebody else may have written what it reads
             print(f"{self._content.name} is not pushed: {error}", file=sys.stderr)
             self._note({})
             return

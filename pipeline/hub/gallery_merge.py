@@ -140,7 +140,7 @@ def fetched(api: HfApi, repo: str, name: str, head: str, kind: str) -> Path | No
     if not found:
         return None
     if getattr(found[0], "size", 0) > MAX_FILE_BYTES:
-        raise DamagedError(f"{name} of {repo} is too large to be a gallery; delete it there.")
+        raise DamagedError(f"{name} of {repo} is too large to be ours; delete it there.")
     return Path(api.hf_hub_download(repo, name, revision=head, repo_type=kind))
 
 

@@ -12,14 +12,21 @@ from pipeline.core import atomic_io
 from pipeline.core.errors import DamagedError
 from pipeline.core.paths import Home
 from pipeline.core.settings import PRIVATE, TAKE_OVER
-from pipeline.hub.archive import EVALUATIONS, RunArchive, evaluation_files, open_archive
+from pipeline.hub.archive import (
+    EVALUATIONS,
+    RunArchive,
+    evaluations,
+    evaluations_file,
+    evaluations_in,
+    open_archive,
+)
 from pipeline.hub.best_tag import tag_best
 from pipeline.hub.card_sections import CARD, current_card, merged_card
 from pipeline.hub.cards import model_card
 from pipeline.hub.client import PUSH, Refusal, connect, hub_errors, odd_answer
 from pipeline.hub.commits import Push, message, read_push, title
 from pipeline.hub.gallery_file import NAME as GALLERY
-from pipeline.hub.gallery_merge import REMOVED, is_there, merged_with_repo, note_removed
+from pipeline.hub.gallery_merge import REMOVED, fetched, is_there, merged_with_repo, note_removed
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -108,7 +115,7 @@ class ModelRepo:
             if not pushes:  # it was made anew since
                 return head
             self._check(api, head, pushes)
-            contents = evaluation_files(home, self.repo)
+            contents = self._evaluations(api, head, home)
             if revision := known.get(pushes[0].revision or ""):
                 with open_archive(home, revision, with_state=False) as archive:
                     if archive is not None:
@@ -127,6 +134,16 @@ class ModelRepo:
                 revision=MAIN,
                 parent_commit=head,
             ).oid
+
+    def _evaluations(self, api: HfApi, head: str, home: Home) -> dict[str, bytes]:
+        """Those of this disk, and what the repo has besides: another home may have evaluated other revisions."""
+        contents = {}
+        for name, own in evaluations(home, self.repo).items():
+            found = fetched(api, self.repo, name, head, "model")
+            row = next(iter(own.values()))
+            theirs = evaluations_in(found, row["run"], row["run_uid"]) if found else {}
+            contents[name] = evaluations_file({**theirs, **own})
+        return contents
 
     def _card(self, revision: Revision, archive: RunArchive | None) -> str:
         provenance = atomic_io.read_json(revision.path / PROVENANCE) or {}

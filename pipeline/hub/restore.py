@@ -19,9 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.artifacts import evaluation, manifest
+from pipeline.artifacts import manifest
 from pipeline.artifacts.checkpoint import STATE, Checkpoint, complete_checkpoints
-from pipeline.artifacts.revision import NAME as REVISION
 from pipeline.config.parsing import known
 from pipeline.config.requests import RunRequest
 from pipeline.config.schema import RunConfig
@@ -32,7 +31,7 @@ from pipeline.core.paths import ID, Home, RunFolder
 from pipeline.core.settings import Settings
 from pipeline.core.untrusted import MAX_NUMBER, is_usable
 from pipeline.hub import gallery_file, push_log
-from pipeline.hub.archive import EVALUATIONS, FORMAT, RECORD, RUNS, RunRecord
+from pipeline.hub.archive import EVALUATIONS, FORMAT, RECORD, RUNS, RunRecord, evaluations_in
 from pipeline.hub.background import Say
 from pipeline.hub.client import DOWNLOAD, connect, hub_errors
 from pipeline.hub.commits import Push, read_push
@@ -137,13 +136,6 @@ def _restore_runs(home: Home, repo: str, say: Say) -> list[str] | None:
             print(f"Run {run_id} of {repo} is not restored: {type(error).__name__}: {error}", file=sys.stderr)
         else:
             restored.append(run_id)
-            try:
-                _restore_evaluations(home, folder / RUNS / run_id / EVALUATIONS, run_id)
-            except ODD as error:
-                print(
-                    f"The evaluations of run {run_id} are not restored: {type(error).__name__}: {error}",
-                    file=sys.stderr,
-                )
     return restored
 
 
@@ -238,6 +230,8 @@ def _restore_record(
             corpus=record.corpus,
         )
         atomic_io.write_json(staged.archived, dataclasses.asdict(archived))
+        # Before the run is there: after a kill in between, all of it is restored again.
+        _restore_evaluations(home, source / EVALUATIONS, record, {row["revision"] for row in pushes})
         with atomic_io.locked(home.requests_lock):
             if not run.path.exists():
                 staged.path.rename(run.path)
@@ -245,16 +239,12 @@ def _restore_record(
         shutil.rmtree(staged.path, ignore_errors=True)
 
 
-def _restore_evaluations(home: Home, source: Path, run_id: str) -> None:
-    """Write the figures of the run's evaluated revisions that this disk does not have."""
-    uid = atomic_io.readable_json(home.run(run_id).config).get("run_uid")
-    for row in atomic_io.iterate_lines(source):
-        revision, _, corpus = str(row.pop("file", "")).partition(".")
-        is_own = REVISION.fullmatch(revision) and (not corpus or ID.fullmatch(corpus))
-        if not is_own or (row.get("run"), row.get("run_uid")) != (run_id, uid):
-            continue
+def _restore_evaluations(home: Home, source: Path, record: RunRecord, pushed: set[str]) -> None:
+    """Write the figures of the run's pushed revisions that this disk does not have."""
+    for name, row in evaluations_in(source, record.run, record.run_uid).items():
+        revision, _, corpus = name.partition(".")
         path = home.evaluation(revision, corpus or None)
-        if is_usable(row) and evaluation.is_result(row) and not path.exists():
+        if revision in pushed and not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             atomic_io.write_json(path, row)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,16 @@ def test_what_is_no_result_is_left_out(tmp_path: Path, changes: dict[str, Any]) 
     write(home, "a", {**result(10), **changes})
     (home.evaluations / "b.json").write_text("{")
     assert evaluation.of_run(home, "calm-kea", "u") == []
+
+
+@pytest.mark.parametrize("name", ["run", "run_uid", "repo", "commit", "suite"])
+@pytest.mark.parametrize("value", ["a/\ud800", ["x"], 3])
+def test_what_has_names_that_no_page_can_show_is_left_out(tmp_path: Path, name: str, value: object) -> None:
+    home = Home(tmp_path)
+    write(home, "b", result(20))
+    home.evaluation("a").write_text(json.dumps(result(10, **{name: value})))
+    assert [row["step"] for row in evaluation.of_run(home, "calm-kea", "u")] == [20]
+    assert not evaluation.is_result(result(10, **{name: value}))
 
 
 def held_out(**changes: Any) -> dict[str, Any]:
@@ -143,5 +154,5 @@ def test_the_memory_for_figures_is_bounded(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(evaluation, "MAX_KEPT_RESULTS", 3)
     for step in range(5):
         write(Home(tmp_path), f"r{step}", result(step))
-    assert len(evaluation.of_run(Home(tmp_path), "calm-kea", "u")) == 5
+    assert len(evaluation.of_run(Home(tmp_path), "calm-kea", "u")) == 3, "else each look would read the others again"
     assert len(evaluation._results_kept) == 3

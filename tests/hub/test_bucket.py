@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import random
 import shutil
@@ -258,6 +259,37 @@ def test_evaluations_are_merged_and_nothing_else_comes_with_them(settings: Setti
     assert read_json(home.evaluation("a" * 12)) == result(100, samples=20), "that of this disk stays"
     assert read_json(home.evaluation("a" * 12, "python")) == result(100)
     assert not (home.evaluations / "request.json").exists()
+
+
+def test_no_visitor_sees_a_hidden_example_while_it_comes_back(
+    settings: Settings, home: Home, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page reads the gallery meanwhile, and a kill may come after any file."""
+    write_json(home.gallery / "moderation.json", {"aaaaaaaa": HIDDEN})
+    save_all(home, archive)
+    wipe(home)
+    seen: list[bool] = []
+
+    def watch(archived: Path, own: Path) -> None:
+        bucket_restore_merge(archived, own)
+        if (home.gallery / "aaaaaaaa.json").exists():
+            seen.append(Moderation(home.gallery / "moderation.json").states()["aaaaaaaa"].is_hidden)
+
+    bucket_restore_merge = bucket_restore._merge_file
+    monkeypatch.setattr(bucket_restore, "_merge_file", watch)
+    restore_all(settings)
+    assert seen and all(seen)
+
+
+@pytest.mark.parametrize("odd", [{"tasks": 3}, {"repo": "a/\ud800"}, {"seconds": float("nan")}, {"commit": ["x"]}])
+def test_an_evaluation_that_no_page_can_show_does_not_come_back(
+    settings: Settings, home: Home, archive: Path, odd: dict[str, Any]
+) -> None:
+    home.evaluation("b" * 12).write_text(json.dumps({**result(100), **odd}))
+    save_all(home, archive)
+    wipe(home)
+    restore_all(settings)
+    assert not home.evaluation("b" * 12).exists() and home.evaluation("a" * 12).exists()
 
 
 def test_an_example_that_was_deleted_since_an_older_version_stays_deleted(

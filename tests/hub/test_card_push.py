@@ -105,6 +105,52 @@ def test_the_figures_of_every_pushed_revision_are_kept_in_the_repo(
     assert archived(hub) == {first: 0.25, newest(home): 0.5}
 
 
+def test_the_figures_that_another_home_has_put_there_stay(
+    home: Home, trained: RunFolder, hub: LoopbackHub, publishers: Publishers
+) -> None:
+    write_checkpoint(trained, 500, eval_loss=2.5)
+    publishers.finish()
+    evaluate(home, newest(home), 0.25)
+    publishers.finish()
+    name = "runs/alpha/evaluations.jsonl"
+    (row,) = hub.commits(REPO)[-1].files[name].content.decode().splitlines()
+    theirs = {**json.loads(row), "file": "b" * 12}
+    hub.edit(REPO, name, f"{json.dumps(theirs)}\n" + '{"file": "cccccccccccc"}\n')
+    evaluate(home, newest(home), 0.5)
+    again(home)
+    publishers.finish()
+    assert archived(hub) == {"b" * 12: 0.25, newest(home): 0.5}
+
+
+@pytest.mark.parametrize("odd", [float("nan"), "\ud800"])
+def test_a_file_that_cannot_be_sent_on_stops_no_push(
+    home: Home, trained: RunFolder, hub: LoopbackHub, publishers: Publishers, odd: object
+) -> None:
+    write_checkpoint(trained, 500, eval_loss=2.5)
+    publishers.finish()
+    home.evaluations.mkdir()
+    path = home.evaluation(newest(home), "other")
+    path.write_text(json.dumps(result(500, run="alpha", run_uid=None, odd=odd)))
+    first = newest(home)
+    evaluate(home, first, 0.5)
+    write_checkpoint(trained, 600)
+    publishers.finish()
+    assert archived(hub) == {first: 0.5}
+    assert "step 600" in " ".join(hub.titles(REPO))
+
+
+def test_the_figures_of_another_run_are_not_on_the_card(
+    home: Home, trained: RunFolder, hub: LoopbackHub, publishers: Publishers
+) -> None:
+    write_checkpoint(trained, 500, eval_loss=2.5)
+    publishers.finish()
+    evaluate(home, newest(home), 1.0)
+    found = read_json(home.evaluation(newest(home))) or {}
+    write_json(home.evaluation(newest(home)), {**found, "run": "crow"})
+    publishers.finish()
+    assert "pass@1" not in metrics(card(hub))
+
+
 def test_an_evaluation_before_the_push_is_on_its_card_and_the_next_revision_has_its_own(
     home: Home, trained: RunFolder, hub: LoopbackHub, publishers: Publishers
 ) -> None:

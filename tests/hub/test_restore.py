@@ -15,6 +15,7 @@ from pipeline.config.recipes import run_config
 from pipeline.core.atomic_io import read_json, read_lines, write_json
 from pipeline.core.paths import ROOT, Home
 from pipeline.core.settings import Settings
+from pipeline.hub.commits import message, title
 from pipeline.jobs.restoring import resume_interrupted
 from tests.artifacts.test_evaluation import result
 from tests.homes import write_run
@@ -156,33 +157,76 @@ def test_rows_that_no_chart_can_draw_are_dropped(hub: LoopbackHub, tmp_path: Pat
     assert read_lines(Home(tmp_path / "home").run("parrot").metrics) == [{"step": 0, "train_loss": 8.0}]
 
 
+OWN = {"run": "parrot", "run_uid": UID}
+FIRST, SECOND = "a" * 12, "b" * 12
+
+
+def commit_pushes(hub: LoopbackHub, evaluations: str) -> None:
+    """Two pushed revisions of a run, and what an evaluation left beside them."""
+    hub.commit(REPO, "init", {"x": ""})
+    for step, revision in ((10, FIRST), (20, SECOND)):
+        files = {**record("parrot"), "runs/parrot/evaluations.jsonl": evaluations}
+        hub.commit(REPO, title(run="parrot", step=step, final=False), files, message(revision, UID, 2.5, "mine"))
+
+
+def lines(rows: list[dict[str, Any]]) -> str:
+    return "".join(f"{json.dumps(row)}\n" for row in rows)
+
+
 def test_the_figures_of_its_evaluated_revisions_come_back_and_nothing_else(hub: LoopbackHub, tmp_path: Path) -> None:
     """Somebody who may write to the repo names other runs, other files, or what is no result."""
-    own = {"run": "parrot", "run_uid": UID}
-    first, second, other = "a" * 12, "b" * 12, "c" * 12
+    other = "c" * 12
     home = Home(tmp_path / "home")
     home.evaluations.mkdir(parents=True)
-    write_json(home.evaluation(second), {"kept": True})
+    write_json(home.evaluation(SECOND), {"kept": True})
     rows = [
-        {**result(10, **own), "file": first},
-        {**result(10, **own), "file": f"{first}.mine"},
-        {**result(20, **own), "file": second},
-        {**result(10, run="crow", run_uid=UID), "file": other},
-        {**result(10, run="parrot", run_uid="x"), "file": other},
-        {**result(10, **own, tasks=3), "file": other},
-        {**result(10**400, **own), "file": other},
-        *({**result(10, **own), "file": name} for name in ("../evil", f"{other}/..", f"{other}.../x", "", 3, None)),
-        {**result(10, **own)},
+        {**result(10, **OWN), "file": f"{FIRST}.mine"},
+        {**result(20, **OWN), "file": SECOND},
+        {**result(10, **OWN), "file": other},  # of no revision of the run
+        {**result(10, run="crow", run_uid=UID), "file": FIRST},
+        {**result(10, run="parrot", run_uid="x"), "file": FIRST},
+        {**result(10, **OWN, tasks=3), "file": FIRST},
+        {**result(10, **OWN, seconds=float("nan")), "file": FIRST},
+        {**result(10, **OWN, repo="\ud800"), "file": FIRST},
+        {**result(10, **OWN, repo=["x"]), "file": FIRST},
+        *({**result(10, **OWN), "file": name} for name in ("../evil", f"{FIRST}/..", f"{FIRST}.../x", "", 3, None)),
+        {**result(10, **OWN)},
     ]
-    content = "".join(f"{json.dumps(row)}\n" for row in rows) + '{"file":' * 100_000 + "\n"
-    hub.commit(REPO, "init", {"x": ""})
-    hub.commit(REPO, "a", {**record("parrot"), "runs/parrot/evaluations.jsonl": content})
+    commit_pushes(hub, lines(rows) + '{"file":' * 100_000 + "\n" + lines([{**result(10, **OWN), "file": FIRST}]))
     listed(hub, tmp_path)
     assert {path.name for path in home.evaluations.iterdir()} == {
-        f"{first}.json", f"{first}.mine.json", f"{second}.json",
+        f"{FIRST}.json", f"{FIRST}.mine.json", f"{SECOND}.json",
     }  # fmt: skip
-    assert read_json(home.evaluation(first)) == result(10, **own)
-    assert read_json(home.evaluation(second)) == {"kept": True}, "what this disk has stays"
+    assert read_json(home.evaluation(FIRST)) == result(10, **OWN)
+    assert read_json(home.evaluation(SECOND)) == {"kept": True}, "what this disk has stays"
+
+
+def test_a_kill_between_the_evaluations_of_a_run_loses_none(hub: LoopbackHub, tmp_path: Path) -> None:
+    """A run that is there is not restored again: its evaluations come first."""
+    corpora = [f"{FIRST}.c{number}" for number in range(20)]
+    commit_pushes(hub, lines([{**result(10, **OWN), "file": name} for name in corpora]))
+    killed = """
+import os, sys
+from pipeline.core import atomic_io
+real, count = atomic_io.write_json, 0
+def write_json(path, value):
+    global count
+    count += path.parent.name == "evaluations"
+    if count == 5:
+        os._exit(9)
+    real(path, value)
+atomic_io.write_json = write_json
+from pipeline.cli.app import main
+main(["runs"])
+"""
+    named = {"PIPELINE_HOME": str(tmp_path / "home"), "PIPELINE_HUB_REPO": REPO}
+    done = subprocess.run(
+        [sys.executable, "-c", killed], cwd=ROOT, env={**os.environ, **hub.environment(tmp_path), **named}, check=False
+    )
+    home = Home(tmp_path / "home")
+    assert done.returncode == 9 and len(list(home.evaluations.glob("*.json"))) == 4
+    listed(hub, tmp_path)
+    assert {path.stem for path in home.evaluations.iterdir()} == set(corpora)
 
 
 @pytest.mark.parametrize("status", [401, 403, 500, 503])
