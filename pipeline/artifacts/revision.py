@@ -245,13 +245,16 @@ def newest_of(revisions: Sequence[Revision]) -> Revision | None:
 
 def best_of(revisions: Sequence[Revision]) -> Revision | None:
     """The one with the lowest validation loss, of equal ones the earliest; None when none was measured. `revisions` are
-    ordered newest first. Losses on two corpora cannot be compared, so those of other corpora than the newest's are
-    left out.
+    ordered newest first. Losses on two corpora cannot be compared, so only those on the newest one's corpus count, or if
+    there are none, on the corpus of the newest one that was measured.
     """
     newest = newest_of(revisions)
-    measured = [r for r in reversed(revisions) if r.eval_loss is not None and newest and r.corpus == newest.corpus]
-    sound = [revision for revision in measured if not revision.diverged]
-    return min(sound, key=lambda revision: revision.eval_loss or 0.0, default=None)
+    sound = [revision for revision in reversed(revisions) if revision.eval_loss is not None and not revision.diverged]
+    corpora = {revision.corpus for revision in sound}
+    if newest is None or not sound:
+        return None
+    corpus = newest.corpus if newest.corpus in corpora else sound[-1].corpus
+    return min((r for r in sound if r.corpus == corpus), key=lambda revision: revision.eval_loss or 0.0)
 
 
 def pick(revisions: Sequence[Revision], text: str, repo: str) -> Revision:
@@ -263,7 +266,7 @@ def pick(revisions: Sequence[Revision], text: str, repo: str) -> Revision:
         return newest_of(revisions) or revisions[0]
     if text == BEST:
         if (best := best_of(revisions)) is None:
-            raise InputError(f"No revision of {repo} on the newest one's corpus has a validation loss; use newest.")
+            raise InputError("No revision has a validation loss yet; use newest.")
         return best
     found = [r for r in revisions if r.revision.startswith(text)] if len(text) >= SHORTEST_PREFIX else []
     if len(found) == 1:
@@ -271,7 +274,7 @@ def pick(revisions: Sequence[Revision], text: str, repo: str) -> Revision:
     if found:
         raise InputError(f"revision {text!r} begins the ids {_names(found)}; give more digits.")
     raise InputError(
-        f"There is no revision {text!r}; use newest, best, or at least the first {SHORTEST_PREFIX} digits of {_names(revisions)}."
+        f"There is no revision {text!r}; use newest, best, starter, or at least the first {SHORTEST_PREFIX} digits of {_names(revisions)}."
     )
 
 

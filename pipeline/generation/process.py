@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.core.environment import num_cores
 from pipeline.core.errors import InputError, PipelineError, require
-from pipeline.core.paths import Home
+from pipeline.core.paths import DryRunFolder, Home
 from pipeline.core.settings import Settings
 from pipeline.generation.reading import MAX_READ_TOKENS, NUM_GUESSES, Inside, TokenReading
 from pipeline.generation.settings import Sampling, check_prompt, check_sampling
@@ -216,9 +216,11 @@ class Generator:
         child = Child(self._log, self._silence_seconds, without_gpu=without_gpu, exact=self._exact)
         self._note = ""
         if child.without_gpu and training is not None and (self._has_gpu or training.device == "cuda"):
-            self._note = f"Run {training.run} trains on the GPU, so this is written on the CPU, more slowly."
+            self._note = (
+                f"{_named(training.run).capitalize()} trains on the GPU, so this is written on the CPU, more slowly."
+            )
         elif self._unloaded_for:
-            self._note = f"The model was unloaded when run {self._unloaded_for} started, and is loaded again."
+            self._note = f"The model was unloaded when {_named(self._unloaded_for)} started, and is loaded again."
         self._unloaded_for = ""
         watch = threading.Thread(target=self._make_way, args=(child, training), name="generator-watch", daemon=True)
         watch.start()
@@ -288,3 +290,7 @@ def _batches(child: Child, request: Request, num_samples: int) -> Iterator[list[
             raise _error_of(final)
         if final:
             return
+
+
+def _named(run: str) -> str:
+    return "a dry run" if run == DryRunFolder.kind else f"run {run}"

@@ -210,12 +210,14 @@ def test_best_is_the_lowest_validation_loss_of_the_newest_ones_corpus(registry: 
     rows = [replace(added[0], corpus="other", eval_loss=0.5), replace(added[1], eval_loss=0.25, diverged=True)]
     assert best_of([*reversed(added), *rows]) == added[2]
     assert best_of([rows[0], *reversed(added)]) == rows[0], "another corpus is the newest one's"
+    stopped = replace(rows[0], eval_loss=None)  # before its first evaluation
+    assert best_of([stopped, *reversed(added)]) == added[2]
 
 
 def test_without_a_validation_loss_there_is_no_best(registry: Registry, run: RunFolder) -> None:
     revision = registry.add(write_checkpoint(run, 100, eval_loss=None))
     assert best_of([revision]) is best_of([]) is None
-    with pytest.raises(InputError, match="No revision of local on the newest one's corpus has a validation loss; use"):
+    with pytest.raises(InputError, match="No revision has a validation loss yet; use newest"):
         pick([revision], "best", "local")
 
 

@@ -113,6 +113,14 @@ def test_without_a_gpu_an_idle_one_is_ended_and_loads_again_with_the_next_reques
     assert processes_of(module=FAKE) == before, "the same run does not end it twice"
 
 
+def test_a_dry_run_is_called_one(generator: Generator, runs: Runs) -> None:
+    assert answer(generator) == ("cpu", [])
+    runs.start("dry-run", device="cpu")
+    eventually(lambda: processes_of(module=FAKE) == [])
+    again = "The model was unloaded when a dry run started, and is loaded again."
+    assert answer(generator) == ("cpu", [again])
+
+
 def test_without_a_gpu_one_that_writes_is_left_alone(generator: Generator, runs: Runs) -> None:
     stream = generator.stream(REVISION, "endless", ONE)
     assert next(stream).text == "cpu"

@@ -11,6 +11,7 @@ from typing import Any
 
 import gradio as gr
 
+from pipeline.artifacts.starter import STARTER
 from pipeline.config.recipes import PRESETS
 from pipeline.config.schema import DEFAULT_CORPUS, DataConfig, ExecutionConfig
 from pipeline.config.source_spec import corpus_id_of
@@ -297,7 +298,7 @@ class PrepareCard:
     def _parts(self, seen: HomeView, chosen: str | None, doubtful: str | None, *, is_owner: bool) -> Updates:
         view = self._report_corpus(seen.corpora, chosen) if is_owner else None
         return {
-            self.guide: guide(seen, is_owner=is_owner),
+            self.guide: guide(seen, is_owner=is_owner, has_own=self._has_own()),
             self.running: render("preparing", corpora=seen.corpora, is_owner=is_owner),
             self.corpora: render(
                 "corpora",
@@ -311,6 +312,9 @@ class PrepareCard:
             ),
             self.report: self._report(view),
         }
+
+    def _has_own(self) -> bool:
+        return any(revision.repo != STARTER for revision in self.engine.revisions.known())
 
     def _report_corpus(self, corpora: list[CorpusView], chosen: str | None) -> CorpusView | None:
         """The corpus whose report is shown: the chosen one, else one that is being filtered."""
@@ -327,8 +331,10 @@ class PrepareCard:
         return render("corpus_report", view=view, report=report, **parts)
 
 
-def guide(seen: HomeView, *, is_owner: bool) -> str:
-    """The steps of a first visit: look, train, ask; the next one is marked. Empty once a run has finished."""
+def guide(seen: HomeView, *, is_owner: bool, has_own: bool = False) -> str:
+    """The steps of a first visit: look, train, ask; the next one is marked. Empty once a run has finished. `has_own`:
+    whether a model answers that was trained here, and no longer the starter.
+    """
     corpus = next((view for view in seen.corpora if view.state == "finished"), None)
     run = next((view.run for view in seen.runs if view.state in ACTIVE), None)
     if any(view.state == "finished" for view in seen.runs):
@@ -337,7 +343,7 @@ def guide(seen: HomeView, *, is_owner: bool) -> str:
         step = 3
     else:
         step = 2 if run or corpus else 1
-    return render("guide", step=step, corpus=corpus, run=run, is_owner=is_owner)
+    return render("guide", step=step, corpus=corpus, run=run, is_owner=is_owner, has_own=has_own or step == 3)
 
 
 def setup_of(values: tuple[Any, ...]) -> CorpusSetup:

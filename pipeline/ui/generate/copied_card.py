@@ -7,6 +7,8 @@ from typing import Any
 import gradio as gr
 from markupsafe import Markup
 
+from pipeline.artifacts.revision import Revision
+from pipeline.artifacts.starter import STARTER
 from pipeline.core.errors import DamagedError, PipelineError
 from pipeline.data.verbatim.ngram_index import MIN_RUN, NGRAM
 from pipeline.ui.generate.copied import TrainingFilesOf
@@ -33,7 +35,7 @@ class CopiedCard:
 
     def build(self) -> None:
         with card("flush", elem_id="copied-card"):
-            self.view = picks(render("copied_blank"), attribute="copied", elem_id="copied")
+            self.view = picks(_blank(), attribute="copied", elem_id="copied")
 
     def connect(self, written: gr.State) -> None:
         self.view.click(self.show_copied, written, self.view, queue=False, **QUIET)
@@ -41,8 +43,16 @@ class CopiedCard:
     def updates(self, written: Written | None, request: gr.Request) -> dict[Any, Any]:
         """Offer to look for another completion, or none."""
         self.turns.begin(self.engine.page_key(request))
-        view = render("copied_offer", revision=written.revision.revision) if written else render("copied_blank")
-        return {self.view: view}
+        if written is None:
+            return {self.view: _blank()}
+        writer = written.revision
+        if (
+            isinstance(writer, Revision)
+            and writer.repo == STARTER
+            and not self.engine.home.corpus(writer.corpus).is_ready
+        ):
+            return {self.view: _blank(is_starter=True)}
+        return {self.view: render("copied_offer", revision=writer.revision)}
 
     async def show_copied(self, written: Written | None, event: gr.EventData, request: gr.Request) -> Any:
         """What of a sample stands in the training files; nothing if another completion was begun meanwhile."""
@@ -53,7 +63,7 @@ class CopiedCard:
 
     def _show(self, written: Written | None, event: gr.EventData, request: gr.Request) -> str:
         if written is None:
-            return render("copied_blank")
+            return _blank()
         try:
             asked, readings = Asked.of(event.value), Readings(self.engine, written, request)
             writer = readings.writer()
@@ -82,3 +92,7 @@ class CopiedCard:
         """Raises AccessError when the corpus is of files that only the owner may see."""
         if not (self.engine.reading.is_public(source) or self.engine.access.of(request).allowed):
             raise AccessError(t("copied.for_owner"))
+
+
+def _blank(*, is_starter: bool = False) -> str:
+    return render("copied_blank", is_starter=is_starter)

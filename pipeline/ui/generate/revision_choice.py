@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from pipeline.artifacts.revision import BEST, NEWEST, Revision, best_of, newest_of
-from pipeline.artifacts.starter import STARTER
+from pipeline.artifacts.starter import STARTER, starter
 from pipeline.core.errors import InputError, PipelineError
 from pipeline.hub.other_models import find_model
 from pipeline.ui.shared.components import QUIET, ask, html, picks
@@ -65,6 +65,8 @@ class RevisionChoice:
         newest = t("generate.newest", step=whole(first.step), run=first.run) if first else t("generate.none")
         if first and first.repo == STARTER:
             newest, choices = t("generate.starter"), choices[1:]
+        elif own := starter():  # a run that was stopped early may write worse
+            choices.append((t("generate.starter"), own.revision))
         if first is not None and best is not None and _is_better(best, first):
             choices = [(t("generate.best", **_named(best)), BEST), *choices]
         values = {value for _, value in choices}
@@ -110,7 +112,9 @@ class RevisionChoice:
                 if name in (model.name, model.repo):
                     return model.name
             raise InputError(t("link.no_model", name=name[:MODEL_CHARACTERS]))
-        if name in (NEWEST, BEST) or any(revision.revision == name for revision in self.engine.revisions.known()):
+        own = starter()
+        known = [*self.engine.revisions.known(), *([own] if own else [])]
+        if name in (NEWEST, BEST) or any(revision.revision == name for revision in known):
             return name
         raise InputError(t("link.no_revision", name=name[:40]))
 

@@ -26,6 +26,11 @@ def test_the_next_step_is_marked_and_has_its_button(home: Home) -> None:
     assert "Look at real code" in now(guide(home_view(home), is_owner=True))
     write_corpus(home, "ready")
     assert "1.0 M tokens ready: train on it" in now(guide(home_view(home), is_owner=True))
+    first = guide(home_view(home), is_owner=True)
+    assert "Try the starter model" in first and "Ask your model" not in first
+    assert "Ask your model" in guide(home_view(home), is_owner=True, has_own=True), (
+        "it answers before its run has ended"
+    )
     write_run(home, "calm-kea", state="stopped")
     assert "Ask your model" in now(guide(home_view(home), is_owner=True))
 

@@ -14,6 +14,7 @@ import pytest
 
 from pipeline.artifacts.corpus import Corpus
 from pipeline.artifacts.revision import Revision
+from pipeline.artifacts.starter import starter
 from pipeline.config.schema import DataConfig
 from pipeline.core.atomic_io import write_json
 from pipeline.core.errors import BusyError, InputError
@@ -155,6 +156,15 @@ def test_a_corpus_that_is_not_here_and_another_one_of_its_name(
     manifest = Corpus.open(folder).manifest
     write_json(folder.manifest, {**manifest, "tokenizer_sha256": "0" * 64})
     assert "is another one than revision" in show(card, written(revision, FILE), f"0 {revision.revision}")
+
+
+def test_no_search_is_offered_for_the_starter_whose_files_are_not_here(
+    card: CopiedCard, folder: CorpusFolder, revision: Revision
+) -> None:
+    own = starter()
+    assert own is not None
+    assert "its training files do not come with the program" in card.updates(written(own, FILE), asked("s"))[card.view]
+    assert "Look it up" in card.updates(written(revision, FILE), asked("s"))[card.view]
 
 
 @pytest.mark.parametrize("name", ["ngram-offsets.bin", "ngram-places.bin", "lengths-train.bin"])

@@ -13,6 +13,7 @@ import gradio as gr
 import pytest
 
 from pipeline.artifacts.revision import Revision
+from pipeline.artifacts.starter import starter
 from pipeline.core.settings import Settings
 from pipeline.ui.generate.revision_choice import RevisionChoice
 from pipeline.ui.shared.engine import Engine
@@ -43,11 +44,13 @@ def values(field: dict[str, Any]) -> list[str]:
 
 
 def test_a_selection_that_is_still_a_choice_is_not_sent_again(choice: RevisionChoice) -> None:
-    """Its answer may come after somebody has chosen another one."""
+    """Its answer may come after somebody has chosen another one. The starter stays a choice."""
+    own = starter()
+    assert own is not None
     for chosen, is_sent in (("a" * 12, False), ("newest", False), ("best", False), ("c" * 12, True), (None, True)):
         revision, other, _ = choice.list_revisions(chosen, "b" * 12)
         assert ("value" in revision) == is_sent
-        assert "value" not in other and values(other) == ["", "best", "b" * 12, "a" * 12]
+        assert "value" not in other and values(other) == ["", "best", "b" * 12, "a" * 12, own.revision]
     assert choice.list_revisions("c" * 12, "c" * 12)[0]["value"] == "newest"
     assert choice.list_revisions("c" * 12, "c" * 12)[1]["value"] == ""
     assert choice.list_revisions(None, "")[1].get("value", "") == ""
