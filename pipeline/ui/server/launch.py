@@ -6,8 +6,10 @@ Gradio adds no headers after ours.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
+import logging
 import os
 import resource
 import socket
@@ -147,6 +149,7 @@ def serve(page: gr.Blocks, engine: Engine) -> None:
         ws="none",
         lifespan="on",  # it starts Gradio's queue: without it the page would answer no event
     )
+    logging.getLogger("uvicorn.error").addFilter(_is_no_open_tab)
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again once it has closed all connections
         _Server(config, started).run(sockets=[listener])
     engine.close()
@@ -193,6 +196,12 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._on_start()
+
+
+def _is_no_open_tab(record: logging.LogRecord) -> bool:
+    """Whether a record of uvicorn is about anything else than the stream of a tab that was open when the page ended."""
+    is_ended_stream = record.exc_info is not None and isinstance(record.exc_info[1], asyncio.CancelledError)
+    return not is_ended_stream and "timeout graceful shutdown exceeded" not in str(record.msg)
 
 
 def _after_launch(engine: Engine) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shlex
@@ -9,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import gradio as gr
@@ -117,7 +119,9 @@ def started(home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_the_page_with_a_sentence(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stream", ["", "/studio/changes", "/gradio_api/heartbeat/abcdefghij"], ids=str)
+def test_ctrl_c_ends_the_page_with_a_sentence(tmp_path: Path, stream: str) -> None:
+    """Also while a browser tab is open, which has a stream that does not end."""
     variables = {"PIPELINE_HOME": str(tmp_path / "home"), "PIP_NO_INDEX": "1", "GRADIO_SERVER_NAME": "127.0.0.1"}
     page = subprocess.Popen(
         hearing(sys.executable, "app.py"),
@@ -129,9 +133,13 @@ def test_ctrl_c_ends_the_page_with_a_sentence(tmp_path: Path) -> None:
     )
     try:
         assert page.stdout is not None
-        assert page.stdout.readline().startswith("The page is at http://127.0.0.1:")
-        page.send_signal(signal.SIGINT)
-        out, error = page.communicate(timeout=60)
+        url = page.stdout.readline().removeprefix("The page is at ").strip()
+        assert url.startswith("http://127.0.0.1:")
+        with contextlib.ExitStack() as opened:
+            if stream:
+                opened.enter_context(urllib.request.urlopen(url.removesuffix("/") + stream, timeout=60))
+            page.send_signal(signal.SIGINT)
+            out, error = page.communicate(timeout=300)
     finally:
         page.kill()
     assert (page.returncode, out, error) == (0, "The page has ended. Jobs that run go on without it.\n", "")
