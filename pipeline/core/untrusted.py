@@ -13,11 +13,20 @@ MAX_FLOAT = 1e300
 
 
 def is_usable(value: Any) -> bool:
-    """Whether the pages and formats can show it: numbers of a usual size, text that can be encoded, at any depth."""
+    """Whether the pages and formats can show it: numbers of a usual size, text that can be encoded, at any depth that
+    Python's own recursion allows.
+    """
+    try:
+        return _is_usable(value)
+    except RecursionError:
+        return False
+
+
+def _is_usable(value: Any) -> bool:
     if isinstance(value, dict):
-        return all(is_usable(key) and is_usable(item) for key, item in value.items())
+        return all(_is_usable(key) and _is_usable(item) for key, item in value.items())
     if isinstance(value, list):
-        return all(map(is_usable, value))
+        return all(map(_is_usable, value))
     if isinstance(value, str):
         return surrogate_at(value) is None
     if isinstance(value, int):

@@ -16,11 +16,14 @@ from pipeline.core import atomic_io
 from pipeline.core.errors import PipelineError, require
 from pipeline.core.settings import Limits
 from pipeline.core.text import surrogate_at
+from pipeline.core.untrusted import is_usable
 
 ID = re.compile(r"[a-z0-9]{8}")
 TITLE_CHARACTERS = 80
 TEXT_CHARACTERS = 20_000
 """Max characters of one completion; more than the maximum number of tokens ever needs."""
+MAX_TEXTS = 2 * Limits.samples
+"""Completions in a file: those of two revisions. A file from elsewhere could have any number, each an element of the page."""
 SETTINGS_CHARACTERS = 2_000
 """Max characters of the settings as JSON."""
 MAX_IN_MEMORY = 128
@@ -113,14 +116,18 @@ def _read_once(path: Path, mtime_ns: int, size: int) -> Example | None:
 
 
 def _has_valid_types(value: dict[str, Any]) -> bool:
-    """Whether every value has the type that the code which displays it relies on."""
+    """Whether every value has the type that the code which displays it relies on, and can be shown: half a surrogate pair
+    in one example would be an error of every page that lists it.
+    """
     texts = ("prompt", "revision", "repo", "run", "title", "created_at")
     loss = value["eval_loss"]
     return (
-        all(isinstance(value[name], str) for name in texts)
+        is_usable(value)
+        and all(isinstance(value[name], str) for name in texts)
         and isinstance(value["settings"], dict)
         and all(type(value[name]) is int for name in ("seed", "step"))
         and isinstance(value["texts"], list)
+        and len(value["texts"]) <= MAX_TEXTS
         and all(isinstance(text, str) for text in value["texts"])
         and _is_id_or_empty(value.get("remix_of", ""))
         and (loss is None or (isinstance(loss, (int, float)) and math.isfinite(loss)))

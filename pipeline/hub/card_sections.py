@@ -3,6 +3,9 @@
 Each section of ours stands between two comments; the first one holds a digest of what we wrote. A section whose text has
 another digest was edited by hand and stays as it is; so does everything outside of sections. A comment below the front
 matter holds a digest of each value there that we wrote.
+
+Whoever may write to the repo may write anything into the card. What no editor would write must not stop the pushes: front
+matter that cannot be read is replaced by ours.
 """
 
 from __future__ import annotations
@@ -19,6 +22,10 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 CARD = "README.md"
+MAX_BYTES = 200_000
+"""A larger file is no card: it is not read but replaced."""
+MAX_FRONT_CHARACTERS = 50_000
+"""PyYAML reads as many in two seconds."""
 FIRST = "about"
 """Name of the section before the first heading."""
 FRONT = re.compile(r"---\n(.*?)\n---\n", re.DOTALL)
@@ -28,7 +35,7 @@ SECTION = re.compile(
     re.DOTALL,
 )
 VALUES = re.compile(
-    r"<!-- values above: each push writes them anew, unless they were edited \((?P<digests>[^)]*)\) -->\n"
+    r"<!-- values above: each push writes them anew, unless they were edited \((?P<digests>[^()]*)\) -->\n"
 )
 OURS = ("configs", "model-index", "size_categories")
 """Values of the front matter that follow from the content: an edit of them does not stay."""
@@ -54,9 +61,14 @@ def merged_card(new: str, current: str | None) -> bytes:
 
 
 def current_card(api: HfApi, repo: str, head: str, repo_type: str = "model") -> str | None:
-    """The card at commit `head` of a repo, None when there is none. Bytes that are not UTF-8 are surrogates."""
+    """The card at commit `head` of a repo, None when there is none, or one of more than MAX_BYTES. Bytes that are not UTF-8
+    are surrogates.
+    """
     from huggingface_hub.errors import EntryNotFoundError
 
+    found = api.get_paths_info(repo, [CARD], revision=head, repo_type=repo_type)
+    if not found or getattr(found[0], "size", 0) > MAX_BYTES:
+        return None
     with tempfile.TemporaryDirectory() as folder:
         try:
             path = api.hf_hub_download(repo, CARD, revision=head, repo_type=repo_type, local_dir=folder)
@@ -113,7 +125,8 @@ def _merged_front(new: str, current: str, noted: re.Match[str] | None) -> str:
     ours, theirs = _values(new), _values(current)
     if theirs is None or ours is None:
         return new + _noted(ours or {})
-    digests = dict(re.findall(r"(\S+)=(\w+)", noted["digests"] if noted else ""))
+    parts = (part.rpartition("=") for part in (noted["digests"] if noted else "").split())
+    digests = {name: digest for name, _, digest in parts if name}
 
     def is_edited(name: str) -> bool:
         if name in OURS:
@@ -126,7 +139,12 @@ def _merged_front(new: str, current: str, noted: re.Match[str] | None) -> str:
     edited = {name for name in names if is_edited(name)}
     chosen = {name: theirs if name in edited else ours for name in names}
     values = {name: of[name] for name, of in chosen.items() if name in of}
-    front = current if values == theirs else f"---\n{yaml.safe_dump(values, sort_keys=False, allow_unicode=True)}---\n"
+    try:
+        front = (
+            current if values == theirs else f"---\n{yaml.safe_dump(values, sort_keys=False, allow_unicode=True)}---\n"
+        )
+    except (ValueError, RecursionError):  # a number with thousands of digits; nested more deeply than can be written
+        return new + _noted(ours)
     # A value that was edited keeps its digest: deleted by hand, it must not come back.
     kept = {name: digests[name] for name in edited if name in digests}
     return front + _noted({name: value for name, value in ours.items() if name not in edited}, kept)
@@ -142,14 +160,27 @@ def _noted(values: dict[str, Any], digests: dict[str, str] | None = None) -> str
 
 
 def _digest_of_value(value: Any) -> str:
-    return _digest(json.dumps(value, sort_keys=True, default=str))
+    """Empty for a value that we cannot have written."""
+    try:
+        return _digest(json.dumps(value, sort_keys=True, default=str))
+    except (TypeError, ValueError, RecursionError):  # keys of several types; as in `_merged_front`
+        return ""
 
 
 def _values(front: str) -> dict[str, Any] | None:
+    """None when it is too large, has aliases, or cannot be read. A few nested aliases stand for billions of values."""
     import yaml
 
+    class Loader(yaml.SafeLoader):
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(yaml.AliasEvent):
+                raise yaml.YAMLError("an alias")
+            return super().compose_node(parent, index)
+
+    if len(front) > MAX_FRONT_CHARACTERS:
+        return None
     try:
-        found = yaml.safe_load(front.removeprefix("---\n").removesuffix("---\n"))
-    except yaml.YAMLError:
+        found = yaml.load(front.removeprefix("---\n").removesuffix("---\n"), Loader)
+    except Exception:  # of any kind: PyYAML raises KeyError for `!!bool x`, IndexError for `!!int ""`
         return None
     return found if isinstance(found, dict) else None

@@ -163,8 +163,16 @@ def _rendered(template: str, facts: dict[str, Any]) -> str:
     environment = Environment(
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined
     )
+    environment.filters["quoted"] = _quoted
     text = (ASSETS / template).read_text(encoding="utf-8")
     return redact(environment.from_string(text).render(facts))
+
+
+def _quoted(value: object) -> str:
+    """Text for the front matter: YAML reads `2024-01-01` as a date, and `a: b` as a mapping, unless it is quoted."""
+    import yaml
+
+    return yaml.safe_dump(str(value), default_style='"', allow_unicode=True, width=float("inf")).strip()
 
 
 def _cell(text: str, max_length: int = 60) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 from pipeline.core import atomic_io
 from pipeline.core.paths import Home
+from pipeline.core.settings import Limits
 from pipeline.core.untrusted import is_usable
 from pipeline.hub.token import redact
 
@@ -28,6 +29,8 @@ RESTORED = "restored.jsonl"
 """Ids of the examples that came from a repo."""
 MAX_CHARACTERS = 100_000
 """Of a row; the longest prompt with its completions is a third of that."""
+MAX_TEXTS = 2 * Limits.samples
+"""Of a row, as of the gallery's reader: the completions of two revisions. Each is an element of the page."""
 PINNED = "pinned"
 PIN = {"is_hidden": False, "is_pinned": True, "is_approved": False, "reporters": [], "num_settled": 0}
 """Moderation state of a pinned example that nobody has reported."""
@@ -56,10 +59,12 @@ def is_example(row: dict[str, Any]) -> bool:
     """Whether the gallery can read the row as an example, as `gallery.example.read_example`."""
     loss, texts, remix_of = row.get("eval_loss", ""), row.get("texts"), row.get("remix_of", "")
     return (
-        all(isinstance(row.get(name), str) for name in ("prompt", "revision", "repo", "run", "title", "created_at"))
+        is_usable(row)
+        and all(isinstance(row.get(name), str) for name in ("prompt", "revision", "repo", "run", "title", "created_at"))
         and isinstance(row.get("settings"), dict)
         and all(type(row.get(name)) is int for name in ("seed", "step"))
         and isinstance(texts, list)
+        and len(texts) <= MAX_TEXTS
         and all(isinstance(text, str) for text in texts)
         and isinstance(remix_of, str)
         and (not remix_of or EXAMPLE.fullmatch(remix_of) is not None)

@@ -18,7 +18,7 @@ from pipeline.core import atomic_io
 from pipeline.core.errors import DamagedError, InputError
 from pipeline.core.settings import Limits
 from pipeline.gallery import examples
-from pipeline.gallery.example import Example
+from pipeline.gallery.example import Example, read_example
 from pipeline.gallery.examples import Examples, HiddenError, Kept
 from pipeline.gallery.quota import QuotaError
 
@@ -118,6 +118,9 @@ def test_an_unknown_id_gets_one_sentence(gallery: Examples, example_id: str) -> 
 def _damage(gallery: Examples) -> list[str]:
     """Save one intact example and several damaged ones. Returns the ids of the damaged ones."""
     whole = keep(gallery).to_dict()
+    nested: dict[str, Any] = {}
+    for _ in range(600):
+        nested = {"x": nested}
     damaged = {
         "aaaaaaa1": b"",
         "aaaaaaa2": b"{",
@@ -128,6 +131,12 @@ def _damage(gallery: Examples) -> list[str]:
         "aaaaaaa7": json.dumps({**whole, "id": "aaaaaaa7", "step": "600"}).encode(),
         "aaaaaaa8": json.dumps({**whole, "id": "other"}).encode(),
         "aaaaaaa9": json.dumps({**whole, "id": "aaaaaaa9"}).encode()[:-20],
+        "aaaaaac1": json.dumps({**whole, "id": "aaaaaac1", "title": "\ud800"}).encode(),
+        "aaaaaac2": json.dumps({**whole, "id": "aaaaaac2", "texts": ["x", "half \udfff"]}).encode(),
+        "aaaaaac3": json.dumps({**whole, "id": "aaaaaac3", "settings": {"\ud800": 1}}).encode(),
+        "aaaaaac4": json.dumps({**whole, "id": "aaaaaac4", "texts": ["x"] * 20_000}).encode(),
+        "aaaaaac5": json.dumps({**whole, "id": "aaaaaac5", "step": 10**400}).encode(),
+        "aaaaaac6": json.dumps({**whole, "id": "aaaaaac6", "settings": nested}).encode(),
     }
     for name, content in damaged.items():
         (gallery.folder / f"{name}.json").write_bytes(content)
@@ -140,6 +149,14 @@ def test_damaged_files_are_left_out_and_counted(gallery: Examples) -> None:
     assert len(every(gallery)) == 1
     assert gallery.page(1).num_damaged == len(damaged)
     assert keep(gallery) in every(gallery)
+
+
+def test_the_texts_of_two_revisions_are_not_too_many(gallery: Examples) -> None:
+    whole = keep(gallery).to_dict()
+    for number, is_readable in ((2 * Limits.samples, True), (2 * Limits.samples + 1, False)):
+        path = gallery.folder / f"aaaaaaa{number}.json"
+        path.write_text(json.dumps({**whole, "id": path.stem, "texts": ["x"] * number}))
+        assert (read_example(path) is not None) is is_readable
 
 
 def test_a_damaged_example_says_so(gallery: Examples) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import time
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 
-from pipeline.hub.card_sections import SECTION, VALUES, merged_card
+from pipeline.hub.card_sections import CARD, MAX_BYTES, SECTION, VALUES, current_card, merged_card
 
 
 def card(step: int, **front: str) -> str:
@@ -107,6 +110,88 @@ def test_values_of_a_card_without_digests_stay() -> None:
 def test_front_matter_that_is_no_mapping_is_replaced(front: str) -> None:
     own = front + text(1).partition("---\n# me")[2]
     assert yaml.safe_load(text(2, own).split("---\n")[1])["license"] == "other"
+
+
+def bomb(levels: int) -> str:
+    """Some 500 bytes of YAML that stand for 10 ** levels values."""
+    lines = [f"b{level}: &a{level + 1} [{','.join([f'*a{level}'] * 10)}]\n" for level in range(levels)]
+    return f"license: mit\na: &a0 [x]\n{''.join(lines)}"
+
+
+HOSTILE = {
+    "aliases": bomb(4),
+    "an alias of itself": "license: mit\nb: &a [*a]\n",
+    "nested too deeply to read": f"license: mit\nb: {'[' * 5_000}{']' * 5_000}\n",
+    "nested too deeply to write": f"license: mit\nb: {'[' * 400}{']' * 400}\n",
+    "no such day": "license: mit\nb: 2024-13-45\n",
+    "no bool": "license: mit\nb: !!bool x\n",
+    "an empty number": 'license: mit\nb: !!int ""\n',
+    "a number of 12,000 digits": f"license: mit\nb: 0x{'f' * 10_000}\n",
+    "too long": "license: mit\n" + "b: x\n" * 20_000,
+}
+
+
+@pytest.mark.parametrize("front", HOSTILE.values(), ids=HOSTILE)
+def test_front_matter_that_no_editor_writes_is_replaced_and_the_words_stay(front: str) -> None:
+    body = text(1).partition("---\n<!-- values")[2].partition("-->\n")[2]
+    listed = "license=0 b=0 b3=0"
+    note = f"<!-- values above: each push writes them anew, unless they were edited ({listed}) -->\n"
+    second = text(2, f"---\n{front}---\n{note}{body}My words.\n")
+    assert front_of(second) == {"license": "other", "model-index": "loss of step 2"}
+    assert "Step 2." in second and second.endswith("My words.\n") and second.count("values above") == 1
+
+
+def test_the_values_of_nested_aliases_are_never_made() -> None:
+    """In seconds, and not once for each of the ten billion values."""
+    began = time.monotonic()
+    note = "<!-- values above: each push writes them anew, unless they were edited (b9=0) -->\n"
+    merged_card(card(2), f"---\n{bomb(10)}---\n{note}# Mine\n")
+    assert time.monotonic() - began < 5
+
+
+def test_keys_of_several_types_are_an_edit() -> None:
+    front = "license: mit\nchanges:\n  2024-01-01: first\n  later: second\n  3: third\n"
+    note = "<!-- values above: each push writes them anew, unless they were edited (changes=0) -->\n"
+    assert len(front_of(text(2, f"---\n{front}---\n{note}# Mine\n"))["changes"]) == 3
+
+
+@pytest.mark.parametrize(
+    "filler",
+    [
+        f"<!-- values above: each push writes them anew, unless they were edited ({'x' * 190_000}) -->\n",
+        "<!-- values above: each push writes them anew, unless they were edited (" * 2_500,
+        "<!-- section a: each push writes it anew, unless it was edited (000000000000) -->\n" * 2_300,
+    ],
+    ids=["one long name", "many comments", "many sections that do not end"],
+)
+def test_the_largest_card_is_read_in_seconds(filler: str) -> None:
+    own = f"---\nlicense: mit\n---\n{filler}"
+    assert len(own) <= MAX_BYTES
+    began = time.monotonic()
+    assert text(2, own)
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("repo_type", ["model", "dataset"])
+def test_a_card_that_is_none_is_not_downloaded(repo_type: str) -> None:
+    size, downloaded = 0, []
+
+    class Api:
+        def get_paths_info(self, repo: str, paths: list[str], *, revision: str, repo_type: str) -> list[Any]:
+            assert (repo, paths, revision) == ("me/code", [CARD], "head")
+            return [SimpleNamespace(size=size)] if size else []
+
+        def hf_hub_download(self, repo: str, name: str, *, local_dir: str, **options: Any) -> str:
+            downloaded.append(options["repo_type"])
+            (Path(local_dir) / name).write_text("# Mine\n")
+            return str(Path(local_dir) / name)
+
+    api: Any = Api()
+    assert current_card(api, "me/code", "head", repo_type) is None
+    size = MAX_BYTES + 1
+    assert current_card(api, "me/code", "head", repo_type) is None and not downloaded
+    size = MAX_BYTES
+    assert current_card(api, "me/code", "head", repo_type) == "# Mine\n" and downloaded == [repo_type]
 
 
 def test_bytes_that_are_no_text_are_pushed_as_they_were() -> None:

@@ -129,6 +129,36 @@ def test_a_dataset_card_counts_what_the_rules_removed() -> None:
     assert "They removed 4 by `drop_generated`, 5 by `min_assignments`." in text
 
 
+NAMES = [
+    "2024-01-01",
+    "1e3",
+    "no",
+    "null",
+    "0x10",
+    "12:30",
+    "a: b",
+    "x # y",
+    "- z",
+    '"q',
+    "a{b",
+    "*x",
+    "!!int x",
+    "ü 🦜\x7f",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_is_text_in_the_front_matter_whatever_it_looks_like(name: str) -> None:
+    facts = {"step": 1, "revision": "a" * 12, "run": "alpha", "eval_loss": 2.5, "perplexity": 9.0}
+    front = model_card({**facts, "repo": f"me/{name}", "corpus": name}).split("---\n")[1]
+    (model,) = yaml.safe_load(front)["model-index"]
+    assert model["name"] == name
+    assert model["results"][0]["dataset"]["type"] == name
+    assert model["results"][0]["dataset"]["name"] == f"held-out files of corpus {name}"
+    assert yaml.safe_load(front)["license_link"] == f"https://huggingface.co/me/{name}#what-it-was-trained-on"
+    assert yaml.safe_load(about(corpus=name).split("---\n")[1])["pretty_name"] == f"Python files of corpus {name}"
+
+
 # ---- what a model's card says of its run and corpus ----
 
 

@@ -214,6 +214,28 @@ def test_a_row_that_is_no_example_is_not_restored(home: Home, tmp_path: Path) ->
     assert restore_gallery(home, source) == 0
 
 
+def nested(depth: int) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for _ in range(depth):
+        found = {"x": found}
+    return found
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"texts": ["x"] * 20_000}, {"texts": ["x"] * 9}, {"title": "\ud800"}, {"settings": nested(600)}],
+    ids=["20,000 texts", "9 texts", "surrogate", "nested"],
+)
+def test_a_row_that_the_page_cannot_show_is_not_restored(home: Home, tmp_path: Path, change: dict[str, Any]) -> None:
+    keep(home, "x")
+    row = {**next(own_rows(home)), "id": "abcdefgh"}
+    source, path = tmp_path / NAME, tmp_path / "abcdefgh.json"
+    path.write_text(json.dumps({**row, **change}))
+    assert not is_example({**row, **change}) and read_example(path) is None
+    source.write_text(json.dumps({**row, **change}) + "\n" + json.dumps({**row, "id": "hgfedcba"}) + "\n")
+    assert restore_gallery(home, source) == 1 and (home.gallery / "hgfedcba.json").exists(), "the other row is whole"
+
+
 def test_a_refused_gallery_is_tried_again_later(home: Home, hub: LoopbackHub, publishers: Publishers) -> None:
     keep(home, "x")
     hub.refuse(403, on="/commit/main")

@@ -5,13 +5,14 @@ GET /studio/card/ID.png         that of an example
 GET /studio/card/run/NAME.png   the losses of a run
 
 Images are drawn one at a time in a thread of their own, so that many requests for them keep no other page waiting. When
-too many wait to be drawn, the answer is 503: another site that was sent some other image might show it for days.
+too many wait to be drawn, of one address or of all, the answer is 503: another site that was sent some other image might
+show it for days.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -33,11 +34,15 @@ from pipeline.ui.shared.formats import loss, whole
 from pipeline.ui.shared.markup import render
 from pipeline.ui.shared.texts import t
 from pipeline.ui.shared.threads import wait_for
+from pipeline.ui.shared.visitors import visitor_of
 
 PATH = "/studio/card/{name:path}"
-MAX_IMAGES = 64
-MAX_WAITING = 8
-"""Images that are drawn or wait for it; each takes a tenth of a second."""
+MAX_IMAGES = 512
+MAX_IMAGE_BYTES = 64 * 10**6
+"""Limits of the images that are kept: how many, and their bytes together."""
+MAX_WAITING_OF_EACH = 2
+MAX_WAITING = 32
+"""Limits of images that are drawn or wait for it, per address that asked first, and in all; each takes a tenth of a second."""
 RETRY_AFTER_SECONDS = 2
 SAME_CURVE_SECONDS = 60
 """The curve of a run that trains is drawn again this often at most."""
@@ -66,7 +71,10 @@ class LinkCards:
         self._engine = engine
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="link-card")
         self._images: OrderedDict[Key, bytes] = OrderedDict()
+        self._num_bytes = 0
         self._waiting: dict[Key, asyncio.Task[bytes]] = {}
+        self._asked: Counter[str] = Counter()
+        """Of those that wait, how many each address has asked for first."""
 
     def head(self, query: Mapping[str, str], origin: str) -> str:
         """The tags for the page's head."""
@@ -74,7 +82,7 @@ class LinkCards:
 
     async def image(self, request: Request) -> Response:
         key, make = await wait_for(self._drawing, request.path_params["name"].removesuffix(".png"))
-        content = await self._kept(key, make)
+        content = await self._kept(key, make, visitor_of(request, self._engine.settings).address)
         if content is None:
             headers = {"retry-after": str(RETRY_AFTER_SECONDS), "cache-control": "no-store"}
             return PlainTextResponse(t("card.busy"), 503, headers=headers)
@@ -102,25 +110,30 @@ class LinkCards:
             return ("example", example.id), lambda: _of_example(example)
         return ("page",), lambda: draw(t("brand"), new=t("card.page"))
 
-    async def _kept(self, key: Key, make: Make) -> bytes | None:
-        """At most MAX_IMAGES are kept. None when too many others wait to be drawn."""
+    async def _kept(self, key: Key, make: Make, address: str) -> bytes | None:
+        """None when too many others wait to be drawn."""
         if key in self._images:
             self._images.move_to_end(key)
             return self._images[key]
         if key not in self._waiting:
-            if len(self._waiting) >= MAX_WAITING:
+            if self._asked[address] >= MAX_WAITING_OF_EACH or len(self._waiting) >= MAX_WAITING:
                 return None
-            self._waiting[key] = asyncio.create_task(self._draw(key, make))
+            self._asked[address] += 1
+            self._waiting[key] = asyncio.create_task(self._draw(key, make, address))
         return await asyncio.shield(self._waiting[key])  # whoever leaves ends it for no other
 
-    async def _draw(self, key: Key, make: Make) -> bytes:
+    async def _draw(self, key: Key, make: Make, address: str) -> bytes:
         try:
             content = await asyncio.get_running_loop().run_in_executor(self._thread, make)
         finally:
             del self._waiting[key]
+            self._asked[address] -= 1
+            if not self._asked[address]:
+                del self._asked[address]
         self._images[key] = content
-        while len(self._images) > MAX_IMAGES:
-            self._images.popitem(last=False)
+        self._num_bytes += len(content)
+        while len(self._images) > MAX_IMAGES or self._num_bytes > MAX_IMAGE_BYTES:
+            self._num_bytes -= len(self._images.popitem(last=False)[1])
         return content
 
     def _example(self, example_id: str) -> Example | None:

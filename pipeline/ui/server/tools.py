@@ -3,11 +3,12 @@
 Not Gradio's own MCP server, which calls the page again over HTTP from this machine: the visitor's address, and with it
 every quota, would be whatever the visitor writes into a header. Here a tool is called with the request that asked for
 it, so that access, quotas and limits are those of the endpoint, and only endpoints are tools. There are no sessions and
-no streams: each POST has one answer.
+no streams: each POST has one answer. When its caller has left, the work for it is ended, as that of a closed page is.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import secrets
@@ -26,9 +27,12 @@ from pipeline.core.errors import InputError
 from pipeline.ui.server.api import ENDPOINTS, Api, for_people
 from pipeline.ui.shared.failures import log_unexpected
 from pipeline.ui.shared.texts import t
+from pipeline.ui.shared.visitors import visitor_of
 
 PATH = "/mcp"
 NAME = "codeparrot-studio"
+LOOK_SECONDS = 1.0
+"""How often a call looks whether its caller is still there."""
 
 
 class Tools:
@@ -40,6 +44,7 @@ class Tools:
             from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
         except ImportError as error:
             raise InputError(t("mcp.missing")) from error
+        self._engine = api.engine
         self._calls = {name: for_people(getattr(api, name)) for name in ENDPOINTS}
         self._schemas = {name: input_schema(getattr(api, name)) for name in ENDPOINTS}
         self._descriptions = {name: _description(getattr(api, name)) for name in ENDPOINTS}
@@ -97,7 +102,21 @@ class Tools:
             raise gr.Error(t("mcp.arguments", name=name, names=", ".join(schema["properties"]) or t("mcp.none")))
         asked = gr.Request(request=request, session_hash=f"program-{secrets.token_hex(16)}")
         own = {"request": asked} if "request" in signature(self._calls[name]).parameters else {}
-        return await self._calls[name](**own, **arguments)
+        watch = asyncio.create_task(self._abandon_when_left(asked))
+        try:
+            return await self._calls[name](**own, **arguments)
+        finally:
+            watch.cancel()
+
+    async def _abandon_when_left(self, asked: gr.Request) -> None:
+        """Stop what the call waits for once its caller has left: the library goes on with it. More than once, because what
+        is to be stopped may not have begun yet.
+        """
+        request: Any = asked.request
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            if await request.is_disconnected():
+                self._engine.abandon(asked.session_hash or "", visitor_of(request, self._engine.settings).cookie)
 
 
 def _failed(text: str) -> Any:

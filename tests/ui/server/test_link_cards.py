@@ -114,8 +114,9 @@ def test_any_text_is_drawn_in_bounds(text: str) -> None:
     assert size(content) == (WIDTH, HEIGHT) and len(content) < 150_000
 
 
-def asked(cards: LinkCards, name: str) -> Any:
-    return cards.image(Request({"type": "http", "headers": [], "path_params": {"name": f"{name}.png"}}))
+def asked(cards: LinkCards, name: str, address: str = "203.0.113.9") -> Any:
+    path = {"name": f"{name}.png"}
+    return cards.image(Request({"type": "http", "headers": [], "client": (address, 1), "path_params": path}))
 
 
 @pytest.fixture
@@ -130,9 +131,9 @@ async def soon(holds: Callable[[], object]) -> None:
 def test_images_that_wait_to_be_drawn_keep_nothing_else_waiting(
     cards: LinkCards, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One address asks for many at once: few are drawn, in one thread, the others are refused, and the pool is free."""
+    """Many are asked for at once: few are drawn, in one thread, the others are refused, and the pool is free."""
     gallery = Examples(Home(tmp_path).gallery)
-    names = [keep(gallery, title=f"example {number}").id for number in range(30)]
+    names = [keep(gallery, title=f"example {number}").id for number in range(link_cards.MAX_WAITING + 22)]
     end, threads = threading.Event(), []
 
     def slowly(example: Any) -> bytes:
@@ -143,7 +144,11 @@ def test_images_that_wait_to_be_drawn_keep_nothing_else_waiting(
     monkeypatch.setattr(link_cards, "_of_example", slowly)
 
     async def crowd() -> list[Response]:
-        waiting = [asyncio.create_task(asked(cards, name)) for name in [*names, names[0]] for _ in range(2)]
+        waiting = [
+            asyncio.create_task(asked(cards, name, f"203.0.113.{names.index(name)}"))
+            for name in [*names, names[0]]
+            for _ in range(2)
+        ]
         try:
             await soon(lambda: sum(one.done() for one in waiting) >= len(waiting) - 2 * (link_cards.MAX_WAITING + 1))
             assert await wait_for(lambda: "free") == "free"
@@ -161,6 +166,55 @@ def test_images_that_wait_to_be_drawn_keep_nothing_else_waiting(
     drawn = {bytes(one.body).decode() for one in found if one.status_code == 200}
     assert len(drawn) == link_cards.MAX_WAITING and drawn <= set(names)
     assert asyncio.run(asked(cards, names[-1])).status_code == 200, "later, there is room"
+
+
+def test_one_address_cannot_take_the_places_of_others(
+    cards: LinkCards, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gallery = Examples(Home(tmp_path).gallery)
+    *names, other = [keep(gallery, title=f"example {number}").id for number in range(41)]
+    end = threading.Event()
+    monkeypatch.setattr(link_cards, "_of_example", lambda example: end.wait(30) and example.id.encode())
+
+    async def crowd() -> tuple[list[Response], Response, Response]:
+        stranger = [asyncio.create_task(asked(cards, name, "203.0.113.7")) for name in names]
+        try:
+            await soon(lambda: sum(one.done() for one in stranger) == len(names) - link_cards.MAX_WAITING_OF_EACH)
+            seen = [asyncio.create_task(asked(cards, name, "203.0.113.8")) for name in (other, names[0])]
+            await asyncio.sleep(0.5)
+            assert not any(one.done() for one in seen), "another visitor's wait, also for what the stranger asked for"
+        finally:
+            end.set()
+        return await asyncio.gather(*stranger), *await asyncio.gather(*seen)
+
+    of_stranger, of_other, same = asyncio.run(crowd())
+    assert [one.status_code for one in of_stranger].count(200) == link_cards.MAX_WAITING_OF_EACH
+    assert all(one.headers["retry-after"] for one in of_stranger if one.status_code == 503)
+    assert (bytes(of_other.body).decode(), same.status_code) == (other, 200)
+    assert asyncio.run(asked(cards, names[-1], "203.0.113.7")).status_code == 200, "its places are free again"
+
+
+@pytest.mark.parametrize(
+    ("num_bytes", "expected"), [(10, 512), (10**6, 64)], ids=["at most 512 images", "at most 64 MB"]
+)
+def test_images_are_kept_up_to_a_number_and_a_size(
+    cards: LinkCards, monkeypatch: pytest.MonkeyPatch, num_bytes: int, expected: int
+) -> None:
+    drawn: list[str] = []
+    content = b"x" * num_bytes
+    monkeypatch.setattr(cards, "_drawing", lambda name: ((name,), lambda: drawn.append(name) or content))
+    names = [str(number) for number in range(expected + 20)]
+
+    async def ask(wanted: list[str]) -> None:
+        for name in wanted:
+            assert (await asked(cards, name)).status_code == 200
+
+    asyncio.run(ask(names))
+    assert drawn == names
+    asyncio.run(ask(names[20:]))
+    assert drawn == names, "the newest are kept"
+    asyncio.run(ask(names[:1]))
+    assert drawn == [*names, names[0]], "the oldest made room"
 
 
 def test_an_image_that_cannot_be_drawn_takes_no_place(cards: LinkCards, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,9 @@ import inspect
 import json
 import math
 import re
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,14 +19,17 @@ import pytest
 from pipeline.core.errors import InputError
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
+from pipeline.ui.data.scans import MAX_OF_OWNER
 from pipeline.ui.server import tools
 from pipeline.ui.server.api import ENDPOINTS, Api
 from pipeline.ui.server.tools import Tools, input_schema
 from pipeline.ui.shared.engine import Engine
+from tests.data.dataset_hub import DatasetHub
 from tests.homes import write_run
 from tests.page import Page
 from tests.ui.conftest import OWNER_KEY
 from tests.ui.server.test_guards import ask
+from tests.waiting import eventually
 
 CALL = {"jsonrpc": "2.0", "id": 1, "method": "tools/call"}
 HEADERS = {"content_type": "application/json", "accept": "application/json, text/event-stream"}
@@ -218,6 +223,34 @@ def test_calls_are_counted_for_the_visitor_who_makes_them(lan_page: Page) -> Non
     connection.close()
     assert seen[-1] == 429 and set(seen) == {200, 429}
     assert posted(lan_page, call, x_forwarded_for="203.0.113.10")[0] == 200
+
+
+@pytest.mark.slow
+def test_a_scan_whose_callers_have_left_is_ended(tmp_path: Path) -> None:
+    """Its source is silent, so nothing else ends it for two minutes."""
+    with DatasetHub({"me/code": {"train.jsonl": b'{"content": "import pandas"}\n'}}) as hub:
+        hub.silent = "train.jsonl"
+        page = Page(tmp_path / "home", PIPELINE_OWNER_KEY=OWNER_KEY, PIPELINE_MCP="1", HF_ENDPOINT=hub.endpoint)
+        page.start()
+        callers = [http.client.HTTPConnection("127.0.0.1", page.port, timeout=60) for _ in range(MAX_OF_OWNER)]
+        head = {"content-type": "application/json", "accept": HEADERS["accept"], "x-owner-key": OWNER_KEY}
+        try:
+            for number, caller in enumerate(callers):
+                arguments = {"source": "hub:me/code", "keywords": [f"word{number}"]}
+                call = {**CALL, "params": {"name": "preview", "arguments": arguments}}
+                caller.request("POST", "/mcp", body=json.dumps(call).encode(), headers=head)
+
+            def is_full() -> bool:
+                arguments = {"limit": 1, "keywords": [f"word{time.monotonic()}"]}  # no scan that is cached
+                found = called(page, "preview", arguments, **{"X-Owner-Key": OWNER_KEY})
+                return found.is_error and "scans" in found.content[0].text
+
+            eventually(is_full, "four scans run")
+            for caller in callers:
+                caller.close()
+            eventually(lambda: not is_full(), "the scans to end", 20)
+        finally:
+            page.kill()
 
 
 @pytest.mark.slow
