@@ -227,7 +227,7 @@ def test_a_file_that_is_too_large_is_not_downloaded(hub: LoopbackHub, monkeypatc
     monkeypatch.setattr(api, "hf_hub_download", lambda repo, name, **options: f"downloaded {name}")
     assert fetched(api, DATASET, NAME, "main", KIND) == Path(f"downloaded {NAME}"), "control"
     monkeypatch.setattr("pipeline.hub.gallery_merge.MAX_FILE_BYTES", 100)
-    with pytest.raises(DamagedError, match="too large to be a gallery"):
+    with pytest.raises(DamagedError, match="too large to be ours"):
         fetched(api, DATASET, NAME, "main", KIND)
 
 
