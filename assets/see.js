@@ -111,10 +111,13 @@ const SEE_MESSAGES = {
     endSee(known, { detail: String(detail).slice(0, 300) }, 'bad');
   },
 };
-addEventListener('message', ({ source, data }) => {
-  // Only the frame of the current run is heard, and of it only what is listed above.
-  if (!seeing || source !== seeing.frame.contentWindow || data === null || typeof data !== 'object') return;
+addEventListener('message', (event) => {
+  // Only the frame of the current run is heard, and of it only what is listed above. A message is built again where its
+  // `data` is first read, so that of no other message is read: many may wait when a run ends.
+  if (!seeing || event.source !== seeing.frame.contentWindow) return;
   if ((seeing.messages += 1) > 2 * seeing.limits.messages) return endSee('message', {}, 'bad');
+  const { data } = event;
+  if (data === null || typeof data !== 'object') return;
   if (Object.hasOwn(SEE_MESSAGES, data.type)) SEE_MESSAGES[data.type](seeing, data);
 });
 

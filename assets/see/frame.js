@@ -1,5 +1,6 @@
 // The document of the sandboxed frame, which has no origin of ours. It fetches Pyodide, gives up its right to any network,
-// and only then starts the worker that runs the program. It speaks with the page by messages alone.
+// and only then starts the workers: relay.js, and by it the one that runs the program. It speaks with the page by messages
+// alone.
 const config = JSON.parse(document.getElementById('config').textContent);
 const text = (id) => document.getElementById(id).textContent;
 const send = (message) => parent.postMessage(message, '*'); // the page's own policy says who may embed this document
@@ -64,7 +65,7 @@ const load = async (packages) => {
   return { lock: parsed, files: loaded };
 };
 
-// From here on this document, and the worker that it starts, may fetch nothing: the browser enforces both policies, the
+// From here on this document, and the workers that it starts, may fetch nothing: the browser enforces both policies, the
 // one of the response and this one. It holds whatever the program does. What worker.js takes away is only tidiness.
 const closeNetwork = () => {
   const policy = document.createElement('meta');
@@ -73,31 +74,14 @@ const closeNetwork = () => {
   document.head.append(policy);
 };
 
-const isText = (value, limit) => typeof value === 'string' && value.length <= limit;
-const isPlot = (value) => value instanceof Uint8Array && value.length <= config.plot_bytes;
-const KNOWN = {
-  running: () => true,
-  output: (message) => isText(message.text, config.output_characters),
-  result: (message) => typeof message.isCut === 'boolean' && Array.isArray(message.plots) && message.plots.length <= config.plots
-    && message.plots.every(isPlot) && typeof message.failed === 'boolean',
-  failed: (message) => isText(message.reason, 40) && isText(message.detail, 300),
-};
+// A program is never heard here, as this document may share its thread with the page: relay.js hears it and sends on little.
 const run = ({ lock, files }, code, packages) => {
   closeNetwork();
   // Not blob:, from which Chromium starts no module in a document without an origin.
-  const worker = new Worker(`data:text/javascript,${encodeURIComponent(text('worker'))}`, { type: 'module' });
-  let left = config.messages;
-  worker.onmessage = ({ data }) => {
-    // The program can post messages too. One that is no message of worker.js, or is too large or one too many, ends it.
-    const isKnown = data !== null && typeof data === 'object' && Object.hasOwn(KNOWN, data.type) && KNOWN[data.type](data);
-    if (!isKnown || (left -= 1) < 0) {
-      worker.terminate();
-      worker.onmessage = null;
-      fail('message');
-    } else send(data);
-  };
-  worker.onerror = (event) => { event.preventDefault(); fail('worker', event.message); };
-  worker.postMessage({ lock, files, code, packages, harness: text('harness'), config }, [...files.values()]);
+  const relay = new Worker(`data:text/javascript,${encodeURIComponent(text('relay'))}`);
+  relay.onmessage = ({ data }) => send(data);
+  relay.onerror = (event) => { event.preventDefault(); fail('worker', event.message); };
+  relay.postMessage({ worker: text('worker'), lock, files, code, packages, harness: text('harness'), config }, [...files.values()]);
 };
 
 let isBegun = false;

@@ -8,16 +8,19 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.core.text import UNSEEN, with_unseen_shown
 from pipeline.gallery.example import Example
 
 MEDIA_TYPES = {"py": "text/x-python; charset=utf-8", "ipynb": "application/x-ipynb+json"}
 MAX_VALUE = 400
 """Characters of one value in the comment."""
 UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
+MAX_PLACES = 20
+"""Lines that the comment names for characters that are not seen. It counts the others."""
 REPLACED = "\N{REPLACEMENT CHARACTER}"
 
 
@@ -50,13 +53,22 @@ def file_of(source: KeptText, kind: str) -> bytes:
 
 def _script(source: KeptText) -> str:
     # The first line, as Python would take `coding: x` in a title for the encoding of the file.
-    lines = ["# -*- coding: utf-8 -*-", *(f"# {line}".rstrip() for line in _about(source)), ""]
-    return "\n".join(lines) + "\n" + "\n\n".join(_samples(source))
+    about, code = _about(source), "\n\n".join(_samples(source))
+    start = len(about) + 4  # after the encoding, the warning and a blank line
+    about = [*_warning((f"line {number}", line) for number, line in enumerate(code.split("\n"), start)), *about]
+    lines = ["# -*- coding: utf-8 -*-", *(f"# {line}".rstrip() for line in about), ""]
+    return "\n".join(lines) + "\n" + code
 
 
 def _notebook(source: KeptText) -> str:
     # An indented block of Markdown is shown as it is.
-    about = "\n".join(f"    {line}" for line in _about(source))
+    samples = _samples(source)
+    places = (
+        (f"line {number} of cell {cell}", line)
+        for cell, code in enumerate(samples, 1)
+        for number, line in enumerate(code.split("\n"), 1)
+    )
+    about = "\n".join(f"    {line}" for line in [*_warning(places), *_about(source)])
     cells: list[dict[str, Any]] = [{"cell_type": "markdown", "id": "about", "metadata": {}, "source": _lines(about)}]
     cells += [
         {
@@ -67,7 +79,7 @@ def _notebook(source: KeptText) -> str:
             "outputs": [],
             "source": _lines(code.rstrip("\n")),
         }
-        for number, code in enumerate(_samples(source))
+        for number, code in enumerate(samples)
     ]
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
@@ -88,6 +100,22 @@ def _about(source: KeptText) -> list[str]:
     return [*(f"{name}: {_on_one_line(value)}" for name, value in facts if value != ""), note]
 
 
+def _warning(places: Iterable[tuple[str, str]]) -> list[str]:
+    """A line that names what a reader of the code does not see, which stays as it is; none when all is seen. `places`: each
+    line of the code and where it stands.
+    """
+    found = [
+        f"{place}: {' '.join(f'U+{ord(letter):04X}' for letter in sorted(letters))}"
+        for place, line in places
+        if (letters := set("".join(UNSEEN.findall(line))))
+    ]
+    if not found:
+        return []
+    more = f"; and {len(found) - MAX_PLACES} more" if len(found) > MAX_PLACES else ""
+    what = "CAUTION: an editor may show this code as other code than what runs. It has characters that are not seen"
+    return [f"{what} ({'; '.join(found[:MAX_PLACES])}{more})."]
+
+
 def _samples(source: KeptText) -> list[str]:
     """The code of each sample; the name of each stands above it when there are several."""
     codes = [_code(source.prompt + text) for text in source.texts]
@@ -103,8 +131,9 @@ def _code(text: str) -> str:
 
 
 def _on_one_line(value: object) -> str:
-    """Whatever ends a line anywhere, is invisible, or turns the direction of the text, is a space."""
-    shown = "".join(" " if unicodedata.category(letter)[0] in "CZ" else letter for letter in str(value)[:MAX_VALUE])
+    """What is not seen or turns the direction of the text is its escape; whatever else ends a line anywhere is a space."""
+    text = with_unseen_shown(str(value)[:MAX_VALUE])[:MAX_VALUE]
+    shown = "".join(" " if unicodedata.category(letter)[0] in "CZ" else letter for letter in text)
     return " ".join(shown.split())
 
 

@@ -155,6 +155,9 @@ def test_what_is_no_png_image_is_not_shown(open_example: Callable[..., Tab]) -> 
 FORGED = {
     "another type": "{'type': 'navigate', 'url': 'https://evil.example/'}",
     "a result with text": "{'type': 'result', 'plots': ['<b>'], 'failed': False, 'isCut': False}",
+    "one that comes once, again": "{'type': 'running'}",
+    "a known type with more": "{'type': 'output', 'text': 'x', 'more': [1]}",
+    "a type that is no text": "{'type': ['output'], 'text': 'x'}",
 }
 
 
@@ -168,6 +171,76 @@ def test_a_forged_message_of_a_program_ends_it(open_example: Callable[..., Tab],
     press(tab)
     ends(tab, "it sent messages that are neither text nor plots")
     assert offer(tab).locator(".see-plots *").count() == 0
+
+
+def test_output_is_limited_over_all_messages(open_example: Callable[..., Tab]) -> None:
+    tab = open_example(
+        DRAW
+        + "js, to_js = __import__('js'), __import__('pyodide.ffi').ffi.to_js\n"
+        + "more = to_js({'type': 'output', 'text': 'x' * 15_000}, dict_converter=js.Object.fromEntries)\n"
+        + "js.postMessage(more)\njs.postMessage(more)\nwhile True:\n    pass\n"
+    )
+    press(tab)
+    ends(tab, "it sent messages that are neither text nor plots")
+    assert len(output(tab).text_content() or "") == 15_000
+
+
+HUGE = """
+js, to_js = __import__('js'), __import__('pyodide.ffi').ffi.to_js
+more = to_js([{'a': n} for n in range(100_000)], dict_converter=js.Object.fromEntries)
+huge = js.Object.fromEntries(to_js([['type', 'TYPE'], ['text', '']]))
+huge.more = more
+for _ in range(40):
+    js.postMessage(huge)
+while True:
+    pass
+"""
+WATCH = """() => {
+    let last = performance.now();
+    window.longest = 0;
+    setInterval(() => {
+        longest = Math.max(longest, performance.now() - last);
+        last = performance.now();
+    }, 20);
+}"""
+
+
+@pytest.mark.parametrize("kind", ["running", "output", "other"])
+def test_huge_messages_do_not_keep_the_page_waiting(open_example: Callable[..., Tab], kind: str) -> None:
+    tab = open_example(DRAW + HUGE.replace("TYPE", kind))
+    limited(tab, run_seconds=20)
+    tab.evaluate(WATCH)
+    press(tab)
+    ends(tab, "it sent messages that are neither text nor plots")
+    tab.wait_for_timeout(1_000)
+    assert tab.evaluate("longest") < 1_500
+
+
+READS = """source => {
+    let reads = 0;
+    const event = new MessageEvent('message', { source: source === 'frame' ? frame : window });
+    Object.defineProperty(event, 'data', { get() { reads += 1; return null; } });
+    dispatchEvent(event);
+    return reads;
+}"""
+
+
+def test_only_messages_of_the_frame_of_the_run_are_read(
+    open_example: Callable[..., Tab], pyodide_host: PyodideHost
+) -> None:
+    """To read `data` is to build the message from its bytes. Many may wait when a run ends."""
+    tab = open_example(DRAW)
+    pyodide_host.kept_back = "pyodide.asm.wasm"
+    press(tab)
+    sandbox(tab)
+    expect(state(tab)).to_contain_text("Fetched")
+    tab.evaluate("() => { window.frame = document.querySelector('iframe').contentWindow; }")
+    by_others = tab.evaluate(READS, "page")  # Gradio's own listeners
+    assert tab.evaluate(READS, "frame") == by_others + 1
+    offer(tab).get_by_role("button", name="Cancel").click()
+    ends(tab, "Cancelled.")
+    assert tab.evaluate(READS, "frame") == by_others
+    pyodide_host.release.set()
 
 
 def test_a_message_that_is_not_from_the_frame_is_ignored(

@@ -96,3 +96,32 @@ def test_characters_that_no_file_may_have_are_replaced(letter: str) -> None:
 
 def test_a_value_of_any_length_is_cut() -> None:
     assert len(script(replace(SOURCE, run="x" * 10_000, settings={"a": "y" * 10_000}))) < 2_500
+
+
+HIDDEN = replace(SOURCE, prompt="# a\u202e\u2066b\n", texts=["x = 'y\u200b'\n"])
+
+
+def test_characters_of_the_code_that_are_not_seen_are_named_and_kept() -> None:
+    text = script(HIDDEN)
+    assert text.endswith("\n\n# a\u202e\u2066b\nx = 'y\u200b'\n"), "the code as it is"
+    warning = text.split("\n")[1]
+    assert warning.startswith("# CAUTION: ") and warning.isascii()
+    for letters in ("\u202e\u2066", "\u200b"):
+        line = 1 + next(number for number, line in enumerate(text.split("\n")) if letters in line)
+        assert f"line {line}: {' '.join(f'U+{ord(letter):04X}' for letter in letters)}" in warning
+    assert code_lines(text) == ["x = 'y\u200b'"]
+    found = notebook(HIDDEN)
+    assert_valid(found)
+    about, cell = found["cells"]  # type: ignore[misc]
+    assert "line 1 of cell 1: U+202E U+2066; line 2 of cell 1: U+200B" in about["source"][0]
+    assert cell["source"] == ["# a\u202e\u2066b\n", "x = 'y\u200b'"]
+    assert "CAUTION" not in script(SOURCE) + json.dumps(notebook(SOURCE)), "control"
+
+
+def test_many_lines_with_characters_that_are_not_seen_are_counted() -> None:
+    warning = script(replace(SOURCE, texts=["# \u202e\n" * 1_000])).split("\n")[1]
+    assert len(warning) < 600 and "; and 980 more)" in warning
+
+
+def test_a_title_shows_what_is_not_seen() -> None:
+    assert "# Title: a\\u202e\\u2066b\n" in script(replace(SOURCE, title="a\u202e\u2066b"))

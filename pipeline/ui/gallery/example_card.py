@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from pipeline.core.text import with_unseen_shown
 from pipeline.gallery.example import Example
 from pipeline.gallery.moderation import State
 from pipeline.ui.shared.highlight import clean, python_html
@@ -50,4 +51,4 @@ def beginning(text: str, *, max_lines: int, max_characters: int) -> str:
 
 def _coloured(code: str) -> Markup:
     coloured = python_html(code)
-    return coloured if len(coloured) <= MAX_HTML_CHARACTERS else escape(code)
+    return coloured if len(coloured) <= MAX_HTML_CHARACTERS else escape(with_unseen_shown(code))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 
+from pipeline.core.text import with_unseen_shown
 from pipeline.ui.shared.highlight import clean
 from pipeline.ui.shared.theme import TOKENS
 
@@ -47,5 +48,6 @@ def _lines(text: str) -> Sequence[str]:
 
 def _line(text: str, limit: int) -> str:
     """On one line, with tabs as spaces, and without what a font cannot draw."""
-    text = "".join(letter if letter.isprintable() else " " for letter in text.replace("\t", "    "))
+    text = with_unseen_shown(text.replace("\t", "    "))
+    text = "".join(letter if letter.isprintable() else " " for letter in text)
     return text if len(text) <= limit else text[: limit - 1] + "…"

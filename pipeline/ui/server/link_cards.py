@@ -24,6 +24,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from pipeline.core.atomic_io import cached_lines
 from pipeline.core.errors import PipelineError
+from pipeline.core.text import with_unseen_shown
 from pipeline.gallery.example import Example
 from pipeline.hub.curve_image import curve_image
 from pipeline.jobs.state import ACTIVE
@@ -93,7 +94,9 @@ class LinkCards:
         if example := self._example(query.get("example") or ""):
             code = " ".join((example.texts[0] if example.texts else "").split())[:MAX_DESCRIPTION]
             text = f"{_facts(example)}: {code}"
-            return LinkCard(example.title, text, f"{example.id}.png", f"example={example.id}")
+            return LinkCard(
+                with_unseen_shown(example.title), with_unseen_shown(text), f"{example.id}.png", f"example={example.id}"
+            )
         if run := self._run(query.get("run") or ""):
             name = quote(run.run, safe="")
             text = t("card.run", step=whole(run.step), loss=loss(run.eval_loss), corpus=run.corpus)

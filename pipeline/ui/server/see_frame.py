@@ -24,6 +24,7 @@ def see_frame(pyodide_url: str) -> Callable[[Request], Awaitable[Response]]:
     document = render(
         "see_frame",
         config=Markup(config),
+        relay=_source("relay.js"),
         worker=_source("worker.js"),
         harness=_source("harness.py"),
         script=script,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from pipeline.core.text import with_unseen_shown
 from pipeline.ui.shared.texts import t
 
 UNKNOWN = "–"
@@ -49,8 +50,8 @@ def signed(value: float) -> str:
 
 
 def visible(token: str) -> str:
-    """A token's text on one line. A part of a character, which has no text, is a dot."""
-    return token.replace("\n", "↵").replace("\r", "␍") or "·"
+    """A token's text on one line, with all of it seen. A part of a character, which has no text, is a dot."""
+    return with_unseen_shown(token).replace("\n", "↵").replace("\r", "␍") or "·"
 
 
 def compact(value: float | None) -> str:

@@ -12,6 +12,7 @@ from itertools import islice
 
 from markupsafe import Markup, escape
 
+from pipeline.core.text import UNSEEN, with_unseen_shown
 from pipeline.data.filter.matching import places
 
 MAX_LINES = 400
@@ -50,7 +51,7 @@ SAME_BYTES = re.compile(rb"\x00++|\x01++")
 
 def python_html(code: str, marks: Sequence[str] = (), match: str = "substring") -> Markup:
     """`code` with a span around every highlighted token and `<mark>` around every occurrence of the keywords `marks`;
-    `match` is one of config.MATCHES.
+    `match` is one of config.MATCHES. A character that is not seen is marked, with its escape in its place.
     """
     return Markup("\n".join(_lines(clean(code), tuple(marks), match)))
 
@@ -151,7 +152,11 @@ def _marked(code: str, marks: tuple[str, ...], match: str) -> bytearray:
 
 
 def _span(text: str, kind: str, marked: bool) -> str:
-    html = str(escape(text))
+    html = UNSEEN.sub(_unseen, str(escape(text)))
     if kind:
         html = f'<span class="syn-{kind}">{html}</span>'
     return f"<mark>{html}</mark>" if marked else html
+
+
+def _unseen(found: re.Match[str]) -> str:
+    return f'<span class="syn-control">{with_unseen_shown(found[0])}</span>'

@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import escape
 
+from pipeline.core.text import with_unseen_shown
 from pipeline.jobs.state import ACTIVE, RESUMABLE
 from pipeline.ui.shared import formats, highlight
 from pipeline.ui.shared.texts import ASSETS, t
@@ -72,6 +73,7 @@ def environment() -> Environment:
         "ago",
     ):
         env.filters[name] = getattr(formats, name)
+    env.filters["unseen_shown"] = with_unseen_shown
     return env
 
 

@@ -65,3 +65,9 @@ def test_colours_do_not_make_a_card_too_large(text: str) -> None:
 )
 def test_what_is_left_out_is_marked(text: str, shown: str) -> None:
     assert beginning(text, max_lines=2, max_characters=5) == shown
+
+
+@pytest.mark.parametrize("text", ["x\u202e", "1\u202e+" * 600], ids=["coloured", "plain"])
+def test_characters_that_are_not_seen_are_shown(text: str) -> None:
+    new = card("# \u2066", text).new
+    assert "\u202e" not in new and "\\u202e" in new and "\u2066" not in card("# \u2066", text).given

@@ -20,6 +20,7 @@ from starlette.responses import Response
 
 from pipeline.core.paths import Home
 from pipeline.core.settings import Settings
+from pipeline.core.text import UNSEEN
 from pipeline.gallery.examples import Examples
 from pipeline.ui.server import link_cards
 from pipeline.ui.server.card_image import HEIGHT, WIDTH, draw
@@ -112,6 +113,14 @@ def test_other_paths_are_closed(page: Page, name: str) -> None:
 def test_any_text_is_drawn_in_bounds(text: str) -> None:
     content = draw(text, text, text, text)
     assert size(content) == (WIDTH, HEIGHT) and len(content) < 150_000
+
+
+def test_a_card_shows_characters_that_are_not_seen(cards: LinkCards, tmp_path: Path) -> None:
+    kept = keep(Examples(Home(tmp_path).gallery), title="a\u202e\u2066b", texts=["x = 1 # \u202e\u200b"])
+    head = cards.head({"example": kept.id}, "https://a.example")
+    assert 'content="a\\u202e\\u2066b"' in head and "x = 1 # \\u202e\\u200b" in head
+    assert UNSEEN.search(head) is None
+    assert draw("a\u202eb", "", "c\u2066d") == draw("a\\u202eb", "", "c\\u2066d") != draw("a b", "", "c d")
 
 
 def asked(cards: LinkCards, name: str, address: str = "203.0.113.9") -> Any:

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config.schema import MATCHES
+from pipeline.core.text import with_unseen_shown
 from pipeline.ui.shared.highlight import (
     LINES_BEFORE,
     LONGEST_LINE,
@@ -35,7 +36,8 @@ def text_of(markup: str) -> str:
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
 def test_the_text_comes_out_as_it_went_in(code: str) -> None:
-    assert text_of(python_html(code, ("a",))) == code.replace("\r\n", "\n").replace("\r", "\n")
+    shown = with_unseen_shown(code.replace("\r\n", "\n").replace("\r", "\n"))
+    assert text_of(python_html(code, ("a",))) == shown
 
 
 @pytest.mark.parametrize("code", [HOSTILE, f"# {HOSTILE}", f"x = '{HOSTILE}'", f"'''{HOSTILE}", f"def {HOSTILE}"])
@@ -44,6 +46,16 @@ def test_hostile_text_stays_text(code: str) -> None:
         tags = set(re.findall(r"</?(\w+)", markup))
         assert tags <= {"span", "mark", "li"}
         assert "onerror" not in "".join(re.findall(r"<[^>]*>", markup))
+
+
+@pytest.mark.parametrize("letter", "\u202a\u202e\u2066\u2069\u200b\u200f\ufeff\u061c\u3164\u2028", ids=ascii)
+def test_a_character_that_is_not_seen_is_marked(letter: str) -> None:
+    escape = f"\\u{ord(letter):04x}"
+    for code in (f"x = 'a{letter}b'", f"# a{letter}b", f"a{letter}b", f"a{letter}b<script>"):
+        for markup in (python_html(code), numbered(code), python_html(code, (f"a{letter}",))):
+            assert letter not in markup and "<script" not in markup
+            assert f'<span class="syn-control">{escape}</span>' in markup
+    assert python_html("ü = 'a\u00a0ß🦜'").count("syn-control") == 0, "control"
 
 
 def test_kinds_of_tokens_get_their_class() -> None:
