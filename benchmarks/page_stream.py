@@ -119,7 +119,7 @@ def open_form(tab: Tab, url: str, tokens: int) -> None:
     tab.run("[...document.querySelectorAll('#tabs [role=tab]')].find(e => e.textContent == 'Generate').click()")
     tab.click("#other input")
     tab.wait("document.querySelectorAll('#other [role=option]').length > 2")
-    tab.click("#other [role=option]:last-child")
+    tab.click("#other [role=option]:nth-last-child(2)")
     tab.wait("document.querySelector('#other input').value.startsWith('step')")
     for label, value in (("New tokens", tokens), ("Samples", SAMPLES)):
         tab.fill(f"input[type=number][aria-label='number input for {label}']", str(value))
