@@ -207,8 +207,7 @@ class _Restoring:
                 with atomic_io.locked(target / ".lock") if is_gallery else contextlib.nullcontext():
                     deleted = {str(row.get("id")) for row in atomic_io.iterate_lines(target / DELETED)}
                     for path in sorted(staged.iterdir(), key=lambda path: (path.name not in FIRST, path.name)):
-                        is_result = name == "evaluations" and evaluation.is_result(atomic_io.readable_json(path))
-                        if path.stem not in deleted and (name != "evaluations" or is_result):
+                        if path.stem not in deleted and (name != "evaluations" or _is_result(path)):
                             _merge_file(path, target / path.name)
                 self._note([saved])
             shutil.rmtree(staged, ignore_errors=True)
@@ -239,6 +238,11 @@ class _Restoring:
                 f"{saved.name} in {self._archive} is damaged: {fault}; this version is not restored.", file=sys.stderr
             )
         return None
+
+
+def _is_result(path: Path) -> bool:
+    """Whether an evaluation in the archive, into which others may write, has figures that can be shown."""
+    return evaluation.is_result(atomic_io.readable_json(path))
 
 
 def _copy(saved: Saved, staged: Path) -> None:
