@@ -32,11 +32,9 @@ class CardContent(Content):
 
     def digest(self) -> str:
         revision = self._pushed()
-        own = self._home.evaluation(revision or "")
         try:
             rows = evaluations(self._home, self._repo).values()
-            parts = [own.read_bytes() if own.exists() else b"", *map(evaluations_file, rows)]
-            return f"{revision} {hashlib.sha256(b' '.join(parts)).hexdigest()}"
+            return f"{revision} {hashlib.sha256(b' '.join(map(evaluations_file, rows))).hexdigest()}"
         except OSError as error:
             raise DamagedError(f"the evaluations cannot be read ({error}); evaluate the revisions again.") from error
 

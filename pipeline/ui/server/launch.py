@@ -149,7 +149,7 @@ def serve(page: gr.Blocks, engine: Engine) -> None:
         ws="none",
         lifespan="on",  # it starts Gradio's queue: without it the page would answer no event
     )
-    logging.getLogger("uvicorn.error").addFilter(_is_no_open_tab)
+    logging.getLogger("uvicorn.error").addFilter(_is_fault)
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again once it has closed all connections
         _Server(config, started).run(sockets=[listener])
     engine.close()
@@ -198,8 +198,8 @@ class _Server(uvicorn.Server):
             self._on_start()
 
 
-def _is_no_open_tab(record: logging.LogRecord) -> bool:
-    """Whether a record of uvicorn is about anything else than the stream of a tab that was open when the page ended."""
+def _is_fault(record: logging.LogRecord) -> bool:
+    """Whether a record of uvicorn tells of a fault. A tab that was open when the page ended is none."""
     is_ended_stream = record.exc_info is not None and isinstance(record.exc_info[1], asyncio.CancelledError)
     return not is_ended_stream and "timeout graceful shutdown exceeded" not in str(record.msg)
 
