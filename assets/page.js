@@ -69,7 +69,7 @@ acts.code = async (button) => {
 acts.link = (button) => copyLink(button, button.dataset.address);
 acts.promptLink = (button) => {
   const picked = document.querySelector('#prompts [aria-pressed=true]');
-  const text = document.querySelector('#prompt textarea').value;
+  const text = promptField().value;
   const address = picked ? new URLSearchParams({ prompt: picked.dataset.prompt }) : new URLSearchParams({ text });
   if (!picked && (text.length > Number(button.dataset.most) || String(address).length > MAX_LINK)) return answerOn(button, button.dataset.long);
   copyLink(button, address);
@@ -80,19 +80,61 @@ acts.unremix = (button) => {
   old.remove();
 };
 
-// The address bar names the page of the gallery while that is shown, and nothing that a link named once another tab is.
-const nameInAddress = (address) => {
-  const names = new URLSearchParams(location.search);
-  LINKED.forEach((name) => names.delete(name));
-  new URLSearchParams(address).forEach((value, name) => names.set(name, value));
-  const query = String(names);
-  history.replaceState(null, '', location.pathname + (query && `?${query}`) + location.hash);
+// The address bar names the selected tab in its hash, and what that shows: a page of the gallery, or an example. So a reload
+// returns to it, and Back returns to the tab before. What a link named stays until another tab is selected.
+const tabs = () => [...document.querySelectorAll('#tabs > .tab-wrapper .tab-container:not(.visually-hidden) [role=tab]')];
+const selected = () => tabs().findIndex((tab) => tab.ariaSelected === 'true');
+const ADDRESSED = { generate: '#completion', gallery: '#gallery' };
+const shownAddress = () => document.querySelector(`${ADDRESSED[tabs()[selected()]?.dataset.tabId] ?? '#none'} [data-shown]`)?.dataset.shown;
+const linked = (isWanted) => String(new URLSearchParams([...new URLSearchParams(location.search)].filter(([name]) => LINKED.includes(name) === isWanted)));
+let namedTab = 0;
+const nameInAddress = (address, isNew) => {
+  const query = [linked(false), address].filter(Boolean).join('&');
+  const next = location.pathname + (query && `?${query}`) + (namedTab ? `#${namedTab}` : '');
+  if (next === location.pathname + location.search + location.hash) return;
+  if (isNew) history.pushState(null, '', next); else history.replaceState(null, '', next);
 };
-const nameGallery = () => {
-  const shown = document.querySelector('#gallery [data-address]');
-  if (shown?.getClientRects().length) nameInAddress(shown.dataset.address);
+const nameShown = () => {
+  const address = shownAddress();
+  if (address !== undefined) nameInAddress(address);
+  else if (linked(true).startsWith('example=')) nameInAddress(''); // another completion was begun
 };
-document.addEventListener('studio-gallery', nameGallery);
+document.addEventListener('studio-shown', nameShown);
+let isFollowingLink = linked(true) !== '';
+const nameTab = () => {
+  const at = selected();
+  if (at < 0 || at === namedTab) return;
+  namedTab = at;
+  if (isFollowingLink) nameInAddress(linked(true)); else nameInAddress(shownAddress() ?? '', true);
+  isFollowingLink = false;
+};
+new MutationObserver(nameTab).observe(document.body, { subtree: true, attributeFilter: ['aria-selected'] });
+window.addEventListener('popstate', () => {
+  namedTab = Number(location.hash.slice(1));
+  if (selected() !== namedTab) tabs()[namedTab]?.click();
+  setTimeout(() => { if ((shownAddress() ?? linked(true)) !== linked(true)) location.reload(); }, 300);
+});
+
+// The prompt outlives a reload in this tab of the browser, unless the address names another.
+const promptField = () => document.querySelector('#prompt textarea');
+window.addEventListener('pagehide', () => {
+  try { sessionStorage.setItem('studio-prompt', promptField().value); } catch (_) { /* not kept here */ }
+});
+let isTouched = false;
+for (const kind of ['pointerdown', 'keydown']) document.addEventListener(kind, () => { isTouched = true; }, { capture: true });
+// Gradio sets the field's first value some time after the field is there, so this looks again.
+const returnPrompt = (times) => {
+  let text = null;
+  try { text = sessionStorage.getItem('studio-prompt'); } catch (_) { /* not kept here */ }
+  const field = promptField();
+  if (text === null || isTouched || linked(true) || !times) return;
+  if (field.value !== text) {
+    field.value = text;
+    field.dispatchEvent(new Event('input', { bubbles: true }));
+  }
+  setTimeout(returnPrompt, 200, times - 1);
+};
+document.addEventListener('studio-prompt', () => returnPrompt(10));
 
 // The steps of a first visit stay closed in a browser that has closed them.
 const hideGuide = () => document.querySelector('.gradio-container').classList.add('no-guide');
@@ -186,17 +228,8 @@ if (!asked.get('__theme') && kept('studio-theme')) {
   document.body.classList.toggle('dark', kept('studio-theme') === 'dark');
 }
 
-// The selected tab is kept in the URL's hash, so that a reload returns to it.
-const tabs = () => [...document.querySelectorAll('#tabs > .tab-wrapper .tab-container:not(.visually-hidden) [role=tab]')];
-document.addEventListener('click', (event) => {
-  const place = tabs().indexOf(event.target.closest('[role=tab]'));
-  if (place < 0) return;
-  history.replaceState(null, '', location.pathname + location.search + (place ? '#' + place : ''));
-  nameInAddress('');
-  setTimeout(nameGallery);
-});
 const place = Number(location.hash.slice(1));
-if (place && !LINKED.some((name) => asked.get(name))) {
+if (place && !isFollowingLink) {
   const timer = setInterval(() => { if (tabs()[place]) { tabs()[place].click(); clearInterval(timer); } }, 50);
   setTimeout(() => clearInterval(timer), 5000);
 }
@@ -209,7 +242,7 @@ let refreshed = {}; // by tab: the version that its figures were refreshed at, a
 let nextPoll = 0;
 let isPolling = false;
 const refreshShown = () => {
-  const name = LIVE[tabs().findIndex((tab) => tab.ariaSelected === 'true')];
+  const name = LIVE[selected()];
   const button = document.getElementById(`${name}-changed`);
   const last = refreshed[name];
   if (!button || !version || (last?.version === version && Date.now() - last.at < 60_000)) return;

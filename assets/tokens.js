@@ -35,7 +35,13 @@ const showToken = (token) => {
   const at = token.getClientRects()[0] ?? token.getBoundingClientRect();
   const frame = box.getBoundingClientRect();
   tip.style.left = `${Math.max(0, Math.min(at.left - frame.left, frame.width - tip.offsetWidth))}px`;
-  tip.style.top = `${at.bottom - frame.top + 4}px`;
+  // Below the token, or above it where the card ends before; a card with room for neither grows.
+  const card = box.closest('.card').getBoundingClientRect();
+  const fits = at.bottom + 4 + tip.offsetHeight <= card.bottom;
+  const isAbove = !fits && at.top - 4 - tip.offsetHeight >= card.top;
+  const top = (isAbove ? at.top - 4 - tip.offsetHeight : at.bottom + 4) - frame.top;
+  tip.style.top = `${top}px`;
+  if (!fits && !isAbove) box.style.minHeight = `${top + tip.offsetHeight + 12}px`;
   box.querySelector('[aria-live]').textContent = chosenToken === token
     ? `${token.textContent} ${token.dataset.chance}; ${guesses.map((guess) => guess.textContent).join(', ')}` : '';
 };

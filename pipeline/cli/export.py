@@ -18,7 +18,10 @@ FORMATS = ("onnx",)
 
 def export(
     revision: Annotated[
-        str, typer.Argument(metavar="REVISION", help="newest, best, a revision, or OWNER/NAME of a GPT-2 on the Hub.")
+        str,
+        typer.Argument(
+            metavar="REVISION", help="newest, best, starter, a revision, or OWNER/NAME of a GPT-2 on the Hub."
+        ),
     ],
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new folder.")],
     format_: Annotated[str, typer.Option("--format", help=f"One of {', '.join(FORMATS)}.")] = "onnx",

@@ -53,7 +53,7 @@ def generate(
     revision: Annotated[
         str,
         typer.Option(
-            help="newest, best, or a revision by its first digits, at least 4; or OWNER/NAME[@REVISION]: a GPT-2 on the Hub."
+            help="newest, best, starter, or a revision by its first digits, at least 4; or OWNER/NAME[@REVISION]: a GPT-2 on the Hub."
         ),
     ] = "newest",
     max_new_tokens: Annotated[int, typer.Option(help="Maximum number of tokens to add.")] = Sampling.max_new_tokens,
@@ -100,7 +100,7 @@ def score(
     revision: Annotated[
         str,
         typer.Option(
-            help="newest, best, or a revision by its first digits, at least 4; or OWNER/NAME[@REVISION]: a GPT-2 on the Hub."
+            help="newest, best, starter, or a revision by its first digits, at least 4; or OWNER/NAME[@REVISION]: a GPT-2 on the Hub."
         ),
     ] = "newest",
     json: Json = False,

@@ -35,5 +35,5 @@ def check_libraries(found: Iterable[str]) -> None:
     missing = [name.partition(".")[0] for name in NEEDED if name not in there]
     if missing:
         raise InputError(
-            f"The tasks need {', '.join(missing)}; install them: pip install -r requirements-evaluate.txt."
+            f"The tasks need {', '.join(missing)}; install them: pip install -c constraints.txt -r requirements-evaluate.txt."
         )

@@ -48,7 +48,9 @@ def export_onnx(revision: Revision, folder: Path) -> float:
     """
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
-        raise InputError(f"An export needs {', '.join(missing)}; install: pip install -r requirements-export.txt.")
+        raise InputError(
+            f"An export needs {', '.join(missing)}; install: pip install -c constraints.txt -r requirements-export.txt."
+        )
     if folder.exists():
         raise InputError(f"{folder} exists already; name a folder that does not.")
     model, _ = load(revision.path)

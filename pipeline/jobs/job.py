@@ -10,7 +10,7 @@ import secrets
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pipeline.config.requests import JobRequest
 from pipeline.core.atomic_io import locked, write_json
@@ -18,7 +18,7 @@ from pipeline.core.errors import BusyError, DamagedError, InputError
 from pipeline.core.paths import CorpusFolder, Home, JobFolder
 from pipeline.core.settings import Settings
 from pipeline.jobs import worker
-from pipeline.jobs.job_files import readable_request
+from pipeline.jobs.job_files import read_status, readable_request
 from pipeline.jobs.state import RESUMABLE, in_order, job_state
 
 Folder = TypeVar("Folder", bound=JobFolder)
@@ -36,7 +36,16 @@ def request_lock(settings: Settings) -> Iterator[Home]:
 def submit(folder: JobFolder, request: JobRequest) -> None:
     """Write the request of the job in `folder`; call it inside `request_lock`. A request without an id gets one."""
     head = {"request_id": request.request_id or secrets.token_hex(8), "requested_at": time.time()}
-    write_json(folder.request, {**dataclasses.asdict(request), **head, "kind": folder.kind})
+    _write_request(folder, {**dataclasses.asdict(request), **head, "kind": folder.kind})
+
+
+def _write_request(folder: JobFolder, request: dict[str, Any]) -> None:
+    """Write it, and remove a damaged status of an earlier attempt, which cannot tell which attempt it is of."""
+    write_json(folder.request, request)
+    try:
+        read_status(folder)
+    except DamagedError:
+        folder.status.unlink(missing_ok=True)
 
 
 def stop_job(settings: Settings, folder: JobFolder) -> None:
@@ -73,7 +82,7 @@ def resume_job(settings: Settings, folder: JobFolder, *, request_id: str | None 
             "resume": True,
             "earlier_ids": [*(state.request.get("earlier_ids") or ()), state.request_id],
         }
-        write_json(folder.request, {**state.request, **changes})
+        _write_request(folder, {**state.request, **changes})
     return folder.id
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from pipeline.core.atomic_io import is_locked
@@ -76,12 +75,6 @@ def job_state(folder: JobFolder) -> JobState:
         return JobState(folder, "failed", error=str(error))
 
 
-def _requested_since(request: dict[str, Any], status: Path) -> bool:
-    """Whether the newest request was written after that status."""
-    at = request.get("requested_at")
-    return isinstance(at, (int, float)) and status.exists() and at > status.stat().st_mtime
-
-
 def _job_state(folder: JobFolder) -> JobState:
     request = read_request(folder) or {}
     process = _of_request(readable_process(folder), request)
@@ -90,8 +83,6 @@ def _job_state(folder: JobFolder) -> JobState:
     except DamagedError as error:  # torn by a kill on a full disk, say; what to do stands in the request
         if is_locked(folder.lock):
             return JobState(folder, "running", request, process=process)
-        if _requested_since(request, folder.status):
-            return JobState(folder, _derive(folder, request, {}, process), request, process=process)
         fault = str(error).removeprefix(str(folder.status)).rpartition("; ")[0]
         remedy = f"{folder.again} to continue from its last complete step"
         torn = f"{folder.id} left a damaged {folder.status.name}, which{fault}; {remedy}."

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Page as Tab
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.browser.conftest import DESK, PHONE, field, show
 from tests.page import Page
@@ -17,6 +17,40 @@ pytestmark = [pytest.mark.slow, pytest.mark.browser]
 TABS = ("Data", "Train", "Generate", "Gallery")
 ON_PHONE: dict[str, Any] = {"viewport": PHONE, "is_mobile": True, "has_touch": True}
 OpenTab = Callable[..., Tab]
+
+
+def frames_each_second(tab: Tab) -> list[int]:
+    """How many frames the page asks for in each of five seconds, long after it was loaded anew."""
+    tab.add_init_script(
+        "{ const next = requestAnimationFrame; window.frames = 0;"
+        " window.requestAnimationFrame = (call) => { window.frames += 1; return next(call); }; }"
+    )
+    tab.reload()
+    expect(tab.locator("#scan-progress")).to_contain_text("Scan finished")
+    tab.wait_for_timeout(3_000)
+    counts = []
+    for _ in range(5):
+        before = tab.evaluate("frames")
+        tab.wait_for_timeout(1_000)
+        counts.append(tab.evaluate("frames") - before)
+    return counts
+
+
+def test_an_idle_page_draws_no_frames(finished_page: Page, open_tab: OpenTab) -> None:
+    assert 0 in frames_each_second(open_tab(finished_page.url))
+
+
+def test_control_gradios_loading_screen_counts_in_an_idle_page(finished_page: Page, open_tab: OpenTab) -> None:
+    """When this fails, Gradio has mended it: NO_COUNTING in ui/server/page_cache.py can go."""
+    tab = open_tab(finished_page.url)
+
+    def let_it_count(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, body=answer.text().replace("performance", "nothing"))
+
+    # The script, changed, is no longer one that the page's policy lets run.
+    tab.route(f"{finished_page.url}/", let_it_count)
+    assert 0 not in frames_each_second(tab)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

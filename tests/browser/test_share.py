@@ -127,6 +127,49 @@ def test_same_prompt_shows_those_and_any_prompt_all(public: Page, open_tab: Open
     assert "gallery" not in tab.url
 
 
+def test_an_opened_example_is_named_and_back_returns_to_the_gallery(public: Page, open_tab: OpenTab) -> None:
+    tab = open_gallery(open_tab, f"{public.url}/?gallery=1&q=number+30")
+    expect(titles(tab)).to_have_text(["Number 30"])
+    tab.get_by_role("button", name="Open").click()
+    expect(tab.locator("#completion .example-title")).to_have_text("Number 30")
+    expect(tab).to_have_url(re.compile(r"/\?example=\w+#2$"))
+    tab.go_back()
+    expect(titles(tab)).to_have_text(["Number 30"])
+    assert address(tab) == {"gallery": ["1"], "q": ["number 30"]}
+    tab.go_forward()
+    expect(tab.locator("#completion .example-title")).to_have_text("Number 30")
+    tab.reload()
+    expect(tab.locator("#completion .example-title")).to_have_text("Number 30")
+    show(tab, "Gallery")
+    tab.get_by_role("button", name="Remix").first.click()
+    expect(tab.locator("#completion [data-remixed]")).to_be_visible()
+    expect(tab).to_have_url(f"{public.url}/#2")
+
+
+def test_back_goes_through_the_tabs_before_it_leaves(public: Page, open_tab: OpenTab) -> None:
+    tab = open_tab(public.url)
+    for name in ("Train", "Generate", "Gallery"):
+        show(tab, name)
+    for place in (2, 1):
+        tab.go_back()
+        expect(tab).to_have_url(f"{public.url}/#{place}")
+        expect(tab.get_by_role("tab", selected=True)).to_have_text(("Train", "Generate")[place - 1])
+    tab.go_back()
+    expect(tab).to_have_url(f"{public.url}/")
+    expect(tab.get_by_role("tab", selected=True)).to_have_text("Data")
+
+
+def test_an_own_prompt_outlives_a_reload_and_a_link_comes_first(public: Page, open_tab: OpenTab) -> None:
+    tab = open_tab(f"{public.url}/#2")
+    prompt = tab.get_by_role("textbox", name="Prompt")
+    prompt.fill("import pandas as mine\n")
+    tab.reload()
+    expect(prompt).to_have_value("import pandas as mine\n")
+    expect(tab.locator("#prompts [aria-pressed=true]")).to_have_count(0)
+    tab.goto(f"{public.url}/?text=linked")
+    expect(prompt).to_have_value("linked")
+
+
 def test_what_is_not_there_is_told_and_hostile_words_stay_text(public: Page, open_tab: OpenTab) -> None:
     tab = open_tab(f"{public.url}/?gallery=1&q={quote(HOSTILE)}&of_run={quote(HOSTILE)}")
     expect(titles(tab)).to_have_text([HOSTILE[:80]])

@@ -14,5 +14,7 @@ def test_where_programs_cannot_be_confined_or_a_library_is_missing_nothing_is_po
         program_needs.check_possible()
     monkeypatch.setattr(program_needs, "can_confine_programs", lambda: True)
     monkeypatch.setattr(program_needs, "NEEDED", ("numpy", "not_there.at_all"))
-    with pytest.raises(InputError, match=r"need not_there; install them: pip install -r requirements-evaluate.txt"):
+    with pytest.raises(
+        InputError, match=r"need not_there; install them: pip install -c constraints.txt -r requirements-evaluate.txt"
+    ):
         program_needs.check_possible()

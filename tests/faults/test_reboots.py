@@ -29,7 +29,7 @@ from tests.page import Page
 from tests.training.runs import SMALL
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_500)]
 
 RUN: dict[str, Any] = {
     **SMALL,
@@ -40,7 +40,7 @@ RUN: dict[str, Any] = {
 }
 """Some seconds, beside the start of its process."""
 MAX_PAUSE_SECONDS = 6.0
-PATIENCE_SECONDS = 240.0
+PATIENCE_SECONDS = 500.0
 QUEUE_LENGTH = 2
 PAGE, WORKER, REBOOT = "the page", "the worker", "every process"
 
@@ -153,11 +153,15 @@ def test_a_queue_goes_on_after_every_kill_and_each_run_ends_as_an_undisturbed_on
 
 
 def test_a_run_that_is_killed_before_its_first_status_goes_on_after_a_reboot(machine: Machine) -> None:
-    machine.page.start()
-    run_id = machine.ask()
-    eventually(machine.home.run(run_id).process.exists, "its process", PATIENCE_SECONDS)
-    machine.kill_everything()
-    assert not machine.home.run(run_id).status.exists()
+    for _ in range(5):  # on a loaded machine the kill may come after its first status
+        machine.page.start()
+        run_id = machine.ask()
+        eventually(machine.home.run(run_id).process.exists, "its process", PATIENCE_SECONDS)
+        machine.kill_everything()
+        if not machine.home.run(run_id).status.exists():
+            break
+    else:
+        pytest.fail("no run was killed before its first status")
     machine.page.start()
     eventually(lambda: machine.state(run_id) == "finished", "its end", PATIENCE_SECONDS)
 

@@ -18,7 +18,7 @@ def test_without_the_packages_the_command_says_what_to_do(
     revision: Revision, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(export, "NEEDED", ("onnx_that_is_not_there",))
-    with pytest.raises(InputError, match=r"pip install -r requirements-export.txt"):
+    with pytest.raises(InputError, match=r"pip install -c constraints.txt -r requirements-export.txt"):
         export_onnx(revision, tmp_path / "out")
 
 

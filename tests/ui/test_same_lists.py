@@ -107,9 +107,11 @@ def runs_on(page: Page) -> list[Row]:
 
 
 def revisions_on(page: Page) -> list[tuple[str, str]]:
-    """Label and id of each choice, without those that name the newest and the best."""
+    """Label and id of each choice, without those that name the newest and the best, and the starter, which is the last."""
     choices = shown(page, "open_page")["revision"]["choices"]
-    return [(label, value) for label, value in choices if value not in (NEWEST, BEST)]
+    *pushed, (last, _) = [(label, value) for label, value in choices if value not in (NEWEST, BEST)]
+    assert last == "starter model", choices
+    return pushed
 
 
 def examples_on(page: Page) -> list[str]:

@@ -2,7 +2,7 @@
 
 On a cluster the package is sent to the workers; the files that tasks read and write must be accessible from every
 machine. Ray takes seconds to start, so it pays off on many machines, not on one. This is the only module that imports
-Ray, which `pip install -r requirements-ray.txt` installs.
+Ray, which `pip install -c constraints.txt -r requirements-ray.txt` installs.
 """
 
 from __future__ import annotations
@@ -47,6 +47,9 @@ SEEN_WITHIN_SECONDS = 60
 ANSWERS_WITHIN_SECONDS = 10
 """How long the cluster's head may take to accept a connection."""
 
+STARTS = 2
+"""How often Ray may try to start: on a loaded machine its parts are too late for time limits that are fixed in Ray."""
+
 ENDS_WITHIN_SECONDS = 5
 """How long Ray's own processes may take to end by themselves."""
 
@@ -67,7 +70,7 @@ class ClusterExecutor(Executor):
     def __init__(self, workers: int, parts: str | None = None) -> None:
         if importlib.util.find_spec("ray") is None:
             raise InputError(
-                "engine is 'ray', and Ray is not installed; `pip install -r requirements-ray.txt`, or use local."
+                "engine is 'ray', and Ray is not installed; `pip install -c constraints.txt -r requirements-ray.txt`, or use local."
             )
         self._num_workers = workers
         self._parts = parts
@@ -134,27 +137,29 @@ def _connected(num_workers: int, parts: str | None) -> Iterator[Any]:
             ray = _join(address) if address else _start(num_workers, parts)
         except SystemExit as error:  # from Ray's own SIGTERM handler, which is set while it starts
             raise Stopped from error
-        except (OSError, RuntimeError, ValueError) as error:
+        except Exception as error:  # Ray raises a bare Exception when one of its parts is late
             where = f"at RAY_ADDRESS {address}" if address else "on this machine"
             raise PipelineError(f"Ray {where} does not start ({error}); mend that, or use the local engine.") from error
     try:
         yield ray
     finally:
-        started = [process for process in _descendants() if process not in before]
-        ray.shutdown()
-        _end(started)
+        _shut_down(ray, before)
+
+
+def _shut_down(ray: Any, before: set[psutil.Process]) -> None:
+    """Shut Ray down, and kill what it started after `before` and is still there: on a loaded machine its processes have
+    outlived it by minutes, and those of a start that failed stay.
+    """
+    started = set(_descendants()) - before  # later they may not be ours: a child of one that has ended is adopted
+    ray.shutdown()
+    _, alive = psutil.wait_procs(started, timeout=ENDS_WITHIN_SECONDS)
+    for process in alive:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
 
 
 def _descendants() -> list[psutil.Process]:
     return psutil.Process().children(recursive=True)
-
-
-def _end(processes: list[psutil.Process]) -> None:
-    """Kill what is still there: on a loaded machine Ray's own processes have outlived it by minutes."""
-    _, alive = psutil.wait_procs(processes, timeout=ENDS_WITHIN_SECONDS)
-    for process in alive:
-        with contextlib.suppress(psutil.Error):
-            process.kill()
 
 
 def _join(address: str) -> Any:
@@ -198,21 +203,25 @@ def _start(num_workers: int, parts: str | None) -> Any:
     with _environment({**child_environment(address=parts), **thread_limits(1), **own}):
         import ray
 
-        try:
-            ray.init(
-                address="local",
-                num_cpus=num_workers,
-                include_dashboard=False,
-                log_to_driver=False,
-                configure_logging=False,
-                object_store_memory=OBJECT_STORE_BYTES,
-                _node_ip_address="127.0.0.1",
-            )
-            if (found := ray.util.get_node_ip_address()) != "127.0.0.1":
-                raise RuntimeError(f"it listens on {found} instead of 127.0.0.1")
-        except BaseException:
-            ray.shutdown()
-            raise
+        before = set(_descendants())
+        for attempt in range(1, STARTS + 1):
+            try:
+                ray.init(
+                    address="local",
+                    num_cpus=num_workers,
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    configure_logging=False,
+                    object_store_memory=OBJECT_STORE_BYTES,
+                    _node_ip_address="127.0.0.1",
+                )
+                if (found := ray.util.get_node_ip_address()) != "127.0.0.1":
+                    raise RuntimeError(f"it listens on {found} instead of 127.0.0.1")
+                break
+            except BaseException as error:
+                _shut_down(ray, before)
+                if attempt == STARTS or not isinstance(error, Exception):
+                    raise
     return ray
 
 

@@ -247,7 +247,7 @@ def _read(
 def _row(release: Release, only_examples: bool, license_name: str, path: str, data: bytes) -> Row | BadRow | None:
     """None for a file without examples, where only these are read."""
     place = f"{release}/{path}"
-    content = decoded(data, place)
+    content, size = decoded(data, place), len(data)
     if isinstance(content, BadRow):
         return content
     if only_examples and not is_example(path):
@@ -255,7 +255,8 @@ def _row(release: Release, only_examples: bool, license_name: str, path: str, da
         if not examples:
             return None
         content = f"# The examples in the docstrings of {path}\n\n{examples}"
-    return (release.project, place, "1", str(len(data)), content, license_name)
+        size = len(content.encode())
+    return (release.project, place, "1", str(size), content, license_name)
 
 
 def parsed(spec: str) -> tuple[tuple[Requirement, ...], bool]:

@@ -60,7 +60,7 @@ class GalleryTab:
         self.view = gr.State(View())
         html(render("gallery_head"))
         self.bar = search_form()
-        self.shelf = picks(attribute="example", elem_id="gallery", js_more=tells("studio-gallery"))  # page.js
+        self.shelf = picks(attribute="example", elem_id="gallery", js_more=tells("studio-shown"))  # page.js
 
     def connect(self, page: gr.Blocks, tabs: gr.Tabs, tab: gr.Tab, owner_changed: gr.Button) -> None:
         self.tabs = tabs

@@ -86,8 +86,13 @@ class Completion:
         return self.state == "running"
 
     @property
+    def num_characters(self) -> int:
+        """Of all that was written."""
+        return sum(len(text) for answer in self.answers for text in answer.texts)
+
+    @property
     def has_text(self) -> bool:
-        return any(text for answer in self.answers for text in answer.texts)
+        return self.num_characters > 0
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,8 @@ class Result:
     texts: list[str]
     remix_of: str = ""
     """Id of the example that it began from."""
+    beside: str = ""
+    """The other revision that wrote for the same prompt, whose texts are not part of it."""
 
     @classmethod
     def of(cls, completion: Completion, revision: Revision) -> Result | None:
@@ -108,4 +115,5 @@ class Result:
         if first is None or not first.is_complete or not any(first.texts):
             return None
         remix_of = completion.remixed.id if completion.remixed else ""
-        return cls(completion.prompt, completion.sampling, revision, first.texts, remix_of)
+        beside = completion.answers[1].revision.revision if len(completion.answers) > 1 else ""
+        return cls(completion.prompt, completion.sampling, revision, first.texts, remix_of, beside)

@@ -64,5 +64,5 @@ def browser_run(pyodide_url: str | None, prompt: str, text: str) -> BrowserRun |
     """What can be offered for a completion: None when it draws nothing, or the instance does not offer it."""
     if pyodide_url is None:
         return None
-    program = drawing_program(prompt + text)
+    program = drawing_program(prompt + text, prompt)
     return None if program is None else BrowserRun(program, urlsplit(pyodide_url).netloc)

@@ -71,9 +71,11 @@ class DrawingProgram:
 
 
 @lru_cache(maxsize=256)
-def drawing_program(text: str) -> DrawingProgram | None:
-    """The program in `text`, a prompt with its completion; None when nothing of it parses or it draws nothing."""
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
+def drawing_program(text: str, prompt: str = "") -> DrawingProgram | None:
+    """The program in `text`, a prompt with its completion; None when nothing that was written after `prompt` parses or it
+    draws nothing.
+    """
+    text, prompt = (each.replace("\r\n", "\n").replace("\r", "\n") for each in (text, prompt))
     if len(text) > MAX_CHARACTERS or not MAY_DRAW.search(text):
         return None
     tree, num_lines = _longest_part(text)
@@ -81,6 +83,8 @@ def drawing_program(text: str) -> DrawingProgram | None:
         return None
     lines = text.split("\n")
     code, cut = "\n".join(lines[:num_lines]), "\n".join(lines[num_lines:])
+    if len(code.rstrip()) <= len(prompt.rstrip()):
+        return None
     added = tuple(sorted(_unbound(tree) & CONVENTIONS.keys()))
     imported = _imported(tree) | {CONVENTIONS[name].split()[1].partition(".")[0] for name in added} | {"matplotlib"}
     own = {name for name in imported if name in sys.stdlib_module_names}

@@ -26,7 +26,7 @@ from pipeline.ui.generate.revision_choice import RevisionChoice
 from pipeline.ui.generate.token_card import TokenCard
 from pipeline.ui.generate.tools import revision_of, tools
 from pipeline.ui.generate.writing import CardTurns, written
-from pipeline.ui.shared.components import QUIET, ask, card, editor, head, html, picks
+from pipeline.ui.shared.components import QUIET, ask, card, editor, head, html, picks, tells
 from pipeline.ui.shared.engine import Engine
 from pipeline.ui.shared.field_errors import Field, notice_of
 from pipeline.ui.shared.links import permalink
@@ -36,6 +36,8 @@ from pipeline.ui.shared.threads import stream
 
 SAMPLING = ("temperature", "top_p", "top_k", "samples", "seed", "stop_at")
 """Settings of the form, besides `max_new_tokens`, whose key in the catalogue is `length`."""
+RETURN_PROMPT = "setTimeout(() => document.dispatchEvent(new Event('studio-prompt')));"
+"""Once the form is there, page.js fills in what this browser's tab had as its prompt before a reload."""
 Updates = dict[Any, Any]
 
 
@@ -58,7 +60,9 @@ class GenerateTab:
         first = course_prompts()[0]
         with gr.Row(elem_classes=["split", "right"]):
             with gr.Column(elem_classes="main", min_width=0):
-                self.cards = picks(self._cards(first.text), attribute="prompt", is_strip=True, elem_id="prompts")
+                self.cards = picks(
+                    self._cards(first.text), attribute="prompt", is_strip=True, elem_id="prompts", js_more=RETURN_PROMPT
+                )
                 with card("flush", "editor"):
                     self.prompt = editor(first.text, label=t("generate.prompt"), elem_id="prompt")
                     with gr.Row(elem_classes="toolbar"):
@@ -67,7 +71,12 @@ class GenerateTab:
                         self.stop = gr.Button(t("generate.stop"), variant="stop", visible=False, elem_id="stop-writing")
                         self.complete = gr.Button(t("generate.complete"), variant="primary", elem_id="complete")
                 with card("flush"):
-                    self.written = picks(render("completion_blank"), attribute="remix", elem_id="completion")
+                    self.written = picks(
+                        render("completion_blank"),
+                        attribute="remix",
+                        elem_id="completion",
+                        js_more=tells("studio-shown"),
+                    )
                 self.tokens.build()
                 self.growth.build()
                 self.copied.build()
@@ -289,7 +298,10 @@ class GenerateTab:
             )
         except PipelineError as error:
             return notice_of(error, {"title": Field(t("keep.name"), "example-title")})
-        return self._link(kept.example, t("keep.kept" if kept.is_new else "keep.already", id=kept.example.id), request)
+        told = t("keep.kept" if kept.is_new else "keep.already", id=kept.example.id)
+        if result.beside:
+            told += " " + t("keep.beside", revision=result.beside)
+        return self._link(kept.example, told, request)
 
     def open_page(self, request: gr.Request) -> Updates:
         """Show the kept example that the URL names, fill in the prompt and choose the revision that it names, or show an

@@ -67,10 +67,11 @@ def _snippet(completion: Completion, revision: Revision, *, is_owner: bool) -> s
         settings += ["do_sample=True", *(f"{name}={getattr(sampling, name)!r}" for name in names)]
     else:
         settings.append("do_sample=False")
+    drawn = "# The page draws with random numbers of its own, so this seed gives another text.\n"
     return (
         "from transformers import pipeline, set_seed\n\n"
         f"generate = pipeline('text-generation', model={model})\n"
-        f"set_seed({sampling.seed})\n"
+        f"{drawn if sampling.temperature else ''}set_seed({sampling.seed})\n"
         f"prompt = {completion.prompt!r}\n"
         f"print(generate(prompt, {', '.join(settings)})[0]['generated_text'])\n"
     )

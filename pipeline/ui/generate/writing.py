@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 UPDATE_SECONDS = 0.5
 """Min time between two updates in the browser. Each costs its main thread up to 40 ms, most of it in Gradio's front end
 (benchmarks/page_stream.py)."""
+LONG, LONG_UPDATE_SECONDS = 4_000, 1.0
+"""From so many characters on, all of which are drawn at each update, updates are this far apart."""
 
 MAX_PAGES = 1_024
 """Pages whose turn is remembered; of another one a completion that is still written may overwrite an opened example."""
@@ -35,11 +37,11 @@ class Pace:
         self._sleep = sleep
         self._due_at = clock()
 
-    def wait(self) -> None:
-        """Sleep until the next update is due."""
+    def wait(self, num_characters: int) -> None:
+        """Sleep until the next update is due, which shows so much text."""
         if (seconds := self._due_at - self._clock()) > 0:
             self._sleep(seconds)
-        self._due_at = self._clock() + UPDATE_SECONDS
+        self._due_at = self._clock() + (UPDATE_SECONDS if num_characters < LONG else LONG_UPDATE_SECONDS)
 
 
 class CardTurns:
@@ -91,7 +93,7 @@ def written(
                 for chunk in chunks:
                     answer.add(chunk)
                 if not answer.is_complete:  # else the next revision's first update shows it, or the end
-                    pace.wait()
+                    pace.wait(completion.num_characters)
                     yield completion
             if answer.is_stopped:  # the person who stopped one answer does not wait for the other
                 break

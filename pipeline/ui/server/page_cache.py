@@ -36,6 +36,13 @@ MAX_ENTRIES = 32
 COMPRESSION = 4
 ENGLISH = b"<script>Object.defineProperty(navigator, 'language', { get: () => 'en' });</script>"
 """The page's texts are English. Gradio sets the page's language, and that of its own texts, to the browser's."""
+NO_COUNTING = (
+    b"<script>{ const next = requestAnimationFrame; window.requestAnimationFrame = (call) => "
+    rb"/performance\.now\(\)-[^;]*\/1e3/.test(call) ? 0 : next(call); }</script>"
+)
+"""Gradio's loading screen (6.31) counts its seconds at every frame, also once it is gone: an idle tab would draw 60 frames a
+second, and an animation beside it on the main thread. The page shows no such count anywhere.
+"""
 GRADIO_CARD = re.compile(rb"<meta\s+(?:property=\"og:|name=\"(?:twitter:|description\"))[^>]*>")
 INLINE_SCRIPT = re.compile(rb"<script(?![^>]*\ssrc=)[^>]*>")
 
@@ -123,7 +130,7 @@ class PageCache:
         await self._app({**scope, **plain, "headers": [(b"host", MADE_UP_HOST)]}, receive, collect)
         media_type = MutableHeaders(raw=start["headers"]).get("content-type", "")
         # Only a page has a head. Gradio would insert a script of ours after its own have run.
-        body = b"".join(parts).replace(b"<head>", b"<head>" + ENGLISH, 1)
+        body = b"".join(parts).replace(b"<head>", b"<head>" + ENGLISH + NO_COUNTING, 1)
         return start["status"], _Rendered(media_type, body)
 
     async def _entry(

@@ -52,10 +52,12 @@ def picks(value: str = "", *, attribute: str, is_strip: bool = False, js_more: s
 
 
 def tells(event: str) -> str:
-    """JavaScript for `js_more`: dispatches the event on the document whenever something else is shown."""
+    """JavaScript for `js_more`: dispatches the event on the document when the element appears, and whenever it shows
+    something else.
+    """
     return (
-        f"new MutationObserver(() => document.dispatchEvent(new Event('{event}')))"
-        ".observe(element, { subtree: true, childList: true });"
+        f"const tell = () => document.dispatchEvent(new Event('{event}'));"
+        "new MutationObserver(tell).observe(element, { subtree: true, childList: true }); setTimeout(tell);"
     )
 
 

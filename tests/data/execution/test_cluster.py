@@ -38,7 +38,9 @@ def two(monkeypatch: pytest.MonkeyPatch) -> Executor:
 def test_without_ray_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert open_executor("ray", 1), "the control: it is installed"
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"Ray is not installed; `pip install -r requirements-ray\.txt`"):
+    with pytest.raises(
+        InputError, match=r"Ray is not installed; `pip install -c constraints.txt -r requirements-ray\.txt`"
+    ):
         open_executor("ray", 1)
 
 
@@ -73,6 +75,43 @@ def test_an_input_error_arrives_as_it_was_raised(two: Executor, tmp_path: Path) 
 @pytest.mark.slow
 def test_a_stop_ends_ray_in_mid_task(two: Executor, tmp_path: Path) -> None:
     toys.check_it_stops(two, tmp_path)
+
+
+@pytest.fixture
+def late(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
+    """Has the next `starts` starts of Ray end as they do on a machine where one of its parts is late."""
+    from ray._private import services
+
+    get_node = services.get_node
+
+    def after(starts: int) -> None:
+        left = iter(range(starts))
+
+        def time_out(*args: object) -> object:
+            if next(left, None) is None:
+                return get_node(*args)
+            raise Exception("The current node timed out during startup.")  # as Ray does
+
+        monkeypatch.setattr(services, "get_node", time_out)
+
+    yield after
+
+
+@pytest.mark.slow
+def test_a_start_that_was_late_is_tried_again(two: Executor, tmp_path: Path, late: Callable[[int], None]) -> None:
+    late(1)
+    toys.check_it_runs_what_is_missing(two, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_ray_that_does_not_start_is_an_error_and_leaves_no_process(
+    two: Executor, tmp_path: Path, late: Callable[[int], None]
+) -> None:
+    late(cluster.STARTS)
+    before = children()
+    with pytest.raises(PipelineError, match=r"(?s)Ray on this machine does not start \(.*\); .* local engine"):
+        run(two, toys.write, toys.toys(tmp_path, 1))
+    assert children() <= before
 
 
 @pytest.mark.slow

@@ -218,6 +218,7 @@ def test_the_examples_in_docstrings_of_other_files_are_read_too(tmp_path: Path) 
         "drawing-1.0/src/drawing.py": f"# The examples in the docstrings of src/drawing.py\n\n{code}",
         "drawing-1.0/examples/drawing.py": docstring,
     }
+    assert [row["size"] for row in rows] == [str(len(row["content"])) for row in rows], "not the module's"
     assert (bad, skipped) == (Counter(), 0), "a file of the library that has no examples is not spoken of"
     assert "drawing-1.0/src/plain.py" in paths(everything), "control"
 

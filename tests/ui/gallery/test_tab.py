@@ -312,7 +312,7 @@ def test_a_search_shows_the_first_page_of_what_it_finds_and_leaves_the_form_alon
     kept = [keep(tab, number, title="find odd" if number % 2 else "find").id for number in range(60)]
     updates = searched(tab, words="FIND oDD")
     assert ids(updates[tab.shelf]) == kept[:11:-2]
-    assert "30 examples found" in updates[tab.shelf] and 'data-address="gallery=1&amp;q=FIND+oDD"' in updates[tab.shelf]
+    assert "30 examples found" in updates[tab.shelf] and 'data-shown="gallery=1&amp;q=FIND+oDD"' in updates[tab.shelf]
     assert tab.bar not in updates
     second = press(tab, "page 2", VISITOR, updates[tab.view])
     assert ids(second[tab.shelf]) == kept[11::-2]
@@ -330,7 +330,7 @@ def test_a_link_opens_the_same_page_of_the_same_search(tab: GalleryTab) -> None:
     view = press(tab, f"prompt {kept[0]}", VISITOR)[tab.view]
     view = press(tab, f"run {kept[0]}", VISITOR, view)[tab.view]
     shown = press(tab, "page 2", VISITOR, replace(view, query=replace(view.query, words="find")))
-    address = re.findall(r'class="shelf-head" data-address="([^"]*)"', shown[tab.shelf])[0].replace("&amp;", "&")
+    address = re.findall(r'class="shelf-head" data-shown="([^"]*)"', shown[tab.shelf])[0].replace("&amp;", "&")
     opened = tab.open_gallery(asked_for(address))
     assert ids(opened[tab.shelf]) == ids(shown[tab.shelf]) == kept[10::-2]
     assert opened[tab.tabs].selected == "gallery"

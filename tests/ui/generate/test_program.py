@@ -20,6 +20,14 @@ from pipeline.ui.generate.program import drawing_program
 SCATTER = course_prompts()[0]
 
 
+def test_a_program_of_which_only_the_prompt_parses_is_not_offered() -> None:
+    prompt = "import matplotlib.pyplot as plt\nplt.plot([1])\n"
+    assert drawing_program(prompt + "plt.bar(x,\n  (", prompt) is None
+    assert drawing_program(prompt + "\n\n", prompt) is None
+    assert drawing_program(prompt + "x = 1\nplt.bar(x,", prompt) is not None
+    assert drawing_program(prompt + "plt.bar(x, 1)", prompt.rstrip() + "\r\n") is not None
+
+
 def test_the_courses_first_prompt_with_its_answer_draws_and_gets_the_imports_it_lacks() -> None:
     found = drawing_program(SCATTER.text + SCATTER.answer)
     assert found is not None

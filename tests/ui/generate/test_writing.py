@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import itertools
+import statistics
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -110,8 +112,18 @@ def test_at_most_three_updates_are_sent_in_any_second(monkeypatch: pytest.Monkey
     times = [at for at, _ in found]
     assert max(sum(at <= other < at + 1 for other in times) for at in times) <= 3
     assert len(found) <= 3 * time.now
-    monkeypatch.setattr(writing, "UPDATE_SECONDS", 0)
+    for name in ("UPDATE_SECONDS", "LONG_UPDATE_SECONDS"):
+        monkeypatch.setattr(writing, name, 0)
     assert len(updates(time, TimedGenerator(time))) > 700
+
+
+def test_long_text_is_updated_less_often() -> None:
+    time = Time()
+    found = updates(time, TimedGenerator(time))
+    pauses: dict[bool, list[float]] = {True: [], False: []}
+    for (at, completion), (after, _) in itertools.pairwise(found[:-1]):
+        pauses[completion.num_characters >= writing.LONG].append(after - at)
+    assert statistics.median(pauses[False]) < writing.LONG_UPDATE_SECONDS <= statistics.median(pauses[True])
 
 
 def test_the_last_update_has_the_whole_text_of_every_sample_of_both_revisions() -> None:
@@ -129,7 +141,7 @@ def test_each_update_has_the_text_of_all_samples_so_far() -> None:
     found = updates(time, TimedGenerator(time))
     sizes = [sum(len(text) for answer in completion.answers for text in answer.texts) for _, completion in found]
     assert sizes == sorted(sizes)
-    middle = found[len(found) // 2][1]
+    middle = found[len(found) * 3 // 4][1]
     assert [len(answer.texts) for answer in middle.answers] == [SAMPLES, SAMPLES]
 
 

@@ -10,10 +10,12 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from pathlib import Path
 
 import gradio as gr
+import psutil
 import pytest
 
 import app
@@ -22,6 +24,8 @@ from pipeline.core.paths import ROOT
 from pipeline.core.settings import Settings
 from pipeline.ui.server.launch import listen, mount_arguments
 from tests.ctrl_c import hearing
+from tests.page import Page
+from tests.waiting import eventually
 
 HEAVY = ("torch", "transformers", "accelerate", "datasets", "polars", "tokenizers", "tiktoken", "ray")
 BUILD = f"""
@@ -166,3 +170,21 @@ def test_ctrl_c_while_the_page_starts_leaves_no_traceback(tmp_path: Path) -> Non
         page.kill()
     assert (page.returncode, out) == (-signal.SIGINT, "")
     assert "Traceback" not in error
+
+
+@pytest.mark.slow
+def test_an_idle_page_seldom_wakes_up(tmp_path: Path) -> None:
+    """Gradio's queue, as it is, wakes each millisecond: more than 500 times a second even on a busy machine."""
+    page = Page(tmp_path / "home")
+    page.start()
+    try:
+        process = psutil.Process(page.pid)
+
+        def wakes_in_a_second() -> int:
+            before = process.num_ctx_switches().voluntary
+            time.sleep(1)
+            return process.num_ctx_switches().voluntary - before
+
+        eventually(lambda: wakes_in_a_second() < 250, "an idle second")
+    finally:
+        page.kill()

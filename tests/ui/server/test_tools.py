@@ -45,7 +45,7 @@ def test_the_schema_of_a_tool_has_each_argument_with_its_type_and_meaning(name: 
 
 def test_without_the_package_the_start_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     monkeypatch.setitem(__import__("sys").modules, "mcp.server.lowlevel", None)
-    with pytest.raises(InputError, match=r"pip install -r requirements-mcp.txt"):
+    with pytest.raises(InputError, match=r"pip install -c constraints.txt -r requirements-mcp.txt"):
         Tools(Api(Engine(Settings(home=tmp_path))))
 
 

@@ -64,7 +64,9 @@ def test_where_nothing_can_be_confined_the_press_says_so(
     card: EvaluationCard, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse() -> None:
-        raise InputError("The tasks need seaborn; install them: pip install -r requirements-evaluate.txt.")
+        raise InputError(
+            "The tasks need seaborn; install them: pip install -c constraints.txt -r requirements-evaluate.txt."
+        )
 
     push(card.engine.settings, 10)
     monkeypatch.setattr(evaluations, "check_possible", refuse)
