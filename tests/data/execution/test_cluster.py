@@ -107,11 +107,9 @@ def test_a_start_that_was_late_is_tried_again(two: Executor, tmp_path: Path, lat
 def test_a_ray_that_does_not_start_is_an_error_and_leaves_no_process(
     two: Executor, tmp_path: Path, late: Callable[[int], None]
 ) -> None:
-    late(cluster.STARTS)
-    before = children()
+    late(cluster.STARTS)  # the fixture no_process_is_left sees what stays
     with pytest.raises(PipelineError, match=r"(?s)Ray on this machine does not start \(.*\); .* local engine"):
         run(two, toys.write, toys.toys(tmp_path, 1))
-    assert children() <= before
 
 
 @pytest.mark.slow
