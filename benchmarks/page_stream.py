@@ -214,14 +214,19 @@ def undrawn(url: str, home: Path, tokens: int) -> float:
     first, other = (r.revision for r in Registry(Home(home), Settings(home=home).repo).revisions())
 
     async def completed(num_tokens: int, seed: int) -> float:
-        event = next(each for each in await events_of(visitor) if each["api_name"] == "write")
+        events = {each["api_name"]: each for each in await events_of(visitor)}
+        await visitor.run(events["open_page"])  # the choices of revisions belong to a session
+        event = events["write"]
         prompt, _, _, *sampling = event["values"]
         sampling[3:6] = num_tokens, SAMPLES, seed
         began = time.monotonic()
-        status, _ = await visitor.stream(event, [prompt, first, other, *sampling])
-        if status != 200:
-            raise SystemExit(f"The page answered {status}.")
-        return time.monotonic() - began
+        status, first_after = await visitor.stream(event, [prompt, first, other, *sampling])
+        seconds = time.monotonic() - began
+        if status != 200 or first_after is None or first_after > seconds / 2:
+            raise SystemExit(
+                f"The page did not stream: status {status}, first text after {first_after} of {seconds:.2f} s."
+            )
+        return seconds
 
     async def warm() -> float:
         await completed(WARM_UP, 1)
