@@ -85,8 +85,12 @@ acts.unremix = (button) => {
 const tabs = () => [...document.querySelectorAll('#tabs > .tab-wrapper .tab-container:not(.visually-hidden) [role=tab]')];
 const selected = () => tabs().findIndex((tab) => tab.ariaSelected === 'true');
 const ADDRESSED = { generate: '#completion', gallery: '#gallery' };
-const shownAddress = () => document.querySelector(`${ADDRESSED[tabs()[selected()]?.dataset.tabId] ?? '#none'} [data-shown]`)?.dataset.shown;
-const linked = (isWanted) => String(new URLSearchParams([...new URLSearchParams(location.search)].filter(([name]) => LINKED.includes(name) === isWanted)));
+const shownAddress = () => {
+  const card = ADDRESSED[tabs()[selected()]?.dataset.tabId];
+  return card && document.querySelector(`${card} [data-shown]`)?.dataset.shown;
+};
+// The part of the query that a link has, or the rest of it.
+const linked = (isLinked) => String(new URLSearchParams([...new URLSearchParams(location.search)].filter(([name]) => LINKED.includes(name) === isLinked)));
 let namedTab = 0;
 const nameInAddress = (address, isNew) => {
   const query = [linked(false), address].filter(Boolean).join('&');
@@ -121,7 +125,7 @@ window.addEventListener('pagehide', () => {
   try { sessionStorage.setItem('studio-prompt', promptField().value); } catch (_) { /* not kept here */ }
 });
 let isTouched = false;
-for (const kind of ['pointerdown', 'keydown']) document.addEventListener(kind, () => { isTouched = true; }, { capture: true });
+for (const kind of ['pointerdown', 'keydown']) document.addEventListener(kind, () => { isTouched = true; }, { capture: true, once: true });
 // Gradio sets the field's first value some time after the field is there, so this looks again.
 const returnPrompt = (times) => {
   let text = null;

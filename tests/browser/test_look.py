@@ -46,7 +46,7 @@ def test_control_gradios_loading_screen_counts_in_an_idle_page(finished_page: Pa
 
     def let_it_count(route: Route) -> None:
         answer = route.fetch()
-        route.fulfill(response=answer, body=answer.text().replace("performance", "nothing"))
+        route.fulfill(response=answer, body=answer.text().replace(r"performance\.now", "nothing"))
 
     # The script, changed, is no longer one that the page's policy lets run.
     tab.route(f"{finished_page.url}/", let_it_count)

@@ -59,7 +59,7 @@ MAX_THREADS = 64
 SHUTDOWN_SECONDS = 3
 """How long open responses may take to finish when the page is stopped."""
 QUEUE_POLL_SECONDS = 0.02
-"""How often Gradio looks whether an event waits in its queue: by default each millisecond, a tenth of a core on an idle page."""
+"""How often Gradio looks whether an event waits in its queue: by default each millisecond, 7 % of a core on an idle page."""
 NEVER = 10**9
 MAX_FILES = 65_536
 

@@ -78,7 +78,7 @@ def test_a_stop_ends_ray_in_mid_task(two: Executor, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def late(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
+def late(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Has the next `starts` starts of Ray end as they do on a machine where one of its parts is late."""
     from ray._private import services
 
@@ -94,7 +94,7 @@ def late(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
 
         monkeypatch.setattr(services, "get_node", time_out)
 
-    yield after
+    return after
 
 
 @pytest.mark.slow
